@@ -1,0 +1,120 @@
+package eio
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Names of the transports, as in the "transport" query parameter.
+const (
+	Polling   = "polling"
+	WebSocket = "websocket"
+)
+
+// Config of a Server. The zero value works; a negative limit is taken as zero, hence as its default.
+type Config struct {
+	// PingInterval is the time between heartbeats. Default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long the peer may take to answer a heartbeat. Default 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is how long a WebSocket may take from its handshake to the upgrade packet. Default 10 s.
+	UpgradeTimeout time.Duration
+	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. More closes the session
+	// (WebSocket close code 1009; HTTP status 413).
+	MaxHTTPBufferSize int
+
+	// Transports that are served. Empty means polling and websocket.
+	Transports []string
+	// DisableUpgrades forbids a polling session to become a WebSocket.
+	DisableUpgrades bool
+	// AllowEIO3 admits clients of revision 3 of the protocol (socket.io-client 2.x), which includes JSONP polling.
+	AllowEIO3 bool
+	// Cookie, where not nil, is the template of the cookie that carries the session's id in the answer to a polling
+	// handshake. Its Name defaults to "io"; its Value is not used.
+	Cookie *http.Cookie
+	// InitialPacket, where not nil, is queued right behind the open packet of every session.
+	InitialPacket *Frame
+
+	// Deflate, where not nil, offers permessage-deflate (without context takeover) to WebSocket peers.
+	Deflate *Compression
+	// HTTPCompression, where not nil, compresses polling answers for peers that accept gzip.
+	HTTPCompression *Compression
+
+	// AllowRequest, where not nil, is asked before a session is made; an error's text goes to the peer with code 4.
+	AllowRequest func(*http.Request) error
+	// GenerateID, where not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes
+	// in base64url.
+	GenerateID func(*http.Request) (string, error)
+	// Hooks are called where they are not nil.
+	Hooks Hooks
+	// Logger receives what an operator must know. nil discards.
+	Logger *slog.Logger
+
+	// MaxPayloadPackets bounds the packets in one POST. Default 4,096; a payload with more is a bad payload. (A client
+	// buffers while it is offline, and sends it all in one payload later.)
+	MaxPayloadPackets int
+	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More closes it (1008).
+	MaxFragments int
+
+	// QueueSoft is the number of queued bytes from which a connection counts as Lagging. Default 1 MiB.
+	QueueSoft int
+	// QueueHard is the number of queued bytes that cuts a connection. Default 16 MiB. A single message that is larger
+	// still passes where the queue is empty.
+	QueueHard int
+	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a
+	// connection that is over QueueSoft is cut when more is sent to it.
+	QueueBudget int
+	// StallTimeout cuts a WebSocket that has something to read but takes nothing. Default 10 s.
+	StallTimeout time.Duration
+
+	// Flushers is the number of goroutines that write. Default GOMAXPROCS.
+	Flushers int
+	// DisablePoller makes every WebSocket use a reader goroutine, as it always does with TLS and outside Linux.
+	DisablePoller bool
+}
+
+// Compression options.
+type Compression struct {
+	// Threshold is the size in bytes from which a message (or a polling answer) is compressed. Default 1,024.
+	Threshold int
+	// Level is a level of compress/flate, 1 to 9. Default 1.
+	Level int
+}
+
+// Hooks into the server. None is called with a lock held, and none may block for long.
+type Hooks struct {
+	// InitialHeaders and Headers see the headers of the answer to a session's first request and to every request, and
+	// may change them. Both see the 101 answer of a WebSocket.
+	InitialHeaders func(h http.Header, r *http.Request)
+	Headers        func(h http.Header, r *http.Request)
+	// ConnectionError sees every refused request.
+	ConnectionError func(*ConnectionError)
+
+	// The rest is called only for connections that observe the event: see Conn.Observe and Server.Observe.
+
+	// Packet sees a packet that arrived, before the Handler does. p.Data is valid during the call only.
+	Packet func(c *Conn, p Packet)
+	// PacketCreate sees a packet that is about to be queued.
+	PacketCreate func(c *Conn, p Packet)
+	// Flush is called when queued packets are handed to the transport, Drain when the transport has taken them.
+	Flush, Drain func(c *Conn)
+	// Heartbeat is called when a ping (revision 3) or a pong (revision 4) arrives.
+	Heartbeat func(c *Conn)
+	// Upgrading is called when a WebSocket has been probed, Upgrade when it has replaced polling.
+	Upgrading, Upgrade func(c *Conn)
+}
+
+// Events is a set of hooks that are called per packet.
+type Events uint8
+
+// The hooks that a connection can observe.
+const (
+	ObservePacket Events = 1 << iota
+	ObservePacketCreate
+	ObserveFlush
+	ObserveDrain
+	ObserveHeartbeat
+	ObserveUpgrading
+	ObserveUpgrade
+)
