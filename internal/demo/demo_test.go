@@ -1,0 +1,306 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newRedis(t *testing.T) (*miniredis.Miniredis, *redis.Client) {
+	t.Helper()
+	m := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: m.Addr(), MaintNotificationsConfig: nil})
+	t.Cleanup(func() { client.Close() })
+	return m, client
+}
+
+func TestSeedWritesWhatTheWorldHolds(t *testing.T) {
+	m, client := newRedis(t)
+	w := NewWorld(Config{Members: 1500})
+	if err := w.Seed(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	members, _ := m.HKeys("guildcast:pool:{" + GuildID + "}:member")
+	if len(members) != 1500 {
+		t.Errorf("%d members are cached, want 1500", len(members))
+	}
+	users, _ := m.HKeys("guildcast:pool:{global}:user")
+	for _, id := range members {
+		if !slices.Contains(users, id) {
+			t.Fatalf("member %s has no user", id)
+		}
+	}
+	if len(w.former) != formerUsers || slices.Contains(users, w.former[0]) {
+		t.Errorf("former users %v must not be cached", w.former)
+	}
+	online, _ := m.SMembers("guildcast:online:{" + GuildID + "}")
+	if len(online) < 100 || !slices.Equal(online, w.Online(GuildID)) {
+		t.Errorf("%d are online in the cache, %d in the world", len(online), len(w.Online(GuildID)))
+	}
+	for _, a := range Accounts() {
+		for guild := range a.Guilds {
+			if m.HGet("guildcast:pool:{"+guild+"}:member", a.UserID) == "" {
+				t.Errorf("%s is no member of %s", a.Key, guild)
+			}
+		}
+	}
+}
+
+func TestStreamIsDeterministic(t *testing.T) {
+	record := func(seed uint64) string {
+		s := NewWorld(Config{Seed: seed}).Stream()
+		now := Epoch.AddDate(8, 0, 0)
+		var all []byte
+		for range 500 {
+			now = now.Add(time.Second)
+			step, err := s.Next(now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := json.Marshal(step)
+			all = append(all, b...)
+		}
+		return string(all)
+	}
+	if record(7) != record(7) {
+		t.Error("the same seed gave two sequences")
+	}
+	if record(7) == record(8) {
+		t.Error("two seeds gave the same sequence")
+	}
+}
+
+// actionKinds is the contract's table, as far as the stream uses it.
+func actionKind(n int) string {
+	switch {
+	case n == 1 || n == 2000:
+		return "guild"
+	case n >= 10 && n <= 15:
+		return "channel"
+	case n >= 20 && n <= 23 || n == 26 || n == 27:
+		return "moderation"
+	case n == 24 || n == 25 || n == 2001 || n == 2002:
+		return "member"
+	case n >= 30 && n <= 32:
+		return "role"
+	case n >= 40 && n <= 42:
+		return "invite"
+	case n >= 50 && n <= 52:
+		return "webhook"
+	case n >= 60 && n <= 62 || n >= 3400 && n <= 3403:
+		return "emoji"
+	case n >= 72 && n <= 75 || n >= 3001 && n <= 3003 || n >= 2003 && n <= 2005:
+		return "message"
+	case n == 28 || n >= 80 && n <= 82:
+		return "integration"
+	case n >= 2006 && n <= 2008 || n == 3100 || n == 3101:
+		return "reaction"
+	case n == 2009:
+		return "interaction"
+	case n >= 3200 && n <= 3203:
+		return "auto_response"
+	case n == 3300 || n == 3301:
+		return "administrator"
+	}
+	return ""
+}
+
+func TestStreamUsesEveryKindAndStaysBounded(t *testing.T) {
+	w := NewWorld(Config{})
+	s := w.Stream()
+	now := Epoch.AddDate(8, 0, 0)
+	seen := map[string]int{}
+	for range 20_000 {
+		now = now.Add(300 * time.Millisecond)
+		step, err := s.Next(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range step.Messages {
+			var e struct {
+				Kind    string
+				Private bool
+				Number  int `json:"action_number"`
+			}
+			if err := json.Unmarshal(m.Payload, &e); err != nil {
+				t.Fatalf("%s: %v", m.Payload, err)
+			}
+			if e.Number != 0 {
+				e.Kind = actionKind(e.Number)
+			}
+			if e.Kind == "" {
+				t.Fatalf("no kind: %s", m.Payload)
+			}
+			seen[e.Kind]++
+			if e.Private {
+				seen["private"]++
+			}
+		}
+	}
+	for _, kind := range []string{
+		"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction", "invite",
+		"webhook", "integration", "interaction", "moderation", "administrator", "internal", "private",
+	} {
+		if seen[kind] == 0 {
+			t.Errorf("nothing of kind %s in 20,000 steps", kind)
+		}
+	}
+	if n := len(all[*Member](w, GuildID, TypeMember)); n < 240-maxDrift || n > 240+maxDrift {
+		t.Errorf("the guild drifted to %d members", n)
+	}
+	if n := len(all[*AutoResponse](w, GuildID, TypeAutoResponse)); n > maxResponses {
+		t.Errorf("%d auto responses", n)
+	}
+}
+
+// TestStepsKeepCacheAndWorldEqual applies many steps and compares.
+func TestStepsKeepCacheAndWorldEqual(t *testing.T) {
+	m, client := newRedis(t)
+	w := NewWorld(Config{})
+	if err := w.Seed(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	s, now := w.Stream(), Epoch.AddDate(8, 0, 0)
+	for range 1000 {
+		now = now.Add(300 * time.Millisecond)
+		step, err := s.Next(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := step.Apply(t.Context(), client, "p:"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, k := range w.keys() {
+		data, err := w.All(k.guild, k.typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, _ := m.HKeys(poolCacheKey(k))
+		if k.typ == TypeUser {
+			ids = append(ids, w.former...)
+		}
+		if len(ids) != len(data) {
+			t.Errorf("%s: %d are cached, the world has %d", poolCacheKey(k), len(ids), len(data))
+		}
+		for _, d := range data {
+			var e struct{ ID string }
+			if err := json.Unmarshal(d, &e); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.HGet(poolCacheKey(k), e.ID); got != string(d) && !slices.Contains(w.former, e.ID) {
+				t.Errorf("%s %s: cached %s, world %s", poolCacheKey(k), e.ID, got, d)
+			}
+		}
+	}
+	online, _ := m.SMembers(onlineKey(GuildID))
+	if !slices.Equal(online, w.Online(GuildID)) {
+		t.Error("the online sets differ")
+	}
+}
+
+func TestGeneratorSurvivesAnOutage(t *testing.T) {
+	m, client := newRedis(t)
+	w := NewWorld(Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	sub := client.Subscribe(ctx, GuildID, GuildID+"_logs")
+	defer sub.Close()
+	if _, err := sub.Receive(ctx); err != nil {
+		t.Fatal(err)
+	}
+	events := sub.Channel()
+	go func() { done <- NewGenerator(w, client, GeneratorConfig{Interval: time.Millisecond}).Run(ctx) }()
+	<-events
+	m.SetError("ERR out of order") // one that the client does not retry
+	m.FlushAll()
+	deadline := time.After(5 * time.Second)
+	for failed := false; !failed; { // wait until the generator has met the error
+		select {
+		case <-events:
+		case <-time.After(50 * time.Millisecond):
+			failed = true
+		case <-deadline:
+			t.Fatal("events went on without Redis")
+		}
+	}
+	m.SetError("")
+	<-events
+	if keys, _ := m.HKeys("guildcast:pool:{" + GuildID + "}:channel"); len(keys) != len(channelNames()) {
+		t.Errorf("after the outage %d channels are cached", len(keys))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGeneratorPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGenerator(NewWorld(Config{}), nil, GeneratorConfig{})
+		s := g.world.Stream()
+		var total time.Duration
+		for range 1000 {
+			d := g.pause(s)
+			if d < 75*time.Millisecond || d > 525*time.Millisecond {
+				t.Fatalf("pause of %v", d)
+			}
+			total += d
+		}
+		if mean := total / 1000; mean < 280*time.Millisecond || mean > 320*time.Millisecond {
+			t.Errorf("mean pause %v, want about 300 ms", mean)
+		}
+	})
+}
+
+func TestWorkerAnswers(t *testing.T) {
+	w := NewWorld(Config{Members: 2500})
+	worker := NewWorker(w, nil)
+	ask := func(method, args string) (parts []poolResult, err error) {
+		more := true
+		err = worker.Handle(t.Context(), method, []byte(args), func(b []byte, m bool) error {
+			if !more {
+				t.Error("a part after the last")
+			}
+			var r poolResult
+			if err := json.Unmarshal(b, &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Data == nil || r.Nonexistent == nil {
+				t.Errorf("null list in %s", b)
+			}
+			parts, more = append(parts, r), m
+			return nil
+		})
+		if err == nil && more {
+			t.Error("no last part")
+		}
+		return parts, err
+	}
+	parts, err := ask("all", `{"type":"member","guild_id":"`+GuildID+`"}`)
+	if err != nil || len(parts) != 3 || len(parts[2].Data) != 500 {
+		t.Errorf("all: %d parts, %v", len(parts), err)
+	}
+	parts, err = ask("fetch", `{"type":"user","ids":["`+w.former[0]+`","42"]}`)
+	if err != nil || len(parts) != 1 || len(parts[0].Data) != 1 || !slices.Equal(parts[0].Nonexistent, []string{"42"}) {
+		t.Errorf("fetch: %+v, %v", parts, err)
+	}
+	parts, err = ask("all", `{"type":"role","guild_id":"1"}`)
+	if err != nil || len(parts) != 1 || len(parts[0].Data) != 0 {
+		t.Errorf("all of a foreign guild: %+v, %v", parts, err)
+	}
+	for _, bad := range [][2]string{{"fetch", "["}, {"fetch", `{"type":"x"}`}, {"drop", `{"type":"user"}`}, {"interpret", "{}"}} {
+		if _, err := ask(bad[0], bad[1]); err == nil {
+			t.Errorf("%s %s was answered", bad[0], bad[1])
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package demo
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// GeneratorConfig tunes a Generator; the zero value works.
+type GeneratorConfig struct {
+	// Interval is the mean time between two events; default 300 ms. Single
+	// ones vary from a quarter of it to seven quarters.
+	Interval time.Duration
+	// TopicPrefix stands before the names of the topics; default "".
+	TopicPrefix string
+	Logger      *slog.Logger // nil discards
+}
+
+// Generator keeps the demo guilds busy.
+type Generator struct {
+	world  *World
+	client redis.UniversalClient
+	cfg    GeneratorConfig
+	log    *slog.Logger
+}
+
+// NewGenerator makes one for Run. It writes to, and publishes on, client.
+func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
+	if cfg.Interval <= 0 {
+		cfg.Interval = 300 * time.Millisecond
+	}
+	g := &Generator{world: w, client: client, cfg: cfg, log: cfg.Logger}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	return g
+}
+
+// Run seeds the cache and then publishes one event after the other, until ctx
+// is done; then it returns nil. While Redis is away nothing is published; when
+// it is back, the cache is seeded anew, since writes were lost.
+func (g *Generator) Run(ctx context.Context) error {
+	stream := g.world.Stream()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	seeded, warned := false, false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		err := g.once(ctx, stream, &seeded)
+		switch {
+		case err == nil:
+			warned = false
+		case ctx.Err() != nil:
+			return nil
+		case !warned: // once per outage
+			warned = true
+			g.log.Warn("demo events pause", "err", err)
+		}
+		timer.Reset(g.pause(stream))
+	}
+}
+
+// once seeds if that is due, and otherwise applies the next step.
+func (g *Generator) once(ctx context.Context, stream *Stream, seeded *bool) error {
+	if !*seeded {
+		if err := g.world.Seed(ctx, g.client); err != nil {
+			return err
+		}
+		*seeded = true
+		return nil
+	}
+	step, err := stream.Next(time.Now())
+	if err != nil {
+		return err
+	}
+	if err := step.Apply(ctx, g.client, g.cfg.TopicPrefix); err != nil {
+		*seeded = false
+		return err
+	}
+	return nil
+}
+
+func (g *Generator) pause(stream *Stream) time.Duration {
+	return g.cfg.Interval/4 + time.Duration(stream.rng.Int64N(int64(g.cfg.Interval*3/2)+1))
+}
+
+// Apply writes the step's entities and then publishes its event, so that
+// whoever hears of a change also finds it.
+func (s Step) Apply(ctx context.Context, client redis.UniversalClient, topicPrefix string) error {
+	if len(s.Changes)+len(s.Presence) > 0 {
+		pipe := client.Pipeline()
+		for _, c := range s.Changes {
+			if c.Value == nil {
+				pipe.HDel(ctx, c.Key, c.ID)
+			} else {
+				pipe.HSet(ctx, c.Key, c.ID, c.Value)
+			}
+		}
+		for _, p := range s.Presence {
+			if p.Online {
+				pipe.SAdd(ctx, p.Key, p.UserID)
+			} else {
+				pipe.SRem(ctx, p.Key, p.UserID)
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+	}
+	for _, m := range s.Messages {
+		if err := client.Publish(ctx, topicPrefix+m.Topic, m.Payload).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

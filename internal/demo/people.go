@@ -1,0 +1,193 @@
+package demo
+
+import (
+	"slices"
+	"strconv"
+)
+
+// How far the stream lets things grow.
+const (
+	maxDrift     = 20 // members above or below the first number
+	maxResponses = 30
+)
+
+func (s *Stream) presenceChanged() error {
+	m, ok := s.someone()
+	if !ok {
+		return nil
+	}
+	online := slices.Contains(s.w.Online(GuildID), m.ID)
+	s.presence(GuildID, m.ID, !online)
+	return s.updated(GuildID, "member", TypeMember, m)
+}
+
+func (s *Stream) nickChanged() error {
+	m, ok := s.someone()
+	if !ok {
+		return nil
+	}
+	next := *m
+	if m.Nick != nil && s.rng.IntN(2) == 0 {
+		next.Nick = nil
+	} else {
+		next.Nick = new(nickname(s.rng))
+	}
+	if err := s.updated(GuildID, "member", TypeMember, &next); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{Number: 24, Reversible: true, Data: difference{Before: m.Nick, After: next.Nick}}, m.ID, m.ID)
+}
+
+func (s *Stream) roleChanged() error {
+	m, ok := s.someone()
+	if !ok {
+		return nil
+	}
+	role, ok := pick(s.rng, all[*Role](s.w, GuildID, TypeRole))
+	// The accounts keep their roles, and the top two and the bot's are not
+	// handed out.
+	if !ok || role.Managed || role.Position > 3 || isAccount(m.ID) {
+		return nil
+	}
+	nextMember, nextRole := *m, *role
+	if i := slices.Index(m.Roles, role.ID); i >= 0 {
+		nextMember.Roles = slices.Delete(slices.Clone(m.Roles), i, i+1)
+		nextRole.Members = slices.DeleteFunc(slices.Clone(role.Members), func(id string) bool { return id == m.ID })
+	} else {
+		nextMember.Roles = append(slices.Clone(m.Roles), role.ID)
+		nextRole.Members = append(slices.Clone(role.Members), m.ID)
+	}
+	nextMember.Color = memberColor(s.w, GuildID, nextMember.Roles)
+	if err := s.updated(GuildID, "role", TypeRole, &nextRole); err != nil {
+		return err
+	}
+	if err := s.updated(GuildID, "member", TypeMember, &nextMember); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{
+		Number: 31, Reversible: true, Data: difference{Before: len(role.Members), After: len(nextRole.Members)},
+	}, AdminID, role.ID)
+}
+
+func (s *Stream) memberJoined() error {
+	if len(all[*Member](s.w, GuildID, TypeMember)) >= s.base+maxDrift {
+		return s.memberLeft()
+	}
+	given, _ := pick(s.rng, givenNames())
+	u := &User{ID: s.id(), Username: given, Discriminator: strconv.Itoa(1000 + s.rng.IntN(8999))}
+	m := &Member{ID: u.ID, Name: u.Username, Discriminator: u.Discriminator, JoinedAt: s.now, Roles: []string{}}
+	if err := s.updated(GuildID, "user", TypeUser, u); err != nil {
+		return err
+	}
+	s.presence(GuildID, m.ID, true)
+	if err := s.updated(GuildID, "member", TypeMember, m); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{Number: 2001, Data: map[string]any{"name": m.Name}}, m.ID, m.ID)
+}
+
+func (s *Stream) memberLeft() error {
+	m, ok := s.someone()
+	if !ok || isAccount(m.ID) || lookup[*Member](s.w, SecondGuildID, TypeMember, m.ID) != nil {
+		return nil
+	}
+	if len(all[*Member](s.w, GuildID, TypeMember)) <= s.base-maxDrift {
+		return nil
+	}
+	for _, r := range all[*Role](s.w, GuildID, TypeRole) {
+		if !slices.Contains(r.Members, m.ID) {
+			continue
+		}
+		next := *r
+		next.Members = slices.DeleteFunc(slices.Clone(r.Members), func(id string) bool { return id == m.ID })
+		if err := s.updated(GuildID, "role", TypeRole, &next); err != nil {
+			return err
+		}
+	}
+	s.presence(GuildID, m.ID, false)
+	s.remove(GuildID, TypeUser, m.ID)
+	if err := s.removed(GuildID, "member", TypeMember, m.ID); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{Number: 2002, Data: map[string]any{"name": m.Name}}, m.ID, m.ID)
+}
+
+func (s *Stream) userRenamed() error {
+	m, ok := s.someone()
+	if !ok || isAccount(m.ID) {
+		return nil
+	}
+	u := lookup[*User](s.w, "", TypeUser, m.ID)
+	if u == nil {
+		return nil
+	}
+	nextUser, nextMember := *u, *m
+	nextUser.Username, _ = pick(s.rng, givenNames())
+	nextMember.Name = nextUser.Username
+	if err := s.updated(GuildID, "user", TypeUser, &nextUser); err != nil {
+		return err
+	}
+	return s.updated(GuildID, "member", TypeMember, &nextMember)
+}
+
+func (s *Stream) emojiUsed() error {
+	e, ok := pick(s.rng, all[*CustomEmoji](s.w, GuildID, TypeCustomEmoji))
+	if !ok {
+		return nil
+	}
+	next := *e
+	next.NumUses++
+	if err := s.updated(GuildID, "emoji", TypeCustomEmoji, &next); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{Number: 3401, Data: difference{Before: e.NumUses, After: next.NumUses}}, botID, next.ID)
+}
+
+func (s *Stream) responseTriggered() error {
+	r, ok := pick(s.rng, all[*AutoResponse](s.w, GuildID, TypeAutoResponse))
+	if !ok {
+		return nil
+	}
+	next := *r
+	next.Count++
+	return s.updated(GuildID, "auto_response", TypeAutoResponse, &next)
+}
+
+func (s *Stream) responseAdded() error {
+	if len(all[*AutoResponse](s.w, GuildID, TypeAutoResponse)) >= maxResponses {
+		return s.responseRemoved()
+	}
+	m, ok := s.someone()
+	if !ok {
+		return nil
+	}
+	first, _ := pick(s.rng, handles())
+	second, _ := pick(s.rng, emojiNames())
+	r := newAutoResponse(GuildID, s.id(), m.ID, first+" "+second, "[:"+second+":]", 0)
+	if err := s.updated(GuildID, "auto_response", TypeAutoResponse, r); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{
+		Number: 3200, Reversible: true, Data: map[string]any{"trigger": r.Trigger, "response": r.Response},
+	}, m.ID, r.ID)
+}
+
+// responseRemoved takes one away that the stream has added.
+func (s *Stream) responseRemoved() error {
+	list := all[*AutoResponse](s.w, GuildID, TypeAutoResponse)
+	first := len(responsePairs())
+	if len(list) <= first {
+		return nil
+	}
+	r, _ := pick(s.rng, list[first:])
+	if err := s.removed(GuildID, "auto_response", TypeAutoResponse, r.ID); err != nil {
+		return err
+	}
+	return s.log(GuildID, action{
+		Number: 3202, Reversible: true, Data: map[string]any{"trigger": r.Trigger, "response": r.Response},
+	}, AdminID, r.ID)
+}
+
+func isAccount(id string) bool {
+	return id == MemberID || id == LogViewerID || id == AdminID || id == botID
+}
