@@ -1,0 +1,196 @@
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Reason says why a message was dropped. Reasons are few and stable: they label a counter.
+type Reason string
+
+// Reasons of a ParseError.
+const (
+	TooLarge   Reason = "too_large"   // over MaxBytes
+	NotJSON    Reason = "not_json"    // not one JSON object in valid UTF-8
+	BadField   Reason = "bad_field"   // a field that steers the event is missing, of the wrong type, doubled or misspelt
+	BadName    Reason = "bad_name"    // an event name that is reserved or can't be one
+	WrongGuild Reason = "wrong_guild" // a log action of another guild than the topic's
+)
+
+// ParseError is the error of Parse.
+type ParseError struct {
+	Reason Reason
+	Detail string // for a log line; names fields, never their values
+}
+
+func (e *ParseError) Error() string {
+	return fmt.Sprintf("event message is malformed: %s: %s", e.Reason, e.Detail)
+}
+
+// MaxBytes bounds a message; a larger one is dropped.
+const MaxBytes = 4 << 20
+
+// fields are the members of a message that steer it. Values are raw JSON, nil where absent.
+type fields struct {
+	event, kind, private, requires, payload, actionNumber, guildID []byte
+}
+
+// slot is where the value of a steering member goes, or nil for any other member.
+func (f *fields) slot(name string) *[]byte {
+	switch name {
+	case "event":
+		return &f.event
+	case "kind":
+		return &f.kind
+	case "private":
+		return &f.private
+	case "requires":
+		return &f.requires
+	case "payload":
+		return &f.payload
+	case "action_number":
+		return &f.actionNumber
+	case "guild_id":
+		return &f.guildID
+	}
+	return nil
+}
+
+// Parse reads a message of topic: an envelope with `payload`, or an Architus log action with `action_number`, which is
+// its own payload. The event's Payload aliases data. The error is always a *ParseError.
+//
+// A mistake in a message must not widen who sees it. So whatever steers the event is matched exactly and refused when it
+// is doubled, differs in case only, or has the wrong type, null included; only `requires` that can't be understood is let
+// through as a Requirement that nobody meets, so that it is counted as filtered and not as malformed.
+func Parse(topic Topic, data []byte) (Event, error) {
+	if len(data) > MaxBytes {
+		return Event{}, &ParseError{TooLarge, strconv.Itoa(len(data)) + " bytes"}
+	}
+	f, err := collect(data)
+	if err != nil {
+		return Event{}, err
+	}
+	e := Event{Topic: topic, Name: LogPool, Requires: parseRequires(f.requires)}
+	if topic.Logs {
+		e.Name = LogOther
+	}
+	if f.event != nil {
+		name, ok := unquote(f.event)
+		if !ok || !AllowedName(name) {
+			return Event{}, &ParseError{BadName, "event"}
+		}
+		e.Name = name
+	}
+	switch string(f.private) {
+	case "true":
+		e.Private = true
+	case "false", "":
+	default:
+		return Event{}, &ParseError{BadField, "private is not a boolean"}
+	}
+	if f.actionNumber != nil {
+		return logAction(e, f, data)
+	}
+	return envelope(e, f)
+}
+
+// collect finds the steering members of a message.
+func collect(data []byte) (f fields, err error) {
+	ok := members(data, func(name string, value []byte) bool {
+		slot := f.slot(name)
+		switch {
+		case slot == nil && foldsToField(name):
+			err = &ParseError{BadField, "a field differs from a known one in case only"}
+		case slot == nil:
+		case *slot != nil:
+			err = &ParseError{BadField, name + " is there twice"}
+		default:
+			*slot = value
+		}
+		return err == nil
+	})
+	if !ok {
+		return f, &ParseError{NotJSON, "not one JSON object in UTF-8"}
+	}
+	return f, err
+}
+
+// foldsToField tells whether a library that matches names without case, as encoding/json does, would take name for a
+// steering field.
+func foldsToField(name string) bool {
+	for _, field := range [...]string{"event", "kind", "private", "requires", "payload", "action_number", "guild_id"} {
+		if strings.EqualFold(name, field) {
+			return true
+		}
+	}
+	return false
+}
+
+// envelope completes e from the explicit form.
+func envelope(e Event, f fields) (Event, error) {
+	if f.payload == nil {
+		return Event{}, &ParseError{BadField, "neither payload nor action_number"}
+	}
+	if f.kind != nil {
+		kind, ok := unquote(f.kind)
+		if !ok {
+			return Event{}, &ParseError{BadField, "kind is not a string"}
+		}
+		e.Kind = kind
+	}
+	e.Payload = f.payload
+	return e, nil
+}
+
+// logAction completes e from an Architus log action.
+func logAction(e Event, f fields, data []byte) (Event, error) {
+	if f.kind != nil || f.payload != nil {
+		return Event{}, &ParseError{BadField, "both an envelope and a log action"}
+	}
+	number, err := strconv.ParseUint(string(f.actionNumber), 10, 64)
+	if err != nil {
+		return Event{}, &ParseError{BadField, "action_number is not a whole number"}
+	}
+	// Null is what an action without a guild has; any other guild than the topic's is a publisher's mistake that would
+	// show one guild's log to another.
+	if g := string(f.guildID); g != "" && g != "null" && strings.Trim(g, `"`) != e.Topic.Guild {
+		return Event{}, &ParseError{WrongGuild, "guild_id is not the topic's"}
+	}
+	e.Kind = KindOfAction(number)
+	e.Payload = data
+	return e, nil
+}
+
+// parseRequires reads a permission's name, a number, or an array of names and numbers. Absent requires nothing.
+func parseRequires(raw []byte) (r Requirement) {
+	if raw == nil {
+		return r
+	}
+	if raw[0] != '[' {
+		r.add(raw)
+		return r
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil {
+		r.Unclear = true
+	}
+	for _, item := range items {
+		r.add(item)
+	}
+	return r
+}
+
+// add adds one name or number, or makes the requirement unclear.
+func (r *Requirement) add(raw []byte) {
+	if name, ok := unquote(raw); ok {
+		r.Names = append(r.Names, name)
+		return
+	}
+	bits, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil {
+		r.Unclear = true
+	}
+	r.Bits |= bits
+}

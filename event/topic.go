@@ -1,0 +1,45 @@
+package event
+
+import "strings"
+
+// Topic is one of the two event streams of a guild.
+type Topic struct {
+	Guild string // 1 to 20 digits
+	Logs  bool   // the stream of log entries, <guild_id>_logs
+}
+
+const logsSuffix = "_logs"
+
+// Channel is the Redis channel of t under a deployment's prefix, which is usually empty.
+func (t Topic) Channel(prefix string) string {
+	if t.Logs {
+		return prefix + t.Guild + logsSuffix
+	}
+	return prefix + t.Guild
+}
+
+// ParseChannel is the inverse of Channel. It is false for a channel that is not a topic under that prefix.
+func ParseChannel(prefix, channel string) (Topic, bool) {
+	name, ok := strings.CutPrefix(channel, prefix)
+	if !ok {
+		return Topic{}, false
+	}
+	guild, logs := strings.CutSuffix(name, logsSuffix)
+	return Topic{Guild: guild, Logs: logs}, ValidID(guild)
+}
+
+// ValidID tells whether s is a Snowflake or HoarFrost id as they are written everywhere here: 1 to 20 digits.
+func ValidID(s string) bool {
+	if len(s) == 0 || len(s) > 20 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// AuthRoom is the room that the socket with this id joins when it is elevated.
+func AuthRoom(socketID string) string { return socketID + "_auth" }
