@@ -1,0 +1,232 @@
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// startTimeout bounds the wait for a server to answer PING. A machine that
+// runs several test binaries at once is slow, so it is generous.
+const startTimeout = 20 * time.Second
+
+// Server is one redis-server process on a port of 127.0.0.1 which stays the
+// same over Stop and Start. Its methods are for the test's own goroutine.
+type Server struct {
+	tb   testing.TB
+	bin  string
+	port int
+	args []string
+
+	cmd    *exec.Cmd     // nil while stopped
+	exited chan struct{} // closed by the waiter of cmd
+	output *bytes.Buffer // read only after exited is closed
+}
+
+// Start runs a redis-server that persists nothing and waits until it answers.
+// args are further options of redis-server, such as "--appendonly", "yes".
+func Start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	bin := binary(tb)
+	var err error
+	for range 10 {
+		s := &Server{tb: tb, bin: bin, port: freePort(tb)}
+		s.args = append([]string{
+			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", tb.TempDir(),
+			"--save", "", "--appendonly", "no",
+		}, args...)
+		// Another process may have taken the port since: try the next.
+		if err = s.start(); err == nil {
+			tb.Cleanup(s.Stop)
+			return s
+		}
+	}
+	tb.Fatalf("start redis-server: %v", err)
+	return nil
+}
+
+// StartSentinel runs a Redis Sentinel that watches primary under the name
+// "main".
+func StartSentinel(tb testing.TB, primary *Server) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, bin: binary(tb), port: freePort(tb)}
+	config := filepath.Join(tb.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds main 1000\n", s.port, primary.port)
+	// Sentinel rewrites its configuration file while it runs.
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	s.args = []string{config, "--sentinel"}
+	if err := s.start(); err != nil {
+		tb.Fatalf("start sentinel: %v", err)
+	}
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// Required says whether tests that need a real Redis must fail where there is
+// none.
+func Required() bool { return os.Getenv("GUILDCAST_REQUIRE_REDIS") == "1" }
+
+func binary(tb testing.TB) string {
+	tb.Helper()
+	bin, err := exec.LookPath("redis-server")
+	switch {
+	case err == nil:
+		return bin
+	case Required():
+		tb.Fatal("redis-server is not installed, and GUILDCAST_REQUIRE_REDIS=1")
+	default:
+		tb.Skip("redis-server is not installed")
+	}
+	return ""
+}
+
+// Addr is the server's host:port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// URL is the server's redis:// URL.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Client is a new client of the server, closed when the test ends. Its
+// deadlines are short, so that tests of a lost Redis are quick.
+func (s *Server) Client() *goredis.Client {
+	c := goredis.NewClient(&goredis.Options{
+		Addr: s.Addr(), DialTimeout: time.Second, MaxRetries: -1, ContextTimeoutEnabled: true,
+	})
+	s.tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Start runs the server again after Stop, on the same port and, where it
+// persists, with the same data.
+func (s *Server) Start() {
+	s.tb.Helper()
+	if s.cmd != nil {
+		return
+	}
+	if err := s.start(); err != nil {
+		s.tb.Fatalf("start redis-server again: %v", err)
+	}
+}
+
+// Stop kills the server, as a crash would, and waits until it is gone. Without
+// persistence its data are lost. It is allowed on a stopped server.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+	s.cmd = nil
+}
+
+// Pause stops the process without closing its connections, as a hung machine
+// does. Resume continues it.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.tb.Helper()
+	if s.cmd == nil {
+		s.tb.Fatal("redis-server is stopped")
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.tb.Fatalf("signal redis-server: %v", err)
+	}
+}
+
+func (s *Server) start() error {
+	cmd := exec.Command(s.bin, s.args...)
+	output := &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = dieWithParent()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
+	s.cmd, s.exited, s.output = cmd, exited, output
+	if err := s.waitReady(); err != nil {
+		s.Stop()
+		return fmt.Errorf("%w\n%s", err, output.String())
+	}
+	return nil
+}
+
+// waitReady returns when the process that was just started answers. Its pid is
+// compared, for the port may belong to somebody else's server.
+func (s *Server) waitReady() error {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialTimeout: time.Second, MaxRetries: -1})
+	defer c.Close()
+	pid := fmt.Sprintf("process_id:%d", s.cmd.Process.Pid)
+	return poll(startTimeout, s.exited, func(ctx context.Context) error {
+		info, err := c.Info(ctx, "server").Result()
+		if err == nil && !strings.Contains(info, pid) {
+			err = fmt.Errorf("%s is another process's server", s.Addr())
+		}
+		return err
+	})
+}
+
+// poll calls f until it returns nil, the time is up, or stop is closed.
+func poll(d time.Duration, stop <-chan struct{}, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-stop:
+			return fmt.Errorf("the process has exited: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("not ready after %v: %w", d, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// freePort finds a port that is free together with its cluster bus port
+// (10,000 above). It stays below the range from which systems take ports for
+// outgoing connections: nobody takes it while the server is stopped.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	for range 200 {
+		port := 11000 + rand.IntN(9000)
+		if canListen(port) && canListen(port+10000) {
+			return port
+		}
+	}
+	tb.Fatal("no free port between 11000 and 20000")
+	return 0
+}
+
+func canListen(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
