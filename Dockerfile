@@ -1,0 +1,16 @@
+# Build: a static binary with no C library.
+FROM golang:1.26-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /guildcast ./cmd/guildcast
+
+# Run: nothing but the binary and the certificate authorities, as a user without rights.
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /guildcast /guildcast
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/guildcast"]
+CMD ["serve"]

@@ -1,0 +1,69 @@
+# guildcast: what a developer runs. `make check` is what CI runs.
+
+GO      ?= go
+BIN     := bin/guildcast
+PKGS    := ./...
+FUZZTIME ?= 5s
+
+# CI passes GUILDCAST_REQUIRE_REDIS so that a missing redis-server fails the tests instead of skipping them.
+export GUILDCAST_REQUIRE_REDIS ?= 1
+export GOFLAGS := -buildvcs=false
+
+.PHONY: help run test check setup fmt vet lint build cross race integration fuzz bench cluster clean python-lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Serve the demo on http://localhost:8080 (everything in one process)
+	$(GO) run ./cmd/guildcast serve --demo
+
+test: setup ## Run all tests, those with real Redis, Node.js and Python peers included
+	$(GO) test $(PKGS)
+	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
+
+check: setup fmt vet lint build cross race fuzz integration ## What CI runs
+
+setup: ## Install what the tests need (redis-server and nginx by apt, npm and pip packages by lock file)
+	@scripts/setup
+
+fmt: ## Fail when a file is not formatted
+	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
+
+vet: ## go vet, with and without the integration tests
+	$(GO) vet $(PKGS)
+	$(GO) vet -tags integration $(PKGS)
+
+lint: bin/staticcheck ## staticcheck, pinned in tools/go.mod
+	bin/staticcheck -tags integration $(PKGS)
+
+bin/staticcheck: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+build: ## Build bin/guildcast, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/guildcast
+
+cross: ## The other systems still compile
+	GOOS=darwin GOARCH=arm64 $(GO) vet $(PKGS)
+	GOOS=windows GOARCH=amd64 $(GO) vet $(PKGS)
+
+race: ## Unit tests under the race detector
+	$(GO) test -race -timeout 20m $(PKGS)
+
+fuzz: ## Every fuzzer for FUZZTIME (default 5s)
+	@scripts/fuzz $(FUZZTIME)
+
+integration: setup build ## Tests with real Redis, Node.js and Python peers
+	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
+
+bench: setup build ## Benchmarks beside Node's socket.io; see bench/README.md
+	bench/run
+
+cluster: setup build ## Two nodes, a Node.js server, Redis, nginx and an emitter as plain processes
+	scripts/cluster
+
+clean: ## Remove what was built
+	rm -rf bin dist
+
+python-lock: ## Rewrite integration/python/requirements.txt from requirements.in (needs pip-tools)
+	cd integration/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements.in -o requirements.txt
