@@ -1,0 +1,202 @@
+//go:build integration
+
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// browsers is a Node.js process with real socket.io-client connections.
+type browsers struct {
+	p *process
+
+	mu      sync.Mutex
+	clients map[string]*client
+	next    int
+}
+
+// client is one connection. What it hears is kept in order until it is taken.
+type client struct {
+	b  *browsers
+	id string
+
+	mu    sync.Mutex
+	log   []heard
+	taken int           // log[:taken] was looked at by expect
+	more  chan struct{} // closed and replaced when log grows
+	acks  int
+}
+
+// heard is one line of the driver.
+type heard struct {
+	ID        string            `json:"id"`
+	Type      string            `json:"type"`
+	SID       string            `json:"sid"`
+	Recovered bool              `json:"recovered"`
+	Event     string            `json:"event"`
+	Args      []json.RawMessage `json:"args"`
+	Ack       int               `json:"ack"`
+	Message   string            `json:"message"`
+	Reason    string            `json:"reason"`
+}
+
+func (h heard) String() string {
+	b, _ := json.Marshal(h)
+	return string(b)
+}
+
+func startBrowsers(t testing.TB) *browsers {
+	t.Helper()
+	b := &browsers{clients: map[string]*client{}}
+	ready := make(chan struct{})
+	var once sync.Once
+	b.p = start(t, "browsers", nil, func(line []byte) {
+		var h heard
+		if err := json.Unmarshal(line, &h); err != nil {
+			panic(fmt.Sprintf("driver line %q: %v", line, err))
+		}
+		if h.Type == "ready" {
+			once.Do(func() { close(ready) })
+			return
+		}
+		b.mu.Lock()
+		c := b.clients[h.ID]
+		b.mu.Unlock()
+		if c != nil {
+			c.hear(h)
+		}
+	}, "node", "node/client.mjs")
+	select {
+	case <-ready:
+	case <-b.p.done:
+		t.Fatalf("the browsers ended:\n%s", b.p.output())
+	case <-time.After(30 * time.Second):
+		t.Fatal("the browsers did not start")
+	}
+	return b
+}
+
+func (b *browsers) send(t testing.TB, command map[string]any) {
+	t.Helper()
+	line, err := json.Marshal(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.p.in.Write(append(line, '\n')); err != nil {
+		t.Fatalf("browsers: %v", err)
+	}
+}
+
+// dial starts a connection without waiting for it.
+func (b *browsers) dial(t testing.TB, url string, options map[string]any) *client {
+	t.Helper()
+	b.mu.Lock()
+	b.next++
+	c := &client{b: b, id: fmt.Sprint("c", b.next), more: make(chan struct{})}
+	b.clients[c.id] = c
+	b.mu.Unlock()
+	b.send(t, map[string]any{"op": "connect", "id": c.id, "url": url, "options": options})
+	return c
+}
+
+// connect dials and returns once connected, with the socket's id.
+func (b *browsers) connect(t testing.TB, url string, options map[string]any) (*client, string) {
+	t.Helper()
+	c := b.dial(t, url, options)
+	return c, c.wait(t, "connect", func(h heard) bool { return h.Type == "connect" }).SID
+}
+
+func (c *client) hear(h heard) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.log = append(c.log, h)
+	close(c.more)
+	c.more = make(chan struct{})
+}
+
+// wait returns the first thing heard since the last wait that matches; what comes before it counts as looked at.
+func (c *client) wait(t testing.TB, what string, match func(heard) bool) heard {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		c.mu.Lock()
+		for i := c.taken; i < len(c.log); i++ {
+			if match(c.log[i]) {
+				c.taken = i + 1
+				c.mu.Unlock()
+				return c.log[i]
+			}
+		}
+		more := c.more
+		c.mu.Unlock()
+		select {
+		case <-more:
+		case <-deadline:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			t.Fatalf("%s waited for %s; heard %v", c.id, what, c.log)
+		}
+	}
+}
+
+// event waits for an event and decodes its first argument into v, unless v is nil.
+func (c *client) event(t testing.TB, name string, v any) heard {
+	t.Helper()
+	h := c.wait(t, "event "+name, func(h heard) bool { return h.Type == "event" && h.Event == name })
+	if v != nil {
+		if len(h.Args) == 0 {
+			t.Fatalf("%s has no argument", name)
+		}
+		if err := json.Unmarshal(h.Args[0], v); err != nil {
+			t.Fatalf("%s %s: %v", name, h.Args[0], err)
+		}
+	}
+	return h
+}
+
+func (c *client) emit(t testing.TB, event string, args ...any) {
+	t.Helper()
+	if args == nil {
+		args = []any{}
+	}
+	c.b.send(t, map[string]any{"op": "emit", "id": c.id, "event": event, "args": args})
+}
+
+// call emits with an acknowledgement and returns its arguments.
+func (c *client) call(t testing.TB, event string, args ...any) []json.RawMessage {
+	t.Helper()
+	if args == nil {
+		args = []any{}
+	}
+	c.mu.Lock()
+	c.acks++
+	ack := c.acks
+	c.mu.Unlock()
+	c.b.send(t, map[string]any{"op": "emit", "id": c.id, "event": event, "args": args, "ack": ack})
+	return c.wait(t, "ack of "+event, func(h heard) bool { return h.Type == "ack" && h.Ack == ack }).Args
+}
+
+func (c *client) disconnect(t testing.TB) {
+	t.Helper()
+	c.b.send(t, map[string]any{"op": "disconnect", "id": c.id})
+}
+
+// events returns all events of the given names that were heard so far, in order.
+func (c *client) events(names ...string) []heard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var es []heard
+	for _, h := range c.log {
+		if h.Type == "event" && slices.Contains(names, h.Event) {
+			es = append(es, h)
+		}
+	}
+	return es
+}

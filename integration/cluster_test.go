@@ -1,0 +1,51 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// TestCluster runs scripts/cluster, the topology of docker-compose.yml, and goes through nginx.
+func TestCluster(t *testing.T) {
+	port := freePort(t)
+	p := start(t, "cluster", []string{fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary},
+		nil, "../scripts/cluster")
+	p.waitOutput(t, "cluster ready", 60*time.Second)
+	front := fmt.Sprint("http://127.0.0.1:", port)
+	redisURL := fmt.Sprintf("redis://127.0.0.1:%d/0", port+4)
+
+	b := startBrowsers(t)
+	token := mint(t, jwt.MapClaims{"guilds": guilds{guild: 0}})
+	// nginx picks the node by this header: with some addresses, both nodes have clients.
+	var cs []*client
+	var ids []string
+	for i := range 8 {
+		c, id := b.connect(t, front, map[string]any{"extraHeaders": map[string]string{"X-Forwarded-For": fmt.Sprintf("192.0.2.%d", i)}})
+		c.elevate(t, token)
+		c.spectate(t, token, guild, false)
+		cs, ids = append(cs, c), append(ids, id)
+	}
+	server, serverID := b.connect(t, front, map[string]any{"path": "/node/socket.io/"})
+
+	publish(t, redisURL, guild, `{"kind":"guild","payload":{"n":1}}`)
+	for i, c := range cs {
+		c.event(t, "log_pool", nil)
+		server.call(t, "relay", map[string]any{"room": ids[i] + "_auth", "event": "direct", "args": []any{i}})
+		if h := c.event(t, "direct", nil); compact(t, h.Args) != fmt.Sprintf("[%d]", i) {
+			t.Errorf("client %d got %v", i, h)
+		}
+	}
+	nodeEmitter("emitter-5")(t, redisURL, serverID, "to-node", "[]")
+	server.event(t, "to-node", nil)
+	cs[0].event(t, "announcement", nil)
+
+	if code := p.stop(t, syscall.SIGTERM, 90*time.Second); code != 0 {
+		t.Errorf("scripts/cluster: exit code %d", code)
+	}
+}

@@ -1,0 +1,223 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a child of the test; it is killed at the test's end and its output shown when the test failed.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	done chan struct{} // closed once the process has been waited for
+
+	mu    sync.Mutex
+	lines []string // guarded by mu; the last 500
+	err   error    // guarded by mu; of Wait
+	more  chan struct{}
+}
+
+// start runs a command with env added to the test's environment. handle gets each line of standard output on one
+// goroutine; nil keeps them with the lines of standard error.
+func start(t testing.TB, name string, env []string, handle func(line []byte), command string, args ...string) *process {
+	t.Helper()
+	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{}), more: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	var readers sync.WaitGroup
+	readers.Go(func() { p.scan(stdout, handle) })
+	readers.Go(func() { p.scan(stderr, nil) })
+	go func() {
+		readers.Wait()
+		err := p.cmd.Wait()
+		p.mu.Lock()
+		p.err = err
+		p.mu.Unlock()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", name, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) scan(r io.Reader, handle func([]byte)) {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 64<<20)
+	for s.Scan() {
+		if handle != nil {
+			handle(s.Bytes())
+			continue
+		}
+		p.mu.Lock()
+		p.lines = append(p.lines, s.Text())
+		if len(p.lines) > 500 {
+			p.lines = p.lines[1:]
+		}
+		close(p.more)
+		p.more = make(chan struct{})
+		p.mu.Unlock()
+	}
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// waitOutput waits until a line of output has text in it, and returns that line.
+func (p *process) waitOutput(t testing.TB, text string, timeout time.Duration) string {
+	t.Helper()
+	deadline := time.After(timeout)
+	for {
+		p.mu.Lock()
+		for _, l := range p.lines {
+			if strings.Contains(l, text) {
+				p.mu.Unlock()
+				return l
+			}
+		}
+		more := p.more
+		p.mu.Unlock()
+		select {
+		case <-more:
+		case <-p.done:
+			t.Fatalf("%s ended without printing %q:\n%s", p.name, text, p.output())
+		case <-deadline:
+			t.Fatalf("%s did not print %q:\n%s", p.name, text, p.output())
+		}
+	}
+}
+
+// stop sends a signal and returns the exit code.
+func (p *process) stop(t testing.TB, signal os.Signal, timeout time.Duration) int {
+	t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatalf("signal %s: %v", p.name, err)
+	}
+	return p.wait(t, timeout)
+}
+
+// wait returns the exit code.
+func (p *process) wait(t testing.TB, timeout time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(timeout):
+		t.Fatalf("%s did not end:\n%s", p.name, p.output())
+		return -1
+	}
+}
+
+// freePort returns a TCP port of 127.0.0.1 that was free a moment ago.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+const secret = "integration-secret-of-at-least-32-bytes"
+
+// node is one guildcast process.
+type node struct {
+	*process
+	url string // http://127.0.0.1:port
+}
+
+// startNode runs `guildcast serve` against redisURL with env added, and returns once it is ready.
+func startNode(t testing.TB, name, redisURL string, env ...string) *node {
+	t.Helper()
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	env = append([]string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redisURL, "GUILDCAST_JWT_SECRET=" + secret,
+		"GUILDCAST_LOG=json"}, env...)
+	n := &node{start(t, name, env, nil, binary, "serve"), "http://" + addr}
+	n.waitReady(t, 30*time.Second)
+	return n
+}
+
+func (n *node) waitReady(t testing.TB, timeout time.Duration) {
+	t.Helper()
+	n.waitStatus(t, "/readyz", http.StatusOK, timeout)
+}
+
+// waitStatus polls path until it answers with status.
+func (n *node) waitStatus(t testing.TB, path string, status int, timeout time.Duration) {
+	t.Helper()
+	eventually(t, timeout, fmt.Sprintf("%s%s to answer %d", n.url, path, status), func() bool {
+		select {
+		case <-n.done:
+			t.Fatalf("%s has ended:\n%s", n.name, n.output())
+		default:
+		}
+		code, _ := get(n.url + path)
+		return code == status
+	})
+}
+
+// drain stops the node as Kubernetes does and fails unless it exits with 0 (66 is a data race).
+func (n *node) drain(t testing.TB) {
+	t.Helper()
+	if code := n.stop(t, syscall.SIGTERM, 60*time.Second); code != 0 {
+		t.Errorf("%s: exit code %d after SIGTERM, want 0", n.name, code)
+	}
+}
+
+func get(url string) (int, string) {
+	client := http.Client{Timeout: 5 * time.Second}
+	res, err := client.Get(url)
+	if err != nil {
+		return 0, ""
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(body)
+}
+
+// eventually polls cond, for conditions of other processes that can't be waited for otherwise.
+func eventually(t testing.TB, timeout time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(timeout)
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", timeout, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
