@@ -20,7 +20,8 @@ type Handler interface {
 	// OnOpen is called once, when the open packet has been queued and Send works.
 	OnOpen(c *Conn)
 	// OnMessage is called for every message, in order. data belongs to the caller again when it returns. While it
-	// blocks, nothing is read from the peer (and after some seconds the heartbeat ends the session).
+	// blocks, nothing is read from the peer, and the heartbeat does not count that time against the peer (its pong
+	// cannot be seen): the owner blocks for backpressure and may do so for minutes.
 	OnMessage(c *Conn, binary bool, data []byte)
 	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside
 	// of Close). err says more where there is more to say; it may be nil.
@@ -62,6 +63,9 @@ func (c *Conn) ID() string { return "" }
 
 // Protocol is the revision, 3 or 4. Constant.
 func (c *Conn) Protocol() int { return 0 }
+
+// Handler is the owner, as accept returned it (so that Hooks find it). Constant.
+func (c *Conn) Handler() Handler { return nil }
 
 // Transport is the current transport: Polling or WebSocket.
 func (c *Conn) Transport() string { return "" }
