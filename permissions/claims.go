@@ -1,0 +1,162 @@
+package permissions
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/architus/guildcast/event"
+)
+
+// Claims are what a verified token says about its bearer. They are immutable and may be shared. The zero value and nil
+// are a member of nothing, and expired.
+type Claims struct {
+	Subject       string    // the user's id; never empty in parsed claims
+	TokenID       string    // jti; empty where the token has none
+	IssuedAt      time.Time // iat; zero where the token has none
+	ExpiresAt     time.Time // exp; the claims deny from this moment on
+	ArchitusAdmin bool      // a member of every guild, with every bit
+
+	guilds map[string]Bits // what the bearer holds in each of its guilds
+}
+
+// ParseClaims reads the payload of a token. It verifies nothing: see Verifier.
+//
+// `sub` (or `id`) and `exp` are required, and what identifies the token (`sub`, `id`, `jti`, `iat`, `exp`) must be of
+// the right type, since a revocation could not match it otherwise. What grants something and can't be understood grants
+// nothing: a guild with an odd value is left out, odd `permissions` count as 0, `architus_admin` is on only when true.
+func ParseClaims(payload []byte) (*Claims, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &fields); err != nil {
+		return nil, fmt.Errorf("parse claims: %w", err)
+	}
+	c := &Claims{ArchitusAdmin: string(fields["architus_admin"]) == "true"}
+	var errs [4]error
+	subject, ok := fields["sub"]
+	if !ok {
+		subject = fields["id"]
+	}
+	c.Subject, errs[0] = parseSubject(subject)
+	c.TokenID, errs[1] = parseTokenID(fields["jti"])
+	c.IssuedAt, errs[2] = parseDate(fields["iat"])
+	c.ExpiresAt, errs[3] = parseDate(fields["exp"])
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("parse claims: %w", err)
+	}
+	if c.ExpiresAt.IsZero() {
+		return nil, errors.New("parse claims: no exp")
+	}
+	base := Default
+	if raw, ok := fields["permissions"]; ok {
+		base, _ = parseBits(raw)
+	}
+	c.guilds = parseGuilds(fields["guilds"], base)
+	return c, nil
+}
+
+// In gives what the bearer holds in a guild, and whether it is a member at all. It does not look at the time.
+func (c *Claims) In(guild string) (Bits, bool) {
+	if c == nil {
+		return 0, false
+	}
+	if c.ArchitusAdmin {
+		return All, true
+	}
+	bits, member := c.guilds[guild]
+	return bits, member
+}
+
+// Guilds lists the guilds that the claims name, sorted. For an architus_admin these are not all that it may see.
+func (c *Claims) Guilds() []string {
+	if c == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(c.guilds))
+}
+
+// Expired tells whether the claims deny at this moment.
+func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.ExpiresAt) }
+
+// parseGuilds reads the map of guild ids to bits and adds what holds in every guild.
+func parseGuilds(raw json.RawMessage, base Bits) map[string]Bits {
+	var values map[string]json.RawMessage
+	if json.Unmarshal(raw, &values) != nil {
+		return nil
+	}
+	guilds := make(map[string]Bits, len(values))
+	for guild, value := range values {
+		own, ok := parseBits(value)
+		if !ok || !event.ValidID(guild) {
+			continue
+		}
+		if own |= base; own.Has(Administrator) {
+			own = All
+		}
+		guilds[guild] = own
+	}
+	return guilds
+}
+
+// parseBits reads a whole number, or a string that holds one in decimal or, after 0x, in hexadecimal.
+func parseBits(raw json.RawMessage) (Bits, bool) {
+	text, base := string(raw), 10
+	if len(raw) > 0 && raw[0] == '"' {
+		if json.Unmarshal(raw, &text) != nil {
+			return 0, false
+		}
+		if hex, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
+			text, base = hex, 16
+		}
+	}
+	bits, err := strconv.ParseUint(text, base, 64)
+	if err != nil {
+		return 0, false
+	}
+	return Bits(bits), true
+}
+
+// maxIDBytes bounds a subject and a token's id, which are kept and compared.
+const maxIDBytes = 256
+
+// parseSubject reads a user's id: a string, or a whole number taken digit by digit so that it stays exact.
+func parseSubject(raw json.RawMessage) (string, error) {
+	id, err := parseTokenID(raw)
+	if err != nil || id == "" {
+		return "", errors.New("sub is not an id")
+	}
+	return id, nil
+}
+
+// parseTokenID reads an optional id.
+func parseTokenID(raw json.RawMessage) (string, error) {
+	var id string
+	switch {
+	case raw == nil:
+		return "", nil
+	case event.ValidID(string(raw)):
+		return string(raw), nil
+	case raw[0] != '"' || json.Unmarshal(raw, &id) != nil || id == "" || len(id) > maxIDBytes:
+		return "", errors.New("jti is not an id")
+	}
+	return id, nil
+}
+
+// parseDate reads an optional NumericDate (RFC 7519, section 2), in whole milliseconds; a date after the year 9999 is
+// taken for its end. The zero time stands for an absent date.
+func parseDate(raw json.RawMessage) (time.Time, error) {
+	if raw == nil {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || seconds < 0 || math.IsNaN(seconds) {
+		return time.Time{}, errors.New("a date is not a number of seconds")
+	}
+	const endOf9999 = 253402300799
+	return time.UnixMilli(int64(min(seconds, endOf9999) * 1000)), nil
+}

@@ -1,0 +1,299 @@
+package permissions
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/architus/guildcast/event"
+)
+
+// Form is how a recipient wants payloads: as objects, or serialised into strings.
+type Form uint8
+
+// The two forms.
+const (
+	FormString Form = iota
+	FormObject
+)
+
+// View is what one recipient spectates. It sees events of Guild that its Claims allow, until they expire.
+type View struct {
+	Guild  string
+	Logs   bool // include the guild's log topic
+	Form   Form
+	Claims *Claims
+}
+
+// Errors of Spectate and Refresh: why a view is refused.
+var (
+	ErrNotMember   = errors.New("not a member of the guild")
+	ErrNoLogAccess = errors.New("no permission to view logs")
+	ErrExpired     = errors.New("the claims have expired")
+)
+
+// check tells whether a view may be had at all.
+func (v *View) check(now time.Time) error {
+	if v.Claims.Expired(now) {
+		return ErrExpired
+	}
+	bits, member := v.Claims.In(v.Guild)
+	if !member {
+		return ErrNotMember
+	}
+	if v.Logs && bits&(ViewPublicLogs|ViewPrivateLogs) == 0 {
+		return ErrNoLogAccess
+	}
+	return nil
+}
+
+// class is what all recipients of one class have in common: all that a decision depends on, except the time.
+type class struct {
+	bits          Bits
+	architusAdmin bool
+	logs          bool
+	form          Form
+	expired       bool // where those whose claims have expired wait for new ones, or for their removal
+}
+
+func (v *View) class() class {
+	bits, _ := v.Claims.In(v.Guild)
+	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form, false}
+}
+
+// admits is the decision: it is taken once per class and event.
+func (c *class) admits(t event.Topic, n need) bool {
+	return !c.expired && (c.logs || !t.Logs) && c.bits.Has(n.bits) && (c.architusAdmin || !n.architusAdmin)
+}
+
+// Outcome says what became of an event, and labels a counter.
+type Outcome string
+
+// Outcomes of Route.
+const (
+	Routed          Outcome = "routed"           // somebody gets it
+	UnknownKind     Outcome = "unknown_kind"     // nobody: the policy does not know its kind
+	UnclearRequires Outcome = "unclear_requires" // nobody: what it requires can't be understood
+	NoSpectators    Outcome = "no_spectators"    // nobody on this node spectates its guild
+	Denied          Outcome = "denied"           // nobody who spectates may see it
+)
+
+// Batch is recipients of one event who want it in one form. Recipients is shared: it must not be written to.
+type Batch[R comparable] struct {
+	Form       Form
+	Level      Level
+	Recipients []R
+}
+
+// Filter is the only way from a topic to a recipient. It holds a node's spectators, each with the one guild that it
+// spectates, grouped by class, so that an event costs one decision per class and not per recipient.
+//
+// All methods may be called concurrently. What Spectate, Refresh, Remove and Revoke changed holds for every Route that
+// begins after they return. Expiry needs no call: Route looks at the time.
+type Filter[R comparable] struct {
+	policy *Policy
+
+	mu     sync.Mutex
+	views  map[R]*place[R]        // guarded by mu; agrees with guilds
+	guilds map[string][]*group[R] // guarded by mu; no empty groups, no empty lists
+}
+
+// place is where a recipient stands.
+type place[R comparable] struct {
+	view  View
+	group *group[R]
+	index int // in group.recipients
+}
+
+// group is the recipients of one class in one guild. Guarded by Filter.mu.
+type group[R comparable] struct {
+	class class
+
+	recipients []R
+	expires    []int64 // of recipients[i], in Unix milliseconds
+	earliest   int64   // not after any of expires
+
+	// lent is set once recipients was handed out. From then on what it holds is not changed in place: recipients are
+	// appended behind it, and taken out of a copy.
+	lent bool
+}
+
+// NewFilter makes a filter without spectators. A nil policy denies everything.
+func NewFilter[R comparable](policy *Policy) *Filter[R] {
+	return &Filter[R]{policy: policy, views: map[R]*place[R]{}, guilds: map[string][]*group[R]{}}
+}
+
+// Route appends to dst those who may see e at this moment, batch by batch; nobody is in two batches. It allocates only
+// where dst is too small.
+func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batch[R], Outcome) {
+	n, outcome := f.policy.needOf(e)
+	if outcome != Routed {
+		return dst, outcome
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	groups := f.guilds[e.Topic.Guild]
+	if len(groups) == 0 {
+		return dst, NoSpectators
+	}
+	outcome = Denied
+	nowMilli := now.UnixMilli()
+	for i := len(groups) - 1; i >= 0; i-- { // from the end, because expire may take groups[i] away
+		g := groups[i]
+		if !g.class.admits(e.Topic, n) {
+			continue
+		}
+		if nowMilli >= g.earliest {
+			f.expire(g, nowMilli)
+		}
+		if len(g.recipients) == 0 {
+			continue
+		}
+		g.lent = true
+		dst = append(dst, Batch[R]{g.class.form, g.class.level(), g.recipients})
+		outcome = Routed
+	}
+	return dst, outcome
+}
+
+// Spectate makes r see what v allows, in place of what it saw before. On an error r sees what it saw before.
+func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
+	if err := v.check(now); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(r)
+	f.add(r, v, v.class())
+	return nil
+}
+
+// Refresh puts new claims, and the form of what follows, in place of those that r spectates with, if it does. Where they
+// no longer allow its view, r loses its logs or its guild, and the error says so: ErrNoLogAccess, ErrNotMember or
+// ErrExpired.
+func (f *Filter[R]) Refresh(r R, c *Claims, form Form, now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.views[r]
+	if p == nil {
+		return nil
+	}
+	v := p.view
+	v.Claims, v.Form = c, form
+	err := v.check(now)
+	f.remove(r)
+	if errors.Is(err, ErrNoLogAccess) {
+		v.Logs = false
+	}
+	if v.check(now) == nil {
+		f.add(r, v, v.class())
+	}
+	return err
+}
+
+// Remove ends what r spectates, if it does.
+func (f *Filter[R]) Remove(r R) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(r)
+}
+
+// Revoke ends what everybody spectates whose token r revokes.
+func (f *Filter[R]) Revoke(r Revocation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for recipient, p := range f.views {
+		if r.Matches(p.view.Claims) {
+			f.remove(recipient)
+		}
+	}
+}
+
+// View gives what r spectates, expired or not.
+func (f *Filter[R]) View(r R) (View, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.views[r]
+	if p == nil {
+		return View{}, false
+	}
+	return p.view, true
+}
+
+// Len is the number of spectators.
+func (f *Filter[R]) Len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.views)
+}
+
+// add puts r, which is nowhere, into the group of class c. f.mu is held.
+func (f *Filter[R]) add(r R, v View, c class) {
+	expires := v.Claims.ExpiresAt.UnixMilli()
+	groups := f.guilds[v.Guild]
+	i := slices.IndexFunc(groups, func(g *group[R]) bool { return g.class == c })
+	if i < 0 {
+		i = len(groups)
+		groups = append(groups, &group[R]{class: c, earliest: expires})
+		f.guilds[v.Guild] = groups
+	}
+	g := groups[i]
+	f.views[r] = &place[R]{v, g, len(g.recipients)}
+	g.recipients = append(g.recipients, r)
+	g.expires = append(g.expires, expires)
+	g.earliest = min(g.earliest, expires)
+}
+
+// remove takes r out of where it stands, if anywhere. f.mu is held.
+func (f *Filter[R]) remove(r R) {
+	p := f.views[r]
+	if p == nil {
+		return
+	}
+	delete(f.views, r)
+	g := p.group
+	if g.lent {
+		g.recipients, g.lent = slices.Clone(g.recipients), false
+	}
+	// The last one takes the free place.
+	last := len(g.recipients) - 1
+	g.recipients[p.index], g.expires[p.index] = g.recipients[last], g.expires[last]
+	if p.index != last {
+		f.views[g.recipients[p.index]].index = p.index
+	}
+	clear(g.recipients[last:])
+	g.recipients, g.expires = g.recipients[:last], g.expires[:last]
+	if last == 0 {
+		f.drop(p.view.Guild, g)
+	}
+}
+
+// expire moves those of g whose time has come to where nothing is admitted. They stay spectators, so that new claims that
+// come just in time for their owner find them. f.mu is held.
+func (f *Filter[R]) expire(g *group[R], now int64) {
+	for i := len(g.recipients) - 1; i >= 0; i-- { // from the end, because remove puts the last one in the free place
+		if g.expires[i] > now {
+			continue
+		}
+		r := g.recipients[i]
+		v := f.views[r].view
+		f.remove(r)
+		f.add(r, v, class{expired: true})
+	}
+	if len(g.expires) > 0 {
+		g.earliest = slices.Min(g.expires)
+	}
+}
+
+// drop takes an empty group away. f.mu is held.
+func (f *Filter[R]) drop(guild string, g *group[R]) {
+	groups := f.guilds[guild]
+	i := slices.Index(groups, g)
+	groups = slices.Delete(groups, i, i+1)
+	if len(groups) == 0 {
+		delete(f.guilds, guild)
+		return
+	}
+	f.guilds[guild] = groups
+}

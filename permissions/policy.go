@@ -1,0 +1,236 @@
+package permissions
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/architus/guildcast/event"
+)
+
+// Rule says what an event of one kind requires of a recipient in the event's guild, beyond membership.
+type Rule struct {
+	// Public is required where the event is not private, Private where it is; ViewPrivateLogs comes on top of the
+	// latter in any case.
+	Public, Private Bits
+
+	// ArchitusAdmin keeps the kind to bearers of architus_admin.
+	ArchitusAdmin bool
+}
+
+// Policy is a table of rules by kind of event. It is immutable. A kind that it does not hold reaches nobody, so the zero
+// value and nil deny everything.
+type Policy struct {
+	rules map[string]Rule
+}
+
+// DefaultPolicy is the policy where no file changes it.
+func DefaultPolicy() *Policy {
+	p := &Policy{rules: map[string]Rule{
+		event.KindSetting:       {Public: ViewSettings, Private: ViewSettings},
+		event.KindModeration:    {Public: ViewPrivateLogs, Private: ViewPrivateLogs},
+		event.KindAdministrator: {Public: Administrator, Private: Administrator},
+		event.KindInternal:      {ArchitusAdmin: true},
+	}}
+	for _, kind := range []string{event.KindGuild, event.KindChannel, event.KindRole, event.KindEmoji, event.KindMember,
+		event.KindUser, event.KindAutoResponse} {
+		p.rules[kind] = Rule{}
+	}
+	for _, kind := range []string{event.KindMessage, event.KindReaction, event.KindInvite, event.KindWebhook,
+		event.KindIntegration, event.KindInteraction} {
+		p.rules[kind] = Rule{Public: ViewPublicLogs, Private: ViewPrivateLogs}
+	}
+	return p
+}
+
+// Rule gives the rule of a kind; without one the kind reaches nobody.
+func (p *Policy) Rule(kind string) (Rule, bool) {
+	if p == nil {
+		return Rule{}, false
+	}
+	r, ok := p.rules[kind]
+	return r, ok
+}
+
+// need is what one event requires of a recipient in its guild.
+type need struct {
+	bits          Bits
+	architusAdmin bool
+}
+
+// needOf combines the policy with what the event itself requires. The outcome is Routed, or why nobody may see it.
+func (p *Policy) needOf(e *event.Event) (need, Outcome) {
+	rule, ok := p.Rule(e.Kind)
+	if !ok {
+		return need{}, UnknownKind
+	}
+	n := need{bits: rule.Public, architusAdmin: rule.ArchitusAdmin}
+	if e.Private {
+		n.bits = rule.Private | ViewPrivateLogs
+	}
+	if e.Requires.Unclear {
+		return need{}, UnclearRequires
+	}
+	n.bits |= Bits(e.Requires.Bits)
+	for _, name := range e.Requires.Names {
+		bit, ok := BitNamed(name)
+		if !ok {
+			return need{}, UnclearRequires
+		}
+		n.bits |= bit
+	}
+	return n, Routed
+}
+
+// With reads a policy file and gives a policy in which its kinds replace, or are added to, those of p:
+//
+//	{"kinds": {
+//	  "ticket":   ["VIEW_SETTINGS"],
+//	  "purge":    {"public": "EXEC_PURGE_CMD", "private": ["EXEC_PURGE_CMD", "VIEW_PRIVATE_LOGS"]},
+//	  "chatter":  "membership",
+//	  "internal": "architus_admin",
+//	  "typing":   "nobody"
+//	}}
+//
+// A requirement is a permission's name, a number, or an array of these; private events require what public ones do
+// unless told, and always VIEW_PRIVATE_LOGS as well. Anything that is not understood is an error, and no policy.
+func (p *Policy) With(file []byte) (*Policy, error) {
+	var kinds []member
+	err := eachMember(file, func(name string, value json.RawMessage) error {
+		if name != "kinds" {
+			return fmt.Errorf("unknown field %q", name)
+		}
+		return eachMember(value, func(kind string, value json.RawMessage) error {
+			kinds = append(kinds, member{kind, value})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	out := &Policy{rules: map[string]Rule{}}
+	for kind, rule := range p.rules {
+		out.rules[kind] = rule
+	}
+	for _, k := range kinds {
+		rule, exists, err := parseRule(k.value)
+		switch {
+		case k.name == "":
+			return nil, errors.New("read policy: a kind has an empty name")
+		case err != nil:
+			return nil, fmt.Errorf("read policy: kind %q: %w", k.name, err)
+		case exists:
+			out.rules[k.name] = rule
+		default:
+			delete(out.rules, k.name)
+		}
+	}
+	return out, nil
+}
+
+// parseRule reads the value of a kind. It is false for "nobody".
+func parseRule(raw json.RawMessage) (rule Rule, exists bool, err error) {
+	switch string(raw) {
+	case `"nobody"`:
+		return Rule{}, false, nil
+	case `"membership"`:
+		return Rule{}, true, nil
+	case `"architus_admin"`:
+		return Rule{ArchitusAdmin: true}, true, nil
+	}
+	if raw[0] != '{' {
+		rule.Public, err = parseRequired(raw)
+		rule.Private = rule.Public
+		return rule, true, err
+	}
+	var public, private bool
+	err = eachMember(raw, func(name string, value json.RawMessage) (err error) {
+		switch name {
+		case "public":
+			public = true
+			rule.Public, err = parseRequired(value)
+		case "private":
+			private = true
+			rule.Private, err = parseRequired(value)
+		default:
+			err = fmt.Errorf("unknown field %q", name)
+		}
+		return err
+	})
+	if err == nil && !public {
+		err = errors.New(`no "public"`)
+	}
+	if !private {
+		rule.Private = rule.Public
+	}
+	return rule, true, err
+}
+
+// parseRequired reads a permission's name, a number, or an array of these.
+func parseRequired(raw json.RawMessage) (Bits, error) {
+	items := []json.RawMessage{raw}
+	if raw[0] == '[' {
+		if err := json.Unmarshal(raw, &items); err != nil {
+			return 0, err
+		}
+	}
+	var bits Bits
+	for _, item := range items {
+		if n, err := strconv.ParseUint(string(item), 10, 64); err == nil {
+			bits |= Bits(n)
+			continue
+		}
+		var name string
+		if json.Unmarshal(item, &name) != nil {
+			return 0, fmt.Errorf("%s is neither a permission's name nor its number", item)
+		}
+		bit, ok := BitNamed(name)
+		if !ok {
+			return 0, fmt.Errorf("there is no permission %q", name)
+		}
+		bits |= bit
+	}
+	return bits, nil
+}
+
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// eachMember walks the one JSON object in data. Names count exactly as written, and only once.
+func eachMember(data []byte, visit func(name string, value json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return errors.Join(errors.New("not a JSON object"), err)
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := t.(string) // the decoder allows only strings here
+		if seen[name] {
+			return fmt.Errorf("%q is there twice", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		if err := visit(name, value); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
