@@ -1,0 +1,334 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Object is a map that is written in this order. A peer does not care; whoever compares bytes does.
+type Object []Field
+
+// Field of an Object.
+type Field struct {
+	Key   string
+	Value any
+}
+
+var errDepth = errors.New("value nested too deep, or in a cycle")
+
+// AppendMsgpack appends v as notepack.io would encode the JavaScript value that a client receives for v: integers in
+// the shortest form, also those that come as floats; []byte and io.Reader as binary (a reader is read to its end);
+// time.Time as a timestamp. What is not of a basic type goes through encoding/json, so that v reaches the clients of
+// other servers as it reaches those of this one. Map keys are sorted.
+func AppendMsgpack(dst []byte, v any) ([]byte, error) { return appendMsgpack(dst, v, MaxDepth) }
+
+func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
+	if depth == 0 {
+		return dst, errDepth
+	}
+	switch x := v.(type) {
+	case nil:
+		return msgp.AppendNil(dst), nil
+	case string:
+		return msgp.AppendString(dst, x), nil
+	case bool:
+		return msgp.AppendBool(dst, x), nil
+	case int:
+		return appendInt(dst, int64(x)), nil
+	case int64:
+		return appendInt(dst, x), nil
+	case uint64:
+		return msgp.AppendUint64(dst, x), nil
+	case float64:
+		return appendFloat64(dst, x), nil
+	case []byte:
+		return msgp.AppendBytes(dst, x), nil
+	case time.Time:
+		return appendTime(dst, x), nil
+	case Value:
+		return appendRaw(dst, x, depth)
+	case []any:
+		return appendArray(dst, x, depth)
+	case []string:
+		dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
+		for _, s := range x {
+			dst = msgp.AppendString(dst, s)
+		}
+		return dst, nil
+	case map[string]any:
+		return appendMap(dst, x, depth)
+	case Object:
+		return appendObject(dst, x, depth)
+	}
+	return appendOther(dst, v, depth)
+}
+
+// appendOther handles the rarer types.
+func appendOther(dst []byte, v any, depth int) ([]byte, error) {
+	switch x := v.(type) {
+	case int8:
+		return appendInt(dst, int64(x)), nil
+	case int16:
+		return appendInt(dst, int64(x)), nil
+	case int32:
+		return appendInt(dst, int64(x)), nil
+	case uint:
+		return msgp.AppendUint64(dst, uint64(x)), nil
+	case uint8:
+		return msgp.AppendUint64(dst, uint64(x)), nil
+	case uint16:
+		return msgp.AppendUint64(dst, uint64(x)), nil
+	case uint32:
+		return msgp.AppendUint64(dst, uint64(x)), nil
+	case *strings.Reader: // text to socket.io-go-parser, alone among the readers
+		b, err := io.ReadAll(x)
+		return msgp.AppendString(dst, string(b)), err
+	case json.Marshaler:
+		return appendMarshalled(dst, v, depth)
+	case interface{ Bytes() []byte }: // a buffer need not be consumed
+		return msgp.AppendBytes(dst, x.Bytes()), nil
+	case io.Reader:
+		b, err := io.ReadAll(x)
+		if err != nil {
+			return dst, fmt.Errorf("read binary value: %w", err)
+		}
+		return msgp.AppendBytes(dst, b), nil
+	}
+	return appendMarshalled(dst, v, depth)
+}
+
+func appendMarshalled(dst []byte, v any, depth int) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return dst, err
+	}
+	return appendRaw(dst, Value{bytes.TrimSpace(text), true}, depth)
+}
+
+// appendRaw appends a checked value; JSON is turned into msgpack.
+func appendRaw(dst []byte, v Value, depth int) ([]byte, error) {
+	if depth == 0 {
+		return dst, errDepth
+	}
+	if !v.json {
+		if len(v.b) == 0 {
+			return msgp.AppendNil(dst), nil
+		}
+		return append(dst, v.b...), nil
+	}
+	switch v.Kind() {
+	case Map, Array:
+		return appendJSONContainer(dst, v, depth)
+	case String:
+		return msgp.AppendString(dst, v.Text()), nil
+	case Number:
+		return appendNumeral(dst, string(v.b)), nil
+	case Bool:
+		return msgp.AppendBool(dst, v.Truthy()), nil
+	default:
+		return msgp.AppendNil(dst), nil
+	}
+}
+
+// appendJSONContainer goes through encoding/json: walking nested text by Elems and Fields would read it once per level.
+func appendJSONContainer(dst []byte, v Value, depth int) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(v.b))
+	d.UseNumber()
+	var x any
+	if err := d.Decode(&x); err != nil {
+		return dst, err
+	}
+	return appendMsgpackJSON(dst, x, depth)
+}
+
+// appendMsgpackJSON is appendMsgpack with json.Number among the types.
+func appendMsgpackJSON(dst []byte, v any, depth int) (_ []byte, err error) {
+	if depth == 0 {
+		return dst, errDepth
+	}
+	switch x := v.(type) {
+	case json.Number:
+		return appendNumeral(dst, x.String()), nil
+	case []any:
+		dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
+		for _, e := range x {
+			if dst, err = appendMsgpackJSON(dst, e, depth-1); err != nil {
+				return dst, err
+			}
+		}
+		return dst, nil
+	case map[string]any:
+		dst = msgp.AppendMapHeader(dst, uint32(len(x)))
+		for _, k := range sortedKeys(x) {
+			if dst, err = appendMsgpackJSON(msgp.AppendString(dst, k), x[k], depth-1); err != nil {
+				return dst, err
+			}
+		}
+		return dst, nil
+	}
+	return appendMsgpack(dst, v, depth)
+}
+
+func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {
+	dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
+	for _, e := range x {
+		if dst, err = appendMsgpack(dst, e, depth-1); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func appendMap(dst []byte, x map[string]any, depth int) (_ []byte, err error) {
+	if x == nil {
+		return msgp.AppendNil(dst), nil // as encoding/json does
+	}
+	dst = msgp.AppendMapHeader(dst, uint32(len(x)))
+	for _, k := range sortedKeys(x) {
+		if dst, err = appendMsgpack(msgp.AppendString(dst, k), x[k], depth-1); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func appendObject(dst []byte, x Object, depth int) (_ []byte, err error) {
+	dst = msgp.AppendMapHeader(dst, uint32(len(x)))
+	for _, f := range x {
+		if dst, err = appendMsgpack(msgp.AppendString(dst, f.Key), f.Value, depth-1); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// appendInt appends i in notepack's form: unsigned where it is not negative.
+func appendInt(dst []byte, i int64) []byte {
+	if i >= 0 {
+		return msgp.AppendUint64(dst, uint64(i))
+	}
+	return msgp.AppendInt64(dst, i)
+}
+
+// appendFloat64 appends f as an integer where it is one, as a JavaScript number has no other type.
+func appendFloat64(dst []byte, f float64) []byte {
+	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
+		return appendInt(dst, int64(f))
+	}
+	return msgp.AppendFloat64(dst, f)
+}
+
+// appendNumeral appends a number from JSON text.
+func appendNumeral(dst []byte, s string) []byte {
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return appendInt(dst, i)
+	}
+	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return msgp.AppendUint64(dst, u)
+	}
+	return appendFloat64(dst, jsonNumber([]byte(s)))
+}
+
+// appendTime appends t as a msgpack timestamp in the shortest of its three forms, in the milliseconds of a Date.
+func appendTime(dst []byte, t time.Time) []byte {
+	ms := t.UnixMilli()
+	sec := ms / 1000
+	if ms%1000 < 0 {
+		sec--
+	}
+	ns := uint64(ms-sec*1000) * 1e6
+	switch {
+	case sec >= 0 && sec <= math.MaxUint32 && ns == 0:
+		return bigEndianAppend(append(dst, 0xd6, 0xff), uint64(sec), 4)
+	case sec >= 0 && sec < 1<<34:
+		return bigEndianAppend(append(dst, 0xd7, 0xff), ns<<34|uint64(sec), 8)
+	}
+	dst = bigEndianAppend(append(dst, 0xc7, 12, 0xff), ns, 4)
+	return bigEndianAppend(dst, uint64(sec), 8)
+}
+
+func bigEndianAppend(dst []byte, x uint64, n int) []byte {
+	for i := n - 1; i >= 0; i-- {
+		dst = append(dst, byte(x>>(8*i)))
+	}
+	return dst
+}
+
+// AppendJSON appends v as JSON.stringify would: like AppendMsgpack, with binary as {"type":"Buffer","data":[...]}.
+func AppendJSON(dst []byte, v any) ([]byte, error) {
+	b, err := AppendMsgpack(nil, v)
+	if err != nil {
+		return dst, err
+	}
+	return Value{b: b}.AppendJSON(dst, nil), nil
+}
+
+// HasBinary tells whether AppendMsgpack would write binary for v.
+func HasBinary(v any) bool { return hasBinary(v, MaxDepth) }
+
+func hasBinary(v any, depth int) bool {
+	if depth == 0 {
+		return false
+	}
+	switch x := v.(type) {
+	case nil, string, bool, float64, int, int64, *strings.Reader, time.Time:
+		return false
+	case []byte:
+		return true
+	case []any:
+		return slices.ContainsFunc(x, func(e any) bool { return hasBinary(e, depth-1) })
+	case map[string]any:
+		for _, e := range x {
+			if hasBinary(e, depth-1) {
+				return true
+			}
+		}
+		return false
+	case Object:
+		return slices.ContainsFunc(x, func(f Field) bool { return hasBinary(f.Value, depth-1) })
+	case Value:
+		return x.HasBinary()
+	case json.Marshaler:
+		return false
+	case interface{ Bytes() []byte }, io.Reader:
+		return true
+	}
+	return false
+}
+
+// HasBinary tells whether v holds a binary value.
+func (v Value) HasBinary() bool {
+	if v.json {
+		return false
+	}
+	for at := 0; at < len(v.b); {
+		h := readHead(v.b[at:])
+		if h.kind == Binary || h.kind == Ext {
+			return true
+		}
+		at += h.size
+		if h.kind != Array && h.kind != Map {
+			at += h.n
+		}
+	}
+	return false
+}
