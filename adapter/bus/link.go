@@ -1,0 +1,355 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// retryRefused is the pause before a topic that was held, and is refused now, is asked for again; retrySoon is the
+// pause where Redis says that the reason will pass.
+const (
+	retryRefused = 5 * time.Second
+	retrySoon    = 200 * time.Millisecond
+)
+
+// maxBatch bounds the topics of one command.
+const maxBatch = 256
+
+// link is one receiving connection, from dialling to its loss. What was attached to it is then routed anew.
+// Its fields are guarded by Bus.mu where nothing else is said.
+type link struct {
+	// Static after construction.
+	b     *Bus
+	route route
+	opts  *redis.Options
+	wake  chan struct{} // capacity 1: there is something to write
+
+	active atomic.Bool // something was read since the last look
+
+	topics   map[*topic]struct{}
+	dirty    []*topic   // those that Redis must be told about
+	inflight []*command // sent and not answered, in order
+	again    []*topic   // refused; dirty again at againAt
+	againAt  time.Time
+	verified bool // the probe came back
+	probe    probe
+}
+
+// command is a subscribe or unsubscribe command that Redis answers with one confirmation for each topic.
+type command struct {
+	kind   kind
+	sub    bool
+	topics []*topic // nil: the probe's
+	done   int
+}
+
+func newLink(b *Bus, r route, o *redis.Options) *link {
+	return &link{b: b, route: r, opts: o, wake: make(chan struct{}, 1), topics: map[*topic]struct{}{}}
+}
+
+func (l *link) attachLocked(t *topic) {
+	delete(l.b.unrouted, t)
+	t.link, t.sent, t.outstanding, t.dirty = l, false, 0, false
+	l.topics[t] = struct{}{}
+	l.touchLocked(t)
+}
+
+func (l *link) detachLocked(t *topic) {
+	delete(l.topics, t)
+	t.link, t.sent, t.outstanding = nil, false, 0
+}
+
+func (l *link) touchLocked(t *topic) {
+	if !t.dirty {
+		t.dirty = true
+		l.dirty = append(l.dirty, t)
+		signal(l.wake)
+	}
+}
+
+// run is the link's life. It returns when the connection is lost, the Bus ends, or nothing is left to hear.
+func (l *link) run() {
+	err := l.session()
+	if l.b.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	l.b.linkEnded(l, err)
+}
+
+func (l *link) session() error {
+	c, err := dial(l.b.ctx, l.opts, l.b.opts.Name+"-sub")
+	if err != nil {
+		return err
+	}
+	l.b.connects.Add(1)
+	ctx, cancel := context.WithCancelCause(l.b.ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
+	defer stop()
+	defer c.nc.Close()
+	defer cancel(nil)
+
+	l.b.mu.Lock()
+	l.probe.init(l)
+	l.b.mu.Unlock()
+	wg.Go(func() {
+		if err := l.write(ctx, c); err != nil {
+			cancel(err)
+		}
+	})
+	wg.Go(func() {
+		if err := l.verify(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	err = newReader(l, c).run()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	if err != nil {
+		err = fmt.Errorf("hear redis at %s: %w", l.opts.Addr, err)
+	}
+	return err
+}
+
+// errIdle ends a link that has nothing to hear.
+var errIdle = errors.New("nothing to hear")
+
+// write sends what the topics need, and asks for signs of life.
+func (l *link) write(ctx context.Context, c *conn) error {
+	health := time.NewTicker(l.b.opts.HealthInterval)
+	defer health.Stop()
+	silent := 0
+	var buf []byte
+	for {
+		var again <-chan time.Time
+		l.b.mu.Lock()
+		buf = l.commandsLocked(buf[:0])
+		if len(l.again) > 0 {
+			again = time.After(time.Until(l.againAt))
+		}
+		idle := l.route != mainRoute && len(l.topics) == 0
+		l.b.mu.Unlock()
+		if idle {
+			return errIdle
+		}
+		if err := l.send(c, buf); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		case <-again:
+			l.b.mu.Lock()
+			for _, t := range l.again {
+				if t.link == l {
+					l.touchLocked(t)
+				}
+			}
+			l.again = nil
+			l.b.mu.Unlock()
+		case <-health.C:
+			if l.active.Swap(false) {
+				silent = 0
+				continue
+			}
+			if silent++; silent > 1 {
+				return fmt.Errorf("silent for %v", time.Duration(silent)*l.b.opts.HealthInterval)
+			}
+			if err := l.send(c, appendCommand(buf[:0], "ping")); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (l *link) send(c *conn, buf []byte) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(2 * l.b.opts.HealthInterval))
+	_, err := c.nc.Write(buf)
+	return err
+}
+
+// commandsLocked appends what Redis must be told.
+func (l *link) commandsLocked(buf []byte) []byte {
+	var batches map[batchKey][]*topic
+	for _, t := range l.dirty {
+		t.dirty = false
+		want := len(t.refs) > 0
+		if t.link != l {
+			continue
+		}
+		if want == t.sent {
+			l.b.settleLocked(t)
+			continue
+		}
+		if batches == nil {
+			batches = map[batchKey][]*topic{}
+		}
+		key := l.batchKey(t, want)
+		batches[key] = append(batches[key], t)
+		if len(batches[key]) == maxBatch || t.solo {
+			buf = l.commandLocked(buf, key, batches[key])
+			delete(batches, key)
+		}
+	}
+	l.dirty = l.dirty[:0]
+	for key, topics := range batches {
+		buf = l.commandLocked(buf, key, topics)
+	}
+	return l.probe.commandLocked(l, buf)
+}
+
+// batchKey is what the topics of one command have in common.
+type batchKey struct {
+	kind kind
+	sub  bool
+	slot uint16
+	solo *topic
+}
+
+func (l *link) batchKey(t *topic, want bool) batchKey {
+	key := batchKey{kind: t.kind, sub: want}
+	if t.solo {
+		key.solo = t
+	}
+	if l.route != mainRoute { // a cluster refuses a command with channels of several slots
+		key.slot = slotOf(t.name)
+	}
+	return key
+}
+
+func (l *link) commandLocked(buf []byte, key batchKey, topics []*topic) []byte {
+	verb := verbs[key.kind].unsub
+	if key.sub {
+		verb = verbs[key.kind].sub
+	}
+	args := make([]string, 0, len(topics)+1)
+	args = append(args, verb)
+	for _, t := range topics {
+		t.sent = key.sub
+		t.outstanding++
+		args = append(args, t.name)
+	}
+	l.inflight = append(l.inflight, &command{kind: key.kind, sub: key.sub, topics: topics})
+	return appendCommand(buf, args...)
+}
+
+// confirmed takes note of one confirmation.
+func (l *link) confirmed(k kind, sub bool, name []byte) error {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(l.inflight) > 0 {
+		cmd := l.inflight[0]
+		if cmd.kind == k && cmd.sub == sub {
+			if cmd.topics == nil && string(name) == l.probe.name {
+				l.inflight = l.inflight[1:]
+				l.probe.confirmedLocked(sub)
+				return nil
+			}
+			if cmd.topics != nil && cmd.topics[cmd.done].name == string(name) {
+				l.answeredLocked(cmd, cmd.topics[cmd.done])
+				return nil
+			}
+		}
+	}
+	if k == shard && !sub {
+		l.evictedLocked(string(name))
+		return nil
+	}
+	return fmt.Errorf("%w: confirmation of %.40q", errProtocol, name)
+}
+
+func (l *link) answeredLocked(cmd *command, t *topic) {
+	if cmd.done++; cmd.done == len(cmd.topics) {
+		l.inflight = l.inflight[1:]
+	}
+	if t.link == l {
+		t.outstanding--
+		l.b.settleLocked(t)
+		l.b.reviewLocked()
+	}
+}
+
+// evictedLocked handles an unsubscription that Redis decided: the slot has moved to another server.
+func (l *link) evictedLocked(name string) {
+	t := l.b.topics[shard][name]
+	if t == nil || t.link != l || !t.sent {
+		return
+	}
+	l.b.lostLocked(t, fmt.Errorf("slot of %q has moved", name))
+	l.leaveLocked(t)
+	l.b.router.stale()
+}
+
+// leaveLocked has t routed anew.
+func (l *link) leaveLocked(t *topic) {
+	l.detachLocked(t)
+	l.b.placeLocked(t)
+	signal(l.wake)
+}
+
+// refused handles an error reply to the command that was sent first.
+func (l *link) refused(e replyError) error {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(l.inflight) == 0 {
+		return e // to a PING, or out of the blue: as when the connection has been taken from us
+	}
+	cmd := l.inflight[0]
+	l.inflight = l.inflight[1:]
+	if cmd.topics == nil {
+		l.probe.refusedLocked(l, e)
+		return nil
+	}
+	moved := cmd.kind == shard && b.router.moved(e)
+	for _, t := range cmd.topics[cmd.done:] {
+		if t.link != l {
+			continue
+		}
+		t.outstanding--
+		if !cmd.sub || t.outstanding > 0 {
+			b.settleLocked(t)
+			continue
+		}
+		t.sent = false
+		switch {
+		case moved:
+			l.leaveLocked(t)
+		case !e.transient() && len(cmd.topics) > 1: // find the one that is meant
+			t.solo = true
+			l.touchLocked(t)
+		default:
+			l.refusedTopicLocked(t, e)
+		}
+	}
+	b.reviewLocked()
+	return nil
+}
+
+func (l *link) refusedTopicLocked(t *topic, e replyError) {
+	pause := retrySoon
+	if !e.transient() {
+		pause = retryRefused
+		t.refuseLocked(e)
+		l.b.opts.Logger.Error("redis refuses a subscription", "channel", t.name, "err", e)
+	}
+	l.b.lastErr = e
+	l.again = append(l.again, t)
+	if at := time.Now().Add(pause); len(l.again) == 1 || at.Before(l.againAt) {
+		l.againAt = at
+	}
+	signal(l.wake)
+}

@@ -1,0 +1,272 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// backoff is the pause before the next attempt at a route.
+type backoff struct {
+	failures int
+	until    time.Time
+}
+
+// pause returns a jittered pause that doubles with every failure.
+func (o *Options) pause(failures int) time.Duration {
+	d := o.BackoffMax
+	if failures < 16 {
+		d = min(o.BackoffMin<<failures, o.BackoffMax)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// lostLocked takes note that messages of t may be missed from now on.
+func (b *Bus) lostLocked(t *topic, err error) {
+	if len(t.refs) > 0 && !t.lost {
+		t.lost = true
+		b.lost++
+	}
+	b.deafLocked(err)
+}
+
+// deafLocked announces that messages may be missed.
+func (b *Bus) deafLocked(err error) {
+	if !b.state.Hearing && !b.hush {
+		return
+	}
+	gap := b.state.Hearing
+	b.since = time.Now()
+	b.announceLocked(State{Gap: gap, Err: err})
+	b.opts.Logger.Warn("redis lost", "err", err)
+}
+
+// reviewLocked announces that everything is heard, when it is.
+func (b *Bus) reviewLocked() {
+	if b.state.Hearing || b.lost > 0 || len(b.links) == 0 || b.closed {
+		return
+	}
+	for _, l := range b.links {
+		if !l.verified {
+			return
+		}
+	}
+	s := State{Hearing: true}
+	if !b.hush {
+		s.Gap, s.Down = b.state.Gap, time.Since(b.since)
+		b.opts.Logger.Info("redis heard again", "down", s.Down)
+	}
+	b.announceLocked(s)
+}
+
+func (b *Bus) announceLocked(s State) {
+	b.hush = false
+	b.state = s
+	b.news = append(b.news, s)
+	signal(b.noted)
+}
+
+// notifyLoop calls the watchers.
+func (b *Bus) notifyLoop() {
+	for {
+		select {
+		case <-b.noted:
+		case <-b.ctx.Done():
+			return
+		}
+		for {
+			b.mu.Lock()
+			news := b.news
+			b.news = nil
+			watchers := make([]func(State), 0, len(b.watchers))
+			for id := range b.watchID {
+				if f := b.watchers[id]; f != nil {
+					watchers = append(watchers, f)
+				}
+			}
+			b.mu.Unlock()
+			if len(news) == 0 {
+				break
+			}
+			for _, s := range news {
+				for _, f := range watchers {
+					f(s)
+				}
+			}
+		}
+	}
+}
+
+// routeLoop gives every topic a link.
+func (b *Bus) routeLoop() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.reroute:
+		case <-timer.C:
+		}
+		timer.Reset(b.routeAll())
+	}
+}
+
+// routeAll attaches what can be attached now, and returns the time until more can.
+func (b *Bus) routeAll() time.Duration {
+	b.mu.Lock()
+	topics := make([]*topic, 0, len(b.unrouted))
+	for t := range b.unrouted {
+		topics = append(topics, t)
+	}
+	b.mu.Unlock()
+	next := time.Hour
+	for _, t := range topics {
+		if wait := b.routeOne(t); wait > 0 {
+			next = min(next, wait)
+		}
+		if b.ctx.Err() != nil {
+			break
+		}
+	}
+	return next
+}
+
+// routeOne attaches t to the link of its route, which it makes when there is none. When it must not yet, it returns
+// the time to wait.
+func (b *Bus) routeOne(t *topic) time.Duration {
+	r := b.router.route(t.kind)
+	var o *redis.Options
+	var err error
+	if wait := b.waiting(r); wait > 0 {
+		return wait
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+	defer cancel()
+	if r != mainRoute {
+		var owner route
+		if owner, o, err = b.router.owner(ctx, t.name); err == nil {
+			r = owner
+			if wait := b.waiting(r); wait > 0 {
+				return wait
+			}
+		}
+	} else if !b.hasLink(r) {
+		o, err = b.router.main(ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.failedLocked(r, err)
+		b.deafLocked(err)
+		return time.Until(b.retry[r].until)
+	}
+	delete(b.retry, anyShard)
+	if _, ok := b.unrouted[t]; !ok || b.closed {
+		return 0
+	}
+	l := b.links[r]
+	if l == nil && o == nil { // it ended in between
+		return time.Millisecond
+	}
+	if l == nil {
+		l = newLink(b, r, o)
+		b.links[r] = l
+		b.wg.Go(l.run)
+	}
+	l.attachLocked(t)
+	return 0
+}
+
+func (b *Bus) hasLink(r route) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.links[r] != nil
+}
+
+// waiting returns for how long no connection should be made for r.
+func (b *Bus) waiting(r route) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.retry[r]; p != nil && b.links[r] == nil {
+		return time.Until(p.until)
+	}
+	return 0
+}
+
+func (b *Bus) failedLocked(r route, err error) {
+	b.lastErr = err
+	p := b.retry[r]
+	if p == nil {
+		p = &backoff{}
+		b.retry[r] = p
+	}
+	p.until = time.Now().Add(b.opts.pause(p.failures))
+	p.failures++
+}
+
+// linkEnded has the topics of l routed anew.
+func (b *Bus) linkEnded(l *link, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.links, l.route)
+	if errors.Is(err, errIdle) || errors.Is(err, ErrClosed) {
+		err = nil
+	}
+	if err != nil {
+		b.losses.Add(1)
+		b.failedLocked(l.route, err)
+		b.router.stale()
+	}
+	for t := range l.topics {
+		l.detachLocked(t)
+		t.dirty = false
+		if err != nil {
+			b.lostLocked(t, err)
+			if fatal(err) {
+				t.refuseLocked(err)
+			}
+		}
+		b.placeLocked(t)
+	}
+	if err != nil {
+		b.deafLocked(err)
+	}
+	b.reviewLocked()
+}
+
+// call runs f, which may overstay its context, and returns when f or the time is over. The Bus waits for f when it
+// is closed.
+func (b *Bus) call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		cancel()
+		return ErrClosed
+	}
+	done := make(chan error, 1)
+	b.wg.Go(func() {
+		defer cancel()
+		done <- f(ctx)
+	})
+	b.mu.Unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// asReply makes what go-redis returns for an error reply a replyError.
+func asReply(err error) error {
+	var re redis.Error
+	if errors.As(err, &re) {
+		return replyError(re.Error())
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// route names a receiving connection: the main one, or, for sharded pub/sub in a cluster, that to a primary.
+type route string
+
+const (
+	mainRoute route = ""
+	anyShard  route = "?" // depends on the channel
+)
+
+// router knows which server a command goes to.
+type router interface {
+	// supports says why the client can't be used, if so.
+	supports() error
+	// route of a kind: mainRoute or anyShard.
+	route(kind) route
+	// main returns how to connect for PUBLISH, SUBSCRIBE and PSUBSCRIBE.
+	main(context.Context) (*redis.Options, error)
+	// owner returns the route of a sharded channel and how to connect to it.
+	owner(ctx context.Context, channel string) (route, *redis.Options, error)
+	// moved takes note of a MOVED reply; it tells whether there is something to try again.
+	moved(replyError) bool
+	// stale says that a server did not answer, so that the layout may have changed.
+	stale()
+}
+
+// singleClient is a redis.Client, to one server or to what Sentinel calls the master.
+type singleClient interface{ Options() *redis.Options }
+
+// clusterClient is a redis.ClusterClient.
+type clusterClient interface {
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	ForEachMaster(ctx context.Context, fn func(context.Context, *redis.Client) error) error
+	ReloadState(ctx context.Context)
+}
+
+func newRouter(client redis.UniversalClient) router {
+	switch c := client.(type) {
+	case clusterClient:
+		return &clusterRouter{client: c, patches: map[uint16]patch{}}
+	case singleClient:
+		return singleRouter{c}
+	default:
+		return noRouter{fmt.Errorf("%w: client of type %T is neither *redis.Client nor *redis.ClusterClient", ErrUnsupported, c)}
+	}
+}
+
+type noRouter struct{ err error }
+
+func (r noRouter) supports() error                              { return r.err }
+func (r noRouter) route(kind) route                             { return mainRoute }
+func (r noRouter) main(context.Context) (*redis.Options, error) { return nil, r.err }
+func (r noRouter) moved(replyError) bool                        { return false }
+func (r noRouter) stale()                                       {}
+func (r noRouter) owner(context.Context, string) (route, *redis.Options, error) {
+	return mainRoute, nil, r.err
+}
+
+type singleRouter struct{ client singleClient }
+
+func (r singleRouter) supports() error                              { return nil }
+func (r singleRouter) route(kind) route                             { return mainRoute }
+func (r singleRouter) main(context.Context) (*redis.Options, error) { return r.client.Options(), nil }
+func (r singleRouter) moved(replyError) bool                        { return false }
+func (r singleRouter) stale()                                       {}
+func (r singleRouter) owner(context.Context, string) (route, *redis.Options, error) {
+	return mainRoute, r.client.Options(), nil
+}
+
+// clusterRouter asks go-redis for the layout, and believes a MOVED reply more, until go-redis has had time to reload.
+type clusterRouter struct {
+	client clusterClient
+
+	mu      sync.Mutex
+	patches map[uint16]patch // by slot
+}
+
+// patch is what a MOVED reply said.
+type patch struct {
+	addr  string
+	until time.Time
+}
+
+const patchLife = 10 * time.Second
+
+func (r *clusterRouter) supports() error { return nil }
+
+func (r *clusterRouter) route(k kind) route {
+	if k == shard {
+		return anyShard
+	}
+	return mainRoute
+}
+
+func (r *clusterRouter) main(ctx context.Context) (*redis.Options, error) {
+	all, err := r.primaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all[rand.IntN(len(all))], nil
+}
+
+func (r *clusterRouter) primaries(ctx context.Context) ([]*redis.Options, error) {
+	var mu sync.Mutex
+	var all []*redis.Options
+	err := r.client.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, c.Options())
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list primaries: %w", err)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("list primaries: the cluster has none")
+	}
+	return all, nil
+}
+
+func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redis.Options, error) {
+	slot := slotOf(channel)
+	r.mu.Lock()
+	p, ok := r.patches[slot]
+	if ok && time.Now().After(p.until) {
+		delete(r.patches, slot)
+		ok = false
+	}
+	r.mu.Unlock()
+	c, err := r.client.MasterForKey(ctx, channel)
+	if err == nil && (!ok || c.Options().Addr == p.addr) {
+		return route(c.Options().Addr), c.Options(), nil
+	}
+	if !ok {
+		return "", nil, fmt.Errorf("owner of slot %d: %w", slot, err)
+	}
+	// A server that go-redis does not know yet is reached in the same way as its neighbours.
+	all, err := r.primaries(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, o := range all {
+		if o.Addr == p.addr {
+			return route(o.Addr), o, nil
+		}
+	}
+	o := *all[0]
+	o.Addr = p.addr
+	return route(o.Addr), &o, nil
+}
+
+// moved reads "MOVED <slot> <host>:<port>". An empty host means the one that answered, which go-redis finds itself.
+func (r *clusterRouter) moved(e replyError) bool {
+	fields := strings.Fields(string(e))
+	if len(fields) != 3 || fields[0] != "MOVED" {
+		return false
+	}
+	slot, err := strconv.ParseUint(fields[1], 10, 14)
+	if err == nil && !strings.HasPrefix(fields[2], ":") {
+		r.mu.Lock()
+		r.patches[uint16(slot)] = patch{addr: fields[2], until: time.Now().Add(patchLife)}
+		r.mu.Unlock()
+	}
+	r.stale()
+	return true
+}
+
+func (r *clusterRouter) stale() { r.client.ReloadState(context.Background()) }

@@ -1,0 +1,279 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// kind is one of the three ways to subscribe.
+type kind uint8
+
+const (
+	channel kind = iota
+	pattern
+	shard
+	kinds
+)
+
+// verbs are the commands of each kind, and with them the first elements of their confirmations.
+var verbs = [kinds]struct{ sub, unsub string }{
+	channel: {"subscribe", "unsubscribe"},
+	pattern: {"psubscribe", "punsubscribe"},
+	shard:   {"ssubscribe", "sunsubscribe"},
+}
+
+// topic is one channel or pattern: who wants it, and what Redis was told. Everything is guarded by Bus.mu, but
+// subs, which the reader uses after it has let go of the lock, is replaced and never changed.
+type topic struct {
+	kind kind
+	name string
+
+	refs map[*Subscription]int
+	subs []*Subscription // the keys of refs, in the order in which they came
+
+	link        *link // nil: unrouted, or not wanted
+	dirty       bool  // in link.dirty
+	sent        bool  // the last command said subscribe
+	outstanding int   // commands that Redis has not answered
+	solo        bool  // was refused in company: goes in a command of its own
+	lost        bool  // was held before, or wanted when its link ended: counted in Bus.lost
+
+	waiters []*wait
+}
+
+// held tells whether Redis has confirmed the topic on a connection that lives.
+func (t *topic) held() bool { return t.link != nil && t.sent && t.outstanding == 0 }
+
+// wait is one call of Subscribe. Guarded by Bus.mu until done is closed.
+type wait struct {
+	left int // topics that are not held yet
+	over bool
+	err  error
+	done chan struct{}
+}
+
+func (w *wait) finish(err error) {
+	if w.over {
+		return
+	}
+	w.over, w.err = true, err
+	close(w.done)
+}
+
+// want adds names to s and waits until Redis holds them.
+func (b *Bus) want(ctx context.Context, s *Subscription, k kind, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := b.router.supports(); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", list(names), err)
+	}
+	w, err := b.addRefs(s, k, names)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", list(names), err)
+	}
+	select {
+	case <-w.done:
+		err = w.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-b.ctx.Done():
+		err = ErrClosed
+	case <-s.ended:
+		err = ErrClosed
+	}
+	if err == nil {
+		return nil
+	}
+	b.mu.Lock()
+	w.finish(err)
+	for _, name := range names {
+		if t := b.topics[k][name]; t != nil {
+			t.waiters = slices.DeleteFunc(t.waiters, func(other *wait) bool { return other == w })
+		}
+	}
+	if last := b.lastErr; last != nil && errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w (redis: %w)", err, last)
+	}
+	b.mu.Unlock()
+	b.unwant(s, k, names)
+	return fmt.Errorf("subscribe to %s: %w", list(names), err)
+}
+
+// list names channels in an error, at most four of them.
+func list(names []string) string {
+	more := ""
+	if len(names) > 4 {
+		more = fmt.Sprintf(" and %d more", len(names)-4)
+		names = names[:4]
+	}
+	return fmt.Sprintf("%q", names) + more
+}
+
+func (b *Bus) addRefs(s *Subscription, k kind, names []string) (*wait, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || s.refs == nil {
+		return nil, ErrClosed
+	}
+	b.startLocked()
+	w := &wait{done: make(chan struct{})}
+	for _, name := range names {
+		t := b.topics[k][name]
+		if t == nil {
+			t = &topic{kind: k, name: name, refs: map[*Subscription]int{}}
+			b.topics[k][name] = t
+		}
+		if t.refs[s]++; t.refs[s] == 1 {
+			t.subs = append(t.subs[:len(t.subs):len(t.subs)], s)
+		}
+		s.refs[t]++
+		if t.held() {
+			continue
+		}
+		w.left++
+		t.waiters = append(t.waiters, w)
+		b.placeLocked(t)
+	}
+	if w.left == 0 {
+		w.finish(nil)
+	}
+	return w, nil
+}
+
+// unwant takes names from s.
+func (b *Bus) unwant(s *Subscription, k kind, names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range names {
+		if t := b.topics[k][name]; t != nil && s.refs[t] > 0 {
+			b.dropRefLocked(s, t, 1)
+		}
+	}
+	b.reviewLocked()
+}
+
+// forget takes everything from s, for good.
+func (b *Bus) forget(s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for t, n := range s.refs {
+		b.dropRefLocked(s, t, n)
+	}
+	s.refs = nil
+	b.reviewLocked()
+}
+
+func (b *Bus) dropRefLocked(s *Subscription, t *topic, n int) {
+	if s.refs[t] -= n; s.refs[t] <= 0 {
+		delete(s.refs, t)
+	}
+	if t.refs[s] -= n; t.refs[s] > 0 {
+		return
+	}
+	delete(t.refs, s)
+	subs := make([]*Subscription, 0, len(t.subs))
+	for _, other := range t.subs {
+		if other != s {
+			subs = append(subs, other)
+		}
+	}
+	t.subs = subs
+	if len(t.refs) == 0 {
+		b.foundLocked(t)
+		b.placeLocked(t)
+	}
+}
+
+// foundLocked takes t out of the count of those that are lost.
+func (b *Bus) foundLocked(t *topic) {
+	if t.lost {
+		t.lost = false
+		b.lost--
+	}
+}
+
+// placeLocked sees to it that what Redis was told about t will be what is wanted.
+func (b *Bus) placeLocked(t *topic) {
+	switch {
+	case t.link != nil:
+		t.link.touchLocked(t)
+	case len(t.refs) == 0:
+		delete(b.unrouted, t)
+		delete(b.topics[t.kind], t.name)
+	default:
+		if l := b.links[mainRoute]; l != nil && b.router.route(t.kind) == mainRoute {
+			l.attachLocked(t)
+			return
+		}
+		b.unrouted[t] = struct{}{}
+		signal(b.reroute)
+	}
+}
+
+// settleLocked notes that Redis has answered the last command about t.
+func (b *Bus) settleLocked(t *topic) {
+	switch {
+	case t.outstanding > 0:
+	case t.sent:
+		b.foundLocked(t)
+		t.solo = false
+		waiters := t.waiters
+		t.waiters = nil
+		for _, w := range waiters {
+			if w.left--; w.left == 0 {
+				w.finish(nil)
+			}
+		}
+	case len(t.refs) == 0:
+		t.link.detachLocked(t)
+		delete(b.topics[t.kind], t.name)
+	}
+}
+
+// refuseLocked gives err to all who wait for t; those who had it before keep wanting it.
+func (t *topic) refuseLocked(err error) {
+	for _, w := range t.waiters {
+		w.finish(err)
+	}
+	t.waiters = nil
+}
+
+// fatal tells whether err will not go away by trying again soon: the server has understood and refused.
+func fatal(err error) bool {
+	var re replyError
+	if !errors.As(err, &re) {
+		return errors.Is(err, ErrUnsupported)
+	}
+	return !re.transient()
+}
+
+// replyError is an error that Redis answered.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+func (e replyError) code() string {
+	code, _, _ := strings.Cut(string(e), " ")
+	return code
+}
+
+// transient tells whether the same command may succeed later.
+func (e replyError) transient() bool {
+	switch e.code() {
+	case "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY":
+		return true
+	}
+	return strings.Contains(string(e), "max number of clients")
+}
+
+// Unwrap makes errors.Is(err, ErrUnsupported) true where the server does not know the command.
+func (e replyError) Unwrap() error {
+	if strings.HasPrefix(strings.ToLower(string(e)), "err unknown command") {
+		return ErrUnsupported
+	}
+	return nil
+}
