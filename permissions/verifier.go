@@ -20,9 +20,10 @@ type Secret struct {
 
 // KeySource gives the public keys of a token issuer.
 type KeySource interface {
-	// PublicKey gives the key for a token's kid ("" where it has none) and algorithm. It may wait for the network until
-	// ctx ends. An error that wraps ErrKeysUnavailable says that the key may exist but could not be had.
-	PublicKey(ctx context.Context, kid, alg string) (crypto.PublicKey, error)
+	// PublicKeys gives the keys that may have signed a token with this kid ("" where it has none) and algorithm, at
+	// least one. It may wait for the network until ctx ends. An error that wraps ErrKeysUnavailable says that the key
+	// may exist but could not be had.
+	PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error)
 }
 
 // ErrKeysUnavailable says that a token could be neither verified nor refused, since its issuer's keys could not be had.
@@ -150,7 +151,15 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 		return nil, errors.New("kid is not a string")
 	}
 	if t.Method != jwt.SigningMethodHS256 {
-		return v.o.Keys.PublicKey(ctx, kid, t.Method.Alg())
+		keys, err := v.o.Keys.PublicKeys(ctx, kid, t.Method.Alg())
+		if err != nil {
+			return nil, err
+		}
+		set := jwt.VerificationKeySet{}
+		for _, key := range keys {
+			set.Keys = append(set.Keys, key)
+		}
+		return set, nil
 	}
 	if secret, ok := v.byKeyID[kid]; ok {
 		return secret, nil
