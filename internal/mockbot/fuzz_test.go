@@ -1,0 +1,140 @@
+package mockbot
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// FuzzInterpret sends hostile messages to a bot that has some responses. Every
+// answer must be valid, within Discord's limit but for fixed texts, and quick.
+func FuzzInterpret(f *testing.F) {
+	for _, seed := range []string{
+		"!help", "!help set", "!set a::b", "!set ^(a+)+$::[0]", "!set x::[a,[b,[c]]] [noun] [:x:] [👍]", "!remove a",
+		"!poll t, a, b", `!xpoll "t" a`, "!schedule party in 2 days", "!schedule party Jan 2nd 2027 8:30 pm", "aaaaaaaaaaaaaaa!",
+		"!set ^\\Q$::x", "!set ^[[:alpha:]]{3}\\pL$::x", "!set a\\::b\\", "!set \xff::\xfe", "!poll \u20e3,\u20e3",
+	} {
+		f.Add(seed, "0⃣")
+	}
+	b := New(Config{MaxGuilds: 2, Now: fixedNow})
+	f.Fuzz(func(t *testing.T, content, emoji string) {
+		payload, err := json.Marshal(Request{
+			Action: ActionMessageSent, GuildID: 1, MessageID: 2, Content: content,
+			AllowedCommands: []string{"set", "remove", "poll", "xpoll", "schedule"},
+		})
+		if err != nil {
+			t.Skip()
+		}
+		req, err := Decode(payload)
+		if err != nil {
+			if _, ok := err.(*Error); !ok || len(content) <= MaxContentBytes && len(payload) <= maxRequestBytes && content != "" {
+				t.Fatalf("%q: %v", content, err)
+			}
+			return
+		}
+		started := time.Now()
+		resp, err := b.Interpret(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(started); took > 5*time.Second {
+			t.Fatalf("%q took %v", content, took)
+		}
+		for _, a := range resp.Actions {
+			if a.Action == ActionMessageSent && (a.MessageID%2 == 0 || !utf8.ValidString(a.Content) || a.Content == "") {
+				t.Fatalf("%q: %+v", content, a)
+			}
+			if a.MessageID%2 != 0 && emoji != "" {
+				if _, err := b.Interpret(t.Context(), Request{Action: ActionReactionAdded, GuildID: 1, MessageID: a.MessageID, Emoji: emoji}); err != nil && len(emoji) <= MaxEmojiBytes {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzDecode: any bytes are a valid request or an *Error.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"action":3001,"guild_id":4211,"message_id":2,"content":"x","allowed_commands":["set"],"silent":true}`))
+	f.Add([]byte(`{"action":"3100","guild_id":1e3,"message_id":-0,"emoji":"👍"}`))
+	f.Add([]byte(strings.Repeat("[", 1000)))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		r, err := Decode(payload)
+		if err != nil {
+			if e, ok := err.(*Error); !ok || e.Status < 400 || e.Word == "" {
+				t.Fatalf("%q: %v", payload, err)
+			}
+			return
+		}
+		if r.GuildID < 0 || r.GuildID >= MaxGuildID || len(r.Content) > MaxContentBytes {
+			t.Fatalf("%q: %+v", payload, r)
+		}
+	})
+}
+
+// FuzzResponse: what parses also comes back whole as tokens.
+func FuzzResponse(f *testing.F) {
+	for _, seed := range []string{"[a,[b]]", `\[`, "[:x:]", "[", "]", "[1][capture]", "a,b", "[👍]", `[\]]`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, src string) {
+		nodes, err := parseResponse(src)
+		if err != nil {
+			return
+		}
+		var b strings.Builder
+		for _, token := range tokens(nodes) {
+			b.WriteString(token[1])
+		}
+		if want := strings.NewReplacer("\r", "", "\n", "").Replace(src); b.String() != want {
+			t.Fatalf("%q came back as %q", want, b.String())
+		}
+	})
+}
+
+// FuzzTrigger: any trigger parses or is refused, soon, and so does matching.
+func FuzzTrigger(f *testing.F) {
+	for _, seed := range []string{"hi", "hi!", "^(a*)*$", "^(a|aa)+$", "^x{1000}$", `^\pL{9}$`, "^((a{9}){9}){9}$"} {
+		f.Add(seed, strings.Repeat("a", 50))
+	}
+	f.Fuzz(func(t *testing.T, text, message string) {
+		if len(message) > maxMatchedChars {
+			return
+		}
+		started := time.Now()
+		tr, err := parseTrigger(text)
+		if err != nil {
+			return
+		}
+		tr.match(message)
+		if !tr.collides(tr) {
+			t.Fatalf("%q does not collide with itself", text)
+		}
+		if took := time.Since(started); took > time.Second {
+			t.Fatalf("%q on %q took %v", text, message, took)
+		}
+	})
+}
+
+// BenchmarkWorstMessage is the longest message tried on the costliest guild.
+func BenchmarkWorstMessage(b *testing.B) {
+	bot := New(Config{})
+	for i := range 10 {
+		resp, err := bot.Interpret(b.Context(), Request{
+			Action: ActionMessageSent, GuildID: 1, AllowedCommands: []string{"set"},
+			Content: "!set ^(.*)" + strings.Repeat("(a*)", 18) + strings.Repeat("(?:a|ba)?", 20+i) + ".*x$::y",
+		})
+		if err != nil || !strings.HasPrefix(resp.Actions[0].Content, "✅") {
+			b.Fatal(resp, err)
+		}
+	}
+	req := Request{Action: ActionMessageSent, GuildID: 1, Content: strings.Repeat("a", maxMatchedChars)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := bot.Interpret(b.Context(), req); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

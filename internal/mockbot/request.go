@@ -1,0 +1,185 @@
+package mockbot
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// What a request or a response says has happened.
+const (
+	ActionMessageSent     = 3001
+	ActionMessageEdited   = 3002
+	ActionMessageDeleted  = 72
+	ActionReactionAdded   = 3100
+	ActionReactionRemoved = 3101
+)
+
+// Bounds of a request. They are fixed, since nothing that a person types comes
+// near them.
+const (
+	MaxGuildID         = 10_000_000 // exclusive
+	MaxMessageID       = 1<<53 - 1  // what JavaScript holds exactly
+	MaxContentBytes    = 16 << 10
+	MaxEmojiBytes      = 128
+	maxAllowedCommands = 64
+	maxRequestBytes    = 8 * MaxContentBytes // JSON escapes take up to 6 bytes for one
+)
+
+// Request is the payload of the event `interpret`.
+type Request struct {
+	Action          int      `json:"action"`
+	GuildID         int64    `json:"guild_id"`
+	MessageID       int64    `json:"message_id"`
+	Content         string   `json:"content,omitempty"` // of a message sent
+	Emoji           string   `json:"emoji,omitempty"`   // of a reaction
+	AllowedCommands []string `json:"allowed_commands,omitempty"`
+	Silent          bool     `json:"silent,omitempty"`
+}
+
+// Response is the payload of `interpret_response`. Actions is never nil.
+type Response struct {
+	GuildID int64    `json:"guild_id"`
+	Actions []Action `json:"actions"`
+}
+
+// Action is one thing that the bot did. Which fields are set follows from
+// Action: Content for a message sent or edited, Emoji for reactions, and
+// TargetsUser where it took back a reaction of the user's.
+type Action struct {
+	Action      int    `json:"action"`
+	MessageID   int64  `json:"message_id"`
+	Content     string `json:"content,omitempty"`
+	Emoji       string `json:"emoji,omitempty"`
+	TargetsUser bool   `json:"targets_user,omitempty"`
+}
+
+// Error is what is wrong with a request.
+type Error struct {
+	Status int    // 400 or 413, as in HTTP
+	Word   string // stable, machine-readable
+	Human  string // a sentence for people
+}
+
+func (e *Error) Error() string { return e.Word + ": " + e.Human }
+
+// Code is the status, for whoever turns errors into answers.
+func (e *Error) Code() int { return e.Status }
+
+// Message is the stable word.
+func (e *Error) Message() string { return e.Word }
+
+func malformed(word, format string, args ...any) *Error {
+	return &Error{Status: 400, Word: word, Human: fmt.Sprintf(format, args...)}
+}
+
+// Decode reads a request from the event's payload, a JSON object, and validates
+// it. Its errors are of type *Error. Keys that it does not know are ignored.
+func Decode(payload []byte) (Request, error) {
+	if len(payload) > maxRequestBytes {
+		return Request{}, &Error{413, "payload_too_large", fmt.Sprintf("a request has at most %d bytes", maxRequestBytes)}
+	}
+	var p struct {
+		Action          *integer  `json:"action"`
+		GuildID         *integer  `json:"guild_id"`
+		MessageID       *integer  `json:"message_id"`
+		Content         *string   `json:"content"`
+		Emoji           *string   `json:"emoji"`
+		AllowedCommands *[]string `json:"allowed_commands"`
+		Silent          *bool     `json:"silent"`
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
+		return Request{}, malformed("payload_not_an_object", "interpret takes an object")
+	}
+	if err := json.Unmarshal(payload, &p); err != nil {
+		return Request{}, malformed("payload_malformed", "%s", decodeReason(err))
+	}
+	var r Request
+	for _, f := range []struct {
+		name string
+		from *integer
+		to   *int64
+	}{{"guild_id", p.GuildID, &r.GuildID}, {"message_id", p.MessageID, &r.MessageID}} {
+		if f.from == nil {
+			return Request{}, malformed(f.name+"_missing", "%s is required", f.name)
+		}
+		*f.to = int64(*f.from)
+	}
+	if p.Action == nil {
+		return Request{}, malformed("action_missing", "action is required")
+	}
+	r.Action = int(*p.Action)
+	if p.Content == nil && r.Action == ActionMessageSent {
+		return Request{}, malformed("content_missing", "a message needs content")
+	}
+	r.Content, r.Emoji, r.Silent = value(p.Content), value(p.Emoji), value(p.Silent)
+	r.AllowedCommands = value(p.AllowedCommands)
+	return r, r.validate()
+}
+
+// decodeReason is a short reason without the payload's own text.
+func decodeReason(err error) string {
+	switch e := err.(type) {
+	case *Error:
+		return e.Human
+	case *json.UnmarshalTypeError:
+		return e.Field + " is a " + e.Value + " where it should not be"
+	}
+	return "the payload is not valid JSON"
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// validate checks what the types do not.
+func (r *Request) validate() error {
+	switch {
+	case r.GuildID < 0 || r.GuildID >= MaxGuildID:
+		return malformed("guild_id_out_of_range", "mock guild ids are from 0 to %d", MaxGuildID-1)
+	case r.MessageID < 0 || r.MessageID > MaxMessageID:
+		return malformed("message_id_out_of_range", "message ids are from 0 to %d", int64(MaxMessageID))
+	case len(r.AllowedCommands) > maxAllowedCommands:
+		return malformed("too_many_commands", "allowed_commands has at most %d names", maxAllowedCommands)
+	}
+	switch r.Action {
+	case ActionMessageSent:
+		if len(r.Content) > MaxContentBytes {
+			return &Error{413, "content_too_large", fmt.Sprintf("a message has at most %d bytes", MaxContentBytes)}
+		}
+		if !utf8.ValidString(r.Content) {
+			return malformed("content_malformed", "content is not UTF-8")
+		}
+	case ActionReactionAdded, ActionReactionRemoved:
+		if r.Emoji == "" {
+			return malformed("emoji_missing", "a reaction needs an emoji")
+		}
+		if len(r.Emoji) > MaxEmojiBytes {
+			return malformed("emoji_too_long", "an emoji has at most %d bytes", MaxEmojiBytes)
+		}
+	default:
+		return malformed("unknown_action", "action %d is none of 3001, 3100, 3101", r.Action)
+	}
+	return nil
+}
+
+// integer is a whole number, or a string of its digits, that JavaScript can
+// hold exactly.
+type integer int64
+
+func (n *integer) UnmarshalJSON(b []byte) error {
+	text := strings.Trim(string(b), `"`)
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v > MaxMessageID || v < -MaxMessageID || len(b) > 20 {
+		return malformed("number_malformed", "a number is not whole or not within what JavaScript holds exactly")
+	}
+	*n = integer(v)
+	return nil
+}

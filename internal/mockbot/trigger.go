@@ -1,0 +1,169 @@
+package mockbot
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"unicode/utf8"
+)
+
+// Modes of a trigger.
+const (
+	ModeRegex      = "regex"
+	ModePunctuated = "punctuated"
+	ModeNaive      = "naive"
+)
+
+const (
+	punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+	maxTriggerChars = 500
+	// maxTriggerCost bounds a regular expression, in instructions (a class of
+	// characters counts one more for every 32 ranges). Matching takes time
+	// in proportion to it and to the message.
+	maxTriggerCost = 250
+	// maxGuildCost bounds all of a guild's together.
+	maxGuildCost = 2500
+	// maxCaptures bounds the groups of one expression: each adds to the work of
+	// every step.
+	maxCaptures = 20
+	// maxMatchedChars is the longest message that triggers are tried on, as
+	// long as a Discord message can be.
+	maxMatchedChars = 2000
+)
+
+// trigger says which messages an auto response answers.
+type trigger struct {
+	text    string // as it was written
+	mode    string
+	pattern string // what equal triggers have in common
+	strip   string // ASCII punctuation that is dropped from a message first
+	re      *regexp.Regexp
+	cost    int
+}
+
+// parseTrigger makes a trigger from what was written. Its errors are reasons to
+// show to the author.
+func parseTrigger(text string) (*trigger, error) {
+	if utf8.RuneCountInString(text) > maxTriggerChars {
+		return nil, fmt.Errorf("longer than %d characters", maxTriggerChars)
+	}
+	t := &trigger{text: text, cost: 1}
+	if len(text) >= 2 && text[0] == '^' && text[len(text)-1] == '$' {
+		t.mode = ModeRegex
+		return t, t.compile(text[1 : len(text)-1])
+	}
+	t.mode, t.strip = ModeNaive, punctuation
+	if strings.ContainsAny(text, punctuation) {
+		t.mode = ModePunctuated
+		t.strip = without(punctuation, text)
+	}
+	t.pattern = strings.ToLower(text)
+	return t, nil
+}
+
+// compile makes the regular expression, after weighing it: RE2 syntax keeps
+// matching linear, but repetitions can still make a program of megabytes.
+func (t *trigger) compile(inner string) error {
+	const flags = syntax.Perl | syntax.FoldCase
+	parsed, err := syntax.Parse(inner, flags)
+	if err != nil {
+		if e, ok := errors.AsType[*syntax.Error](err); ok {
+			return errors.New(e.Code.String())
+		}
+		return err
+	}
+	t.cost = weigh(parsed)
+	if t.cost > maxTriggerCost {
+		return errors.New("expression too large")
+	}
+	if parsed.MaxCap() > maxCaptures {
+		return fmt.Errorf("more than %d groups", maxCaptures)
+	}
+	// Built from what was parsed, since what was written could reach beyond
+	// its end (as "\Q" does).
+	re, err := regexp.Compile(`(?i)\A(?:` + parsed.String() + `)\z`)
+	if err != nil {
+		return errors.New("not a regular expression")
+	}
+	t.re, t.pattern = re, strings.ToLower(inner)
+	return nil
+}
+
+// weigh estimates how many instructions an expression compiles to, and stops
+// counting a little above the bound.
+func weigh(re *syntax.Regexp) int {
+	n := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = len(re.Rune)
+	case syntax.OpCharClass:
+		n = 1 + len(re.Rune)/64
+	}
+	for _, sub := range re.Sub {
+		n = min(n+weigh(sub), 2*maxTriggerCost)
+	}
+	if re.Op == syntax.OpRepeat {
+		n = min(n*max(re.Min, re.Max, 1), 2*maxTriggerCost)
+	}
+	return n
+}
+
+// match reports whether the message is one for this trigger, and gives the
+// captured groups.
+func (t *trigger) match(message string) (captures []string, ok bool) {
+	if t.re == nil {
+		return nil, strings.EqualFold(without(message, t.strip), t.text)
+	}
+	m := t.re.FindStringSubmatch(message)
+	if m == nil {
+		return nil, false
+	}
+	return m[1:], true
+}
+
+// collides reports whether two triggers may answer the same message: their
+// patterns are equal, or one matches the other's text.
+func (t *trigger) collides(u *trigger) bool {
+	if t.pattern == u.pattern {
+		return true
+	}
+	return t.matchesText(u) || u.matchesText(t)
+}
+
+// matchesText: a regular expression has no literal text to be matched.
+func (t *trigger) matchesText(u *trigger) bool {
+	if u.re != nil {
+		return false
+	}
+	_, ok := t.match(u.text)
+	return ok
+}
+
+// punctuationOf lists the trigger's ASCII punctuation, each once.
+func (t *trigger) punctuationOf() []string {
+	marks := []string{}
+	if t.mode == ModePunctuated {
+		for _, c := range punctuation {
+			if strings.ContainsRune(t.text, c) {
+				marks = append(marks, string(c))
+			}
+		}
+	}
+	return marks
+}
+
+// without drops from s every character that is in marks.
+func without(s, marks string) string {
+	if !strings.ContainsAny(s, marks) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(marks, r) {
+			return -1
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,175 @@
+package mockbot
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// prefix begins a command.
+const prefix = "!"
+
+// turn is the interpretation of one request. It lives as long as the guild's
+// lock is held.
+type turn struct {
+	cfg   *Config
+	guild *guild
+	req   *Request
+
+	actions []Action
+}
+
+// command is something that a message can ask for by name.
+type command struct {
+	name string
+	help string
+	run  func(t *turn, args string)
+}
+
+// commands are those that a request may allow. help is always allowed.
+func commands() []command {
+	return []command{
+		{"set", "set <trigger>::<response>\nSets an auto response.", (*turn).set},
+		{"remove", "remove <trigger>::<response>\nRemoves an auto response.", (*turn).remove},
+		{"schedule", "schedule <title> <event>\nStarts an event poll.", (*turn).schedule},
+		{"poll", "poll title, option1, option2, ..., option10\nStarts a poll with up to 10 options", (*turn).poll},
+		{"xpoll", "xpoll title, option1, option2, ..., option10\nStarts an exclusive poll with up to 10 options", (*turn).xpoll},
+	}
+}
+
+func (t *turn) run(ctx context.Context) error {
+	switch t.req.Action {
+	case ActionMessageSent:
+		return t.message(ctx)
+	case ActionReactionAdded:
+		t.reaction(true)
+	case ActionReactionRemoved:
+		t.reaction(false)
+	}
+	return nil
+}
+
+// message runs the command that the message is, or answers it.
+func (t *turn) message(ctx context.Context) error {
+	content := strings.TrimLeft(t.req.Content, " \t\r\n")
+	if after, ok := strings.CutPrefix(content, prefix); ok {
+		name, args := cutWord(after)
+		if strings.EqualFold(name, "help") {
+			t.help(args)
+			return nil
+		}
+		for _, c := range t.allowed() {
+			if strings.EqualFold(name, c.name) {
+				c.run(t, args)
+				return nil
+			}
+		}
+	}
+	return t.respond(ctx)
+}
+
+// allowed gives the commands that the request allows.
+func (t *turn) allowed() []command {
+	return slices.DeleteFunc(commands(), func(c command) bool { return !slices.Contains(t.req.AllowedCommands, c.name) })
+}
+
+// cutWord splits at the first white space, and trims what follows.
+func cutWord(s string) (word, rest string) {
+	i := strings.IndexAny(s, " \t\r\n")
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], strings.TrimSpace(s[i:])
+}
+
+// help explains all allowed commands, or one of them.
+func (t *turn) help(args string) {
+	var b strings.Builder
+	one, _ := cutWord(args)
+	for _, c := range t.allowed() {
+		switch {
+		case one == "":
+			b.WriteString("```" + c.name + ": " + c.help + "```\n")
+		case strings.EqualFold(one, c.name):
+			b.WriteString("```" + c.name + " - " + c.help + "```")
+		}
+	}
+	t.say(strings.TrimSuffix(b.String(), "\n"))
+}
+
+// respond tries the auto responses, in the order in which they were set. The
+// first that has something to say is the last one tried.
+func (t *turn) respond(ctx context.Context) error {
+	message := t.req.Content
+	if utf8.RuneCountInString(message) > maxMatchedChars {
+		return nil
+	}
+	for _, r := range t.guild.responses {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		captures, ok := r.trigger.match(message)
+		if !ok {
+			continue
+		}
+		r.count++
+		nodes, err := parseResponse(r.response)
+		if err != nil {
+			return fmt.Errorf("parse a stored response: %w", err)
+		}
+		out := renderer{cfg: t.cfg, captures: captures, count: r.count}
+		out.render(nodes)
+		said := strings.TrimSpace(out.content()) != ""
+		if said {
+			t.say(out.content())
+		}
+		for _, emoji := range out.reactions {
+			t.react(t.req.MessageID, emoji)
+		}
+		if said {
+			break
+		}
+	}
+	return nil
+}
+
+// say sends a message of the bot's, unless there is nothing to say, and gives
+// its id.
+func (t *turn) say(content string) int64 {
+	if content == "" {
+		return 0
+	}
+	id := t.messageID()
+	t.actions = append(t.actions, Action{Action: ActionMessageSent, MessageID: id, Content: content})
+	return id
+}
+
+// messageID makes an odd id that is neither that of a live event nor the
+// client's.
+func (t *turn) messageID() int64 {
+	for {
+		id := int64(t.cfg.IntN(1<<23))<<1 | 1
+		if id != t.req.MessageID && t.guild.event(id) == nil {
+			return id
+		}
+	}
+}
+
+func (t *turn) edit(id int64, content string) {
+	t.actions = append(t.actions, Action{Action: ActionMessageEdited, MessageID: id, Content: content})
+}
+
+// react adds a reaction of the bot's; a second one of the same has no effect.
+func (t *turn) react(id int64, emoji string) {
+	a := Action{Action: ActionReactionAdded, MessageID: id, Emoji: emoji}
+	if !slices.Contains(t.actions, a) {
+		t.actions = append(t.actions, a)
+	}
+}
+
+// takeBack removes a reaction of the user's.
+func (t *turn) takeBack(id int64, emoji string) {
+	t.actions = append(t.actions, Action{Action: ActionReactionRemoved, MessageID: id, Emoji: emoji, TargetsUser: true})
+}
