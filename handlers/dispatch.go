@@ -1,0 +1,87 @@
+package handlers
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// handler answers one event. It returns the error to answer with, or nil when the answer was given or will be.
+type handler struct {
+	answer func(*request) error
+	bare   bool // a payload may be a plain string that is no JSON object
+}
+
+// handlerOf is the table of events.
+func handlerOf(event string) (h handler, known bool) {
+	switch event {
+	case "request_elevation":
+		return handler{onRequestElevation, true}, true
+	case "demote":
+		return handler{onDemote, false}, true
+	case "spectate":
+		return handler{onSpectate, false}, true
+	}
+	return handler{}, false
+}
+
+// onEvent is called by the library with every event of the socket, one after another: its name, its arguments, and the
+// client's callback where there is one.
+func (s *session) onEvent(args ...any) {
+	name, _ := args[0].(string)
+	r := &request{session: s, event: name}
+	args = args[1:]
+	if n := len(args); n > 0 {
+		if ack, ok := args[n-1].(socket.Ack); ok {
+			r.ack, args = ack, args[:n-1]
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil { // one client's business must not become everybody's
+			s.panicked(name, p)
+			r.fail(errInternal())
+		}
+	}()
+	if err := r.handle(args); err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *request) handle(args []any) error {
+	s := r.session
+	h, known := handlerOf(r.event)
+	var arg any
+	if len(args) > 0 {
+		arg = args[0]
+	}
+	var bad *Error
+	if known {
+		r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare)
+	}
+	label := r.event
+	if !known {
+		label = "unknown"
+	}
+	s.gateway.metrics.events.WithLabelValues(label).Inc()
+	switch {
+	case !s.admit():
+		return s.refuse(r)
+	case !known && r.ack == nil: // as with any Socket.IO server: an event that nobody listens to
+		return nil
+	case !known:
+		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(nil, "unknown"))
+		return nil
+	case bad != nil && h.bare:
+		r.refuseElevation(bad)
+		return nil
+	case bad != nil:
+		return bad
+	}
+	return h.answer(r)
+}
+
+func (s *session) panicked(event string, p any) {
+	s.gateway.metrics.panics.Inc()
+	s.log().Error("handler panicked", "event", event, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+}

@@ -1,0 +1,84 @@
+package handlers
+
+import (
+	"encoding/json"
+)
+
+// elevationBody is the payload of request_elevation_return.
+type elevationBody struct {
+	Success   bool            `json:"success"`
+	Room      string          `json:"room,omitempty"`
+	UserID    string          `json:"user_id,omitempty"`
+	ExpiresAt int64           `json:"expires_at,omitempty"`
+	Error     *shortError     `json:"error,omitempty"`
+	ID        json.RawMessage `json:"_id,omitempty"`
+}
+
+type shortError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+const elevationReturn = "request_elevation_return"
+
+// onRequestElevation answers `request_elevation`: the token itself, or an object that holds it. Every outcome, errors
+// included, is told by request_elevation_return.
+func onRequestElevation(r *request) error {
+	token := r.bare
+	if token == "" {
+		var err *Error
+		if token, err = r.text("token"); err != nil {
+			r.refuseElevation(err)
+			return nil
+		}
+	}
+	r.elevate(token)
+	return nil
+}
+
+// elevateAtConnect takes the token of the handshake's auth object, and only of that: a query string ends up in logs.
+func (s *session) elevateAtConnect() {
+	auth, ok := s.socket.Handshake().Auth.(map[string]any)
+	if !ok || auth["token"] == nil {
+		return
+	}
+	r := &request{session: s, event: "request_elevation"}
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(r.event, p)
+			r.refuseElevation(errInternal())
+		}
+	}()
+	token, ok := auth["token"].(string)
+	if !ok {
+		r.refuseElevation(malformed("auth.token must be a string."))
+		return
+	}
+	r.elevate(token)
+}
+
+// elevate verifies the token, changes the session, and answers. An elevation that the socket has already outlives a bad
+// token.
+func (r *request) elevate(token string) {
+	s := r.session
+	claims, err := s.verify(token)
+	if err != nil {
+		r.refuseElevation(publicError(s.log(), r.event, err))
+		return
+	}
+	s.take()
+	defer s.give()
+	if err := s.elevate(claims, r.form); err != nil {
+		r.refuseElevation(err)
+		return
+	}
+	s.gateway.metrics.elevations.WithLabelValues("ok").Inc()
+	r.answer(elevationReturn, encode(elevationBody{
+		Success: true, Room: s.room(), UserID: claims.Subject, ExpiresAt: claims.ExpiresAt.Unix(), ID: r.id,
+	}))
+}
+
+func (r *request) refuseElevation(err *Error) {
+	r.session.gateway.metrics.elevations.WithLabelValues(err.Message).Inc()
+	r.answer(elevationReturn, encode(elevationBody{Error: &shortError{err.Code, err.Message}, ID: r.id}))
+}

@@ -1,0 +1,79 @@
+package handlers
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/architus/guildcast/permissions"
+)
+
+// Reasons of elevation_expired.
+const (
+	reasonExpired = "expired"
+	reasonRevoked = "revoked"
+	reasonDemoted = "demoted"
+)
+
+// expiringBody is the payload of elevation_expiring.
+type expiringBody struct {
+	ExpiresAt int64 `json:"expires_at"`
+}
+
+// expiredBody is the payload of elevation_expired.
+type expiredBody struct {
+	Reason string          `json:"reason"`
+	ID     json.RawMessage `json:"_id,omitempty"`
+}
+
+// alarm is the timer of an elevation: it rings before the claims expire, and when they do. A timer that waits costs no
+// goroutine. The zero value is stopped.
+type alarm struct {
+	timer  *time.Timer
+	setups uint64 // tells a ring of this set-up from one that was already under way when it was replaced
+	warned bool
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.timer = nil
+	a.setups++
+	a.warned = false
+}
+
+// schedule sets the alarm for c. The turn is held.
+func (s *session) schedule(c *permissions.Claims) {
+	s.alarm.stop()
+	left := time.Until(c.ExpiresAt)
+	s.ringIn(left - min(s.gateway.config.ExpiryWarning, left/2))
+}
+
+func (s *session) ringIn(d time.Duration) {
+	setup := s.alarm.setups
+	s.alarm.timer = time.AfterFunc(d, func() {
+		if s.gateway.begin() {
+			defer s.gateway.goroutines.Done()
+			s.ring(setup)
+		}
+	})
+}
+
+// ring warns, or ends the elevation.
+func (s *session) ring(setup uint64) {
+	s.take()
+	defer s.give()
+	c := s.claims.Load()
+	if c == nil || setup != s.alarm.setups {
+		return
+	}
+	if c.Expired(time.Now()) {
+		s.emit("elevation_expired", s.form, s.demote(reasonExpired, errTokenExpired(), nil))
+		return
+	}
+	if !s.alarm.warned {
+		s.alarm.warned = true
+		s.emit("elevation_expiring", s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
+	}
+	s.ringIn(time.Until(c.ExpiresAt)) // again, too, where the wall clock was set back meanwhile
+}

@@ -1,0 +1,204 @@
+// Package handlers answers the events of guildcast's clients and brings guild events to them: one file per event. What
+// the events look like from a browser is in docs/protocol.md.
+package handlers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
+)
+
+// verifier turns tokens into claims: permissions.Verifier.
+type verifier interface {
+	Verify(ctx context.Context, token string) (*permissions.Claims, error)
+}
+
+// revocations knows which tokens were taken back: permissions.Revocations.
+type revocations interface {
+	Revoked(c *permissions.Claims, now time.Time) bool
+}
+
+// topics are subscriptions to the event streams of guilds.
+type topics interface {
+	// Acquire returns when Redis has confirmed the subscription; release, to be called once, gives it up. Messages go
+	// to Gateway.Message, in order.
+	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
+}
+
+// Parts are what a gateway needs. All are required.
+type Parts struct {
+	Verifier    verifier
+	Revocations revocations
+	Filter      *permissions.Filter[*engine.Conn]
+	Topics      topics
+}
+
+// Gateway serves the clients of one Socket.IO server. All methods may be called concurrently.
+type Gateway struct {
+	config  Config
+	limits  Limits
+	log     *slog.Logger
+	metrics *metrics
+
+	verifier    verifier
+	revocations revocations
+	filter      *permissions.Filter[*engine.Conn]
+	topics      topics
+
+	spectators *spectators
+	complaints complaints
+	batches    sync.Pool // of *batches
+	flights    *flights
+	users      *limiters
+	addresses  *limiters
+	requests   atomic.Int64 // pool and interpret requests in progress
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	closed   bool
+	sessions map[*session]struct{}
+
+	goroutines sync.WaitGroup // Add under mu while not closed
+}
+
+// New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
+// engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn.
+func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
+	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil {
+		return nil, errors.New("handlers: a part is missing")
+	}
+	config = config.withDefaults()
+	l := config.Limits
+	g := &Gateway{
+		config: config, limits: l, log: config.Logger,
+		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
+		spectators: newSpectators(), flights: newFlights(),
+		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
+		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
+		sessions:  map[*session]struct{}{},
+	}
+	var err error
+	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
+		return nil, err
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	err = io.On("connection", func(args ...any) {
+		if s, ok := args[0].(*socket.Socket); ok {
+			g.connect(s)
+		}
+	})
+	return g, err
+}
+
+// Close ends the sessions that are left and waits for what runs on their behalf, or until ctx ends. To be called after
+// the clients are gone; the subscriptions of the sessions are released here.
+func (g *Gateway) Close(ctx context.Context) error {
+	g.mu.Lock()
+	g.closed = true
+	left := g.sessions
+	g.sessions = map[*session]struct{}{}
+	g.mu.Unlock()
+	g.cancel()
+	for s := range left {
+		s.close()
+	}
+	done := make(chan struct{})
+	go func() {
+		g.goroutines.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// connect begins the session of a new socket. It returns when the socket's first event may be handled.
+func (g *Gateway) connect(socket *socket.Socket) {
+	if engine.ConnOf(socket) == nil {
+		g.log.Error("socket of a foreign engine refused", "socket_id", string(socket.Id()))
+		socket.Disconnect(true)
+		return
+	}
+	s := newSession(g, socket)
+	g.mu.Lock()
+	closed := g.closed
+	if !closed {
+		g.sessions[s] = struct{}{}
+	}
+	g.mu.Unlock()
+	if closed {
+		socket.Disconnect(true)
+		return
+	}
+	socket.OnAny(s.onEvent)
+	_ = socket.On("disconnect", func(...any) { g.disconnected(s) }) // errs only for no listener
+	if !socket.Connected() {                                        // the client left before we listened
+		g.disconnected(s)
+		return
+	}
+	s.elevateAtConnect()
+}
+
+func (g *Gateway) disconnected(s *session) {
+	g.mu.Lock()
+	delete(g.sessions, s)
+	g.mu.Unlock()
+	s.close()
+}
+
+// Sessions is the number of sockets connected.
+func (g *Gateway) Sessions() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.sessions)
+}
+
+// all gives the sessions of this moment.
+func (g *Gateway) all() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	list := make([]*session, 0, len(g.sessions))
+	for s := range g.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
+// begin counts the caller among those that Close waits for, until it calls g.goroutines.Done; or it is false, and the
+// gateway closed.
+func (g *Gateway) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.goroutines.Add(1)
+	return true
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (g *Gateway) spawn(f func()) bool {
+	ok := g.begin()
+	if ok {
+		go func() {
+			defer g.goroutines.Done()
+			f()
+		}()
+	}
+	return ok
+}

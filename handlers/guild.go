@@ -1,0 +1,102 @@
+package handlers
+
+import (
+	"sync"
+	"time"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
+)
+
+// batches is room for the filter's answer, kept between events.
+type batches struct {
+	list []permissions.Batch[*engine.Conn]
+}
+
+// Message brings one message of a topic to those who may see it. Messages of a topic must come in the order in which
+// Redis delivered them. It keeps nothing of data. A message that is malformed is dropped, counted, and logged once per
+// topic and minute.
+func (g *Gateway) Message(topic event.Topic, data []byte) {
+	defer func() {
+		if p := recover(); p != nil { // a topic must survive any message
+			g.metrics.panics.Inc()
+			g.log.Error("guild event panicked", "guild_id", topic.Guild, "err", p)
+		}
+	}()
+	e, err := event.Parse(topic, data)
+	if err != nil {
+		g.malformed(topic, err)
+		return
+	}
+	flight := g.flights.begin(topic.Guild)
+	defer g.flights.end(flight)
+	room, _ := g.batches.Get().(*batches)
+	if room == nil {
+		room = &batches{}
+	}
+	var outcome permissions.Outcome
+	room.list, outcome = g.filter.Route(room.list[:0], &e, time.Now())
+	g.metrics.outcome(outcome)
+	g.deliver(&e, room.list)
+	clear(room.list) // the room keeps no connection alive
+	g.batches.Put(room)
+	if outcome == permissions.UnknownKind && g.complaints.allow(topic, time.Now()) {
+		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", e.Kind)
+	}
+}
+
+// deliver queues the event for every recipient: encoded once per form, however many there are.
+func (g *Gateway) deliver(e *event.Event, list []permissions.Batch[*engine.Conn]) {
+	var encoded [2]*engine.Message
+	for i := range list {
+		b := &list[i]
+		m := &encoded[b.Form&1]
+		if *m == nil {
+			*m = engine.NewEventMessage(namespace, e.AppendArgs(nil, b.Form == permissions.FormString), nil)
+		}
+		engine.Deliver(*m, b.Recipients, engine.DeliverOptions{})
+		g.metrics.delivered(b.Level, len(b.Recipients))
+	}
+}
+
+func (g *Gateway) malformed(topic event.Topic, err error) {
+	g.metrics.malformed(err)
+	if g.complaints.allow(topic, time.Now()) {
+		g.log.Warn("guild event dropped", "guild_id", topic.Guild, "logs", topic.Logs, "err", err)
+	}
+}
+
+// complaints keeps the log from what publishers do wrong: one line per topic and minute.
+type complaints struct {
+	mu   sync.Mutex
+	last map[event.Topic]time.Time // at most maxComplaints
+}
+
+const (
+	maxComplaints     = 1024 // topics complained about in a minute; more are counted only
+	complaintInterval = time.Minute
+)
+
+func (c *complaints) allow(t event.Topic, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.last[t]; ok && now.Sub(last) < complaintInterval {
+		return false
+	}
+	if len(c.last) >= maxComplaints {
+		for old, last := range c.last {
+			if now.Sub(last) >= complaintInterval {
+				delete(c.last, old)
+			}
+		}
+		if len(c.last) >= maxComplaints {
+			return false
+		}
+	}
+	if c.last == nil {
+		c.last = map[event.Topic]time.Time{}
+	}
+	c.last[t] = now
+	return true
+}

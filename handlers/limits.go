@@ -1,0 +1,109 @@
+package handlers
+
+import (
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what one client, one user and one address may ask of a node. Rates count the events that clients send,
+// whatever they are; zero takes the default and a negative number switches the limit off.
+type Limits struct {
+	SocketPerSecond float64 // events of one socket; default 100
+	SocketBurst     int     // how many at once; default 400
+
+	UserPerSecond float64 // events of one elevated user, over all of the user's sockets on this node; default 200
+	UserBurst     int     // default 1000
+
+	AddressPerSecond float64 // events of one client address, over all of its sockets on this node; default 2000
+	AddressBurst     int     // default 10000
+
+	// A socket is disconnected for flooding when it has had this many events refused, which are forgiven at
+	// SocketPerSecond again. Default 1000; negative never disconnects.
+	FloodRefusals int
+
+	RequestsPerSocket int // pool and interpret requests in progress; default 128
+	RequestsPerNode   int // the same, all sockets together; default 8192
+
+	PayloadBytes int // of a payload in string form; default 262144. The engine bounds the object form
+	IDsPerPool   int // ids in one pool request; default 10000
+	ContentRunes int // characters of an interpret message; default 4000
+
+	// How many users and how many addresses are remembered. When more than these are active at once the longest
+	// unseen are forgotten and start with a full burst again. Default 65536.
+	Remembered int
+}
+
+// limit is v with its default; negative means no limit.
+func limit[N int | float64](v, otherwise N) N {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (l Limits) withDefaults() Limits {
+	l.SocketPerSecond, l.SocketBurst = limit(l.SocketPerSecond, 100), limit(l.SocketBurst, 400)
+	l.UserPerSecond, l.UserBurst = limit(l.UserPerSecond, 200), limit(l.UserBurst, 1000)
+	l.AddressPerSecond, l.AddressBurst = limit(l.AddressPerSecond, 2000), limit(l.AddressBurst, 10000)
+	l.FloodRefusals = limit(l.FloodRefusals, 1000)
+	l.RequestsPerSocket, l.RequestsPerNode = limit(l.RequestsPerSocket, 128), limit(l.RequestsPerNode, 8192)
+	l.PayloadBytes, l.IDsPerPool = limit(l.PayloadBytes, 256<<10), limit(l.IDsPerPool, 10000)
+	l.ContentRunes = limit(l.ContentRunes, 4000)
+	l.Remembered = max(limit(l.Remembered, 65536), 2)
+	return l
+}
+
+// newLimiter makes a token bucket; a negative rate or burst never refuses.
+func newLimiter(perSecond float64, burst int) *rate.Limiter {
+	if perSecond < 0 || burst < 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), burst)
+}
+
+// within tells whether n is not over a limit; a negative limit bounds nothing.
+func within(n, limit int) bool { return limit < 0 || n <= limit }
+
+// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes the
+// old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
+type limiters struct {
+	perSecond  float64
+	burst      int
+	generation int // keys in one generation
+
+	mu         sync.Mutex
+	young, old map[string]*rate.Limiter
+}
+
+func newLimiters(perSecond float64, burst, remembered int) *limiters {
+	return &limiters{
+		perSecond: perSecond, burst: burst, generation: remembered / 2,
+		young: map[string]*rate.Limiter{},
+	}
+}
+
+// allow takes one token of key's bucket.
+func (l *limiters) allow(key string) bool {
+	if l.perSecond < 0 || l.burst < 0 {
+		return true
+	}
+	return l.of(key).Allow()
+}
+
+func (l *limiters) of(key string) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b, ok := l.young[key]; ok {
+		return b
+	}
+	b, ok := l.old[key]
+	if !ok {
+		b = newLimiter(l.perSecond, l.burst)
+	}
+	if len(l.young) >= l.generation {
+		l.old, l.young = l.young, map[string]*rate.Limiter{}
+	}
+	l.young[key] = b
+	return b
+}

@@ -1,0 +1,94 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
+)
+
+// metrics are what an operator sees of a gateway. Labels come from fixed sets, never from clients or publishers.
+type metrics struct {
+	events, answers, elevations, demotions    *prometheus.CounterVec
+	guildEvents, guildMalformed, guildReached *prometheus.CounterVec
+	refused, floods, panics, resyncs          prometheus.Counter
+	elevated                                  prometheus.Gauge
+
+	// Looked up once, for the path that every guild event takes. Static after construction.
+	outcomes map[permissions.Outcome]prometheus.Counter
+	levels   map[permissions.Level]prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "guildcast", Name: name, Help: help}, labels)
+	}
+	one := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "guildcast", Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Namespace: "guildcast", Name: name, Help: help}
+	}
+	m := &metrics{
+		events:         vec("client_events_total", "Events received from clients.", "event"),
+		answers:        vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
+		elevations:     vec("elevations_total", "Outcomes of elevations.", "outcome"),
+		demotions:      vec("demotions_total", "Elevations that ended before their socket.", "reason"),
+		guildEvents:    vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
+		guildMalformed: vec("guild_events_malformed_total", "Messages of guild topics that were dropped.", "reason"),
+		guildReached:   vec("guild_event_deliveries_total", "Guild events queued for sockets.", "level"),
+		refused:        one("rate_limited_total", "Client events refused by a rate limit."),
+		floods:         one("flood_disconnects_total", "Clients disconnected for flooding."),
+		panics:         one("handler_panics_total", "Panics that were recovered. Each is a bug."),
+		resyncs:        one("resyncs_total", "Sockets told that they may have missed events."),
+		elevated:       prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
+		outcomes:       map[permissions.Outcome]prometheus.Counter{},
+		levels:         map[permissions.Level]prometheus.Counter{},
+	}
+	for _, o := range []permissions.Outcome{permissions.Routed, permissions.UnknownKind, permissions.UnclearRequires,
+		permissions.NoSpectators, permissions.Denied} {
+		m.outcomes[o] = m.guildEvents.WithLabelValues(string(o))
+	}
+	for _, l := range []permissions.Level{permissions.LevelArchitusAdmin, permissions.LevelAdministrator,
+		permissions.LevelPrivateLogs, permissions.LevelPublicLogs, permissions.LevelMember} {
+		m.levels[l] = m.guildReached.WithLabelValues(string(l))
+	}
+	if r == nil {
+		return m, nil
+	}
+	collectors := []prometheus.Collector{
+		m.events, m.answers, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
+		m.refused, m.floods, m.panics, m.resyncs, m.elevated,
+		prometheus.NewGaugeFunc(gauge("sessions", "Sockets connected."), func() float64 { return float64(g.Sessions()) }),
+		prometheus.NewGaugeFunc(gauge("spectators", "Sockets that spectate a guild."), func() float64 { return float64(g.filter.Len()) }),
+		prometheus.NewGaugeFunc(gauge("requests_in_progress", "Pool and interpret requests in progress."), func() float64 { return float64(g.requests.Load()) }),
+	}
+	for _, c := range collectors {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) outcome(o permissions.Outcome) {
+	if c := m.outcomes[o]; c != nil {
+		c.Inc()
+	}
+}
+
+func (m *metrics) delivered(l permissions.Level, n int) {
+	if c := m.levels[l]; c != nil {
+		c.Add(float64(n))
+	}
+}
+
+func (m *metrics) malformed(err error) {
+	m.guildEvents.WithLabelValues("malformed").Inc()
+	if p := (*event.ParseError)(nil); errors.As(err, &p) {
+		m.guildMalformed.WithLabelValues(string(p.Reason)).Inc()
+	}
+}

@@ -1,0 +1,172 @@
+package handlers_test
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/zishang520/socket.io/v2/socket"
+	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/permissions"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	guildA = "607637793107345431"
+	guildB = "713000000000000001"
+	userA  = "214037134477230080"
+	userB  = "214037134477230081"
+	secret = "a secret for tests that is long enough"
+)
+
+// node is a gateway behind a real server.
+type node struct {
+	t           testing.TB
+	server      *httptest.Server
+	io          *socket.Server
+	gateway     *handlers.Gateway
+	topics      *fakeTopics
+	revocations *permissions.Revocations
+}
+
+func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
+	t.Helper()
+	n := &node{t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{}}
+	v, err := permissions.NewVerifier(permissions.VerifierOptions{
+		Secrets: []permissions.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{})
+	parts := handlers.Parts{
+		Verifier: v, Revocations: n.revocations, Topics: n.topics,
+		Filter: permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
+	}
+	config := handlers.Config{}
+	if change != nil {
+		change(&config, &parts)
+	}
+	if n.gateway, err = handlers.New(io, parts, config); err != nil {
+		t.Fatal(err)
+	}
+	n.io, n.server = io, httptest.NewServer(handler)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := handler.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := n.gateway.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		n.server.Close()
+		n.topics.check(t)
+	})
+	return n
+}
+
+// publish is what Redis would bring.
+func (n *node) publish(topic event.Topic, data string) { n.gateway.Message(topic, []byte(data)) }
+
+func (n *node) revoke(r permissions.Revocation) {
+	r.Expires = time.Now().Add(time.Hour)
+	n.revocations.Add(r, time.Now())
+	n.gateway.Revoke(r)
+}
+
+// fakeTopics confirms at once, or when told, or never.
+type fakeTopics struct {
+	mu   sync.Mutex
+	held map[event.Topic]int
+	err  error
+	wait chan struct{} // where not nil, Acquire waits for it
+}
+
+var errDown = errors.New("redis is down")
+
+func (f *fakeTopics) Acquire(ctx context.Context, t event.Topic) (func(), error) {
+	f.mu.Lock()
+	err, wait := f.err, f.wait
+	f.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.held[t]++
+	f.mu.Unlock()
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.held[t]--
+	}, nil
+}
+
+func (f *fakeTopics) count(t event.Topic) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[t]
+}
+
+func (f *fakeTopics) set(err error, wait chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.wait = err, wait
+}
+
+// check finds subscriptions that nobody gave up, or gave up twice.
+func (f *fakeTopics) check(t testing.TB) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for topic, n := range f.held {
+		if n != 0 {
+			t.Errorf("%v is held %d times at the end", topic, n)
+		}
+	}
+}
+
+// token mints one; claims are added to, or taken from, those of a plain member of guildA.
+func token(t testing.TB, change map[string]any) string {
+	t.Helper()
+	now := time.Now()
+	claims := jwt.MapClaims{
+		"sub": userA, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "guilds": map[string]any{guildA: 0},
+	}
+	for k, v := range change {
+		if v == nil {
+			delete(claims, k)
+			continue
+		}
+		claims[k] = v
+	}
+	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// guilds is the claim.
+func guilds(pairs ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i].(string)] = pairs[i+1]
+	}
+	return map[string]any{"guilds": m}
+}

@@ -1,0 +1,118 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
+)
+
+// spectateBody is the payload of spectate_return.
+type spectateBody struct {
+	Success     bool            `json:"success"`
+	GuildID     *string         `json:"guild_id"`
+	IncludeLogs bool            `json:"include_logs"`
+	ID          json.RawMessage `json:"_id,omitempty"`
+}
+
+const spectateReturn = "spectate_return"
+
+// onSpectate answers `spectate`. The events of a socket are handled one after another, and this returns only after the
+// answer, so that the later of two requests decides.
+func onSpectate(r *request) error {
+	s := r.session
+	v, bad := r.view()
+	if bad != nil {
+		return bad
+	}
+	term, err := s.authorize(r)
+	if err != nil {
+		return err
+	}
+	if v.guild == "" {
+		return s.stopSpectating(r, term)
+	}
+	// Who may not see the guild must not make the node subscribe to it.
+	if err := allowsView(s.claims.Load(), v); err != nil {
+		return err
+	}
+	topics, err := s.subscribe(v)
+	if err != nil {
+		return err
+	}
+	s.take()
+	defer s.give()
+	if s.term != term || s.claims.Load() == nil {
+		topics.release()
+		return s.whyNot()
+	}
+	if err := s.watch(v, topics); err != nil {
+		topics.release()
+		return err
+	}
+	r.answer(spectateReturn, encode(spectateBody{true, &v.guild, v.logs, r.id}))
+	return nil
+}
+
+func (s *session) stopSpectating(r *request, term uint64) error {
+	s.take()
+	defer s.give()
+	if s.term != term || s.claims.Load() == nil {
+		return s.whyNot()
+	}
+	s.unwatch()
+	r.answer(spectateReturn, encode(spectateBody{Success: true, ID: r.id}))
+	return nil
+}
+
+// view reads what the client wants to spectate; no guild means nothing.
+func (r *request) view() (v view, err *Error) {
+	if _, there := r.fields["guild_id"]; !there {
+		return v, malformed("guild_id is missing; null stops spectating.")
+	}
+	if v.guild, err = r.snowflake("guild_id"); err != nil {
+		return v, err
+	}
+	v.logs, err = r.flag("include_logs")
+	return v, err
+}
+
+// allowsView tells whether claims allow a view, for a first look. The filter decides.
+func allowsView(c *permissions.Claims, v view) error {
+	bits, member := c.In(v.guild)
+	switch {
+	case !member:
+		return errNotAMember()
+	case v.logs && bits&(permissions.ViewPublicLogs|permissions.ViewPrivateLogs) == 0:
+		return viewError(permissions.ErrNoLogAccess)
+	}
+	return nil
+}
+
+// viewError is the filter's refusal as the client gets to know it.
+func viewError(err error) *Error {
+	switch {
+	case errors.Is(err, permissions.ErrNotMember):
+		return errNotAMember()
+	case errors.Is(err, permissions.ErrExpired):
+		return errTokenExpired()
+	}
+	return errPermission("VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS")
+}
+
+// subscribe returns when Redis has confirmed the subscriptions that v needs.
+func (s *session) subscribe(v view) (h held, err error) {
+	ctx, cancel := context.WithTimeout(s.gateway.ctx, s.gateway.config.SubscribeTimeout)
+	defer cancel()
+	if h.guild, err = s.gateway.topics.Acquire(ctx, event.Topic{Guild: v.guild}); err == nil && v.logs {
+		h.logs, err = s.gateway.topics.Acquire(ctx, event.Topic{Guild: v.guild, Logs: true})
+	}
+	if err != nil {
+		h.release()
+		s.log().Warn("spectate refused", "guild_id", v.guild, "err", err)
+		return held{}, errRedis()
+	}
+	return h, nil
+}

@@ -1,0 +1,129 @@
+package handlers
+
+import (
+	"context"
+	"sync"
+
+	"github.com/architus/guildcast/permissions"
+)
+
+// task is a request that takes its time, beside the events that follow it: pool and interpret. It ends once: with its
+// final answer, with an error of its own, or with the error that it is aborted with.
+type task struct {
+	*request
+	ctx    context.Context // ends with the task, and with the socket
+	cancel context.CancelFunc
+
+	// allowed says whether claims still permit the task; nil where it needs none.
+	allowed func(*permissions.Claims) error
+
+	// mu is held while an answer is queued, so that nothing follows an abort. Queueing doesn't wait for the client:
+	// what is paced by its reading is paced before.
+	mu    sync.Mutex
+	ended bool
+}
+
+// start runs work in a goroutine of its own, unless too many tasks run already. Work's error, if any, is the answer.
+func (s *session) start(r *request, allowed func(*permissions.Claims) error, work func(*task) error) error {
+	g := s.gateway
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return errNotElevated() // nobody hears it
+	}
+	if !within(len(s.tasks)+1, g.limits.RequestsPerSocket) {
+		return errTooManyRequests()
+	}
+	if !within(int(g.requests.Add(1)), g.limits.RequestsPerNode) {
+		g.requests.Add(-1)
+		return errTooManyRequests()
+	}
+	t := &task{request: r, allowed: allowed}
+	t.ctx, t.cancel = context.WithCancel(g.ctx)
+	if !g.spawn(func() { t.run(work) }) {
+		g.requests.Add(-1)
+		t.cancel()
+		return errNotElevated() // the node is going down, and the client with it
+	}
+	if s.tasks == nil {
+		s.tasks = map[*task]struct{}{}
+	}
+	s.tasks[t] = struct{}{} // the task can't be over before mu is free
+	return nil
+}
+
+func (t *task) run(work func(*task) error) {
+	s := t.session
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(t.event, p)
+			t.abort(errInternal())
+		}
+		t.cancel()
+		s.mu.Lock()
+		delete(s.tasks, t)
+		s.mu.Unlock()
+		s.gateway.requests.Add(-1)
+	}()
+	if err := work(t); err != nil {
+		t.abort(err)
+	}
+}
+
+// send queues an answer that isn't the last. It is false when the task has ended.
+func (t *task) send(event string, body []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.part(event, body)
+	}
+	return !t.ended
+}
+
+// finish queues the last answer, unless the task has ended.
+func (t *task) finish(event string, body []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended = true
+		t.answer(event, body)
+	}
+}
+
+// abort ends the task with an error, unless it has ended. After it nothing of the task reaches the client.
+func (t *task) abort(err error) {
+	t.cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended = true
+		t.fail(err)
+	}
+}
+
+// discard ends the task without an answer: the client is gone.
+func (t *task) discard() {
+	t.cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+}
+
+// abortTasks ends the tasks that needed an elevation and that refusal refuses.
+func (s *session) abortTasks(refusal func(*task) error) {
+	s.mu.Lock()
+	var refused []*task
+	var errs []error
+	for t := range s.tasks {
+		if t.allowed == nil {
+			continue
+		}
+		if err := refusal(t); err != nil {
+			refused, errs = append(refused, t), append(errs, err)
+		}
+	}
+	s.mu.Unlock()
+	for i, t := range refused {
+		t.abort(errs[i])
+	}
+}

@@ -1,0 +1,101 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/architus/guildcast/permissions"
+)
+
+// verifyTimeout bounds the verification of one token, which waits for the network only where a JWKS URL is configured.
+const verifyTimeout = 4 * time.Second
+
+func errTokenExpired() *Error {
+	return &Error{Code: 401, Message: permissions.TokenExpired, Human: "The token has expired."}
+}
+
+func errTokenRevoked() *Error {
+	return &Error{Code: 401, Message: permissions.TokenRevoked, Human: "The token was revoked."}
+}
+
+func errDemoted(human string) *Error {
+	return &Error{Code: 409, Message: wordDemoted, Human: human}
+}
+
+// verify gives the claims of a token that is good at this moment.
+func (s *session) verify(token string) (*permissions.Claims, error) {
+	ctx, cancel := context.WithTimeout(s.gateway.ctx, verifyTimeout)
+	defer cancel()
+	claims, err := s.gateway.verifier.Verify(ctx, token)
+	var refused *permissions.TokenError
+	switch {
+	case err == nil:
+		return claims, nil
+	case errors.As(err, &refused):
+		return nil, &Error{Code: refused.Code(), Message: refused.Word, Human: humanTokenError(refused.Word)}
+	}
+	return nil, err
+}
+
+func humanTokenError(word string) string {
+	switch word {
+	case permissions.TokenMissing:
+		return "A token is needed."
+	case permissions.TokenExpired:
+		return "The token has expired."
+	case permissions.TokenNotYetValid:
+		return "The token is not valid yet."
+	case permissions.TokenRevoked:
+		return "The token was revoked."
+	case permissions.KeysUnavailable:
+		return "The token can't be verified at the moment. Try again soon."
+	}
+	return "The token is invalid."
+}
+
+// authorize is the gate of every elevated event: it verifies the request's token, refreshes the socket's claims where
+// the token is newer than the one before, and gives the term of the elevation that the request belongs to.
+func (s *session) authorize(r *request) (term uint64, err error) {
+	token, bad := r.text("token")
+	if bad != nil {
+		return 0, bad
+	}
+	var claims *permissions.Claims
+	if token != "" || !s.gateway.config.TokenOptional {
+		if claims, err = s.verify(token); err != nil {
+			return 0, err
+		}
+	}
+	s.take()
+	defer s.give()
+	current := s.claims.Load()
+	switch {
+	case current == nil:
+		return 0, s.whyNot()
+	case claims == nil || claims == current:
+	case claims.Subject != current.Subject:
+		return 0, &Error{Code: 401, Message: wordTokenOtherUser, Human: "The token is another user's. Request elevation with it first."}
+	case newer(claims, current):
+		if err := s.elevate(claims, s.form); err != nil {
+			return 0, err
+		}
+	}
+	return s.term, nil
+}
+
+// whyNot is the error for a request that needs an elevation where there is none. The turn is held.
+func (s *session) whyNot() *Error {
+	if s.lost != nil {
+		return s.lost
+	}
+	return errNotElevated()
+}
+
+// newer tells whether a was issued after b; of tokens that don't say, or say the same, the one that lasts longer counts.
+func newer(a, b *permissions.Claims) bool {
+	if !a.IssuedAt.Equal(b.IssuedAt) {
+		return a.IssuedAt.After(b.IssuedAt)
+	}
+	return a.ExpiresAt.After(b.ExpiresAt)
+}
