@@ -1,0 +1,45 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrClosed is the error of calls on the adapter of a closed namespace or server.
+var ErrClosed = errors.New("adapter is closed")
+
+// errTooMany is returned while maxPending requests wait for answers.
+var errTooMany = errors.New("too many requests are waiting for answers")
+
+// IncompleteError says that some servers of the cluster did not answer a request in time. What the others answered is
+// returned together with it.
+type IncompleteError struct {
+	// Op is what was asked.
+	Op string
+	// Got and Want count servers beside this one.
+	Got, Want int
+	// After is how long was waited.
+	After time.Duration
+	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
+	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.
+	Missing []string
+	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled or ErrClosed.
+	Cause error
+}
+
+func (e *IncompleteError) Error() string {
+	s := fmt.Sprintf("%s: %d of %d servers answered within %v, %d missing", e.Op, e.Got, e.Want,
+		e.After.Round(time.Millisecond), e.Want-e.Got)
+	switch {
+	case len(e.Missing) > e.Want-e.Got:
+		s += " of " + strings.Join(e.Missing, ", ")
+	case len(e.Missing) > 0:
+		s += ": " + strings.Join(e.Missing, ", ")
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *IncompleteError) Unwrap() error { return e.Cause }

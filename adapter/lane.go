@@ -1,0 +1,96 @@
+package adapter
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// lane runs functions one after the other, in the order in which they were posted, on a goroutine that exists only
+// while there are any.
+type lane struct {
+	// Static after construction.
+	limit  int // of waiting functions; post refuses more. Zero: no limit
+	logger *slog.Logger
+	wg     *sync.WaitGroup // of the owner, who waits for the goroutine
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	queue   []func()
+	running bool
+	closed  bool
+}
+
+// post has f called after all that was posted before. It returns false, and f is not called, when the lane is full or
+// closed. It never blocks.
+func (l *lane) post(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.limit > 0 && len(l.queue) >= l.limit {
+		return false
+	}
+	l.queue = append(l.queue, f)
+	if !l.running {
+		l.running = true
+		l.wg.Go(l.run)
+	}
+	return true
+}
+
+// postAndWait is post, and then waits until f has returned, but not behind functions of earlier posts and not longer
+// than grace. With it, what a quick f does is ordered with what its caller does next, and a slow f delays nobody.
+func (l *lane) postAndWait(f func(), grace time.Duration) bool {
+	l.mu.Lock()
+	behind := l.running
+	l.mu.Unlock()
+	done := make(chan struct{})
+	if !l.post(func() { defer close(done); f() }) {
+		return false
+	}
+	if behind {
+		return true
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	return true
+}
+
+func (l *lane) run() {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			l.queue, l.running = nil, false
+			l.mu.Unlock()
+			return
+		}
+		f := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		l.mu.Unlock()
+		guard(l.logger, f)
+	}
+}
+
+// close drops what waits. A function may still be running.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.queue = nil
+}
+
+// guard calls f, which runs code of the application. A panic of it is logged and goes no further: what another server
+// sends must not end this one.
+func guard(logger *slog.Logger, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			logger.Error("listener panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}

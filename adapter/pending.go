@@ -1,0 +1,127 @@
+package adapter
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// maxPending bounds the requests of one namespace that wait for answers. When it is reached, a new one fails.
+const maxPending = 10_000
+
+// answer of one server to a request.
+type answer struct {
+	uid   string // empty where the server does not sign
+	value wire.Value
+}
+
+// pending holds the requests that wait for answers. All methods may be called concurrently.
+type pending struct {
+	n atomic.Int64 // len(m); read without the lock
+
+	mu sync.Mutex
+	m  map[string]*request // Guarded by mu.
+}
+
+// request is one question to the other servers of a cluster.
+type request struct {
+	op      string
+	want    int           // answers
+	started time.Time     // when it was opened
+	done    chan struct{} // closed by pending.add when all answers are there
+
+	got []answer // Guarded by pending.mu.
+}
+
+// open stores a request that waits for want answers. It must be done before the request is published.
+func (p *pending) open(op, id string, want int) (*request, error) {
+	r := &request{op: op, want: want, started: time.Now(), done: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.m) >= maxPending {
+		return nil, errTooMany
+	}
+	if p.m == nil {
+		p.m = map[string]*request{}
+	}
+	p.m[id] = r
+	p.n.Store(int64(len(p.m)))
+	return r, nil
+}
+
+// has tells whether request id waits.
+func (p *pending) has(id string) bool {
+	if p.n.Load() == 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m[id] != nil
+}
+
+// add takes an answer to request id. It returns false where none waits for it; a second answer of one server is
+// ignored.
+func (p *pending) add(id string, a answer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.m[id]
+	if r == nil {
+		return false
+	}
+	for _, g := range r.got {
+		if a.uid != "" && g.uid == a.uid {
+			return true
+		}
+	}
+	r.got = append(r.got, a)
+	if len(r.got) == r.want {
+		p.removeLocked(id)
+		close(r.done)
+	}
+	return true
+}
+
+func (p *pending) removeLocked(id string) {
+	delete(p.m, id)
+	p.n.Store(int64(len(p.m)))
+}
+
+// wait returns the answers when all of them came, or what came when ctx ends. The error is then an *IncompleteError
+// without Missing.
+func (p *pending) wait(ctx context.Context, id string, r *request) ([]answer, error) {
+	select {
+	case <-r.done:
+		return r.got, nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removeLocked(id)
+	if len(r.got) == r.want { // the last answer came meanwhile
+		return r.got, nil
+	}
+	return r.got, &IncompleteError{
+		Op: r.op, Got: len(r.got), Want: r.want, After: time.Since(r.started), Cause: context.Cause(ctx),
+	}
+}
+
+// missing returns those of the servers uids that are not self and did not sign an answer.
+func missing(uids []string, self string, got []answer) []string {
+	var out []string
+next:
+	for _, uid := range uids {
+		if uid == self {
+			continue
+		}
+		for _, a := range got {
+			if a.uid == uid {
+				continue next
+			}
+		}
+		out = append(out, uid)
+	}
+	return out
+}

@@ -1,0 +1,160 @@
+package adapter
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// remoteSocket is a socket of another server, as FetchSockets describes it.
+type remoteSocket struct {
+	id        socket.SocketId
+	handshake *socket.Handshake
+	rooms     *types.Set[socket.Room]
+	data      any
+}
+
+func (s *remoteSocket) Id() socket.SocketId            { return s.id }
+func (s *remoteSocket) Handshake() *socket.Handshake   { return s.handshake }
+func (s *remoteSocket) Rooms() *types.Set[socket.Room] { return s.rooms }
+func (s *remoteSocket) Data() any                      { return s.data }
+
+// decodeSocket reads {id, handshake, rooms, data}. What is missing is empty, never nil: the library's users do not
+// check.
+func decodeSocket(v wire.Value) (*remoteSocket, bool) {
+	id := v.Get("id")
+	if id.Kind() != wire.String {
+		return nil, false
+	}
+	s := &remoteSocket{
+		id:        socket.SocketId(id.Text()),
+		handshake: decodeHandshake(v.Get("handshake")),
+		rooms:     types.NewSet[socket.Room](),
+		data:      v.Get("data").Go(toBuffer),
+	}
+	for r := range v.Get("rooms").Elems() {
+		s.rooms.Add(socket.Room(r.Text()))
+	}
+	return s, true
+}
+
+func decodeHandshake(v wire.Value) *socket.Handshake {
+	h := &socket.Handshake{Headers: map[string][]string{}, Query: map[string][]string{}, Auth: map[string]any{}}
+	for k, f := range v.Fields() {
+		switch k.Text() {
+		case "headers":
+			// As net/http spells them, which is how the handshake of a local socket has them.
+			for name, x := range f.Fields() {
+				h.Headers[http.CanonicalHeaderKey(name.Text())] = texts(x)
+			}
+		case "query":
+			for name, x := range f.Fields() {
+				h.Query[name.Text()] = texts(x)
+			}
+		case "time":
+			h.Time = f.Text()
+		case "address":
+			h.Address = text(f)
+		case "xdomain":
+			h.Xdomain = f.Truthy()
+		case "secure":
+			h.Secure = f.Truthy()
+		case "issued":
+			if ms := f.Float(); ms > 0 && ms < 1<<53 {
+				h.Issued = int64(ms)
+			}
+		case "url":
+			h.Url = text(f)
+		case "auth":
+			h.Auth = f.Go(toBuffer)
+		}
+	}
+	return h
+}
+
+// texts reads a string, or a list of them.
+func texts(v wire.Value) []string {
+	if v.Kind() != wire.Array {
+		return []string{v.Text()}
+	}
+	out := []string{}
+	for e := range v.Elems() {
+		out = append(out, e.Text())
+	}
+	return out
+}
+
+func text(v wire.Value) string {
+	if !v.Present() {
+		return ""
+	}
+	return v.Text()
+}
+
+// toBuffer gives binary the type that a client's binary has.
+func toBuffer(b []byte) any { return types.NewBytesBuffer(b) }
+
+// describe is what a server answers about one of its sockets, with the keys, and the types, that Node.js servers have.
+func describe(s socket.SocketDetails) wire.Object {
+	data := s.Data()
+	if data == nil {
+		data = map[string]any{}
+	}
+	rooms := []string{}
+	if set := s.Rooms(); set != nil {
+		for _, r := range set.Keys() {
+			rooms = append(rooms, string(r))
+		}
+	}
+	return wire.Object{
+		{Key: "id", Value: string(s.Id())},
+		{Key: "handshake", Value: describeHandshake(s)},
+		{Key: "rooms", Value: rooms},
+		{Key: "data", Value: data},
+	}
+}
+
+func describeHandshake(s socket.SocketDetails) wire.Object {
+	h := s.Handshake()
+	if h == nil {
+		h = &socket.Handshake{}
+	}
+	headers := map[string]any{}
+	for name, values := range h.Headers {
+		headers[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	if local, ok := s.(*socket.Socket); ok && headers["host"] == nil { // net/http keeps it elsewhere
+		if r := local.Request(); r != nil && r.Request() != nil {
+			headers["host"] = r.Request().Host
+		}
+	}
+	query := map[string]any{}
+	for name, values := range h.Query {
+		if len(values) == 1 {
+			query[name] = values[0]
+		} else {
+			query[name] = values
+		}
+	}
+	auth := h.Auth
+	if auth == nil {
+		auth = map[string]any{}
+	}
+	issued := time.UnixMilli(h.Issued).UTC()
+	return wire.Object{
+		{Key: "headers", Value: headers},
+		{Key: "time", Value: issued.Format("Mon Jan 02 2006 15:04:05") + " GMT+0000 (Coordinated Universal Time)"},
+		{Key: "address", Value: h.Address},
+		{Key: "xdomain", Value: h.Xdomain},
+		{Key: "secure", Value: h.Secure},
+		{Key: "issued", Value: h.Issued},
+		{Key: "url", Value: h.Url},
+		{Key: "query", Value: query},
+		{Key: "auth", Value: auth},
+	}
+}
