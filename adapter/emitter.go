@@ -18,6 +18,9 @@ import (
 // emitterUID is the sender that emitters give instead of a server's.
 const emitterUID = "emitter"
 
+// defaultPrefix is the default of Key and ChannelPrefix.
+const defaultPrefix = "socket.io"
+
 // Errors of an Emitter, beside those of Redis and of values that can't be encoded.
 var (
 	// ErrReservedEvent is returned for an event name that clients refuse.
@@ -43,7 +46,7 @@ type EmitterOptions struct {
 // does. It is immutable, has nothing to close, and may be used by any number of goroutines: To and its like return a
 // new Emitter. What one goroutine emits arrives in order.
 type Emitter struct {
-	out    publish
+	out    emitterPublish
 	format emitterFormat
 
 	ctx    context.Context
@@ -70,13 +73,13 @@ type emission struct {
 	sharded bool
 }
 
-// publish brings a message to Redis.
-type publish func(context.Context, emission) error
+// emitterPublish brings a message to Redis.
+type emitterPublish func(context.Context, emission) error
 
 // NewEmitter returns an Emitter for servers with the classic adapter, of any language, in namespace "/".
 func NewEmitter(client redis.UniversalClient, o EmitterOptions) *Emitter {
 	if o.Key == "" {
-		o.Key = "socket.io"
+		o.Key = defaultPrefix
 	}
 	return &Emitter{
 		out: publishWith(client, o.Bus, o.Key), format: classicFormat{key: o.Key, codec: o.Codec},
@@ -86,7 +89,7 @@ func NewEmitter(client redis.UniversalClient, o EmitterOptions) *Emitter {
 
 // publishWith returns how to publish: through b, or else through client. In a cluster all classic messages go through
 // one server, that of key, for two servers could overtake each other.
-func publishWith(client redis.UniversalClient, b *bus.Bus, key string) publish {
+func publishWith(client redis.UniversalClient, b *bus.Bus, key string) emitterPublish {
 	if b != nil {
 		return func(_ context.Context, m emission) error {
 			if m.sharded {
@@ -231,7 +234,7 @@ func (e *Emitter) send(what string, m emission, err error) error {
 	return nil
 }
 
-// lists returns rooms and except as they are written.
+// selection returns rooms and except as they are written.
 func (e *Emitter) selection() wire.Object {
 	return wire.Options{Rooms: wire.Rooms{Names: e.rooms}, Except: e.except}.Selection()
 }
