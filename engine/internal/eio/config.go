@@ -1,8 +1,12 @@
 package eio
 
 import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"time"
 )
 
@@ -20,8 +24,8 @@ type Config struct {
 	PingTimeout time.Duration
 	// UpgradeTimeout is how long a WebSocket may take from its handshake to the upgrade packet. Default 10 s.
 	UpgradeTimeout time.Duration
-	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. More closes the session
-	// (WebSocket close code 1009; HTTP status 413).
+	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. A larger WebSocket message
+	// closes the session (close code 1009); a larger body is refused (status 413), and the session stays, as in Node.
 	MaxHTTPBufferSize int
 
 	// Transports that are served. Empty means polling and websocket.
@@ -51,8 +55,8 @@ type Config struct {
 	// Logger receives what an operator must know. nil discards.
 	Logger *slog.Logger
 
-	// MaxPayloadPackets bounds the packets in one POST. Default 4,096; a payload with more is a bad payload. (A client
-	// buffers while it is offline, and sends it all in one payload later.)
+	// MaxPayloadPackets bounds the packets in one POST. Default 100,000; a payload with more is a bad payload. (A client
+	// that emits before it is connected sends all of that in one payload.)
 	MaxPayloadPackets int
 	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More closes it (1008).
 	MaxFragments int
@@ -118,3 +122,57 @@ const (
 	ObserveUpgrading
 	ObserveUpgrade
 )
+
+// withDefaults returns the configuration with its defaults filled in.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.PingInterval, 25*time.Second)
+	setDefault(&c.PingTimeout, 20*time.Second)
+	setDefault(&c.UpgradeTimeout, 10*time.Second)
+	setDefault(&c.MaxHTTPBufferSize, 1_000_000)
+	setDefault(&c.MaxPayloadPackets, 100_000)
+	setDefault(&c.MaxFragments, 1024)
+	setDefault(&c.QueueSoft, 1<<20)
+	setDefault(&c.QueueHard, 16<<20)
+	setDefault(&c.QueueBudget, 512<<20)
+	setDefault(&c.StallTimeout, 10*time.Second)
+	setDefault(&c.Flushers, runtime.GOMAXPROCS(0))
+	if len(c.Transports) == 0 {
+		c.Transports = []string{Polling, WebSocket}
+	}
+	for _, t := range c.Transports {
+		if t != Polling && t != WebSocket {
+			return c, fmt.Errorf("transport %q is not supported (supported are %q and %q)", t, Polling, WebSocket)
+		}
+	}
+	if c.Cookie != nil {
+		cookie := *c.Cookie
+		if cookie.Name == "" {
+			cookie.Name = "io"
+		}
+		cookie.Value = "id"
+		if err := cookie.Valid(); err != nil {
+			return c, fmt.Errorf("cookie: %w", err)
+		}
+		c.Cookie = &cookie
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.GenerateID == nil {
+		c.GenerateID = generateID
+	}
+	return c, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// generateID returns 15 random bytes in base64url.
+func generateID(*http.Request) (string, error) {
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.URLEncoding.EncodeToString(b[:]), nil
+}

@@ -2,6 +2,8 @@ package eio
 
 import (
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +21,7 @@ type Handshake struct {
 type Handler interface {
 	// OnOpen is called once, when the open packet has been queued and Send works.
 	OnOpen(c *Conn)
-	// OnMessage is called for every message, in order. data belongs to the caller again when it returns. While it
+	// OnMessage is called for every message, in order. data is valid until it returns, and may be changed. While it
 	// blocks, nothing is read from the peer, and the heartbeat does not count that time against the peer (its pong
 	// cannot be seen): the owner blocks for backpressure and may do so for minutes.
 	OnMessage(c *Conn, binary bool, data []byte)
@@ -41,64 +43,126 @@ const (
 
 func (s State) String() string { return [...]string{"opening", "open", "closing", "closed"}[s&3] }
 
-// SendStatus is the result of a Send.
-type SendStatus uint8
-
-// Results of a Send.
-const (
-	Dropped SendStatus = iota // closed, or volatile and not writable: nothing was queued
-	Queued                    // will be sent
-	Lagging                   // will be sent; the connection has more than Config.QueueSoft queued: see Pace
-)
-
 // Conn is one session. It is made to be embedded by value in its owner: the zero value is ready to be returned by
 // accept, after which it must not be copied. All methods may be called concurrently, from inside of the Handler's
 // methods too, and none blocks.
+//
+// Lock order: in, mu, then the locks of the heartbeat, the flushers, the poller and the Server, of which none is held
+// together with another.
 type Conn struct {
-	_ [0]func() // not comparable, not copied by accident
+	// Static after accept.
+	srv      *Server
+	handler  Handler
+	id       string
+	protocol uint8
+
+	observed atomic.Uint32 // Events
+	awaiting atomic.Bool   // a pong; written with heartbeats.mu held
+	state    atomic.Uint32 // State; written with mu held
+	beat     beat          // guarded by heartbeats.mu
+
+	// in is held while packets of the peer are handled.
+	in sync.Mutex
+
+	mu       sync.Mutex    // guards what follows
+	q        queue         // what no transport has taken yet
+	queued   int           // bytes in q, and in what the WebSocket has taken and not yet written
+	charged  int           // what of them counts in Server.budget
+	progress time.Duration // when the peer last took something while much was queued; since the server's epoch
+	ws       *wsConn       // the transport; nil: polling
+	poll     *polling      // nil where the session began as a WebSocket
+	probe    *probe        // the WebSocket that wants to become the transport
 }
 
 // ID of the session. Constant.
-func (c *Conn) ID() string { return "" }
+func (c *Conn) ID() string { return c.id }
 
 // Protocol is the revision, 3 or 4. Constant.
-func (c *Conn) Protocol() int { return 0 }
+func (c *Conn) Protocol() int { return int(c.protocol) }
 
 // Handler is the owner, as accept returned it (so that Hooks find it). Constant.
-func (c *Conn) Handler() Handler { return nil }
+func (c *Conn) Handler() Handler { return c.handler }
 
 // Transport is the current transport: Polling or WebSocket.
-func (c *Conn) Transport() string { return "" }
+func (c *Conn) Transport() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ws != nil {
+		return WebSocket
+	}
+	return Polling
+}
 
 // State of the session.
-func (c *Conn) State() State { return 0 }
+func (c *Conn) State() State { return State(c.state.Load()) }
 
-// Send queues frames, in order and with nothing between them. A queue that would grow over Config.QueueHard ends the
-// session with ErrSlowConsumer.
-func (c *Conn) Send(frames ...*Frame) SendStatus { return Dropped }
+// Observe sets the per-packet hooks that are called for this connection, beside those of Server.Observe.
+func (c *Conn) Observe(e Events) { c.observed.Store(uint32(e)) }
 
-// SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
-func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return Dropped }
-
-// Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
-func (c *Conn) Writable() bool { return false }
+func (c *Conn) observes(e Events) bool { return Events(c.observed.Load()|c.srv.observed.Load())&e != 0 }
 
 // Queued is the number of bytes that are queued and not yet taken by the operating system.
-func (c *Conn) Queued() int { return 0 }
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
 
 // Lagging tells whether the peer is behind (more than Config.QueueSoft queued) but reading (it took something in the
 // 200 ms before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
-func (c *Conn) Lagging(now time.Time) bool { return false }
+func (c *Conn) Lagging(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.laggingLocked(now.Sub(c.srv.epoch))
+}
 
-// Close ends the session with ReasonForcedClose. Unless discard is set, what is queued is sent first. It does not wait:
-// OnClose tells the end.
-func (c *Conn) Close(discard bool) {}
+// lagTime is how long ago a peer may have taken something to count as reading.
+const lagTime = 200 * time.Millisecond
 
-// Fail ends the session at once with a reason and an error of the owner's choice, such as ReasonParseError.
-func (c *Conn) Fail(reason string, err error) {}
+func (c *Conn) laggingLocked(now time.Duration) bool {
+	return c.queued > c.srv.cfg.QueueSoft && now-c.progress < lagTime && c.State() == Open
+}
 
-// Observe sets the per-packet hooks that are called for this connection, beside those of Server.Observe.
-func (c *Conn) Observe(e Events) {}
+// Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
+func (c *Conn) Writable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writableLocked()
+}
+
+// volatileQueue is the number of queued bytes from which a WebSocket is not Writable: about what one write takes.
+const volatileQueue = 64 << 10
+
+func (c *Conn) writableLocked() bool {
+	switch {
+	case c.State() != Open:
+		return false
+	case c.ws != nil:
+		return !c.ws.blocked && c.queued < volatileQueue
+	default:
+		return c.poll.waiter != nil
+	}
+}
+
+// paceStep is how often Pace looks.
+const paceStep = 300 * time.Microsecond
 
 // Pace waits until none of conns is Lagging, at most for limit. It reorders conns.
-func Pace(conns []*Conn, limit time.Duration) {}
+func Pace(conns []*Conn, limit time.Duration) {
+	deadline := time.Now().Add(limit)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for now := range timer.C {
+		n := 0
+		for _, c := range conns {
+			if c.Lagging(now) {
+				conns[n] = c
+				n++
+			}
+		}
+		if conns = conns[:n]; n == 0 || !now.Before(deadline) {
+			return
+		}
+		timer.Reset(paceStep)
+	}
+}

@@ -1,29 +1,152 @@
 package eio
 
-// Frame is one outgoing message. It is encoded once, is immutable, and may be queued on any number of connections;
-// what a transport needs beyond the plain WebSocket form (compressed, base64, the revision 3 form of binary data) is
-// made when it is first asked for, and kept.
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/architus/guildcast/engine/internal/payload"
+	"github.com/architus/guildcast/engine/internal/ws"
+)
+
+// Frame is one outgoing packet, usually a message. It is encoded once, is immutable, and may be queued on any number of
+// connections; what a transport needs beyond the plain WebSocket form (compressed, the revision 3 form of
+// binary data) is made when it is first asked for, and kept.
 type Frame struct {
-	wire   []byte // WebSocket header and payload
-	header uint8
-	binary bool
-	plain  bool
+	wire    []byte // WebSocket header and payload; for a control frame, or raw bytes, all there is
+	payload uint8  // offset of the payload in wire
+	data    uint8  // offset of the packet's data in wire: behind the type digit of a text packet
+	binary  bool
+	plain   bool // never compressed
+	raw     bool // not part of the session's traffic: a control frame, an HTTP answer
+	forms   atomic.Pointer[forms]
+}
+
+// forms are the other forms of a frame, each made at most once.
+type forms struct {
+	deflated, binary3, deflated3 form
+}
+
+type form struct {
+	once  sync.Once
+	bytes []byte // nil where the form has no advantage
+}
+
+func (f *form) get(build func() []byte) []byte {
+	f.once.Do(func() { f.bytes = build() })
+	return f.bytes
 }
 
 // TextFrame returns a text message made of parts, which are copied.
-func TextFrame(parts ...[]byte) *Frame { return nil }
+func TextFrame(parts ...[]byte) *Frame { return textPacket(PacketMessage, parts...) }
+
+func textPacket(t PacketType, parts ...[]byte) *Frame {
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	wire := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+n), ws.Text, false, n)
+	f := &Frame{payload: uint8(len(wire)), data: uint8(len(wire) + 1)}
+	wire = append(wire, '0'+byte(t))
+	for _, p := range parts {
+		wire = append(wire, p...)
+	}
+	f.wire = wire
+	return f
+}
+
+// plainPacket is a text packet that is never compressed.
+func plainPacket(t PacketType, data string) *Frame {
+	f := textPacket(t, []byte(data))
+	f.plain = true
+	return f
+}
 
 // BinaryFrame returns a binary message. data is copied.
-func BinaryFrame(data []byte) *Frame { return nil }
+func BinaryFrame(data []byte) *Frame {
+	wire := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+len(data)), ws.Binary, false, len(data))
+	at := uint8(len(wire))
+	return &Frame{wire: append(wire, data...), payload: at, data: at, binary: true}
+}
+
+// rawFrame returns bytes that a WebSocket connection sends as they are.
+func rawFrame(b []byte) *Frame { return &Frame{wire: b, plain: true, raw: true} }
+
+// counted is what the frame counts for in a queue.
+func (f *Frame) counted() int {
+	if f.raw {
+		return 0
+	}
+	return len(f.wire)
+}
 
 // Uncompressed returns a frame of the same message that is never compressed. It shares f's memory.
-func (f *Frame) Uncompressed() *Frame { return nil }
+func (f *Frame) Uncompressed() *Frame {
+	return &Frame{wire: f.wire, payload: f.payload, data: f.data, binary: f.binary, plain: true}
+}
 
-// Len is the size of the plain WebSocket form in bytes: what the frame counts for in a queue.
+// Len is the size of the plain WebSocket form in bytes: what a message counts for in a queue.
 func (f *Frame) Len() int { return len(f.wire) }
 
-// Data returns the message, which is read-only.
-func (f *Frame) Data() []byte { return nil }
+// Data returns the data of the packet, which is read-only.
+func (f *Frame) Data() []byte { return f.wire[f.data:] }
 
 // Binary tells whether the message is binary.
 func (f *Frame) Binary() bool { return f.binary }
+
+// packet is what the PacketCreate hook sees.
+func (f *Frame) packet() Packet {
+	p := Packet{Type: PacketMessage, Binary: f.binary, Data: f.Data()}
+	if !f.binary {
+		p.Type = PacketType(f.wire[f.payload] - '0')
+	}
+	return p
+}
+
+// polled is the packet as package payload takes it.
+func (f *Frame) polled() payload.Packet {
+	return payload.Packet{Binary: f.binary, Data: f.wire[f.payload:]}
+}
+
+func (f *Frame) other() *forms {
+	if o := f.forms.Load(); o != nil {
+		return o
+	}
+	f.forms.CompareAndSwap(nil, new(forms))
+	return f.forms.Load()
+}
+
+// bytes returns what goes out on a WebSocket: of the given revision, compressed where d is not nil and it is worth it.
+func (f *Frame) bytes(protocol uint8, d *compressor) []byte {
+	old := protocol == 3 && f.binary
+	if d != nil && !f.plain && len(f.wire)-int(f.payload) >= d.threshold {
+		if b := f.compressed(old, d); b != nil {
+			return b
+		}
+	}
+	if old {
+		return f.other().binary3.get(func() []byte { return f.binary3() })
+	}
+	return f.wire
+}
+
+func (f *Frame) compressed(old bool, d *compressor) []byte {
+	op := ws.Text
+	if f.binary {
+		op = ws.Binary
+	}
+	o := f.other()
+	if old {
+		return o.deflated3.get(func() []byte { return d.frame(op, append([]byte{binaryType3}, f.Data()...)) })
+	}
+	return o.deflated.get(func() []byte { return d.frame(op, f.wire[f.payload:]) })
+}
+
+// binaryType3 stands before the data of a binary message in revision 3.
+const binaryType3 = byte(PacketMessage)
+
+// binary3 frames a binary message for revision 3.
+func (f *Frame) binary3() []byte {
+	data := f.Data()
+	b := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+1+len(data)), ws.Binary, false, 1+len(data))
+	return append(append(b, binaryType3), data...)
+}

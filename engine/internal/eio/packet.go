@@ -14,9 +14,20 @@ const (
 	PacketNoop
 )
 
+// probe is the data of the ping and the pong that test a WebSocket before an upgrade.
+const probeData = "probe"
+
 // Packet is what the per-packet hooks see.
 type Packet struct {
 	Type   PacketType
 	Binary bool
 	Data   []byte // read-only
+}
+
+// parseText reads a text packet other than "b...".
+func parseText(b []byte) (Packet, bool) {
+	if len(b) == 0 || b[0] < '0' || b[0] > '6' {
+		return Packet{}, false
+	}
+	return Packet{Type: PacketType(b[0] - '0'), Data: b[1:]}, true
 }

@@ -2,30 +2,321 @@ package eio
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/ws"
 )
 
 // Server is an Engine.IO server: an http.Handler for the requests of its path.
-type Server struct{}
+type Server struct {
+	// Static.
+	cfg      Config
+	accept   func(*Handshake) (Handler, *Conn, error)
+	epoch    time.Time
+	limits   [2]ws.Limits // without and with permessage-deflate
+	compress *compressor  // nil: permessage-deflate is off
+	gzip     *compressor  // nil: polling answers are not compressed
+	frames   frames
+	beats    *heartbeats
+	flushers []*flusher
+	poller   *poller // nil: every WebSocket has a reader
+
+	// Memory that is used again.
+	chunks   chunks
+	buffers  buffers
+	inbounds sync.Pool // of *inbound
+	bodies   sync.Pool // of *bytes.Buffer
+
+	nextFlusher atomic.Uint32
+	observed    atomic.Uint32 // Events
+	budget      atomic.Int64  // bytes queued, of connections that have more than budgetStep
+	upgrades    atomic.Uint64
+	slow        atomic.Uint64
+
+	loops sync.WaitGroup // flushers, poller and heartbeats
+	work  sync.WaitGroup // sessions, WebSockets, and the goroutines that serve them
+
+	mu     sync.RWMutex     // guards what follows
+	conns  map[string]*Conn // nil: the id is reserved
+	closed bool
+}
+
+// frames that every session uses.
+type frames struct {
+	ping, pong, noop, close, probe *Frame
+	wsClose                        *Frame // a close frame without a code, as Node sends it
+}
 
 // NewServer returns a running Server; Shutdown ends it. accept is called for every new session and returns its owner
 // and the zero Conn in it; an error refuses the session (code 3).
 func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Server, error) {
-	return &Server{}, nil
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("engine.io server: %w", err)
+	}
+	s := &Server{
+		cfg:      cfg,
+		accept:   accept,
+		epoch:    time.Now(),
+		compress: newCompressor(cfg.Deflate),
+		gzip:     newCompressor(cfg.HTTPCompression),
+		frames: frames{
+			ping:    plainPacket(PacketPing, ""),
+			pong:    plainPacket(PacketPong, ""),
+			noop:    plainPacket(PacketNoop, ""),
+			close:   plainPacket(PacketClose, ""),
+			probe:   plainPacket(PacketPong, probeData),
+			wsClose: rawFrame(ws.AppendClose(nil, ws.CodeNone, "")),
+		},
+		conns: make(map[string]*Conn),
+	}
+	s.limits[0] = ws.Limits{Message: cfg.MaxHTTPBufferSize, Fragments: cfg.MaxFragments}
+	s.limits[1] = s.limits[0]
+	s.limits[1].Inflate = new(ws.Inflater)
+	if !cfg.DisablePoller {
+		if s.poller, err = newPoller(s); err != nil {
+			return nil, fmt.Errorf("engine.io server: %w", err)
+		}
+	}
+	s.start()
+	return s, nil
 }
 
-// ServeHTTP serves one request. Headers that are already set in w are part of every answer, the 101 of a WebSocket too.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (s *Server) start() {
+	s.beats = newHeartbeats(s)
+	s.loops.Go(s.beats.run)
+	for range s.cfg.Flushers {
+		f := newFlusher(s)
+		s.flushers = append(s.flushers, f)
+		s.loops.Go(f.run)
+	}
+	if s.poller != nil {
+		s.loops.Go(s.poller.run)
+	}
+}
+
+// now is the time since the server's epoch.
+func (s *Server) now() time.Duration { return time.Since(s.epoch) }
 
 // Observe sets the per-packet hooks that are called for all connections.
-func (s *Server) Observe(e Events) {}
+func (s *Server) Observe(e Events) { s.observed.Store(uint32(e)) }
+
+func (s *Server) serves(transport string) bool { return slices.Contains(s.cfg.Transports, transport) }
+
+// ServeHTTP serves one request. Headers that are already set in w are part of every answer, the 101 of a WebSocket too.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	transport := q.Get("transport")
+	upgrade := ws.IsUpgrade(r)
+	if err != nil || !s.serves(transport) {
+		s.refuse(w, r, CodeUnknownTransport, map[string]any{"transport": transport})
+		return
+	}
+	if upgrade && transport != WebSocket {
+		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_MISMATCH", "transport": transport})
+		return
+	}
+	if sid := q.Get("sid"); sid != "" {
+		s.serveSession(w, r, q, sid, upgrade)
+		return
+	}
+	switch {
+	case r.Method != http.MethodGet:
+		s.refuse(w, r, CodeBadHandshakeMethod, map[string]any{"method": r.Method})
+	case transport == WebSocket && !upgrade:
+		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_HANDSHAKE_ERROR"})
+	case s.isClosed():
+		http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
+	default:
+		s.serveHandshake(w, r, q, upgrade)
+	}
+}
+
+// serveSession serves a request of a session that exists, or is said to.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, sid string, upgrade bool) {
+	s.mu.RLock()
+	c := s.conns[sid]
+	s.mu.RUnlock()
+	if c == nil {
+		s.refuse(w, r, CodeUnknownSID, map[string]any{"sid": sid})
+		return
+	}
+	if current := c.Transport(); !upgrade && current != q.Get("transport") {
+		s.refuseTransport(w, r, q.Get("transport"), current)
+		return
+	}
+	if p := protocolOf(q); p != c.Protocol() {
+		s.refuse(w, r, CodeBadRequest, map[string]any{
+			"name": "PROTOCOL_MISMATCH", "protocol": p, "previousProtocol": c.Protocol()})
+		return
+	}
+	switch {
+	case upgrade:
+		s.serveUpgrade(c, w, r)
+	case c.Transport() == WebSocket:
+		s.refuseTransport(w, r, WebSocket, WebSocket)
+	case r.Method == http.MethodGet:
+		c.servePoll(w, r)
+	case r.Method == http.MethodPost:
+		c.servePost(w, r)
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// answerHeaders completes the headers of an answer to a polling client.
+func (s *Server) answerHeaders(h http.Header, r *http.Request) {
+	if isOldIE(r) {
+		h.Set("X-Xss-Protection", "0")
+	}
+	h.Set("Cache-Control", "no-store")
+	if hook := s.cfg.Hooks.Headers; hook != nil {
+		hook(h, r)
+	}
+}
+
+// refuse refuses a request with the code's message.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, code Code, context map[string]any) {
+	s.refuseWith(w, r, &ConnectionError{Request: r, Code: code, Message: code.String(), Context: context})
+}
+
+func (s *Server) refuseTransport(w http.ResponseWriter, r *http.Request, transport, current string) {
+	s.refuse(w, r, CodeBadRequest, map[string]any{
+		"name": "TRANSPORT_MISMATCH", "transport": transport, "previousTransport": current})
+}
+
+func (s *Server) refuseWith(w http.ResponseWriter, r *http.Request, e *ConnectionError) {
+	s.report(e)
+	if ws.IsUpgrade(r) { // as Node answers what asked for a WebSocket
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", strconv.Itoa(len(e.Message)))
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(e.Message))
+		return
+	}
+	status := http.StatusBadRequest
+	if e.Code == CodeForbidden {
+		status = http.StatusForbidden
+	}
+	body, _ := json.Marshal(struct { // always encodes
+		Code    Code   `json:"code"`
+		Message string `json:"message"`
+	}{e.Code, e.Message})
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// report calls the hook for a refused request.
+func (s *Server) report(e *ConnectionError) {
+	if hook := s.cfg.Hooks.ConnectionError; hook != nil {
+		hook(e)
+	}
+}
+
+// reserve takes the id for a session that is about to be made, which counts in s.work from now on.
+func (s *Server) reserve(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrShutdown
+	}
+	if _, taken := s.conns[id]; taken {
+		return ErrDuplicateID
+	}
+	s.conns[id] = nil
+	s.work.Add(1)
+	return nil
+}
+
+// publish makes a session known under the id that it has reserved.
+func (s *Server) publish(c *Conn) {
+	s.mu.Lock()
+	s.conns[c.id] = c
+	s.mu.Unlock()
+}
+
+// forget frees the id of a session.
+func (s *Server) forget(id string) {
+	s.mu.Lock()
+	delete(s.conns, id)
+	s.mu.Unlock()
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
+}
+
+// sessions returns the sessions that exist now.
+func (s *Server) sessions() []*Conn {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*Conn, 0, len(s.conns))
+	for _, c := range s.conns {
+		if c != nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
 
 // Close closes every session as Conn.Close does, and goes on serving.
-func (s *Server) Close(discard bool) {}
+func (s *Server) Close(discard bool) {
+	for _, c := range s.sessions() {
+		c.Close(discard)
+	}
+}
 
 // Shutdown refuses new sessions (503), closes the open ones, and waits until all of them have been closed, their
-// handlers have returned, and the server's goroutines have ended. When ctx ends first, connections are cut.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
+// handlers have returned, and the server's goroutines have ended. When ctx ends first, its error is returned, and the
+// rest goes on in the background.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	s.Close(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.work.Wait()
+		if first {
+			s.stop()
+		}
+		s.loops.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(errors.New("engine.io server: shutdown"), ctx.Err())
+	}
+}
+
+// stop ends the goroutines that serve all connections.
+func (s *Server) stop() {
+	close(s.beats.stop)
+	for _, f := range s.flushers {
+		f.stop()
+	}
+	if s.poller != nil {
+		s.poller.stop()
+	}
+}
 
 // Stats of a Server.
 type Stats struct {
@@ -35,5 +326,15 @@ type Stats struct {
 	QueuedBytes        int64  // of all connections that lag (each counted in steps of 64 KiB)
 }
 
-// Stats returns a snapshot.
-func (s *Server) Stats() Stats { return Stats{} }
+// Stats returns a snapshot. It visits every session.
+func (s *Server) Stats() Stats {
+	st := Stats{Upgrades: s.upgrades.Load(), SlowConsumers: s.slow.Load(), QueuedBytes: s.budget.Load()}
+	for _, c := range s.sessions() {
+		if c.Transport() == WebSocket {
+			st.WebSocket++
+		} else {
+			st.Polling++
+		}
+	}
+	return st
+}

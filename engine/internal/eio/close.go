@@ -1,0 +1,108 @@
+package eio
+
+import (
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/ws"
+)
+
+const (
+	// pollCloseTimeout is how long a closing session waits for the poll that takes the close packet, as in Node.
+	pollCloseTimeout = 30 * time.Second
+	// leaveTimeout is how long a session whose peer has POSTed a close packet waits for the poll that the peer may have
+	// under way, to answer it properly.
+	leaveTimeout = 30 * time.Millisecond
+)
+
+// Close ends the session with ReasonForcedClose. Unless discard is set, what is queued is sent first. It does not wait:
+// OnClose tells the end.
+func (c *Conn) Close(discard bool) {
+	if discard {
+		c.finish(ReasonForcedClose, nil)
+		return
+	}
+	c.mu.Lock()
+	if c.State() != Open {
+		c.mu.Unlock()
+		return
+	}
+	c.state.Store(uint32(Closing))
+	if c.ws != nil {
+		start := c.ws.shutLocked(c.srv.frames.wsClose, false)
+		w := c.ws
+		c.mu.Unlock()
+		if start {
+			w.flush()
+		}
+		return
+	}
+	done := c.q.empty() && c.poll.waiter != nil
+	if !done { // the next polls take what is queued, then the close packet
+		c.poll.after(c, pollCloseTimeout, ReasonForcedClose)
+	}
+	c.mu.Unlock()
+	if done {
+		c.finish(ReasonForcedClose, nil)
+	}
+}
+
+// Fail ends the session at once with a reason and an error of the owner's choice, such as ReasonParseError.
+func (c *Conn) Fail(reason string, err error) { c.finish(reason, err) }
+
+// cut ends the session because its peer takes too little of what is sent to it.
+func (c *Conn) cut() {
+	bye := rawFrame(ws.AppendClose(nil, ws.CodeTryLater, ErrSlowConsumer.Error()))
+	if c.finishWith(ReasonTransportError, ErrSlowConsumer, bye) {
+		c.srv.slow.Add(1)
+		c.srv.cfg.Logger.Warn("slow consumer cut", "session_id", c.id)
+	}
+}
+
+func (c *Conn) finish(reason string, err error) { c.finishWith(reason, err, c.srv.frames.wsClose) }
+
+// finishWith ends the session at once. bye is the close frame for a WebSocket. It tells whether the session had not
+// ended before.
+func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
+	c.mu.Lock()
+	if s := c.State(); s == Closed || s == Opening {
+		c.mu.Unlock()
+		return false
+	}
+	c.state.Store(uint32(Closed))
+	dropped := c.q.take()
+	c.countLocked(-c.queued)
+	var waiter *waiter
+	if c.poll != nil {
+		waiter = c.poll.endLocked(c.srv.frames.close)
+	}
+	probe := c.probe
+	c.probe = nil
+	w := c.ws
+	start := w != nil && w.shutLocked(bye, true)
+	c.mu.Unlock()
+
+	c.srv.forget(c.id)
+	c.srv.beats.remove(c)
+	if start {
+		w.flush()
+	}
+	if waiter != nil {
+		waiter.wake()
+	}
+	if probe != nil {
+		probe.abandon()
+	}
+	dropped.clear(&c.srv.chunks)
+	c.srv.work.Add(1)
+	go c.closed(reason, err)
+	return true
+}
+
+// closed waits until no packet is being handled, and tells the owner.
+func (c *Conn) closed(reason string, err error) {
+	defer c.srv.work.Done()
+	c.in.Lock()
+	defer c.in.Unlock()
+	c.handler.OnClose(c, reason, err)
+	c.srv.work.Done() // the session's own
+}

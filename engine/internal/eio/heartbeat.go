@@ -1,0 +1,213 @@
+package eio
+
+import (
+	"sync"
+	"time"
+)
+
+// beat is a connection's place in the heartbeat. Guarded by heartbeats.mu.
+type beat struct {
+	prev, next *Conn
+	list       *beatList
+	due        time.Duration // since the server's epoch
+	refreshed  bool          // the timeout has been extended by a packet other than the pong
+}
+
+// beatList holds connections that wait for the same time, hence in the order in which they are due.
+type beatList struct {
+	first, last *Conn
+	wait        time.Duration
+}
+
+// heartbeats keeps the heartbeat of all connections with one goroutine and one timer.
+//
+// A connection of revision 4 is in pings until its next ping is due, then in pongs until the pong is. One of revision 3
+// is in silent, where its own pings put it back to the end.
+type heartbeats struct {
+	srv     *Server
+	quantum time.Duration // connections that are due this near to each other are served together
+	wake    chan struct{} // written without blocking by add, read by run
+	stop    chan struct{} // closed by the server
+
+	mu                   sync.Mutex
+	pings, pongs, silent beatList
+	next                 time.Duration // when run wakes, since the server's epoch
+}
+
+func newHeartbeats(s *Server) *heartbeats {
+	interval, timeout := s.cfg.PingInterval, s.cfg.PingTimeout
+	return &heartbeats{
+		srv:     s,
+		quantum: min(min(interval, timeout)/1000, 20*time.Millisecond),
+		wake:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		pings:   beatList{wait: interval},
+		pongs:   beatList{wait: timeout},
+		silent:  beatList{wait: interval + timeout},
+	}
+}
+
+// start begins the heartbeat of c.
+func (h *heartbeats) start(c *Conn) {
+	h.mu.Lock()
+	wake := h.insert(c, h.resting(c))
+	h.mu.Unlock()
+	h.rouse(wake)
+}
+
+// rouse makes run look at the lists again.
+func (h *heartbeats) rouse(wake bool) {
+	if !wake {
+		return
+	}
+	select {
+	case h.wake <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// resting is where c waits while no pong is awaited.
+func (h *heartbeats) resting(c *Conn) *beatList {
+	if c.protocol == 3 {
+		return &h.silent
+	}
+	return &h.pings
+}
+
+// beat notes the heartbeat of the peer, a pong (revision 4) or a ping (revision 3).
+func (h *heartbeats) beat(c *Conn) {
+	h.mu.Lock()
+	wake := false
+	if c.beat.list != nil {
+		c.awaiting.Store(false)
+		wake = h.insert(c, h.resting(c))
+	}
+	h.mu.Unlock()
+	h.rouse(wake)
+}
+
+// packet notes any other packet: the first one while a pong is awaited extends the wait, as in Node.
+func (h *heartbeats) packet(c *Conn) {
+	if !c.awaiting.Load() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.beat.list == &h.pongs && !c.beat.refreshed {
+		h.insert(c, &h.pongs)
+		c.beat.refreshed = true
+	}
+}
+
+// upgraded restarts the wait for a pong, which may have been under way on the old transport.
+func (h *heartbeats) upgraded(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.beat.list == &h.pongs {
+		h.insert(c, &h.pongs)
+	}
+}
+
+// remove ends the heartbeat of c.
+func (h *heartbeats) remove(c *Conn) {
+	h.mu.Lock()
+	h.unlink(c)
+	h.mu.Unlock()
+}
+
+// insert puts c at the end of list, and tells whether run must wake earlier than it planned.
+func (h *heartbeats) insert(c *Conn, list *beatList) (wake bool) {
+	h.unlink(c)
+	b := &c.beat
+	b.list, b.due, b.refreshed = list, h.srv.now()+list.wait, false
+	b.prev = list.last
+	if list.last == nil {
+		list.first = c
+	} else {
+		list.last.beat.next = c
+	}
+	list.last = c
+	if b.due >= h.next {
+		return false
+	}
+	h.next = b.due
+	return true
+}
+
+func (h *heartbeats) unlink(c *Conn) {
+	b := &c.beat
+	if b.list == nil {
+		return
+	}
+	if b.prev == nil {
+		b.list.first = b.next
+	} else {
+		b.prev.beat.next = b.next
+	}
+	if b.next == nil {
+		b.list.last = b.prev
+	} else {
+		b.next.beat.prev = b.prev
+	}
+	b.prev, b.next, b.list = nil, nil, nil
+}
+
+// run serves the lists until stop is closed.
+func (h *heartbeats) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var ping, lost []*Conn
+	for {
+		var wait time.Duration
+		ping, lost, wait = h.expire(ping[:0], lost[:0])
+		for _, c := range ping {
+			c.send(false, []*Frame{h.srv.frames.ping})
+		}
+		for _, c := range lost {
+			h.lost(c)
+		}
+		clear(ping)
+		clear(lost)
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-h.wake:
+		case <-h.stop:
+			return
+		}
+	}
+}
+
+// lost ends the session of c, unless its owner is busy: then the pong may have arrived, and has not been read.
+func (h *heartbeats) lost(c *Conn) {
+	if c.in.TryLock() {
+		c.in.Unlock()
+		c.finish(ReasonPingTimeout, nil)
+	}
+}
+
+// expire collects who is to be pinged and who is lost, and says how long nothing is due.
+func (h *heartbeats) expire(ping, lost []*Conn) (p, l []*Conn, wait time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.srv.now()
+	for c := h.pings.first; c != nil && c.beat.due <= now; c = h.pings.first {
+		h.insert(c, &h.pongs)
+		c.awaiting.Store(true)
+		ping = append(ping, c)
+	}
+	for _, list := range [...]*beatList{&h.pongs, &h.silent} {
+		for c := list.first; c != nil && c.beat.due <= now; c = list.first {
+			h.insert(c, list) // until finish removes it
+			lost = append(lost, c)
+		}
+	}
+	wait = time.Hour
+	for _, list := range [...]*beatList{&h.pings, &h.pongs, &h.silent} {
+		if list.first != nil {
+			wait = min(wait, max(list.first.beat.due-now, h.quantum))
+		}
+	}
+	h.next = now + wait
+	return ping, lost, wait
+}

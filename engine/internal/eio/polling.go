@@ -1,0 +1,248 @@
+package eio
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/payload"
+)
+
+// polling is the transport of a session that has not been upgraded.
+type polling struct {
+	// Static.
+	base64 bool   // revision 3: the client cannot take binary payloads
+	jsonp  string // what stands before the payload; "" without JSONP
+
+	// Guarded by Conn.mu.
+	waiter  *waiter // the poll that waits
+	posting bool    // a POST is being handled
+	left    bool    // the client has POSTed a close packet, and its poll is expected
+	timer   *time.Timer
+}
+
+// waiter is a poll that waits for something to be sent.
+type waiter struct {
+	ready chan struct{} // written without blocking by wake, read by the poll's goroutine
+	last  *Frame        // guarded by Conn.mu: all that the poll is answered with, whatever is queued
+}
+
+func newWaiter() *waiter { return &waiter{ready: make(chan struct{}, 1)} }
+
+func (w *waiter) wake() {
+	select {
+	case w.ready <- struct{}{}:
+	default: // it has been woken
+	}
+}
+
+// endLocked ends polling: the poll that waits, which is returned to be woken, is answered with last.
+func (p *polling) endLocked(last *Frame) *waiter {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	w := p.waiter
+	p.waiter = nil
+	if w != nil && w.last == nil {
+		w.last = last
+	}
+	return w
+}
+
+// after ends the session with reason after d. Conn.mu is held.
+func (p *polling) after(c *Conn, d time.Duration, reason string) {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.timer = time.AfterFunc(d, func() { c.finish(reason, nil) })
+}
+
+// servePoll answers a poll (GET).
+func (c *Conn) servePoll(w http.ResponseWriter, r *http.Request) {
+	c.awaitProbe(r)
+	wt, reason, ok := c.beginPoll(w, r)
+	if ok {
+		c.answerPoll(wt, w, r)
+	}
+	if reason != "" {
+		c.finish(reason, nil)
+	}
+}
+
+// awaitProbe waits until the probe, where there is one, has ended; for holdTime at most.
+func (c *Conn) awaitProbe(r *http.Request) {
+	c.mu.Lock()
+	p := c.probe
+	c.mu.Unlock()
+	if p == nil {
+		return
+	}
+	timer := time.NewTimer(holdTime)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// beginPoll makes r the poll that waits. ok is false where r has been refused; a reason ends the session behind the
+// answer.
+func (c *Conn) beginPoll(w http.ResponseWriter, r *http.Request) (wt *waiter, reason string, ok bool) {
+	c.mu.Lock()
+	state := c.State()
+	switch {
+	case state == Closed:
+		c.mu.Unlock()
+		c.srv.refuse(w, r, CodeUnknownSID, map[string]any{"sid": c.id})
+		return nil, "", false
+	case c.ws != nil:
+		c.mu.Unlock()
+		c.srv.refuseTransport(w, r, Polling, WebSocket)
+		return nil, "", false
+	case c.poll.waiter != nil:
+		c.mu.Unlock()
+		c.finish(ReasonTransportError, errOverlapPoll)
+		c.srv.refuse(w, r, CodeBadRequest, map[string]any{"name": "OVERLAP"})
+		return nil, "", false
+	}
+	wt = newWaiter()
+	switch {
+	case c.poll.left:
+		wt.last, reason = c.srv.frames.noop, ReasonTransportClose
+	case state == Closing && c.q.empty():
+		wt.last, reason = c.srv.frames.close, ReasonForcedClose
+	default:
+		c.poll.waiter = wt
+	}
+	now := wt.last != nil || !c.q.empty() || c.probe != nil && c.probe.ponged
+	c.mu.Unlock()
+	if now {
+		wt.wake()
+	}
+	return wt, reason, true
+}
+
+// answerPoll waits until there is something to send, and sends it.
+func (c *Conn) answerPoll(wt *waiter, w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-wt.ready:
+	case <-r.Context().Done():
+		c.mu.Lock()
+		waits := c.poll.waiter == wt
+		if waits {
+			c.poll.waiter = nil
+		}
+		c.mu.Unlock()
+		if waits {
+			c.finish(ReasonTransportError, errPollBroken)
+			return
+		}
+	}
+	c.notify(ObserveFlush, c.srv.cfg.Hooks.Flush)
+	if err := c.writePoll(c.takePoll(wt), w, r); err != nil {
+		c.finish(ReasonTransportError, err)
+		return
+	}
+	c.notify(ObserveDrain, c.srv.cfg.Hooks.Drain)
+}
+
+// takePoll ends the wait of wt, and returns what it is answered with.
+func (c *Conn) takePoll(wt *waiter) queue {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.poll.waiter == wt {
+		c.poll.waiter = nil
+	}
+	var q queue
+	if wt.last == nil {
+		q = c.q.take()
+		c.countLocked(-c.queued)
+		c.progress = c.srv.now()
+	}
+	if wt.last == nil && q.empty() {
+		wt.last = c.srv.frames.noop
+	}
+	if wt.last != nil {
+		q.push(&c.srv.chunks, wt.last)
+	}
+	return q
+}
+
+// writePoll answers a poll with what is in q.
+func (c *Conn) writePoll(q queue, w http.ResponseWriter, r *http.Request) error {
+	body, contentType, compress := c.encode(q)
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	if k := c.srv.gzip; k != nil && compress && len(body) >= k.threshold && acceptsGzip(r) {
+		if z := k.gzip(body); z != nil {
+			body = z
+			h.Set("Content-Encoding", "gzip")
+			h.Add("Vary", "Accept-Encoding")
+		}
+	}
+	c.srv.answerHeaders(h, r)
+	return c.srv.writeBody(w, body)
+}
+
+// encode makes a payload of what is in q, and empties it. compress is false where no frame may be compressed.
+func (c *Conn) encode(q queue) (body []byte, contentType string, compress bool) {
+	appendPacket := payload.Append4
+	contentType = "text/plain; charset=UTF-8"
+	size, binary := q.measure()
+	if c.protocol == 3 {
+		appendPacket = payload.Append3
+		if binary && !c.poll.base64 && c.poll.jsonp == "" {
+			appendPacket = payload.AppendBinary3
+			contentType = "application/octet-stream"
+		}
+	}
+	body = make([]byte, 0, size)
+	for !q.empty() {
+		f := q.pop(&c.srv.chunks)
+		compress = compress || !f.plain
+		body = appendPacket(body, f.polled())
+	}
+	if c.poll.jsonp != "" {
+		body = payload.AppendJSONP(nil, c.poll.jsonp, body)
+		contentType = "text/javascript; charset=UTF-8"
+	}
+	return body, contentType, compress
+}
+
+// writeChunk is the piece of a body in bytes that has to be taken within Config.StallTimeout.
+const writeChunk = 64 << 10
+
+// writeBody writes an answer whose headers are complete but for its length, to a client that has to read.
+func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	for len(body) > 0 {
+		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.StallTimeout)) // where it is supported
+		n, err := w.Write(body[:min(len(body), writeChunk)])
+		if err != nil {
+			return err
+		}
+		body = body[n:]
+	}
+	err := rc.Flush()
+	_ = rc.SetWriteDeadline(time.Time{})
+	return err
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header["Accept-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(coding, ";")
+			name = strings.TrimSpace(name)
+			q := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(params), "q="))
+			if (name == "gzip" || name == "*") && strings.Trim(q, "0.") != "" || name == "gzip" && q == "" {
+				return true
+			}
+		}
+	}
+	return false
+}

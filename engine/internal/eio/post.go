@@ -1,0 +1,163 @@
+package eio
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/payload"
+)
+
+// servePost handles the packets that a client POSTs.
+func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) {
+	if !c.beginPost(w, r) {
+		return
+	}
+	status, body := c.takePost(w, r)
+	c.endPost() // before the answer, behind which the client may POST again
+	switch status {
+	case http.StatusOK:
+		// text/html and not text/plain: some browsers would offer the answer as a download
+		w.Header().Set("Content-Type", "text/html")
+		c.srv.answerHeaders(w.Header(), r)
+		_ = c.srv.writeBody(w, []byte(body)) // a client that is gone will be noticed
+	case http.StatusRequestEntityTooLarge:
+		w.WriteHeader(status)
+	default:
+		c.srv.refuse(w, r, CodeBadRequest, map[string]any{"name": body})
+	}
+}
+
+// takePost handles the body of a POST, and returns what it is to be answered with.
+func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, answer string) {
+	binary := r.Header.Get("Content-Type") == "application/octet-stream"
+	if binary && c.protocol == 4 {
+		c.finish(ReasonTransportError, errContent)
+		return http.StatusBadRequest, "INVALID_CONTENT"
+	}
+	body, err := c.srv.readBody(w, r)
+	defer c.srv.bodies.Put(body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, ""
+	case err != nil:
+		c.finish(ReasonTransportError, errPostBroken)
+		return http.StatusBadRequest, "INCOMPLETE"
+	}
+	if err := c.payloadIn(body.Bytes(), binary); err != nil {
+		c.finish(ReasonParseError, err)
+		return http.StatusBadRequest, "PARSE_ERROR"
+	}
+	return http.StatusOK, "ok"
+}
+
+// beginPost makes r the POST that is being handled; false where it has been refused.
+func (c *Conn) beginPost(w http.ResponseWriter, r *http.Request) bool {
+	c.mu.Lock()
+	switch {
+	case c.State() == Closed:
+		c.mu.Unlock()
+		c.srv.refuse(w, r, CodeUnknownSID, map[string]any{"sid": c.id})
+	case c.ws != nil:
+		c.mu.Unlock()
+		c.srv.refuseTransport(w, r, Polling, WebSocket)
+	case c.poll.posting:
+		c.mu.Unlock()
+		c.finish(ReasonTransportError, errOverlapPost)
+		c.srv.refuse(w, r, CodeBadRequest, map[string]any{"name": "OVERLAP"})
+	default:
+		c.poll.posting = true
+		c.mu.Unlock()
+		return true
+	}
+	return false
+}
+
+func (c *Conn) endPost() {
+	c.mu.Lock()
+	c.poll.posting = false
+	c.mu.Unlock()
+}
+
+// readBody reads a body of limited size, in limited time. The buffer goes back to s.bodies.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+	buf, _ := s.bodies.Get().(*bytes.Buffer)
+	if buf == nil || buf.Cap() > maxPooledBody {
+		buf = new(bytes.Buffer)
+	}
+	buf.Reset()
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.PingInterval + s.cfg.PingTimeout)) // where it is supported
+	_, err := io.Copy(buf, http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxHTTPBufferSize)))
+	_ = rc.SetReadDeadline(time.Time{})
+	return buf, err
+}
+
+// maxPooledBody is the largest buffer in bytes that is kept for the next body.
+const maxPooledBody = 64 << 10
+
+// payloadIn handles a payload.
+func (c *Conn) payloadIn(body []byte, binary bool) error {
+	c.in.Lock()
+	defer c.in.Unlock()
+	decode := payload.Decode4
+	if c.protocol == 3 {
+		decode = payload.Decode3
+		if binary {
+			decode = payload.DecodeBinary3
+		}
+	}
+	if c.poll.jsonp != "" {
+		var err error
+		if body, err = payload.DecodeJSONP(body); err != nil {
+			return err
+		}
+	}
+	var bad error
+	err := decode(body, c.srv.cfg.MaxPayloadPackets, func(p payload.Packet) bool {
+		var more bool
+		more, bad = c.polledIn(p)
+		return more && c.State() == Open
+	})
+	return errors.Join(err, bad)
+}
+
+// polledIn handles one packet of a payload. more is false where it is the last one.
+func (c *Conn) polledIn(p payload.Packet) (more bool, err error) {
+	if p.Binary {
+		c.handle(Packet{Type: PacketMessage, Binary: true, Data: p.Data})
+		return true, nil
+	}
+	packet, ok := parseText(p.Data)
+	switch {
+	case !ok:
+		return false, payload.ErrMalformed
+	case packet.Type == PacketClose:
+		c.leave()
+		return false, nil
+	}
+	c.handle(packet)
+	return true, nil
+}
+
+// leave handles a close packet in a POST: the poll that waits, or comes within leaveTimeout, is answered with a noop.
+func (c *Conn) leave() {
+	c.mu.Lock()
+	if c.State() != Open || c.poll.left {
+		c.mu.Unlock()
+		return
+	}
+	c.poll.left = true
+	waiter := c.poll.waiter
+	if waiter == nil {
+		c.poll.after(c, leaveTimeout, ReasonTransportClose)
+		c.mu.Unlock()
+		return
+	}
+	waiter.last = c.srv.frames.noop
+	c.mu.Unlock()
+	c.finish(ReasonTransportClose, nil)
+}

@@ -1,0 +1,122 @@
+package eio
+
+import (
+	"net/http"
+	"time"
+)
+
+// probe is a WebSocket that wants to replace polling: it sends a ping "probe", gets a pong "probe", and then the
+// upgrade packet.
+type probe struct {
+	ws    *wsConn
+	timer *time.Timer
+	done  chan struct{} // closed when it has ended, either way
+
+	// Guarded by Conn.mu.
+	ponged bool // polls are answered at once, so that the client can end polling
+}
+
+// holdTime is how long a poll is held back while a probe runs: where the upgrade is about to be complete, the poll came
+// too late and must not be answered as if it had not.
+const holdTime = 20 * time.Millisecond
+
+// serveUpgrade makes the WebSocket of a polling session.
+func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
+	if s.cfg.DisableUpgrades {
+		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_MISMATCH"})
+		return
+	}
+	h, ok := s.openWebSocket(w, r)
+	if !ok {
+		return
+	}
+	wc := newWSConn(c, h.nc, h.compress)
+	p := &probe{ws: wc, done: make(chan struct{})}
+	c.mu.Lock()
+	welcome := c.ws == nil && c.probe == nil && c.State() == Open
+	if welcome {
+		c.probe = p
+		p.timer = time.AfterFunc(s.cfg.UpgradeTimeout, p.cancel)
+	}
+	c.mu.Unlock()
+	wc.sendControl(rawFrame(h.answer))
+	if !welcome { // there is another WebSocket, or the session is closing
+		wc.shut(s.frames.wsClose, true)
+	}
+	s.startReading(wc, h.rest)
+}
+
+// probeMessage handles a message from a WebSocket that is not the transport. c.in is held.
+func (c *Conn) probeMessage(w *wsConn, binary bool, data []byte) {
+	c.mu.Lock()
+	p := c.probe
+	if p == nil || p.ws != w {
+		c.mu.Unlock()
+		return // it has been closed
+	}
+	switch {
+	case !binary && string(data) == "2"+probeData:
+		p.ponged = true
+		waiter := c.poll.waiter
+		c.mu.Unlock()
+		w.sendControl(rawFrame(c.srv.frames.probe.wire))
+		c.notify(ObserveUpgrading, c.srv.cfg.Hooks.Upgrading)
+		if waiter != nil {
+			waiter.wake() // with a noop, where there is nothing else
+		}
+	case !binary && string(data) == "5" && c.State() != Closed:
+		c.upgradeLocked(p)
+	default:
+		c.mu.Unlock()
+		p.cancel()
+	}
+}
+
+// upgradeLocked makes the probe the transport, and unlocks c. The queue stays where it is, so nothing is lost and
+// nothing overtakes.
+func (c *Conn) upgradeLocked(p *probe) {
+	w := p.ws
+	c.probe = nil
+	c.ws = w
+	w.live = true
+	waiter := c.poll.endLocked(c.srv.frames.noop)
+	start := false
+	if c.State() == Closing {
+		start = w.shutLocked(c.srv.frames.wsClose, false)
+	} else if !c.q.empty() {
+		start = w.claimLocked()
+	}
+	c.mu.Unlock()
+	p.timer.Stop()
+	close(p.done)
+	if waiter != nil {
+		waiter.wake()
+	}
+	if start {
+		w.flush()
+	}
+	c.srv.upgrades.Add(1)
+	c.srv.beats.upgraded(c)
+	c.notify(ObserveUpgrade, c.srv.cfg.Hooks.Upgrade)
+}
+
+// cancel ends the probe; the session goes on polling.
+func (p *probe) cancel() {
+	c := p.ws.conn
+	c.mu.Lock()
+	mine := c.probe == p
+	if mine {
+		c.probe = nil
+	}
+	c.mu.Unlock()
+	if mine {
+		p.abandon()
+	}
+}
+
+// abandon closes the WebSocket of a probe that is not the session's any more.
+func (p *probe) abandon() {
+	p.timer.Stop()
+	close(p.done)
+	p.ws.shut(p.ws.srv.frames.wsClose, true)
+}

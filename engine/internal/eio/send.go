@@ -1,0 +1,120 @@
+package eio
+
+// SendStatus is the result of a Send.
+type SendStatus uint8
+
+// Results of a Send.
+const (
+	Dropped SendStatus = iota // closed, or volatile and not writable: nothing was queued
+	Queued                    // will be sent
+	Lagging                   // will be sent; the peer is behind but reading: see Conn.Lagging and Pace
+)
+
+// Send queues frames, in order and with nothing between them. A queue that would grow over Config.QueueHard ends the
+// session with ErrSlowConsumer.
+func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, frames) }
+
+// SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
+func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, frames) }
+
+func (c *Conn) send(volatile bool, frames []*Frame) SendStatus {
+	if c.observes(ObservePacketCreate) && c.State() == Open {
+		c.packetCreate(frames)
+	}
+	size := 0
+	for _, f := range frames {
+		size += f.counted()
+	}
+	c.mu.Lock()
+	if c.State() != Open || volatile && !c.writableLocked() {
+		c.mu.Unlock()
+		return Dropped
+	}
+	if c.overfullLocked(size) {
+		c.mu.Unlock()
+		c.cut()
+		return Dropped
+	}
+	status := c.enqueueLocked(frames, size)
+	ws, waiter := c.kickLocked()
+	c.mu.Unlock()
+	c.kick(ws, waiter)
+	return status
+}
+
+// overfullLocked tells whether size more bytes are more than the connection may have queued.
+func (c *Conn) overfullLocked(size int) bool {
+	cfg := &c.srv.cfg
+	return c.queued > 0 && c.queued+size > cfg.QueueHard ||
+		c.queued > cfg.QueueSoft && c.srv.budget.Load() > int64(cfg.QueueBudget)
+}
+
+func (c *Conn) enqueueLocked(frames []*Frame, size int) SendStatus {
+	for _, f := range frames {
+		c.q.push(&c.srv.chunks, f)
+	}
+	soft := c.srv.cfg.QueueSoft
+	before := c.queued
+	c.countLocked(size)
+	if c.queued <= soft {
+		return Queued
+	}
+	now := c.srv.now()
+	if before <= soft {
+		c.progress = now // it is given the benefit of the doubt
+	}
+	if c.laggingLocked(now) {
+		return Lagging
+	}
+	return Queued
+}
+
+// budgetStep is the unit in which connections charge Server.budget, so that one that keeps up never touches it.
+const budgetStep = 64 << 10
+
+// countLocked changes the number of queued bytes by delta.
+func (c *Conn) countLocked(delta int) {
+	c.queued += delta
+	if charge := c.queued &^ (budgetStep - 1); charge != c.charged {
+		c.srv.budget.Add(int64(charge - c.charged))
+		c.charged = charge
+	}
+}
+
+// kickLocked returns who has to be told that something was queued; kick tells it, without the lock.
+func (c *Conn) kickLocked() (*wsConn, *waiter) {
+	if c.ws == nil {
+		return nil, c.poll.waiter
+	}
+	if c.ws.claimLocked() {
+		return c.ws, nil
+	}
+	return nil, nil
+}
+
+func (c *Conn) kick(ws *wsConn, waiter *waiter) {
+	if ws != nil {
+		ws.flush()
+	}
+	if waiter != nil {
+		waiter.wake()
+	}
+}
+
+// packetCreate calls the hook for frames that are about to be queued.
+func (c *Conn) packetCreate(frames []*Frame) {
+	hook := c.srv.cfg.Hooks.PacketCreate
+	if hook == nil {
+		return
+	}
+	for _, f := range frames {
+		hook(c, f.packet())
+	}
+}
+
+// notify calls a hook without arguments where it is observed.
+func (c *Conn) notify(e Events, hook func(*Conn)) {
+	if hook != nil && c.observes(e) {
+		hook(c)
+	}
+}

@@ -1,0 +1,227 @@
+package eio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/ws"
+)
+
+// wsCloseTimeout is how long a WebSocket may take to close once that has begun: to take the close frame and to answer
+// it.
+const wsCloseTimeout = 3 * time.Second
+
+// maxControl bounds the control frames that wait to be sent. A ping that comes when it is reached is not answered: RFC
+// 6455, 5.5.3 lets an endpoint leave pings out.
+const maxControl = 8
+
+// wsConn is one WebSocket: the transport of a session, or on probation for an upgrade.
+type wsConn struct {
+	// Static after newWSConn.
+	srv      *Server
+	conn     *Conn
+	nc       net.Conn
+	raw      syscall.RawConn // for reads and writes that do not block; nil: TLS, or a system without
+	flusher  *flusher        // nil where raw is
+	compress *compressor     // nil: not negotiated
+	slot     uint64          // key in the poller; written before it is armed
+
+	// Read state. Guarded by conn.in.
+	read   *inbound // nil while nothing is incomplete
+	live   bool     // is the session's transport
+	broken bool     // the peer broke the protocol: what it sends is not looked at any more
+
+	// Write state. Owned by whom claimLocked gave the right to write.
+	out     queue // taken from the session's queue, being written
+	written int   // bytes of out's first frame that have been written
+	cleared bool  // out has been cut down to what discard leaves
+
+	discard atomic.Bool // write only the rest of the frame that has been begun, then the close frame
+
+	// Guarded by conn.mu.
+	control   queue // pongs, and the answer to a probe
+	controls  uint8 // length of control
+	claimed   bool  // somebody writes, or will
+	blocked   bool  // the peer's window is full
+	closing   bool  // shut has been called
+	closeSent bool  // the close frame is in out, or written
+	peerLeft  bool  // the peer's close frame has arrived
+	dead      bool  // nc is closed
+	bye       *Frame
+	timer     *time.Timer // kills it, once closing
+}
+
+// newWSConn wraps a connection that has been hijacked. It counts in Server.work until kill.
+func newWSConn(c *Conn, nc net.Conn, k *compressor) *wsConn {
+	s := c.srv
+	w := &wsConn{srv: s, conn: c, nc: nc, compress: k}
+	if w.raw = rawConn(nc); w.raw != nil {
+		w.flusher = s.flushers[int(s.nextFlusher.Add(1))%len(s.flushers)]
+	}
+	s.work.Add(1)
+	return w
+}
+
+// claimLocked gives the caller the right and the duty to call flush.
+func (w *wsConn) claimLocked() bool {
+	if w.claimed || w.dead {
+		return false
+	}
+	w.claimed = true
+	if w.flusher == nil {
+		w.srv.work.Add(1) // for writeStream
+	}
+	return true
+}
+
+// flush has what is queued written.
+func (w *wsConn) flush() {
+	if w.flusher != nil {
+		w.flusher.push(w)
+		return
+	}
+	go w.writeStream()
+}
+
+// shutLocked begins the end: bye is sent behind everything that is queued, or, with discard, behind the frame that has
+// been begun. It returns what claimLocked does.
+func (w *wsConn) shutLocked(bye *Frame, discard bool) bool {
+	if w.closing && (!discard || w.discard.Load()) {
+		return false
+	}
+	if !w.closing {
+		w.closing, w.bye = true, bye
+	}
+	if discard {
+		w.discard.Store(true)
+		w.dieLaterLocked()
+	}
+	return w.claimLocked()
+}
+
+func (w *wsConn) shut(bye *Frame, discard bool) {
+	w.conn.mu.Lock()
+	start := w.shutLocked(bye, discard)
+	w.conn.mu.Unlock()
+	if start {
+		w.flush()
+	}
+}
+
+func (w *wsConn) dieLaterLocked() {
+	if w.timer == nil && !w.dead {
+		w.timer = time.AfterFunc(wsCloseTimeout, w.kill)
+	}
+}
+
+// kill closes the connection. It does not tell the session.
+func (w *wsConn) kill() {
+	c := w.conn
+	c.mu.Lock()
+	if w.dead {
+		c.mu.Unlock()
+		return
+	}
+	w.dead = true
+	timer := w.timer
+	w.control = queue{}
+	c.mu.Unlock()
+	if timer != nil {
+		timer.Stop()
+	}
+	w.srv.poller.remove(w)
+	_ = w.nc.Close()
+	w.srv.work.Done()
+}
+
+// sendControl queues a frame that is not part of the session's traffic.
+func (w *wsConn) sendControl(f *Frame) {
+	c := w.conn
+	c.mu.Lock()
+	start := false
+	if !w.closing && w.controls < maxControl {
+		w.control.push(&w.srv.chunks, f)
+		w.controls++
+		start = w.claimLocked()
+	}
+	c.mu.Unlock()
+	if start {
+		w.flush()
+	}
+}
+
+// What ends the reading after the peer's close frame: it wants to close, or answers ours.
+var (
+	errLeft     = errors.New("close frame received")
+	errAnswered = errors.New("close frame answered")
+)
+
+// keepReading tells whether to go on after err: until the end of a connection that has been told what it did wrong,
+// because closing it with something unread would take that away.
+func keepReading(err error) bool {
+	var breach *ws.Error
+	return errors.As(err, &breach)
+}
+
+// ended handles the end of reading: an error of the connection or the peer, or its close frame.
+func (w *wsConn) ended(err error) {
+	var breach *ws.Error
+	switch {
+	case errors.As(err, &breach):
+		w.breach(breach)
+		return
+	case errors.Is(err, errLeft):
+		w.tell(ReasonTransportClose, nil)
+		return // the answer is on its way, then the connection is closed
+	case errors.Is(err, errAnswered):
+		w.tell(ReasonForcedClose, nil)
+		return
+	case errors.Is(err, io.EOF), isDisconnect(err):
+		w.tell(ReasonTransportClose, nil)
+	default:
+		w.tell(ReasonTransportError, err)
+	}
+	w.kill()
+}
+
+// breach ends a connection whose peer broke the protocol.
+func (w *wsConn) breach(e *ws.Error) {
+	var err error = e
+	if e.Code == ws.CodeTooBig {
+		err = ErrTooLarge
+	}
+	w.shut(rawFrame(ws.AppendClose(nil, e.Code, e.Reason)), true)
+	w.tell(ReasonTransportError, err)
+}
+
+// isTransport tells whether the session sends through w.
+func (w *wsConn) isTransport() bool {
+	w.conn.mu.Lock()
+	defer w.conn.mu.Unlock()
+	return w.conn.ws == w
+}
+
+// tell ends the session, or the probe, that the connection is used by.
+func (w *wsConn) tell(reason string, err error) {
+	c := w.conn
+	c.mu.Lock()
+	live, probe := c.ws == w, c.probe
+	if probe != nil && probe.ws != w {
+		probe = nil
+	}
+	c.mu.Unlock()
+	if live {
+		c.finish(reason, err)
+	} else if probe != nil {
+		probe.cancel()
+	}
+}
+
+// isDisconnect tells whether err is what a peer causes that goes away without a word.
+func isDisconnect(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+}

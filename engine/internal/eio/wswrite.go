@@ -1,0 +1,234 @@
+package eio
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+// gather moves what is queued to w.out. It returns false, and gives up the claim, where there is nothing to write.
+func (w *wsConn) gather() bool {
+	if !w.out.empty() {
+		return true
+	}
+	c := w.conn
+	c.mu.Lock()
+	more := w.gatherLocked()
+	closed := !more && w.closeSent
+	c.mu.Unlock()
+	if closed {
+		w.closeWritten()
+	}
+	return more
+}
+
+func (w *wsConn) gatherLocked() bool {
+	w.blocked = false
+	w.out.add(w.control.take())
+	w.controls = 0
+	if w.conn.ws == w {
+		w.out.add(w.conn.q.take())
+	}
+	if w.closing && !w.closeSent {
+		w.closeSent = true
+		w.out.push(&w.srv.chunks, w.bye)
+	}
+	if w.out.empty() || w.dead {
+		w.claimed = false
+		return false
+	}
+	return true
+}
+
+// fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued.
+func (w *wsConn) fill(buf []byte) []byte {
+	if w.discard.Load() && !w.cleared {
+		w.clear()
+	}
+	n, skip := 0, w.written
+	for ch := w.out.head; ch != nil; ch = ch.next {
+		for _, f := range ch.frames[ch.first:ch.last] {
+			b := w.bytes(f)[skip:]
+			skip = 0
+			k := copy(buf[n:], b)
+			n += k
+			if k < len(b) {
+				return buf[:n]
+			}
+		}
+	}
+	return buf[:n]
+}
+
+func (w *wsConn) bytes(f *Frame) []byte {
+	if w.compress == nil && !(f.binary && w.conn.protocol == 3) {
+		return f.wire
+	}
+	return f.bytes(w.conn.protocol, w.compress)
+}
+
+// clear drops all of w.out but a frame that has been begun; the close frame is put behind it again by gather.
+func (w *wsConn) clear() {
+	w.cleared = true
+	var begun *Frame
+	if w.written > 0 {
+		begun = w.out.front()
+	}
+	w.out.clear(&w.srv.chunks)
+	if begun != nil {
+		w.out.push(&w.srv.chunks, begun)
+	}
+	w.conn.mu.Lock()
+	w.closeSent = begun == w.bye
+	w.conn.mu.Unlock()
+}
+
+// advance forgets n bytes that have been written, and returns the size of the frames that are done.
+func (w *wsConn) advance(n int) (done int) {
+	for n > 0 {
+		f := w.out.front()
+		rest := len(w.bytes(f)) - w.written
+		if n < rest {
+			w.written += n
+			return done
+		}
+		n -= rest
+		w.written = 0
+		done += f.counted()
+		w.out.pop(&w.srv.chunks)
+	}
+	return done
+}
+
+// wrote notes that n bytes have been written, and tells whether there is more to write; if not, the claim is over.
+func (w *wsConn) wrote(n int) bool {
+	done := w.advance(n)
+	c := w.conn
+	c.mu.Lock()
+	if c.State() != Closed && c.ws == w { // else nothing is counted any more
+		c.countLocked(-min(done, c.queued))
+		if c.queued >= volatileQueue {
+			c.progress = w.srv.now()
+		}
+	}
+	more := !w.out.empty() || w.gatherLocked()
+	closed := !more && w.closeSent
+	c.mu.Unlock()
+	if !more && c.observes(ObserveDrain) {
+		c.notify(ObserveDrain, w.srv.cfg.Hooks.Drain)
+	}
+	if closed {
+		w.closeWritten()
+	}
+	return more
+}
+
+// closeWritten goes on after the close frame.
+func (w *wsConn) closeWritten() {
+	c := w.conn
+	c.mu.Lock()
+	w.dieLaterLocked()
+	left := w.peerLeft
+	c.mu.Unlock()
+	if !w.discard.Load() { // Conn.Close, and all that was queued has been sent
+		w.tell(ReasonForcedClose, nil)
+	}
+	if left {
+		w.kill()
+		return
+	}
+	if tcp, ok := w.nc.(*net.TCPConn); ok && w.bye != w.srv.frames.wsClose {
+		_ = tcp.CloseWrite() // the peer broke the rules: it may not answer, but it will see the end
+	}
+}
+
+// failed ends a connection that cannot be written to.
+func (w *wsConn) failed(err error) {
+	w.out.clear(&w.srv.chunks)
+	if isDisconnect(err) {
+		w.tell(ReasonTransportClose, nil)
+	} else {
+		w.tell(ReasonTransportError, err)
+	}
+	w.kill()
+}
+
+// block notes that the peer's window is full, and counts the goroutine that is to wait for it.
+func (w *wsConn) block() bool {
+	w.conn.mu.Lock()
+	defer w.conn.mu.Unlock()
+	if w.dead {
+		return false
+	}
+	w.blocked = true
+	w.srv.work.Add(1)
+	return true
+}
+
+// writeBlocked writes to a peer whose window is full, on a goroutine of its own, until nothing is left. It holds no
+// buffer while it waits.
+func (w *wsConn) writeBlocked() {
+	defer w.srv.work.Done()
+	wr := newWriter(w.srv, nil)
+	for more := true; more; {
+		wr.ws = w
+		n, err := wr.write(time.Now().Add(w.srv.cfg.StallTimeout))
+		if n > 0 {
+			more = w.wrote(n)
+		}
+		switch {
+		case err == nil && n == 0:
+			more = w.gather()
+		case errors.Is(err, os.ErrDeadlineExceeded) && n == 0:
+			w.stalled()
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			w.failed(err)
+			return
+		}
+	}
+}
+
+// stalled ends a connection that took nothing for Config.StallTimeout.
+func (w *wsConn) stalled() {
+	if w.discard.Load() {
+		w.kill()
+		return
+	}
+	if w.isTransport() {
+		w.conn.cut()
+		return
+	}
+	w.tell(ReasonTransportError, ErrSlowConsumer)
+	w.shut(w.srv.frames.wsClose, true)
+}
+
+// writeStream writes what is queued on a connection that has no raw access, on a goroutine of its own.
+func (w *wsConn) writeStream() {
+	defer w.srv.work.Done()
+	bp := w.srv.buffers.get()
+	defer w.srv.buffers.put(bp)
+	for more := w.gather(); more; {
+		w.conn.notify(ObserveFlush, w.srv.cfg.Hooks.Flush)
+		b := w.fill(*bp)
+		if len(b) == 0 {
+			more = w.gather()
+			continue
+		}
+		_ = w.nc.SetWriteDeadline(time.Now().Add(w.srv.cfg.StallTimeout))
+		n, err := w.nc.Write(b)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// A TLS connection is of no use after that, so nothing more can be said.
+			if w.isTransport() {
+				w.conn.cut()
+			}
+			w.failed(err)
+			return
+		case err != nil:
+			w.failed(err)
+			return
+		}
+		more = w.wrote(n)
+	}
+}

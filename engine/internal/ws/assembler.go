@@ -1,0 +1,103 @@
+package ws
+
+import "unicode/utf8"
+
+// Limits of what a peer may send. Static; shared by all connections of a server.
+type Limits struct {
+	Message   int       // bytes per message, also after inflating
+	Fragments int       // frames per message
+	Inflate   *Inflater // nil: compressed frames are a breach of the protocol
+}
+
+// Message is a complete data message, or a control frame.
+type Message struct {
+	Op   Opcode // Text, Binary, Close, Ping or Pong
+	Data []byte // inside of the buffer that was parsed where the message is one plain frame; else its own
+}
+
+// Assembler makes messages of the frames of one client. It holds memory only inside of a fragmented message. The zero
+// value is ready.
+type Assembler struct {
+	parts      []byte // payloads of the fragments so far
+	frames     int    // their number; 0: not inside of a fragmented message
+	op         Opcode
+	compressed bool
+}
+
+// Idle tells whether the Assembler holds nothing, and can be thrown away.
+func (a *Assembler) Idle() bool { return a.frames == 0 }
+
+// Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok tells whether it
+// completed a message; n is 0 where b ends before the frame does, and need is then the size from which it is worth to
+// call again. Errors are *Error.
+func (a *Assembler) Next(b []byte, l *Limits) (m Message, ok bool, n, need int, err error) {
+	h, complete, err := parseHeader(b)
+	if err != nil {
+		return m, false, 0, 0, err
+	}
+	if !complete {
+		return m, false, 0, max(h.size, 2), nil
+	}
+	if err := a.check(h, l); err != nil {
+		return m, false, 0, 0, err
+	}
+	total := h.size + int(h.length)
+	if len(b) < total {
+		return m, false, 0, total, nil
+	}
+	p := b[h.size:total:total]
+	unmask(p, h.key)
+	if h.op >= Close {
+		return Message{h.op, p}, true, total, 0, nil
+	}
+	m, ok, err = a.data(h, p, l)
+	return m, ok, total, 0, err
+}
+
+// check refuses a frame by its header and the frames before it.
+func (a *Assembler) check(h header, l *Limits) error {
+	if h.op >= Close {
+		return nil
+	}
+	switch {
+	case h.op == Continuation && a.frames == 0:
+		return errContinue
+	case h.op != Continuation && a.frames > 0:
+		return errInterleave
+	case h.compressed && (l.Inflate == nil || h.op == Continuation): // RFC 7692, 6.1: RSV1 is on the first frame only
+		return errReserved
+	case h.length > uint64(l.Message) || uint64(len(a.parts))+h.length > uint64(l.Message):
+		return ErrTooBig
+	case a.frames >= l.Fragments:
+		return ErrFragments
+	}
+	return nil
+}
+
+// data adds a data frame to the message.
+func (a *Assembler) data(h header, p []byte, l *Limits) (m Message, ok bool, err error) {
+	m = Message{h.op, p}
+	compressed := h.compressed
+	if a.frames > 0 || !h.fin {
+		if a.frames == 0 {
+			a.op, a.compressed = h.op, h.compressed
+		}
+		a.frames++
+		a.parts = append(a.parts, p...)
+		if !h.fin {
+			return Message{}, false, nil
+		}
+		m = Message{a.op, a.parts}
+		compressed = a.compressed
+		a.parts, a.frames = nil, 0
+	}
+	if compressed {
+		if m.Data, err = l.Inflate.inflate(m.Data, l.Message); err != nil {
+			return Message{}, false, err
+		}
+	}
+	if m.Op == Text && !utf8.Valid(m.Data) {
+		return Message{}, false, errUTF8
+	}
+	return m, true, nil
+}

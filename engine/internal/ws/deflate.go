@@ -1,0 +1,77 @@
+package ws
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// endOfMessage follows the data of a message: the empty stored block that its sender took off (RFC 7692, 7.2.1), and a
+// final empty block, which lets the reader end without an error.
+const endOfMessage = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
+// Inflater inflates messages. It may be used concurrently; the zero value is ready.
+type Inflater struct{ pool sync.Pool } // of flate's reader
+
+// inflate returns the message in p. More than limit bytes are ErrTooBig, and are never held in memory.
+func (i *Inflater) inflate(p []byte, limit int) ([]byte, error) {
+	src := io.MultiReader(bytes.NewReader(p), strings.NewReader(endOfMessage))
+	r, _ := i.pool.Get().(io.Reader)
+	if r == nil {
+		r = flate.NewReader(src)
+	} else if err := r.(flate.Resetter).Reset(src, nil); err != nil {
+		return nil, errDeflate
+	}
+	var buf bytes.Buffer
+	_, err := io.CopyN(&buf, r, int64(limit)+1)
+	if r.(flate.Resetter).Reset(strings.NewReader(""), nil) == nil { // lets go of p
+		i.pool.Put(r)
+	}
+	switch {
+	case err == nil:
+		return nil, ErrTooBig
+	case !errors.Is(err, io.EOF):
+		return nil, errDeflate
+	}
+	return buf.Bytes(), nil
+}
+
+// Deflater compresses messages. It may be used concurrently.
+type Deflater struct {
+	level int
+	pool  sync.Pool // of *flate.Writer
+}
+
+// NewDeflater returns a Deflater; level is 1 (fastest) to 9.
+func NewDeflater(level int) *Deflater { return &Deflater{level: min(max(level, 1), 9)} }
+
+// AppendFrame appends p as a compressed frame. ok is false, and dst is returned as it was, where that would not be
+// smaller than p.
+func (d *Deflater) AppendFrame(dst []byte, op Opcode, p []byte) (frame []byte, ok bool) {
+	var buf bytes.Buffer
+	w, _ := d.pool.Get().(*flate.Writer)
+	if w == nil {
+		var err error
+		if w, err = flate.NewWriter(&buf, d.level); err != nil {
+			return dst, false // the level is always valid
+		}
+	} else {
+		w.Reset(&buf)
+	}
+	_, err := w.Write(p)
+	if err == nil {
+		err = w.Flush()
+	}
+	w.Reset(io.Discard)
+	d.pool.Put(w)
+	out := buf.Bytes()
+	if err != nil || len(out) < 4 || len(out)-4 >= len(p) {
+		return dst, false
+	}
+	out = out[:len(out)-4] // the empty stored block that Flush made
+	return append(AppendHeader(dst, op, true, len(out)), out...), true
+}
