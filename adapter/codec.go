@@ -1,45 +1,31 @@
 package adapter
 
-import "github.com/architus/guildcast/adapter/internal/wire"
+import (
+	"fmt"
 
-// Codec replaces MessagePack in the broadcasts of the classic protocol, as the option "parser" of Node's adapter and
-// emitter does. All servers and emitters of a cluster must use the same. It must be safe for concurrent use.
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// Codec encodes broadcasts, and requests that can hold binary.
 type Codec interface {
-	// Encode encodes a []any of basic types, []any, map[string]any, and the arguments as the application gave them.
+	// Encode is given maps with string keys, []any, []byte, and what encoding/json gives beside them.
 	Encode(v any) ([]byte, error)
-	// Decode returns what Encode was given, in the types that encoding/json uses, and []byte for binary.
-	Decode(payload []byte) (any, error)
+	// Decode returns values of the same types.
+	Decode([]byte) (any, error)
 }
 
-// encodeWith encodes v with c, or as MessagePack where c is nil.
-func encodeWith(c Codec, v any) ([]byte, error) {
+// encode returns msgpack as it is, or in the codec's form.
+func encodeWith(c Codec, msgpack []byte) ([]byte, error) {
 	if c == nil {
-		return wire.AppendMsgpack(make([]byte, 0, 256), v)
+		return msgpack, nil
 	}
-	return c.Encode(plain(v))
-}
-
-// plain returns v, made of the lists and objects of package wire, as []any and map[string]any.
-func plain(v any) any {
-	switch x := v.(type) {
-	case wire.Object:
-		m := make(map[string]any, len(x))
-		for _, f := range x {
-			m[f.Key] = plain(f.Value)
-		}
-		return m
-	case []any:
-		out := make([]any, len(x))
-		for i := range x {
-			out[i] = plain(x[i])
-		}
-		return out
-	case []string:
-		out := make([]any, len(x))
-		for i := range x {
-			out[i] = x[i]
-		}
-		return out
+	v, err := wire.Parse(msgpack)
+	if err != nil {
+		return nil, err
 	}
-	return v
+	payload, err := c.Encode(v.Go(nil))
+	if err != nil {
+		return nil, fmt.Errorf("codec: %w", err)
+	}
+	return payload, nil
 }

@@ -252,7 +252,10 @@ func (f classicFormat) broadcast(e *Emitter, data []any) (emission, error) {
 	}
 	sel := e.selection()
 	opts := wire.Object{sel[0], {Key: "flags", Value: flags}, sel[1]}
-	payload, err := encodeWith(f.codec, []any{emitterUID, wire.PacketObject(e.nsp, data), opts})
+	payload, err := wire.AppendMsgpack(make([]byte, 0, 256), []any{emitterUID, wire.PacketObject(e.nsp, data), opts})
+	if err == nil {
+		payload, err = encodeWith(f.codec, payload)
+	}
 	channel := f.key + "#" + e.nsp + "#"
 	if len(e.rooms) == 1 {
 		channel += e.rooms[0] + "#"
