@@ -1,0 +1,131 @@
+package search
+
+import (
+	"encoding/binary"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// fold brings a name or a query into the form in which they are compared: lower
+// case, without accents, compatibility forms (full width, ligatures, styled
+// letters) made plain, white space single, at most maxNameRunes long.
+func fold(s string) string {
+	if plain(s) {
+		return s
+	}
+	// Decomposition makes a rune of at most 18; what is longer than this can't
+	// count.
+	if len(s) > maxNameRunes*utf8.UTFMax*4 {
+		s = strings.ToValidUTF8(s[:maxNameRunes*utf8.UTFMax*4], "")
+	}
+	var b strings.Builder
+	runes, space := 0, false
+	for _, r := range norm.NFKD.String(s) {
+		if unicode.Is(unicode.Mn, r) || r == utf8.RuneError {
+			continue
+		}
+		if unicode.IsSpace(r) {
+			space = b.Len() > 0
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			runes++
+			space = false
+		}
+		if runes >= maxNameRunes {
+			break
+		}
+		n, _ := b.WriteString(letter(r))
+		runes += n
+	}
+	return strings.TrimSuffix(b.String(), " ")
+}
+
+// plain reports that fold would change nothing: short ASCII without capitals.
+func plain(s string) bool {
+	if len(s) > maxNameRunes {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf || c < ' ' || 'A' <= c && c <= 'Z' ||
+			c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
+}
+
+// letter lowers a rune, and spells out letters that have no decomposition.
+func letter(r rune) string {
+	switch r = unicode.ToLower(r); r {
+	case 'ß':
+		return "ss"
+	case 'æ':
+		return "ae"
+	case 'œ':
+		return "oe"
+	case 'ø':
+		return "o"
+	case 'đ', 'ð':
+		return "d"
+	case 'ł':
+		return "l"
+	case 'ħ':
+		return "h"
+	case 'ı':
+		return "i"
+	case 'ŧ':
+		return "t"
+	case 'þ':
+		return "th"
+	case 'ς':
+		return "σ"
+	case '’', '‘', '`':
+		return "'"
+	}
+	return string(r)
+}
+
+// key is what a search looks at first. The zero key belongs to no name.
+type key struct {
+	marks uint64 // the characters that the name has, see marksOf
+	head  uint64 // its first bytes, see headOf
+	runes uint8
+}
+
+func keyOf(name string) key {
+	return key{marks: marksOf(name), head: headOf(name), runes: uint8(utf8.RuneCountInString(name))}
+}
+
+// headOf packs the first 8 bytes, the first one highest.
+func headOf(s string) uint64 {
+	var b [8]byte
+	copy(b[:], s)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// marksOf is the set of characters in a folded string.
+func marksOf(s string) uint64 {
+	var m uint64
+	for _, r := range s {
+		m |= 1 << markOf(r)
+	}
+	return m
+}
+
+// markOf numbers a character from 0 to 63: each of a to z and of the digits has
+// a number of its own, and the others share what is left.
+func markOf(r rune) uint32 {
+	switch {
+	case 'a' <= r && r <= 'z':
+		return uint32(r - 'a')
+	case '0' <= r && r <= '9':
+		return uint32(26 + r - '0')
+	}
+	return 36 + uint32(r)%28
+}

@@ -1,0 +1,335 @@
+package search
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func indexOf(t testing.TB, names map[string][]string) *Index {
+	x := New(Options{})
+	for id, n := range names {
+		if err := x.Upsert(id, n...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return x
+}
+
+func TestOrderOfMatches(t *testing.T) {
+	x := indexOf(t, map[string][]string{
+		"1": {"ann"}, "2": {"Anna"}, "3": {"Annabelle"}, "4": {"Joanna"}, "5": {"Mary Ann"}, "6": {"Hanns", "ANNe"},
+		"7": {"Änne"}, "8": {"bob"}, "9": {""}, "10": {"_anna"},
+	})
+	for _, tc := range []struct {
+		query string
+		want  []string
+	}{
+		{"ann", []string{"1", "2", "6", "7", "3", "10", "5", "4"}},
+		{"ANNE", []string{"6", "7", "1", "2", "10", "5", "3"}},
+		{"b", []string{"8", "3"}},
+		{"zzz", []string{}},
+		{"", []string{}},
+		{"   ", []string{}},
+		{"Mary A", []string{"5"}},
+		{"mary  an", []string{"5"}},
+	} {
+		if got := x.Search(tc.query, 25); !slices.Equal(got, tc.want) {
+			t.Errorf("%q: %v, want %v", tc.query, got, tc.want)
+		}
+	}
+	if got := x.Search("ann", 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("limited: %v", got)
+	}
+	if got := x.Search("ann", -1); len(got) != 1 {
+		t.Errorf("limit below one: %v", got)
+	}
+}
+
+func TestTypos(t *testing.T) {
+	x := indexOf(t, map[string][]string{"1": {"Johnathan"}, "2": {"Małgorzata"}, "3": {"the walrus"}, "4": {"日本語テスト"}})
+	for query, want := range map[string]string{
+		"jhon": "1", "jonathan": "1", "johnatthan": "1", "jhonatahn": "1", "malgorzata": "2", "malgrozata": "2", "wlarus": "3",
+		"walruss": "3", "the walras": "3", "日本後テ": "4", "JOHNATHAM": "1",
+	} {
+		if got := x.Search(query, 10); !slices.Equal(got, []string{want}) {
+			t.Errorf("%q: %v, want %s", query, got, want)
+		}
+	}
+	for _, query := range []string{"jxhxn", "jhn", "walxuz", "xxxnathan", "johnathanathan"} {
+		if got := x.Search(query, 10); len(got) != 0 {
+			t.Errorf("%q: %v", query, got)
+		}
+	}
+}
+
+func TestFold(t *testing.T) {
+	for in, want := range map[string]string{
+		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full", "ﬁsh": "fish",
+		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i", "x\u0301": "x",
+		"\xff\xfe": "", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "a\u200bb",
+	} {
+		if got := fold(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	if got := fold(strings.Repeat("ﷺ", 100_000)); utf8.RuneCountInString(got) > maxNameRunes+4 {
+		t.Errorf("%d runes", utf8.RuneCountInString(got))
+	}
+}
+
+func TestUpdates(t *testing.T) {
+	x := New(Options{MaxEntries: 3})
+	for i, name := range []string{"alpha", "beta", "gamma"} {
+		if err := x.Upsert(fmt.Sprint(i), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.Upsert("3", "delta"); !errors.Is(err, ErrFull) {
+		t.Errorf("a fourth entry: %v", err)
+	}
+	if err := x.Upsert("0", "omega", "Alpha's nick"); err != nil {
+		t.Error(err)
+	}
+	expect := func(query string, want ...string) {
+		t.Helper()
+		if got := x.Search(query, 10); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", query, got, want)
+		}
+	}
+	expect("alpha", "0")
+	expect("omeg", "0")
+	x.Remove("0")
+	x.Remove("0")
+	x.Remove("unknown")
+	expect("omeg")
+	expect("gam", "2")
+	expect("bet", "1")
+	if err := x.UpsertJSON([]byte(`{"id":"7","name":"Dél","nick":null,"discriminator":"1"}`)); err != nil {
+		t.Error(err)
+	}
+	expect("del", "7")
+	if err := x.UpsertJSON([]byte(`{"id":"7","username":"Ünal"}`)); err != nil {
+		t.Error(err)
+	}
+	expect("unal", "7")
+	if x.Len() != 3 {
+		t.Errorf("%d entries", x.Len())
+	}
+	for _, bad := range []string{`{`, `{"id":7}`, `{"name":"x"}`, `{"id":"` + strings.Repeat("1", 40) + `","name":"x"}`} {
+		if err := x.UpsertJSON([]byte(bad)); err == nil {
+			t.Errorf("%s was indexed", bad)
+		}
+	}
+}
+
+// slowDistance is the textbook's.
+func slowDistance(a, b []rune) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range len(b) + 1 {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	best := len(a)
+	for j := range len(b) + 1 {
+		best = min(best, d[len(a)][j])
+	}
+	return best
+}
+
+func TestPrefixDistanceAgainstTheTextbook(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	word := func() []rune {
+		w := make([]rune, rng.IntN(12))
+		for i := range w {
+			w[i] = rune('a' + rng.IntN(3))
+		}
+		return w
+	}
+	for range 200_000 {
+		a, b, most := word(), word(), 1+rng.IntN(2)
+		want, got := slowDistance(a, b), prefixDistance(a, b, most)
+		if want <= most && got != want || want > most && got <= most {
+			t.Fatalf("%q in %q: got %d, want %d (most %d)", string(a), string(b), got, want, most)
+		}
+	}
+}
+
+// slowSearch has the same rules without the short cuts.
+func slowSearch(x *Index, text string, limit int) []string {
+	q := newQuery(text)
+	var all hits
+	for i := range x.entries {
+		h := hit{class: classNone}
+		for _, name := range x.entries[i].names {
+			if name == "" {
+				continue
+			}
+			n := hit{class: q.classOf(name, classNone), runes: utf8.RuneCountInString(name), name: name, id: x.entries[i].id}
+			if n.class < classNone && (h.class == classNone || compareHits(n, h) < 0) {
+				h = n
+			}
+		}
+		if h.class < classNone {
+			all = append(all, h)
+		}
+	}
+	slices.SortFunc(all, compareHits)
+	ids := []string{}
+	for _, h := range all[:min(limit, len(all))] {
+		ids = append(ids, h.id)
+	}
+	return ids
+}
+
+func TestSearchAgainstSlowSearch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	name := func() string {
+		b := make([]rune, 1+rng.IntN(9))
+		for i := range b {
+			b[i] = []rune("abcdeé _1")[rng.IntN(9)]
+		}
+		return string(b)
+	}
+	x := New(Options{})
+	for step := range 3000 {
+		id := fmt.Sprint(rng.IntN(400))
+		if rng.IntN(4) == 0 {
+			x.Remove(id)
+		} else if err := x.Upsert(id, name(), name()); err != nil {
+			t.Fatal(err)
+		}
+		if step%10 != 0 {
+			continue
+		}
+		q, limit := name(), 1+rng.IntN(30)
+		if fold(q) == "" {
+			continue
+		}
+		if got, want := x.Search(q, limit), slowSearch(x, q, limit); !slices.Equal(got, want) {
+			t.Fatalf("%q: got %v, want %v", q, got, want)
+		}
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	x := New(Options{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := range 500 {
+				id := fmt.Sprint(n % 50)
+				switch (n + i) % 3 {
+				case 0:
+					x.Upsert(id, "name "+id)
+				case 1:
+					x.Remove(id)
+				default:
+					x.Search("name", 10)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzSearch(f *testing.F) {
+	f.Add("Jürgen the otter", "jurgne")
+	f.Add("\xff\u0301", "ﷺ")
+	f.Fuzz(func(t *testing.T, name, q string) {
+		x := New(Options{})
+		if err := x.Upsert("1", name); err != nil {
+			t.Fatal(err)
+		}
+		x.Search(q, 5)
+		if fold(name) != "" && len(x.Search(name, 5)) != 1 {
+			t.Fatalf("%q is not found by its name", name)
+		}
+		if twice := fold(fold(name)); twice != fold(name) {
+			t.Fatalf("%q folds to %q and then %q", name, fold(name), twice)
+		}
+	})
+}
+
+// largeGuild has 100,000 members with the kinds of names that people have.
+func largeGuild(tb testing.TB) *Index {
+	syllables := strings.Fields("an bel cor da el fi gra hu is jo ka li mo na or pe qui ra so ta ur vi wa xe yo zé ø ß 7 42")
+	rng := rand.New(rand.NewPCG(5, 6))
+	word := func(n int) string {
+		var b strings.Builder
+		for range n {
+			b.WriteString(syllables[rng.IntN(len(syllables))])
+		}
+		return b.String()
+	}
+	x := New(Options{})
+	for i := range 100_000 {
+		nick := ""
+		if rng.IntN(3) == 0 {
+			nick = word(2) + " the " + word(3)
+		}
+		if err := x.Upsert(fmt.Sprint(200_000_000_000_000_000+i), word(2+rng.IntN(3)), nick); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return x
+}
+
+// BenchmarkSearch reports the 99th percentile over queries of all kinds.
+func BenchmarkSearch(b *testing.B) {
+	x := largeGuild(b)
+	queries := []string{
+		"a", "an", "the", "belcor", "xeyozé", "jonaor", "grahuis", "anan", "anna", "the jokali", "quirasot", "nothing like it",
+		"7", "zzzzzzzz", "daelfigra", "oßo", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "elan", "rasota", "42 the",
+	}
+	var took []time.Duration
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		started := time.Now()
+		x.Search(queries[i%len(queries)], 25)
+		took = append(took, time.Since(started))
+		i++
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+}
+
+// BenchmarkUpsert is what following one event costs.
+func BenchmarkUpsert(b *testing.B) {
+	x := largeGuild(b)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if err := x.Upsert(fmt.Sprint(200_000_000_000_000_000+i%100_000), "Zoë Öster", "nick"); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
