@@ -3,7 +3,9 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/internal/mockbot"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -244,6 +248,33 @@ func TestGeneratorSurvivesAnOutage(t *testing.T) {
 	}
 }
 
+func TestAutoResponsesAreThoseOfTheBot(t *testing.T) {
+	for _, r := range all[*AutoResponse](NewWorld(Config{}), GuildID, TypeAutoResponse) {
+		if r.Mode == "" || r.TriggerRegex == "" || len(r.ResponseTokens) == 0 {
+			t.Errorf("%s::%s does not parse: %+v", r.Trigger, r.Response, r)
+		}
+	}
+}
+
+func TestWorkerInterprets(t *testing.T) {
+	worker := NewWorker(NewWorld(Config{Members: 10}), mockbot.New(mockbot.Config{}))
+	args := `{"action":3001,"guild_id":1,"message_id":2,"content":"!set a::b","allowed_commands":["set"]}`
+	err := worker.Handle(t.Context(), "interpret", []byte(args), func(b []byte, more bool) error {
+		if more || !strings.Contains(string(b), "successfully set") {
+			t.Errorf("%s", b)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	var coded interface{ Code() int }
+	err = worker.Handle(t.Context(), "interpret", []byte(`{}`), nil)
+	if !errors.As(err, &coded) || coded.Code() != 400 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestGeneratorPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGenerator(NewWorld(Config{}), nil, GeneratorConfig{})
@@ -297,6 +328,14 @@ func TestWorkerAnswers(t *testing.T) {
 	parts, err = ask("all", `{"type":"role","guild_id":"1"}`)
 	if err != nil || len(parts) != 1 || len(parts[0].Data) != 0 {
 		t.Errorf("all of a foreign guild: %+v, %v", parts, err)
+	}
+	parts, err = ask("search", `{"type":"member","guild_id":"`+GuildID+`","query":"JUNIPR","limit":5}`)
+	if err != nil || len(parts) != 1 || len(parts[0].Data) == 0 || !strings.Contains(string(parts[0].Data[0]), MemberID) {
+		t.Errorf("search: %+v, %v", parts, err)
+	}
+	parts, err = ask("search", `{"type":"role","guild_id":"`+GuildID+`","query":"x","limit":5}`)
+	if err != nil || len(parts) != 1 || len(parts[0].Data) != 0 {
+		t.Errorf("search of roles: %+v, %v", parts, err)
 	}
 	for _, bad := range [][2]string{{"fetch", "["}, {"fetch", `{"type":"x"}`}, {"drop", `{"type":"user"}`}, {"interpret", "{}"}} {
 		if _, err := ask(bad[0], bad[1]); err == nil {

@@ -1,25 +1,18 @@
 package demo
 
-import "strings"
+import (
+	"github.com/architus/guildcast/internal/mockbot"
+)
 
-// newAutoResponse makes the entity that the bot would store for a trigger.
+// newAutoResponse makes the entity that the bot would store for a trigger. One
+// that does not parse is shown as what it is.
 func newAutoResponse(guild, id, author, trigger, response string, count int) *AutoResponse {
 	r := &AutoResponse{
 		ID: id, Trigger: trigger, Response: response, AuthorID: &author, GuildID: guild,
-		TriggerRegex: trigger, TriggerPunctuation: []string{}, ResponseTokens: [][2]string{{"plain", response}},
-		Count: count, Mode: "naive",
+		TriggerPunctuation: []string{}, ResponseTokens: [][2]string{}, Count: count,
 	}
-	const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-	switch {
-	case strings.HasPrefix(trigger, "^") && strings.HasSuffix(trigger, "$"):
-		r.Mode = "regex"
-	case strings.ContainsAny(trigger, punctuation):
-		r.Mode = "punctuated"
-		for _, p := range punctuation {
-			if strings.ContainsRune(trigger, p) {
-				r.TriggerPunctuation = append(r.TriggerPunctuation, string(p))
-			}
-		}
+	if d, err := mockbot.Describe(trigger, response); err == nil {
+		r.Mode, r.TriggerRegex, r.TriggerPunctuation, r.ResponseTokens = d.Mode, d.Regex, d.Punctuation, d.Tokens
 	}
 	return r
 }

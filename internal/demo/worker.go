@@ -87,6 +87,12 @@ func (w *Worker) Handle(ctx context.Context, method string, args []byte, reply f
 			return err
 		}
 		return parts(ctx, data, reply)
+	case "search":
+		data, err := w.world.Search(guild, a.Type, a.Query, a.Limit)
+		if err != nil {
+			return err
+		}
+		return send(data, nil, false, reply)
 	}
 	return &Error{404, "unknown_method"}
 }

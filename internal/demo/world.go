@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/architus/guildcast/internal/search"
 )
 
 // Config says what the demo world is made from.
@@ -38,8 +40,9 @@ type poolKey struct {
 
 // pool keeps entities in the order in which they were first put.
 type pool struct {
-	ids  []string
-	byID map[string]entity
+	ids   []string
+	byID  map[string]entity
+	names *search.Index // of members and users, else nil
 }
 
 // entity is one value of a pool.
@@ -99,6 +102,19 @@ func (w *World) All(guildID, typ string) ([]json.RawMessage, error) {
 	return marshalAll(all[entity](w, guildID, typ))
 }
 
+// Search gives the members or users whose names match, best first. Other types
+// have no names to search: then there are none.
+func (w *World) Search(guildID, typ, query string, limit int) ([]json.RawMessage, error) {
+	w.mu.RLock()
+	p := w.pools[poolKey{guildID, typ}]
+	w.mu.RUnlock()
+	if p == nil || p.names == nil {
+		return nil, nil
+	}
+	data, _, err := w.Fetch(guildID, typ, p.names.Search(query, limit))
+	return data, err
+}
+
 // Online gives the ids of the guild's members who are online, sorted.
 func (w *World) Online(guildID string) []string {
 	w.mu.RLock()
@@ -118,6 +134,9 @@ func (w *World) put(guild, typ string, e entity) {
 	p := w.pools[k]
 	if p == nil {
 		p = &pool{byID: make(map[string]entity)}
+		if typ == TypeMember || typ == TypeUser {
+			p.names = search.New(search.Options{})
+		}
 		w.pools[k] = p
 	}
 	id := e.entityID()
@@ -125,6 +144,23 @@ func (w *World) put(guild, typ string, e entity) {
 		p.ids = append(p.ids, id)
 	}
 	p.byID[id] = e
+	if p.names != nil {
+		// It can't fail: there are fewer entities than the index can hold.
+		_ = p.names.Upsert(id, namesOf(e)...)
+	}
+}
+
+func namesOf(e entity) []string {
+	switch e := e.(type) {
+	case *User:
+		return []string{e.Username}
+	case *Member:
+		if e.Nick != nil {
+			return []string{e.Name, *e.Nick}
+		}
+		return []string{e.Name}
+	}
+	return nil
 }
 
 func (w *World) remove(guild, typ, id string) {
@@ -135,6 +171,9 @@ func (w *World) remove(guild, typ, id string) {
 		return
 	}
 	delete(p.byID, id)
+	if p.names != nil {
+		p.names.Remove(id)
+	}
 	i := slices.Index(p.ids, id)
 	p.ids = slices.Delete(p.ids, i, i+1)
 }
