@@ -3,12 +3,16 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/architus/guildcast/internal/sioclient"
 )
 
 func atMost(limit float64) func(node, ours float64) bool {
@@ -38,7 +42,7 @@ func cases() []benchCase {
 		{name: "idle memory 8000", unit: "KB", target: "<= 0.65",
 			run: func(s *server, _ string) (float64, error) { return memory(s, "", 8000) }, ok: atMost(0.65)},
 		{name: "idle memory 8000, browser headers", unit: "KB", target: "<= 10 KB",
-			run: func(s *server, _ string) (float64, error) { return memory(s, browserHeaders, 8000) },
+			run: func(s *server, _ string) (float64, error) { return memory(s, sioclient.BrowserHeaders, 8000) },
 			ok:  func(_, ours float64) bool { return ours <= 10 }},
 	}
 	return append(cs, clusterCases()...)
@@ -58,7 +62,7 @@ func waitAll(done <-chan struct{}, what func() string) error {
 
 // audience is a set of clients in a room that checks that each gets messages 0 to n-1, in order.
 type audience struct {
-	conns []*conn
+	conns []*sioclient.Conn
 	want  int64
 	got   atomic.Int64
 	wrong atomic.Int64
@@ -70,9 +74,9 @@ func gather(s *server, n int, headers string, ordered bool, roomOf func(i int) s
 	a := &audience{done: make(chan struct{})}
 	var joined sync.WaitGroup
 	joined.Add(n)
-	cs, err := dialMany(s.addr, headers, n, func(int) func([]byte) {
+	cs, err := sioclient.DialMany(s.addr, n, func(int) sioclient.Options {
 		next := 0
-		return func(p []byte) {
+		return sioclient.Options{Headers: headers, OnEvent: func(p []byte) {
 			if p[0] == '0' || p[0] == '1' { // the ack of join: 0[]
 				joined.Done()
 				return
@@ -85,14 +89,14 @@ func gather(s *server, n int, headers string, ordered bool, roomOf func(i int) s
 			if a.got.Add(1) == atomic.LoadInt64(&a.want) {
 				close(a.done)
 			}
-		}
+		}}
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.conns = cs
 	for i, c := range cs {
-		if err := c.send(fmt.Sprintf(`420["join",%q]`, roomOf(i))); err != nil {
+		if err := c.Send(fmt.Sprintf(`420["join",%q]`, roomOf(i))); err != nil {
 			return nil, err
 		}
 	}
@@ -121,15 +125,15 @@ func burst(s *server, clients, n, size int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(a.conns)
-	control, err := dial(s.addr, "", nil)
+	defer sioclient.CloseAll(a.conns)
+	control, err := sioclient.Dial(s.addr, sioclient.Options{})
 	if err != nil {
 		return 0, err
 	}
-	defer control.close()
+	defer control.Close()
 	a.expect(clients * n)
 	cpu, err := s.cpu(func() error {
-		if err := control.send(fmt.Sprintf(`42["burst","room",%d,%d]`, n, size)); err != nil {
+		if err := control.Send(fmt.Sprintf(`42["burst","room",%d,%d]`, n, size)); err != nil {
 			return err
 		}
 		return a.wait()
@@ -143,15 +147,15 @@ func paced(s *server, clients, n, size int, every time.Duration) (float64, error
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(a.conns)
-	control, err := dial(s.addr, "", nil)
+	defer sioclient.CloseAll(a.conns)
+	control, err := sioclient.Dial(s.addr, sioclient.Options{})
 	if err != nil {
 		return 0, err
 	}
-	defer control.close()
+	defer control.Close()
 	a.expect(clients * n)
 	cpu, err := s.cpu(func() error {
-		if err := control.send(fmt.Sprintf(`42["paced","room",%d,%d,%d]`, n, size, every.Milliseconds())); err != nil {
+		if err := control.Send(fmt.Sprintf(`42["paced","room",%d,%d,%d]`, n, size, every.Milliseconds())); err != nil {
 			return err
 		}
 		return a.wait()
@@ -165,15 +169,15 @@ func privateRooms(s *server, clients, n, size int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(a.conns)
-	control, err := dial(s.addr, "", nil)
+	defer sioclient.CloseAll(a.conns)
+	control, err := sioclient.Dial(s.addr, sioclient.Options{})
 	if err != nil {
 		return 0, err
 	}
-	defer control.close()
+	defer control.Close()
 	a.expect(n)
 	cpu, err := s.cpu(func() error {
-		if err := control.send(fmt.Sprintf(`42["rooms",%d,%d,%d]`, n, clients, size)); err != nil {
+		if err := control.Send(fmt.Sprintf(`42["rooms",%d,%d,%d]`, n, clients, size)); err != nil {
 			return err
 		}
 		return a.wait()
@@ -187,11 +191,13 @@ func echo(s *server, clients, n int, pause time.Duration) (float64, error) {
 	for i := range answers {
 		answers[i] = make(chan struct{}, 1)
 	}
-	cs, err := dialMany(s.addr, "", clients, func(i int) func([]byte) { return func([]byte) { answers[i] <- struct{}{} } })
+	cs, err := sioclient.DialMany(s.addr, clients, func(i int) sioclient.Options {
+		return sioclient.Options{OnEvent: func([]byte) { answers[i] <- struct{}{} }}
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(cs)
+	defer sioclient.CloseAll(cs)
 	cpu, err := s.cpu(func() error {
 		errs := make(chan error, clients)
 		for i, c := range cs {
@@ -207,11 +213,11 @@ func echo(s *server, clients, n int, pause time.Duration) (float64, error) {
 	return cpu / float64(clients*n), err
 }
 
-func roundTrips(c *conn, answer <-chan struct{}, n int, pause, offset time.Duration) error {
+func roundTrips(c *sioclient.Conn, answer <-chan struct{}, n int, pause, offset time.Duration) error {
 	time.Sleep(offset)
 	for i := range n {
 		begin := time.Now()
-		if err := c.send(fmt.Sprintf(`42%d["echo","0123456789abcdef0123456789abcdef"]`, i)); err != nil {
+		if err := c.Send(fmt.Sprintf(`42%d["echo","0123456789abcdef0123456789abcdef"]`, i)); err != nil {
 			return err
 		}
 		select {
@@ -229,8 +235,8 @@ func roundTrips(c *conn, answer <-chan struct{}, n int, pause, offset time.Durat
 // churn: CPU per connection that comes and goes.
 func churn(s *server, n int) (float64, error) {
 	round := func(n int) error {
-		cs, err := dialMany(s.addr, "", n, nil)
-		closeAll(cs)
+		cs, err := sioclient.DialMany(s.addr, n, plain)
+		sioclient.CloseAll(cs)
 		return err
 	}
 	if err := round(500); err != nil { // warm
@@ -249,11 +255,11 @@ func churn(s *server, n int) (float64, error) {
 
 // heartbeats: CPU per ping and pong of idle connections, pinged once a second.
 func heartbeats(s *server, clients int, d time.Duration) (float64, error) {
-	cs, err := dialMany(s.addr, "", clients, nil)
+	cs, err := sioclient.DialMany(s.addr, clients, plain)
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(cs)
+	defer sioclient.CloseAll(cs)
 	time.Sleep(time.Second)
 	cpu, err := s.cpu(func() error { time.Sleep(d); return nil })
 	return cpu / (float64(clients) * d.Seconds()), err
@@ -261,8 +267,9 @@ func heartbeats(s *server, clients int, d time.Duration) (float64, error) {
 
 // memory: resident KB per idle connection, after the collector has run on both sides.
 func memory(s *server, headers string, clients int) (float64, error) {
-	warm, err := dialMany(s.addr, headers, 100, nil)
-	closeAll(warm)
+	withHeaders := func(int) sioclient.Options { return sioclient.Options{Headers: headers} }
+	warm, err := sioclient.DialMany(s.addr, 100, withHeaders)
+	sioclient.CloseAll(warm)
 	if err != nil {
 		return 0, err
 	}
@@ -270,11 +277,11 @@ func memory(s *server, headers string, clients int) (float64, error) {
 		return 0, err
 	}
 	before := s.rss()
-	cs, err := dialMany(s.addr, headers, clients, nil)
+	cs, err := sioclient.DialMany(s.addr, clients, withHeaders)
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(cs)
+	defer sioclient.CloseAll(cs)
 	if err := s.gc(); err != nil {
 		return 0, err
 	}
@@ -292,4 +299,23 @@ func freeAddr() (string, error) {
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+func plain(int) sioclient.Options { return sioclient.Options{} }
+
+// number reads the decimal number that follows prefix in p, or -1.
+func number(p []byte, prefix string) int {
+	rest, ok := bytes.CutPrefix(p, []byte(prefix))
+	if !ok {
+		return -1
+	}
+	end := 0
+	for end < len(rest) && rest[end] >= '0' && rest[end] <= '9' {
+		end++
+	}
+	n, err := strconv.Atoi(string(rest[:end]))
+	if err != nil {
+		return -1
+	}
+	return n
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/architus/guildcast/internal/sioclient"
 )
 
 func clusterCases() []benchCase {
@@ -51,7 +53,7 @@ func fromRedis(s *server, addr string, clients, n int, _ bool) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll(a.conns)
+	defer sioclient.CloseAll(a.conns)
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
 	room, pad, ctx := "room", strings.Repeat("x", 200), context.Background()
@@ -103,13 +105,13 @@ func toRedis(s *server, addr string, n int) (float64, error) {
 			}
 		}
 	}()
-	control, err := dial(s.addr, "", nil)
+	control, err := sioclient.Dial(s.addr, sioclient.Options{})
 	if err != nil {
 		return 0, err
 	}
-	defer control.close()
+	defer control.Close()
 	cpu, err := s.cpu(func() error {
-		if err := control.send(fmt.Sprintf(`42["burst","elsewhere",%d,200]`, n)); err != nil {
+		if err := control.Send(fmt.Sprintf(`42["burst","elsewhere",%d,200]`, n)); err != nil {
 			return err
 		}
 		return waitAll(done, func() string { return fmt.Sprintf("%d of %d", got.Load(), n) })
@@ -120,22 +122,22 @@ func toRedis(s *server, addr string, n int) (float64, error) {
 // latency: 99th percentile, in ms, from PUBLISH to the client, one message at a time.
 func latency(s *server, addr string, n int, every time.Duration) (float64, error) {
 	arrived := make(chan time.Time, 1)
-	c, err := dial(s.addr, "", func(p []byte) {
+	c, err := sioclient.Dial(s.addr, sioclient.Options{OnEvent: func(p []byte) {
 		if number(p, `["m",`) >= 0 {
 			arrived <- time.Now()
 		}
-	})
+	}})
 	if err != nil {
 		return 0, err
 	}
-	defer c.close()
+	defer c.Close()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
 	pad, ctx := strings.Repeat("x", 200), context.Background()
 	var ds []time.Duration
 	for i := range n {
 		begin := time.Now()
-		if err := client.Publish(ctx, "socket.io#/#"+c.sid+"#", broadcast(c.sid, i, pad)).Err(); err != nil {
+		if err := client.Publish(ctx, "socket.io#/#"+c.SID()+"#", broadcast(c.SID(), i, pad)).Err(); err != nil {
 			return 0, err
 		}
 		select {

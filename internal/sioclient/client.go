@@ -1,6 +1,6 @@
-//go:build linux
-
-package main
+// Package sioclient is a Socket.IO 5 client over WebSocket, as thin as a client can be: tests use it where thousands of
+// connections are wanted, benchmarks so that the server is what is measured. It trusts the server and is not for production.
+package sioclient
 
 import (
 	"bufio"
@@ -11,39 +11,43 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// conn is a Socket.IO 5 connection over WebSocket, as thin as a client can be, so that the server is what is measured.
-// One goroutine reads; send may be called from any goroutine.
-type conn struct {
-	nc      net.Conn
-	sid     string
-	onEvent func(payload []byte) // the text behind "42" or "43"; valid during the call only
-	stalled bool                 // never reads after it has connected
-
-	mu     sync.Mutex // guards writes
-	closed atomic.Bool
-	done   chan struct{} // closed when the reader has ended
+// Options of a connection. The zero value works.
+type Options struct {
+	Headers string // added to the handshake as they are, each line ended by CR LF
+	Auth    string // JSON object for the CONNECT packet; "" sends none
+	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine;
+	// p is valid during the call only.
+	OnEvent func(p []byte)
 }
 
-// browserHeaders are what a browser sends beside what the handshake needs.
-const browserHeaders = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36\r\n" +
+// Conn is a connection to the main namespace. One goroutine reads; Send may be called from any goroutine.
+type Conn struct {
+	nc   net.Conn
+	sid  string
+	opts Options
+
+	mu   sync.Mutex    // guards writes
+	done chan struct{} // closed when the reader has ended
+}
+
+// BrowserHeaders are what a browser sends beside what the handshake needs.
+const BrowserHeaders = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36\r\n" +
 	"Accept-Language: en-US,en;q=0.9,de;q=0.8\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nCache-Control: no-cache\r\nPragma: no-cache\r\n" +
 	"Origin: http://dashboard.example\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark; _ga=GA1.1.123456789.1700000000\r\n"
 
-// dial connects to the main namespace. headers is added to the handshake as it is.
-func dial(addr, headers string, onEvent func([]byte)) (*conn, error) {
+// Dial connects to the main namespace of the server at addr (host:port) and returns once it is connected.
+func Dial(addr string, opts Options) (*Conn, error) {
 	nc, err := net.DialTimeout("tcp", addr, 20*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{nc: nc, onEvent: onEvent, done: make(chan struct{})}
+	c := &Conn{nc: nc, opts: opts, done: make(chan struct{})}
 	r := bufio.NewReaderSize(nc, 4096)
-	if err := c.handshake(addr, headers, r); err != nil {
+	if err := c.handshake(addr, r); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
@@ -51,10 +55,10 @@ func dial(addr, headers string, onEvent func([]byte)) (*conn, error) {
 	return c, nil
 }
 
-func (c *conn) handshake(addr, headers string, r *bufio.Reader) error {
+func (c *Conn) handshake(addr string, r *bufio.Reader) error {
 	_ = c.nc.SetDeadline(time.Now().Add(30 * time.Second))
 	_, err := fmt.Fprintf(c.nc, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"+
-		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", addr, headers)
+		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", addr, c.opts.Headers)
 	if err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func (c *conn) handshake(addr, headers string, r *bufio.Reader) error {
 	if err != nil || len(open) == 0 || open[0] != '0' {
 		return fmt.Errorf("open packet %q: %v", open, err)
 	}
-	if err := c.send("40"); err != nil {
+	if err := c.Send("40" + c.opts.Auth); err != nil {
 		return err
 	}
 	connect, err := readFrame(r, nil)
@@ -81,7 +85,7 @@ func (c *conn) handshake(addr, headers string, r *bufio.Reader) error {
 	return c.nc.SetDeadline(time.Time{})
 }
 
-func (c *conn) read(r *bufio.Reader) {
+func (c *Conn) read(r *bufio.Reader) {
 	defer close(c.done)
 	defer c.nc.Close()
 	buf := make([]byte, 0, 2048)
@@ -93,17 +97,23 @@ func (c *conn) read(r *bufio.Reader) {
 		buf = p[:0]
 		switch {
 		case len(p) > 2 && p[0] == '4' && (p[1] == '2' || p[1] == '3'):
-			if c.onEvent != nil {
-				c.onEvent(p[2:])
+			if c.opts.OnEvent != nil {
+				c.opts.OnEvent(p[2:])
 			}
 		case len(p) == 1 && p[0] == '2':
-			_ = c.send("3")
+			_ = c.Send("3")
 		}
 	}
 }
 
-// send writes one text message; the mask is zero, which is a mask all the same.
-func (c *conn) send(text string) error {
+// SID is the socket's id.
+func (c *Conn) SID() string { return c.sid }
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Send writes one text message, an Engine.IO packet; the mask is zero, which is a mask all the same.
+func (c *Conn) Send(text string) error {
 	b := make([]byte, 0, len(text)+14)
 	switch n := len(text); {
 	case n < 126:
@@ -120,10 +130,9 @@ func (c *conn) send(text string) error {
 	return err
 }
 
-func (c *conn) close() {
-	if !c.closed.Swap(true) {
-		c.nc.Close()
-	}
+// Close drops the connection and waits until its reader has ended.
+func (c *Conn) Close() {
+	c.nc.Close()
 	<-c.done
 }
 
@@ -166,36 +175,38 @@ func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
 	}
 }
 
-// dialMany opens n connections, 32 at a time. make is called with each one's number for its onEvent.
-func dialMany(addr, headers string, n int, onEvent func(i int) func([]byte)) ([]*conn, error) {
-	cs := make([]*conn, n)
+// DialMany opens n connections, 32 at a time; options is called with each one's number. After an error those that are
+// open are closed.
+func DialMany(addr string, n int, options func(i int) Options) ([]*Conn, error) {
+	cs := make([]*Conn, n)
 	errs := make(chan error, n)
 	slots := make(chan struct{}, 32)
 	for i := range n {
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
-			var f func([]byte)
-			if onEvent != nil {
-				f = onEvent(i)
-			}
-			c, err := dial(addr, headers, f)
+			c, err := Dial(addr, options(i))
 			cs[i] = c
 			errs <- err
 		}()
 	}
+	var first error
 	for range n {
-		if err := <-errs; err != nil {
-			return nil, err
+		if err := <-errs; err != nil && first == nil {
+			first = err
 		}
+	}
+	if first != nil {
+		CloseAll(cs)
+		return nil, first
 	}
 	return cs, nil
 }
 
-func closeAll(cs []*conn) {
+// CloseAll closes all connections of cs, nil ones aside, and waits for them.
+func CloseAll(cs []*Conn) {
 	for _, c := range cs {
 		if c != nil {
-			c.closed.Store(true)
 			c.nc.Close()
 		}
 	}
@@ -204,21 +215,4 @@ func closeAll(cs []*conn) {
 			<-c.done
 		}
 	}
-}
-
-// number reads the decimal number that follows prefix in p, or -1.
-func number(p []byte, prefix string) int {
-	rest, ok := bytes.CutPrefix(p, []byte(prefix))
-	if !ok {
-		return -1
-	}
-	end := 0
-	for end < len(rest) && rest[end] >= '0' && rest[end] <= '9' {
-		end++
-	}
-	n, err := strconv.Atoi(string(rest[:end]))
-	if err != nil {
-		return -1
-	}
-	return n
 }
