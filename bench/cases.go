@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func cases() []benchCase {
 			run: func(s *server, _ string) (float64, error) { return memory(s, sioclient.BrowserHeaders, 8000) },
 			ok:  func(_, ours float64) bool { return ours <= 10 }},
 	}
-	return append(cs, clusterCases()...)
+	return slices.Concat(cs, stalledCases(), clusterCases(), gatewayCases())
 }
 
 var errTimeout = errors.New("not all messages arrived in time")
@@ -86,9 +87,7 @@ func gather(s *server, n int, headers string, ordered bool, roomOf func(i int) s
 				a.wrong.Add(1)
 			}
 			next++
-			if a.got.Add(1) == atomic.LoadInt64(&a.want) {
-				close(a.done)
-			}
+			a.count()
 		}}
 	})
 	if err != nil {
@@ -109,6 +108,13 @@ func (a *audience) expect(n int) {
 	a.got.Store(0)
 	a.done = make(chan struct{})
 	atomic.StoreInt64(&a.want, int64(n))
+}
+
+// count is called for each message.
+func (a *audience) count() {
+	if a.got.Add(1) == atomic.LoadInt64(&a.want) {
+		close(a.done)
+	}
 }
 
 func (a *audience) wait() error {

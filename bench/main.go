@@ -28,6 +28,9 @@ type benchCase struct {
 	target string // what the project promises, for the table
 	env    []string
 	redis  bool // needs a Redis; both servers then run their adapter
+	noNode bool // Node has no such thing, or would take minutes
+	// command of our side; nil is the Go server of bench/server.
+	command []string
 	// run returns the number; s is fresh for each round.
 	run func(s *server, redis string) (float64, error)
 	// ok judges the medians.
@@ -79,14 +82,18 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 		}
 		var node, ours []float64
 		for range rounds {
-			if !skipNode {
+			if !skipNode && !c.noNode {
 				v, err := once(c, redis, "node", "node", "--expose-gc", "integration/node/bench/server.mjs")
 				if err != nil {
 					return rows, fmt.Errorf("%s, node: %w", c.name, err)
 				}
 				node = append(node, v)
 			}
-			v, err := once(c, redis, "guildcast", filepath.Join(bin, "benchserver"))
+			name, command := "engine", []string{filepath.Join(bin, "benchserver")}
+			if c.command != nil {
+				name, command = "gateway", c.command
+			}
+			v, err := once(c, redis, name, command[0], command[1:]...)
 			if err != nil {
 				return rows, fmt.Errorf("%s, guildcast: %w", c.name, err)
 			}
@@ -110,7 +117,7 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 func once(c benchCase, redis, name, command string, args ...string) (float64, error) {
 	env := slices.Clone(c.env)
 	if c.redis {
-		env = append(env, "REDIS_URL=redis://"+redis+"/0")
+		env = append(env, "REDIS_URL=redis://"+redis+"/0", "GUILDCAST_REDIS=redis://"+redis+"/0")
 	}
 	s, err := startServer(name, env, command, args...)
 	if err != nil {

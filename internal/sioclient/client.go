@@ -22,6 +22,8 @@ type Options struct {
 	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine;
 	// p is valid during the call only.
 	OnEvent func(p []byte)
+	// Stalled never reads once it is connected, as a browser on a lost network does.
+	Stalled bool
 }
 
 // Conn is a connection to the main namespace. One goroutine reads; Send may be called from any goroutine.
@@ -30,8 +32,10 @@ type Conn struct {
 	sid  string
 	opts Options
 
-	mu   sync.Mutex    // guards writes
-	done chan struct{} // closed when the reader has ended
+	mu      sync.Mutex    // guards writes
+	release chan struct{} // closed by Close
+	once    sync.Once     // closes release
+	done    chan struct{} // closed when the reader has ended
 }
 
 // BrowserHeaders are what a browser sends beside what the handshake needs.
@@ -45,7 +49,7 @@ func Dial(addr string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{nc: nc, opts: opts, done: make(chan struct{})}
+	c := &Conn{nc: nc, opts: opts, release: make(chan struct{}), done: make(chan struct{})}
 	r := bufio.NewReaderSize(nc, 4096)
 	if err := c.handshake(addr, r); err != nil {
 		nc.Close()
@@ -88,6 +92,10 @@ func (c *Conn) handshake(addr string, r *bufio.Reader) error {
 func (c *Conn) read(r *bufio.Reader) {
 	defer close(c.done)
 	defer c.nc.Close()
+	if c.opts.Stalled {
+		<-c.release
+		return
+	}
 	buf := make([]byte, 0, 2048)
 	for {
 		p, err := readFrame(r, buf)
@@ -132,8 +140,13 @@ func (c *Conn) Send(text string) error {
 
 // Close drops the connection and waits until its reader has ended.
 func (c *Conn) Close() {
-	c.nc.Close()
+	c.drop()
 	<-c.done
+}
+
+func (c *Conn) drop() {
+	c.once.Do(func() { close(c.release) })
+	c.nc.Close()
 }
 
 // readFrame returns the payload of the next data frame, in buf where it fits.
@@ -207,7 +220,7 @@ func DialMany(addr string, n int, options func(i int) Options) ([]*Conn, error) 
 func CloseAll(cs []*Conn) {
 	for _, c := range cs {
 		if c != nil {
-			c.nc.Close()
+			c.drop()
 		}
 	}
 	for _, c := range cs {
