@@ -390,3 +390,28 @@ func TestUnsupportedClient(t *testing.T) {
 		t.Errorf("publish: %v", err)
 	}
 }
+
+func TestWant(t *testing.T) {
+	server := redistest.Start(t)
+	server.Stop()
+	b := newBus(t, server.Client(), bus.Options{})
+	in := newInbox()
+	s := b.NewSubscription(in)
+	p := s.Want("w")
+	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	defer cancel()
+	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait: %v", err)
+	}
+	if p.Done() {
+		t.Error("done without Redis")
+	}
+	server.Start()
+	must(t, p.Wait(within(t)))
+	must(t, b.Publish("w", []byte("1")))
+	in.waitN(t, 1)
+	s.Close()
+	if err := s.Want("w").Wait(within(t)); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("want after close: %v", err)
+	}
+}

@@ -242,17 +242,14 @@ func (b *Bus) linkEnded(l *link, err error) {
 // is closed.
 func (b *Bus) call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		cancel()
 		return ErrClosed
 	}
 	done := make(chan error, 1)
-	b.wg.Go(func() {
-		defer cancel()
-		done <- f(ctx)
-	})
+	b.wg.Go(func() { done <- f(ctx) })
 	b.mu.Unlock()
 	select {
 	case err := <-done:

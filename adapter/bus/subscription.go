@@ -95,7 +95,7 @@ func (b *Bus) SSubscribe(ctx context.Context, h Handler, channels ...string) (*S
 
 func (b *Bus) subscribe(ctx context.Context, h Handler, k kind, names []string) (*Subscription, error) {
 	s := b.NewSubscription(h)
-	if err := b.want(ctx, s, k, names); err != nil {
+	if err := b.subscribeTo(ctx, s, k, names); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -106,18 +106,28 @@ func (b *Bus) subscribe(ctx context.Context, h Handler, k kind, names []string) 
 // While Redis is away it waits until ctx ends. After an error none of them is added. A channel may be added several
 // times, and must be given up as often.
 func (s *Subscription) Subscribe(ctx context.Context, channels ...string) error {
-	return s.bus.want(ctx, s, channel, channels)
+	return s.bus.subscribeTo(ctx, s, channel, channels)
 }
 
 // PSubscribe adds patterns, as Subscribe does channels. A message is handled once for each pattern that matches.
 func (s *Subscription) PSubscribe(ctx context.Context, patterns ...string) error {
-	return s.bus.want(ctx, s, pattern, patterns)
+	return s.bus.subscribeTo(ctx, s, pattern, patterns)
 }
 
 // SSubscribe adds sharded channels, as Subscribe does channels.
 func (s *Subscription) SSubscribe(ctx context.Context, channels ...string) error {
-	return s.bus.want(ctx, s, shard, channels)
+	return s.bus.subscribeTo(ctx, s, shard, channels)
 }
+
+// Want adds channels and does not wait: the Bus goes on until Redis has confirmed them, or they are given up, whatever
+// the Pending says.
+func (s *Subscription) Want(channels ...string) *Pending { return s.bus.want(s, channel, channels) }
+
+// PWant is Want for patterns.
+func (s *Subscription) PWant(patterns ...string) *Pending { return s.bus.want(s, pattern, patterns) }
+
+// SWant is Want for sharded channels.
+func (s *Subscription) SWant(channels ...string) *Pending { return s.bus.want(s, shard, channels) }
 
 // Unsubscribe gives up channels; messages that are queued are still handled. It does not wait for Redis.
 func (s *Subscription) Unsubscribe(channels ...string) { s.bus.unwant(s, channel, channels) }

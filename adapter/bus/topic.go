@@ -63,44 +63,88 @@ func (w *wait) finish(err error) {
 	close(w.done)
 }
 
-// want adds names to s and waits until Redis holds them.
-func (b *Bus) want(ctx context.Context, s *Subscription, k kind, names []string) error {
-	if len(names) == 0 {
-		return nil
+// subscribeTo adds names to s and waits until Redis holds them.
+func (b *Bus) subscribeTo(ctx context.Context, s *Subscription, k kind, names []string) error {
+	p := b.want(s, k, names)
+	err := p.Wait(ctx)
+	if err != nil && p.w != nil {
+		p.giveUp()
+		b.unwant(s, k, names)
 	}
-	if err := b.router.supports(); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", list(names), err)
+	return err
+}
+
+// want adds names to s.
+func (b *Bus) want(s *Subscription, k kind, names []string) *Pending {
+	p := &Pending{s: s, kind: k, names: names}
+	if p.err = b.router.supports(); p.err == nil {
+		p.w, p.err = b.addRefs(s, k, names)
 	}
-	w, err := b.addRefs(s, k, names)
-	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", list(names), err)
-	}
-	select {
-	case <-w.done:
-		err = w.err
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-b.ctx.Done():
-		err = ErrClosed
-	case <-s.ended:
-		err = ErrClosed
-	}
-	if err == nil {
-		return nil
-	}
-	b.mu.Lock()
-	w.finish(err)
-	for _, name := range names {
-		if t := b.topics[k][name]; t != nil {
-			t.waiters = slices.DeleteFunc(t.waiters, func(other *wait) bool { return other == w })
+	return p
+}
+
+// Pending is a subscription that Redis may not have confirmed yet.
+type Pending struct {
+	s     *Subscription
+	kind  kind
+	names []string
+	w     *wait // nil when err was there from the beginning
+	err   error
+}
+
+// Wait returns when Redis has confirmed what was wanted, or has refused, or ctx ends. It may be called several times.
+func (p *Pending) Wait(ctx context.Context) error {
+	err := p.err
+	if p.w != nil {
+		select {
+		case <-p.w.done:
+			err = p.w.err
+		case <-ctx.Done():
+			err = ctx.Err()
+			if last := p.s.bus.lastError(); last != nil {
+				err = fmt.Errorf("%w (redis: %w)", err, last)
+			}
+		case <-p.s.bus.ctx.Done():
+			err = ErrClosed
+		case <-p.s.ended:
+			err = ErrClosed
 		}
 	}
-	if last := b.lastErr; last != nil && errors.Is(err, ctx.Err()) {
-		err = fmt.Errorf("%w (redis: %w)", err, last)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", list(p.names), err)
 	}
-	b.mu.Unlock()
-	b.unwant(s, k, names)
-	return fmt.Errorf("subscribe to %s: %w", list(names), err)
+	return nil
+}
+
+// Done tells whether Wait would return nil at once.
+func (p *Pending) Done() bool {
+	if p.w == nil {
+		return false
+	}
+	select {
+	case <-p.w.done:
+		return p.w.err == nil
+	default:
+		return false
+	}
+}
+
+// giveUp takes the wait off the topics.
+func (p *Pending) giveUp() {
+	b := p.s.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range p.names {
+		if t := b.topics[p.kind][name]; t != nil {
+			t.waiters = slices.DeleteFunc(t.waiters, func(other *wait) bool { return other == p.w })
+		}
+	}
+}
+
+func (b *Bus) lastError() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lastErr
 }
 
 // list names channels in an error, at most four of them.
