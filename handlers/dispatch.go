@@ -22,6 +22,10 @@ func handlerOf(event string) (h handler, known bool) {
 		return handler{onDemote, false}, true
 	case "spectate":
 		return handler{onSpectate, false}, true
+	case "pool":
+		return handler{onPool, false}, true
+	case "interpret":
+		return handler{onInterpret, false}, true
 	}
 	return handler{}, false
 }

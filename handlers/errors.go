@@ -14,9 +14,13 @@ type Error struct {
 	Message string // a stable word for programs
 	Human   string // a sentence for people
 	Details any    // more, where there is more; encodes to JSON
+
+	cause error // for the log
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Code, e.Message, e.Human) }
+
+func (e *Error) Unwrap() error { return e.cause }
 
 // Words of Error.Message, beside those of permissions.TokenError. They are part of the protocol: docs/protocol.md lists them.
 const (
@@ -72,6 +76,9 @@ func errRedis() *Error {
 func publicError(log *slog.Logger, event string, err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
+		if e.cause != nil {
+			log.Warn("request failed", "event", event, "code", e.Code, "err", e.cause)
+		}
 		return e
 	}
 	log.Error("handler failed", "event", event, "err", err)

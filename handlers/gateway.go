@@ -34,12 +34,17 @@ type topics interface {
 	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
 }
 
-// Parts are what a gateway needs. All are required.
+// Parts are what a gateway needs. All but Interpreter are required.
 type Parts struct {
 	Verifier    verifier
 	Revocations revocations
 	Filter      *permissions.Filter[*engine.Conn]
 	Topics      topics
+	Pools       pools
+	Requests    requests
+
+	// Interpreter answers `interpret`; where it is nil, a worker does.
+	Interpreter interpreter
 }
 
 // Gateway serves the clients of one Socket.IO server. All methods may be called concurrently.
@@ -53,14 +58,18 @@ type Gateway struct {
 	revocations revocations
 	filter      *permissions.Filter[*engine.Conn]
 	topics      topics
+	pools       pools
+	backend     requests
+	interpreter interpreter // may be nil
 
-	spectators *spectators
-	complaints complaints
-	batches    sync.Pool // of *batches
-	flights    *flights
-	users      *limiters
-	addresses  *limiters
-	requests   atomic.Int64 // pool and interpret requests in progress
+	directories *directories
+	spectators  *spectators
+	complaints  complaints
+	batches     sync.Pool // of *batches
+	flights     *flights
+	users       *limiters
+	addresses   *limiters
+	requests    atomic.Int64 // pool and interpret requests in progress
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -76,7 +85,8 @@ type Gateway struct {
 // New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
 // engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn.
 func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
-	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil {
+	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil ||
+		parts.Pools == nil || parts.Requests == nil {
 		return nil, errors.New("handlers: a part is missing")
 	}
 	config = config.withDefaults()
@@ -84,11 +94,13 @@ func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
 	g := &Gateway{
 		config: config, limits: l, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
+		pools: parts.Pools, backend: parts.Requests, interpreter: parts.Interpreter,
 		spectators: newSpectators(), flights: newFlights(),
 		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
 		sessions:  map[*session]struct{}{},
 	}
+	g.directories = newDirectories(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err
@@ -114,6 +126,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	for s := range left {
 		s.close()
 	}
+	g.directories.close()
 	done := make(chan struct{})
 	go func() {
 		g.goroutines.Wait()

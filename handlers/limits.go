@@ -29,6 +29,11 @@ type Limits struct {
 	IDsPerPool   int // ids in one pool request; default 10000
 	ContentRunes int // characters of an interpret message; default 4000
 
+	// Names that are held for search, of about 200 bytes each, and pools that they are of. Beyond these the pool that
+	// was searched longest ago is dropped, and of a single pool that is larger only a part is found. Defaults 1000000
+	// and 1000.
+	SearchEntries, SearchPools int
+
 	// How many users and how many addresses are remembered. When more than these are active at once the longest
 	// unseen are forgotten and start with a full burst again. Default 65536.
 	Remembered int
@@ -50,6 +55,7 @@ func (l Limits) withDefaults() Limits {
 	l.RequestsPerSocket, l.RequestsPerNode = limit(l.RequestsPerSocket, 128), limit(l.RequestsPerNode, 8192)
 	l.PayloadBytes, l.IDsPerPool = limit(l.PayloadBytes, 256<<10), limit(l.IDsPerPool, 10000)
 	l.ContentRunes = limit(l.ContentRunes, 4000)
+	l.SearchEntries, l.SearchPools = limit(l.SearchEntries, 1_000_000), limit(l.SearchPools, 1000)
 	l.Remembered = max(limit(l.Remembered, 65536), 2)
 	return l
 }

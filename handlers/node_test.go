@@ -15,6 +15,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -35,12 +36,18 @@ type node struct {
 	io          *socket.Server
 	gateway     *handlers.Gateway
 	topics      *fakeTopics
+	pools       *fakePools
+	requests    *fakeRequests
 	revocations *permissions.Revocations
 }
 
 func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	t.Helper()
-	n := &node{t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{}}
+	n := &node{
+		t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{},
+		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}},
+		requests: &fakeRequests{},
+	}
 	v, err := permissions.NewVerifier(permissions.VerifierOptions{
 		Secrets: []permissions.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
 	})
@@ -49,8 +56,9 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	}
 	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{})
 	parts := handlers.Parts{
-		Verifier: v, Revocations: n.revocations, Topics: n.topics,
-		Filter: permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
+		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Requests: n.requests,
+		Interpreter: mockbot.New(mockbot.Config{}),
+		Filter:      permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
 	}
 	config := handlers.Config{}
 	if change != nil {

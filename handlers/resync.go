@@ -15,6 +15,9 @@ type resyncBody struct {
 // Resync tells the sockets that spectate by topic that events of it may have been missed, and why in a word. It returns
 // at once.
 func (g *Gateway) Resync(topic event.Topic, reason string) {
+	if !topic.Logs {
+		g.directories.lost(topic.Guild)
+	}
 	sessions := g.spectators.of(topic)
 	if len(sessions) == 0 {
 		return

@@ -48,6 +48,9 @@ type session struct {
 	watched view   // what the socket spectates
 	topics  held   // the subscriptions that watched needs
 
+	// Owned by the goroutine that brings the socket's events, one after another.
+	interpreted chan struct{} // closed when the latest interpret request is done; nil before the first
+
 	// Guarded by mu.
 	mu    sync.Mutex
 	gone  bool
@@ -205,6 +208,7 @@ func (s *session) drop(why *Error) {
 	s.socket.Leave(socket.Room(s.room()))
 	s.abortTasks(func(*task) error { return why })
 	s.unwatch()
+	s.gateway.directories.leave(s)
 }
 
 // demote is drop for a reason that the client gets to know: it returns the payload of elevation_expired. The turn is

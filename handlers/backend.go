@@ -1,0 +1,70 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// pools is the cache of entities: redis.Entities. Guild is "" for the pools that belong to no guild.
+type pools interface {
+	// Get gives the values of ids, in their order; nil where one is not cached.
+	Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error)
+
+	// All calls yield with portions of a pool until it errs. An entity may come twice when the pool changes meanwhile.
+	All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error
+
+	// Online gives the ids of the members online, in no order.
+	Online(ctx context.Context, guild string) ([]string, error)
+}
+
+// requests asks the bot's workers: redis.Requests.
+type requests interface {
+	// Do sends a request to the workers of a guild ("": to any) and calls part with each part of the result, in order.
+	// It returns when the last has come, at the deadline, or when part errs. An error with the methods of codedError is
+	// the worker's own.
+	Do(ctx context.Context, guild, method string, args []byte, part func(result []byte) error) error
+}
+
+// interpreter answers `interpret`: the embedded mock bot. The error of a request that it refuses is a codedError.
+type interpreter interface {
+	InterpretJSON(ctx context.Context, payload []byte) ([]byte, error)
+}
+
+// codedError is an error that is meant for the client.
+type codedError interface {
+	error
+	Code() int       // as in HTTP
+	Message() string // a stable word
+}
+
+// ask sends one pool request to the backend.
+func (g *Gateway) ask(ctx context.Context, method string, args poolArgs, part func(poolResult) error) error {
+	err := g.backend.Do(ctx, args.GuildID, method, encode(args), func(result []byte) error {
+		var r poolResult
+		if err := json.Unmarshal(result, &r); err != nil {
+			return &Error{
+				Code: 502, Message: wordBackendFailed, Human: "The backend's answer is unreadable.",
+				cause: fmt.Errorf("decode result of %s: %w", method, err),
+			}
+		}
+		return part(r)
+	})
+	return backendError(err)
+}
+
+// backendError is an error of the backend, or on the way to it, as the client gets to know it.
+func backendError(err error) error {
+	var own *Error
+	var coded codedError
+	switch {
+	case err == nil, errors.As(err, &own), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &coded) && coded.Code() >= 400 && coded.Code() < 600 && coded.Message() != "":
+		return &Error{Code: coded.Code(), Message: coded.Message(), Human: "The bot refused the request.", cause: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Code: 504, Message: wordBackendTimeout, Human: "The bot did not answer in time.", cause: err}
+	}
+	return &Error{Code: 503, Message: wordBackendDown, Human: "The bot can't be reached. Try again soon.", cause: err}
+}

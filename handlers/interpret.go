@@ -1,0 +1,82 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"unicode/utf8"
+)
+
+const interpretResponse = "interpret_response"
+
+// onInterpret answers `interpret`, the front page's mock of a chat, for any socket. Its answers are objects whatever the
+// form of the request. One socket's messages are interpreted one after the other.
+func onInterpret(r *request) error {
+	s := r.session
+	r.form = asObject
+	content, bad := r.text("content")
+	if bad != nil {
+		return bad
+	}
+	if n := s.gateway.limits.ContentRunes; n >= 0 && utf8.RuneCountInString(content) > n {
+		return tooLarge("content is longer than %d characters.", n)
+	}
+	fields := maps.Clone(r.fields)
+	delete(fields, "_id")
+	args, err := json.Marshal(fields)
+	if err != nil {
+		return malformed("The payload is not JSON.")
+	}
+	before, done := s.interpreted, make(chan struct{})
+	err = s.start(r, nil, func(t *task) error {
+		defer close(done)
+		if before != nil {
+			select {
+			case <-before:
+			case <-t.ctx.Done():
+				return t.ctx.Err()
+			}
+		}
+		result, err := s.gateway.interpret(t.ctx, args)
+		if err != nil {
+			return err
+		}
+		t.finish(interpretResponse, withID(result, t.id))
+		return nil
+	})
+	if err == nil {
+		s.interpreted = done
+	}
+	return err
+}
+
+// interpret asks the embedded interpreter, or a worker where there is none.
+func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
+	if g.interpreter != nil {
+		result, err := g.interpreter.InterpretJSON(ctx, args)
+		return result, backendError(err)
+	}
+	var result []byte
+	err := g.backend.Do(ctx, "", "interpret", args, func(part []byte) error {
+		result = bytes.Clone(part)
+		return nil
+	})
+	if err == nil && !isObject(result) {
+		err = &Error{Code: 502, Message: wordBackendFailed, Human: "The backend's answer is unreadable."}
+	}
+	return result, backendError(err)
+}
+
+// withID puts the request's _id in front of a JSON object's members.
+func withID(object, id []byte) []byte {
+	if id == nil {
+		return object
+	}
+	rest := bytes.TrimLeft(bytes.TrimLeft(object, " \t\r\n")[1:], " \t\r\n")
+	out := append([]byte(`{"_id":`), id...)
+	if rest[0] != '}' {
+		out = append(out, ',')
+	}
+	return append(out, rest...)
+}

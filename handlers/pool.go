@@ -1,0 +1,228 @@
+package handlers
+
+import (
+	"slices"
+
+	"github.com/architus/guildcast/permissions"
+)
+
+// Types of entities.
+const (
+	typeMember       = "member"
+	typeChannel      = "channel"
+	typeRole         = "role"
+	typeAutoResponse = "autoResponse"
+	typeSettingValue = "settingValue"
+	typeUser         = "user"
+	typeGuild        = "guild"
+	typeCustomEmoji  = "customEmoji"
+)
+
+// What is asked of a pool.
+const (
+	requestIDs    = "ids"
+	requestAll    = "all"
+	requestOnline = "online"
+	requestSearch = "search"
+)
+
+// Bounds of a search.
+const (
+	defaultSearchLimit = 25
+	maxSearchLimit     = 100
+	maxQueryBytes      = 256
+	maxNameBytes       = 64 // ids of settings, which are names
+)
+
+// poolQuery is what a client asks of a pool.
+type poolQuery struct {
+	kind    string // the entities' type
+	guild   string // "" for the pools that belong to no guild
+	request string
+	ids     []string // distinct
+	text    string
+	limit   int
+}
+
+// onPool answers `pool`.
+func onPool(r *request) error {
+	s := r.session
+	q, bad := r.poolQuery()
+	if bad != nil {
+		return bad
+	}
+	if _, err := s.authorize(r); err != nil {
+		return err
+	}
+	claims := s.claims.Load()
+	if err := q.permitted(claims); err != nil {
+		return err
+	}
+	foreign := q.foreign(claims)
+	allowed := func(c *permissions.Claims) error {
+		if q.foreign(c) != foreign {
+			return errNotAMember()
+		}
+		return q.permitted(c)
+	}
+	return s.start(r, allowed, func(t *task) error {
+		return newPoolAnswer(t, q, claims).run(foreign)
+	})
+}
+
+// poolQuery reads the request. What it says is checked here for its form, and never against what exists.
+func (r *request) poolQuery() (q poolQuery, err *Error) {
+	if q.kind, err = r.text("type"); err != nil {
+		return q, err
+	}
+	if q.guild, err = r.snowflake("guild_id"); err != nil {
+		return q, err
+	}
+	switch q.kind {
+	case typeMember, typeChannel, typeRole, typeAutoResponse, typeSettingValue:
+		if q.guild == "" {
+			return q, malformed("guild_id is missing: %ss belong to a guild.", q.kind)
+		}
+	case typeUser, typeGuild:
+		q.guild = ""
+	case typeCustomEmoji:
+	default:
+		return q, malformed("There is no such type.")
+	}
+	if q.ids, err = r.entityIDs(q.kind); err != nil {
+		return q, err
+	}
+	if q.request, err = r.text("request"); err != nil {
+		return q, err
+	}
+	if q.request == "" {
+		q.request = requestAll
+		if r.has("ids") {
+			q.request = requestIDs
+		}
+	}
+	return q, r.completeQuery(&q)
+}
+
+// completeQuery checks what is particular to the kind of request.
+func (r *request) completeQuery(q *poolQuery) (err *Error) {
+	switch {
+	case q.request == requestIDs:
+		if !r.has("ids") {
+			return malformed("ids is missing.")
+		}
+	case q.request == requestAll:
+	case q.request == requestOnline && q.kind == typeMember:
+	case q.request == requestSearch && (q.kind == typeMember || q.kind == typeUser):
+		limit, err := r.integer("limit", defaultSearchLimit)
+		if err != nil {
+			return err
+		}
+		if limit < 1 || limit > maxSearchLimit {
+			return malformed("limit must be 1 to %d.", maxSearchLimit)
+		}
+		q.limit = int(limit)
+		if q.text, err = r.text("query"); err != nil {
+			return err
+		}
+		if q.text == "" {
+			return malformed("query is missing.")
+		}
+		if !validText(q.text, maxQueryBytes) {
+			return tooLarge("query is longer than %d bytes.", maxQueryBytes)
+		}
+	default:
+		return malformed("There is no such request for this type.")
+	}
+	return nil
+}
+
+// entityIDs reads ids: one or many. Settings have names for ids.
+func (r *request) entityIDs(kind string) ([]string, *Error) {
+	list, isList := r.fields["ids"].([]any)
+	switch {
+	case !r.has("ids"):
+		return nil, nil
+	case !isList:
+		list = []any{r.fields["ids"]}
+	}
+	if !within(len(list), r.session.gateway.limits.IDsPerPool) {
+		return nil, tooLarge("There are more than %d ids.", r.session.gateway.limits.IDsPerPool)
+	}
+	ids := make([]string, 0, len(list))
+	seen := make(map[string]struct{}, len(list))
+	for _, v := range list {
+		id, err := entityID(kind, v)
+		if err != nil {
+			return nil, err
+		}
+		if _, again := seen[id]; !again {
+			seen[id] = struct{}{}
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+func entityID(kind string, v any) (string, *Error) {
+	if kind != typeSettingValue {
+		return snowflake("An id", v)
+	}
+	if name, ok := v.(string); ok && name != "" && validText(name, maxNameBytes) {
+		return name, nil
+	}
+	return "", malformed("The id of a setting must be its name.")
+}
+
+// foreign tells whether the pool belongs to a guild that the claims are no member of. What such a pool holds, and
+// whether it exists, must not show: neither in the answer nor in the time that it takes.
+func (q *poolQuery) foreign(c *permissions.Claims) bool {
+	if q.guild == "" {
+		return false
+	}
+	_, member := c.In(q.guild)
+	return !member
+}
+
+// permitted tells whether a member may have the pool.
+func (q *poolQuery) permitted(c *permissions.Claims) error {
+	bits, member := c.In(q.guild)
+	if q.kind == typeSettingValue && member && !bits.Has(permissions.ViewSettings) {
+		return errPermission("VIEW_SETTINGS")
+	}
+	return nil
+}
+
+// run answers the query. Its error is the answer where there is one.
+func (a *poolAnswer) run(foreign bool) error {
+	q := a.query
+	switch {
+	case foreign:
+		a.nonexistent = q.ids
+		return a.finish(nil)
+	case q.kind == typeGuild && q.request == requestAll:
+		return a.fetch(a.claims.Guilds())
+	case q.kind == typeGuild:
+		mine := make([]string, 0, len(q.ids))
+		for _, id := range q.ids {
+			if _, member := a.claims.In(id); member {
+				mine = append(mine, id)
+			} else {
+				a.nonexistent = append(a.nonexistent, id)
+			}
+		}
+		return a.fetch(mine)
+	case q.request == requestIDs:
+		return a.fetch(q.ids)
+	case q.request == requestOnline:
+		ids, err := a.gateway.pools.Online(a.task.ctx, q.guild)
+		if err != nil {
+			return poolError(err)
+		}
+		slices.Sort(ids) // a set has no order; an answer should
+		return a.fetch(ids)
+	case q.request == requestSearch:
+		return a.search()
+	}
+	return a.everything()
+}
