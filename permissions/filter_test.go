@@ -25,7 +25,7 @@ func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 // mustClaims parses claims, with a sub and an exp of 1,000 where fields holds none.
 func mustClaims(t testing.TB, fields string) *permissions.Claims {
 	t.Helper()
-	all := map[string]any{"sub": "1", "exp": 1000}
+	all := map[string]json.RawMessage{"sub": []byte(`"1"`), "exp": []byte("1000")}
 	if err := json.Unmarshal([]byte(fields), &all); err != nil {
 		t.Fatal(err)
 	}
