@@ -68,3 +68,24 @@ func backendError(err error) error {
 	}
 	return &Error{Code: 503, Message: wordBackendDown, Human: "The bot can't be reached. Try again soon.", cause: err}
 }
+
+// nowhere stands for a cache or a backend that a node is built without.
+type nowhere struct{}
+
+func errNowhere() *Error {
+	return &Error{Code: 503, Message: wordBackendDown, Human: "This node has no such backend."}
+}
+
+func (nowhere) Get(context.Context, string, string, []string) ([][]byte, error) {
+	return nil, errNowhere()
+}
+
+func (nowhere) All(context.Context, string, string, func([]string, [][]byte) error) error {
+	return errNowhere()
+}
+
+func (nowhere) Online(context.Context, string) ([]string, error) { return nil, errNowhere() }
+
+func (nowhere) Do(context.Context, string, string, []byte, func([]byte) error) error {
+	return errNowhere()
+}

@@ -34,16 +34,21 @@ type topics interface {
 	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
 }
 
-// Parts are what a gateway needs. All but Interpreter are required.
+// Parts are what a gateway works with.
 type Parts struct {
+	// Required.
+
 	Verifier    verifier
 	Revocations revocations
 	Filter      *permissions.Filter[*engine.Conn]
 	Topics      topics
-	Pools       pools
-	Requests    requests
 
-	// Interpreter answers `interpret`; where it is nil, a worker does.
+	// Where these are nil, what needs them is answered with a 503.
+
+	Pools    pools
+	Requests requests
+
+	// Interpreter answers `interpret`; where it is nil, a worker does, through Requests.
 	Interpreter interpreter
 }
 
@@ -85,9 +90,14 @@ type Gateway struct {
 // New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
 // engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn.
 func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
-	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil ||
-		parts.Pools == nil || parts.Requests == nil {
-		return nil, errors.New("handlers: a part is missing")
+	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil {
+		return nil, errors.New("a gateway needs a verifier, revocations, a filter and topics")
+	}
+	if parts.Pools == nil {
+		parts.Pools = nowhere{}
+	}
+	if parts.Requests == nil {
+		parts.Requests = nowhere{}
 	}
 	config = config.withDefaults()
 	l := config.Limits
