@@ -1,43 +1,280 @@
 package engine
 
 import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zishang520/engine.io/v2/events"
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// Adapter is the in-process adapter: rooms and fan-out of one node. The adapters of package adapter embed it.
-type Adapter struct{ socket.Adapter }
+// Adapter is the in-process adapter: the rooms of one namespace on this node, and the fan-out to their members. The
+// adapters of package adapter embed it. All methods may be called concurrently.
+//
+// On a server of NewServer a broadcast is encoded and framed once, and queued on every connection without a copy. On
+// a stock server it goes through the library's own path.
+//
+// It emits what Node's adapter does, in the order of the changes: "create-room" (room), "join-room" (room, id),
+// "leave-room" (room, id) and "delete-room" (room).
+type Adapter struct {
+	emitter
+	proto socket.Adapter   // the outermost type
+	nsp   socket.Namespace // Static after Construct, as all below.
+	fast  bool             // the server is ours and speaks our codec
+	log   *slog.Logger
+	// Compress only what is sent with the compress flag: Options.CompressFlagged.
+	flagged bool
 
-// AdapterBuilder makes Adapters; it is the default of NewServer.
+	watched  atomic.Bool // somebody listens to our events
+	index    index
+	recovery *recovery // nil without connection state recovery
+}
+
+var _ socket.Adapter = (*Adapter)(nil)
+
+// ErrServerSideEmit is the answer of an adapter that knows no other servers.
+var ErrServerSideEmit = errors.New("this adapter does not support the ServerSideEmit() functionality")
+
+// AdapterBuilder makes Adapters; it is the default of NewServer, and may be given to a stock server too.
 type AdapterBuilder struct{}
 
 // New implements socket.AdapterConstructor.
 func (AdapterBuilder) New(nsp socket.Namespace) socket.Adapter {
 	a := MakeAdapter()
-	a.Prototype(a)
 	a.Construct(nsp)
+	if r := nsp.Server().Opts().GetRawConnectionStateRecovery(); r != nil {
+		a.recovery = newRecovery(time.Duration(r.MaxDisconnectionDuration()) * time.Millisecond)
+	}
 	return a
 }
 
 // MakeAdapter returns an adapter to embed: call Prototype with the outermost type, then Construct.
-func MakeAdapter() *Adapter { return &Adapter{socket.MakeAdapter()} }
-
-// HasMembers tells whether any of rooms has a member here. It does not allocate.
-func (a *Adapter) HasMembers(rooms ...socket.Room) bool {
-	for _, r := range rooms {
-		if s, ok := a.Rooms().Load(r); ok && s.Len() > 0 {
-			return true
-		}
-	}
-	return false
+func MakeAdapter() *Adapter {
+	a := &Adapter{index: newIndex(), log: slog.New(slog.DiscardHandler)}
+	a.proto = a
+	return a
 }
 
-// BroadcastMessage delivers m to the local sockets that opts selects (nil: all), each at most once.
-func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
-	a.Adapter.FetchSockets(opts)(func(ds []socket.SocketDetails, _ error) {
-		for _, d := range ds {
-			if s, ok := d.(*socket.Socket); ok {
-				Deliver(m, []*Conn{ConnOf(s)}, DeliverOptions{})
-			}
+// Prototype sets the outermost type that embeds the adapter.
+func (a *Adapter) Prototype(p socket.Adapter) { a.proto = p }
+
+// Proto is the outermost type.
+func (a *Adapter) Proto() socket.Adapter { return a.proto }
+
+// Construct ties the adapter to its namespace.
+func (a *Adapter) Construct(nsp socket.Namespace) {
+	a.nsp = nsp
+	if e, ok := nsp.Server().Encoder().(encoder); ok {
+		a.fast, a.log, a.flagged = true, e.srv.log, e.srv.options.CompressFlagged
+	}
+}
+
+// Init does nothing.
+func (a *Adapter) Init() {}
+
+// Close does nothing: the adapter holds no resources.
+func (a *Adapter) Close() {}
+
+// Nsp is the namespace.
+func (a *Adapter) Nsp() socket.Namespace { return a.nsp }
+
+// ServerCount is the number of servers in the cluster: 1.
+func (a *Adapter) ServerCount() int64 { return 1 }
+
+// On registers listeners.
+func (a *Adapter) On(event events.EventName, fns ...events.Listener) error {
+	a.watch()
+	return a.emitter.On(event, fns...)
+}
+
+// AddListener registers listeners.
+func (a *Adapter) AddListener(event events.EventName, fns ...events.Listener) error {
+	a.watch()
+	return a.emitter.AddListener(event, fns...)
+}
+
+// Once registers listeners that run once.
+func (a *Adapter) Once(event events.EventName, fns ...events.Listener) error {
+	a.watch()
+	return a.emitter.Once(event, fns...)
+}
+
+func (a *Adapter) watch() {
+	a.index.watch()
+	a.watched.Store(true)
+}
+
+func (a *Adapter) emitRoomEvents() {
+	if !a.watched.Load() {
+		return
+	}
+	a.index.emit(func(e roomEvent) {
+		switch e.kind {
+		case createRoom:
+			a.Emit("create-room", e.room)
+		case joinRoom:
+			a.Emit("join-room", e.room, e.id)
+		case leaveRoom:
+			a.Emit("leave-room", e.room, e.id)
+		case deleteRoom:
+			a.Emit("delete-room", e.room)
 		}
 	})
+}
+
+// AddAll puts a socket into rooms.
+func (a *Adapter) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
+	a.index.add(id, rooms.Keys(), a.find)
+	a.emitRoomEvents()
+}
+
+func (a *Adapter) find(id socket.SocketId) *socket.Socket {
+	s, _ := a.nsp.Sockets().Load(id)
+	return s
+}
+
+// Del takes a socket out of a room.
+func (a *Adapter) Del(id socket.SocketId, room socket.Room) {
+	a.index.remove(id, room)
+	a.emitRoomEvents()
+}
+
+// DelAll takes a socket out of all rooms and forgets it.
+func (a *Adapter) DelAll(id socket.SocketId) {
+	if a.recovery != nil {
+		a.recovery.abandon(id)
+	}
+	a.index.removeAll(id)
+	a.emitRoomEvents()
+}
+
+// Rooms returns the members by room. The map is live, and to be read only. From the first call of Rooms or Sids on it
+// costs some memory per socket; HasMembers, Sockets, SocketRooms and RoomNames do not need it.
+func (a *Adapter) Rooms() *types.Map[socket.Room, *types.Set[socket.SocketId]] {
+	rooms, _ := a.index.views()
+	return rooms
+}
+
+// Sids returns the rooms by socket. See Rooms.
+func (a *Adapter) Sids() *types.Map[socket.SocketId, *types.Set[socket.Room]] {
+	_, sids := a.index.views()
+	return sids
+}
+
+// RoomNames lists the rooms that have a member here, in no order. private adds the rooms that sockets have for
+// themselves.
+func (a *Adapter) RoomNames(private bool) []socket.Room { return a.index.roomNames(private) }
+
+// HasMembers tells whether any of rooms has a member here. It does not allocate.
+func (a *Adapter) HasMembers(rooms ...socket.Room) bool { return a.index.hasMembers(rooms) }
+
+// SocketRooms returns a copy of the rooms of a socket, nil if it is unknown.
+func (a *Adapter) SocketRooms(id socket.SocketId) *types.Set[socket.Room] {
+	rooms, ok := a.index.roomsOf(id)
+	if !ok {
+		return nil
+	}
+	return types.NewSet(rooms...)
+}
+
+// Sockets returns the ids of the connected sockets in any of rooms; all of them if rooms is empty or nil.
+func (a *Adapter) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
+	ids := types.NewSet[socket.SocketId]()
+	a.each(&socket.BroadcastOptions{Rooms: rooms}, func(m *member) { ids.Add(m.id) })
+	return ids
+}
+
+// FetchSockets passes the local sockets that opts selects to a callback, which runs before it returns.
+func (a *Adapter) FetchSockets(opts *socket.BroadcastOptions) func(func([]socket.SocketDetails, error)) {
+	return func(callback func([]socket.SocketDetails, error)) {
+		found := []socket.SocketDetails{}
+		a.each(opts, func(m *member) { found = append(found, m.sock) })
+		callback(found, nil)
+	}
+}
+
+// AddSockets makes the local sockets that opts selects join rooms.
+func (a *Adapter) AddSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
+	a.each(opts, func(m *member) { m.sock.Join(rooms...) })
+}
+
+// DelSockets makes the local sockets that opts selects leave rooms.
+func (a *Adapter) DelSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
+	a.each(opts, func(m *member) {
+		for _, room := range rooms {
+			m.sock.Leave(room)
+		}
+	})
+}
+
+// DisconnectSockets disconnects the local sockets that opts selects; status closes their connections too.
+func (a *Adapter) DisconnectSockets(opts *socket.BroadcastOptions, status bool) {
+	a.each(opts, func(m *member) { m.sock.Disconnect(status) })
+}
+
+// ServerSideEmit fails with ErrServerSideEmit.
+func (a *Adapter) ServerSideEmit([]any) error { return ErrServerSideEmit }
+
+// PersistSession keeps what is needed to restore a socket that lost its connection.
+func (a *Adapter) PersistSession(s *socket.SessionToPersist) {
+	if a.recovery != nil {
+		a.recovery.persist(s)
+	}
+}
+
+// RestoreSession finds the session pid, and what was sent to it after the packet offset. It returns nil, nil when
+// there is none, or not enough is known.
+func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*socket.Session, error) {
+	if a.recovery == nil {
+		return nil, nil
+	}
+	return a.recovery.restore(pid, offset), nil
+}
+
+// memberLists holds *[]*member that broadcasts collect their targets in. It is a cache, no state.
+var memberLists = sync.Pool{New: func() any { return new([]*member) }}
+
+// each calls fn for the local sockets that opts selects (nil: all), each once, outside the index's lock.
+func (a *Adapter) each(opts *socket.BroadcastOptions, fn func(*member)) {
+	list := memberLists.Get().(*[]*member)
+	rooms, except := selection(opts)
+	*list = a.index.choose(rooms, except, (*list)[:0])
+	for _, m := range *list {
+		fn(m)
+	}
+	clear(*list)
+	memberLists.Put(list)
+}
+
+func selection(opts *socket.BroadcastOptions) (rooms, except []socket.Room) {
+	if opts == nil {
+		return nil, nil
+	}
+	if opts.Rooms != nil && opts.Rooms.Len() > 0 {
+		rooms = opts.Rooms.Keys()
+	}
+	if opts.Except != nil && opts.Except.Len() > 0 {
+		except = opts.Except.Keys()
+	}
+	return rooms, except
+}
+
+func flagsOf(opts *socket.BroadcastOptions) socket.BroadcastFlags {
+	if opts == nil || opts.Flags == nil {
+		return socket.BroadcastFlags{}
+	}
+	return *opts.Flags
+}
+
+// eventOf returns p's arguments, as the "any outgoing" listeners get them.
+func eventOf(p *parser.Packet) []any {
+	if args, ok := p.Data.([]any); ok {
+		return args
+	}
+	return []any{p.Data}
 }

@@ -1,104 +1,227 @@
-// Package engine is an Engine.IO server for zishang520/socket.io/v2.
 package engine
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
-	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	eng "github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/engine.io/v2/types"
-	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// Options of a server. The zero value works.
-type Options struct {
-	// Logger receives what an operator must know; nil discards.
-	Logger *slog.Logger
+// ErrTransport is a transport in the options that the engine has not got.
+var ErrTransport = errors.New("engine: transport is not supported")
+
+// server is the Engine.IO server that is bound to a socket.Server. The library's base server, which it embeds, holds
+// the options and their defaults, the middlewares, and the listeners.
+type server struct {
+	eng.BaseServer
+	io          *socket.Server // Static after newServer, as all of this group.
+	eio         *eio.Server
+	options     Options
+	log         *slog.Logger
+	foreign     bool // the user has chosen another parser
+	middlewares middlewareField
+	names       interner
+
+	rawListeners atomic.Bool // somebody listens to "data" on an Engine.IO socket
+	draining     atomic.Bool // Shutdown has begun
+
+	mu    sync.Mutex
+	first *Conn // Guarded by mu: all open connections, a list through them.
+	count int
 }
 
-// NewServer builds a Socket.IO server and the HTTP handler that feeds it.
-func NewServer(opts socket.ServerOptionsInterface, _ Options) (*socket.Server, *Handler) {
-	if opts == nil {
-		opts = socket.DefaultServerOptions()
+// NewServer builds a Socket.IO server and the HTTP handler that feeds it. opts may be nil and is not changed. It panics
+// where New fails: with options that can't work.
+func NewServer(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handler) {
+	io, h, err := New(opts, o)
+	if err != nil {
+		panic(err)
 	}
-	io := socket.NewServer(nil, opts)
-	return io, &Handler{io: io, h: io.ServeHandler(nil)}
+	return io, h
 }
 
-// Handler serves the Engine.IO requests of one server.
-type Handler struct {
-	io *socket.Server
-	h  http.Handler
+// New is NewServer with an error, which may be ErrTransport.
+func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handler, error) {
+	o.setDefaults()
+	s := &server{BaseServer: eng.MakeBaseServer(), options: o, log: o.Logger, middlewares: findMiddlewareField()}
+	if !s.middlewares.ok {
+		s.log.Warn("socket middlewares can't be found in this version of the library: events may be reordered")
+	}
+	own := socket.DefaultServerOptions()
+	if opts != nil {
+		own.Assign(opts)
+	}
+	s.prepare(own)
+	s.Prototype(s)
+	s.Construct(own)
+	cfg, err := s.config(own)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.io = socket.NewServer(nil, own)
+	if s.eio, err = eio.NewServer(cfg, s.accept); err != nil {
+		return nil, nil, fmt.Errorf("engine: %w", err)
+	}
+	s.io.Bind(s)
+	return s.io, newHandler(s, own), nil
 }
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.h.ServeHTTP(w, r) }
-
-// Shutdown refuses new connections, closes the open ones and waits for them.
-func (h *Handler) Shutdown(context.Context) error { h.io.Close(nil); return nil }
-
-// Message is one Socket.IO packet, encoded once; it is immutable and may be sent to any number of connections.
-type Message struct {
-	text []byte
-	bins [][]byte
-}
-
-// NewEventMessage makes an EVENT packet (a BINARY_EVENT when there are attachments) for namespace nsp from args,
-// the JSON array of the event name and its arguments, with {"_placeholder":true,"num":i} where attachment i belongs.
-// The message keeps args and attachments.
-func NewEventMessage(nsp string, args []byte, attachments [][]byte) *Message {
-	b := make([]byte, 0, len(args)+len(nsp)+8)
-	if len(attachments) > 0 {
-		b = append(b, '5', byte('0'+len(attachments)), '-') // stub
+// prepare puts our codec and adapter into the options, or ourselves around those of the user.
+func (s *server) prepare(own *socket.ServerOptions) {
+	if p := own.GetRawParser(); p != nil {
+		s.foreign = true
+		own.SetParser(foreignCodec{p})
 	} else {
-		b = append(b, '2')
+		own.SetParser(&codec{s})
 	}
-	if nsp != "/" && nsp != "" {
-		b = append(append(b, nsp...), ',')
-	}
-	return &Message{text: append(b, args...), bins: attachments}
-}
-
-// NewMessage encodes p, which it does not change, for namespace nsp.
-func NewMessage(nsp string, p *parser.Packet) (*Message, error) {
-	q := *p
-	q.Nsp = nsp
-	m := &Message{}
-	for i, b := range parser.NewEncoder().Encode(&q) {
-		if i == 0 {
-			m.text = b.Bytes()
-		} else {
-			m.bins = append(m.bins, b.Bytes())
+	if r := own.GetRawConnectionStateRecovery(); r != nil {
+		// The defaults that the library sets where it chooses the adapter.
+		if r.GetRawMaxDisconnectionDuration() == nil {
+			r.SetMaxDisconnectionDuration((2 * time.Minute).Milliseconds())
+		}
+		if r.GetRawSkipMiddlewares() == nil {
+			r.SetSkipMiddlewares(true)
 		}
 	}
-	return m, nil
-}
-
-// Conn is the delivery handle of one client connection. It is comparable by pointer and stays the same while the
-// connection lives, through upgrades.
-type Conn struct{ s *socket.Socket }
-
-// ConnOf returns the handle of the connection that s uses, or nil when s runs on another engine.
-func ConnOf(s *socket.Socket) *Conn { return &Conn{s} }
-
-// Queued is the number of bytes that wait for the peer to read. Who sends something long to one connection keeps it
-// low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
-func (c *Conn) Queued() int { return 0 }
-
-// DeliverOptions of Deliver.
-type DeliverOptions struct {
-	Volatile bool // drop where the connection can't take it now
-}
-
-// Deliver queues m on every connection of conns, in order with all else that is sent to them, and paces the caller
-// (50 ms at most) while healthy connections lag. conns is only read. It never fails: a closed connection is skipped.
-func Deliver(m *Message, conns []*Conn, o DeliverOptions) {
-	for _, c := range conns {
-		bufs := []types.BufferInterface{types.NewStringBuffer(m.text)}
-		for _, b := range m.bins {
-			bufs = append(bufs, types.NewBytesBuffer(b))
-		}
-		wo := &socket.WriteOptions{Volatile: o.Volatile}
-		c.s.Client().WriteToEngine(bufs, wo)
+	var inner socket.AdapterConstructor = AdapterBuilder{}
+	if a := own.GetRawAdapter(); a != nil {
+		inner = a
+	} else if s.foreign && own.GetRawConnectionStateRecovery() != nil {
+		inner = &socket.SessionAwareAdapterBuilder{} // ours logs packets in our own codec
 	}
+	own.SetAdapter(hookedAdapter{s, inner})
+}
+
+// config translates the library's options.
+func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
+	opts := s.Opts()
+	cfg := eio.Config{
+		PingInterval:      opts.PingInterval(),
+		PingTimeout:       opts.PingTimeout(),
+		UpgradeTimeout:    opts.UpgradeTimeout(),
+		MaxHTTPBufferSize: int(opts.MaxHttpBufferSize()),
+		DisableUpgrades:   !opts.AllowUpgrades(),
+		AllowEIO3:         opts.AllowEIO3(),
+		Cookie:            opts.Cookie(),
+		AllowRequest:      s.allowRequest(opts.AllowRequest()),
+		Hooks:             s.hooks(),
+		Logger:            s.log,
+		QueueHard:         s.options.MaxQueueBytes,
+		QueueBudget:       s.options.MaxQueueBudget,
+		Flushers:          s.options.Flushers,
+		DisablePoller:     s.options.DisablePoller,
+	}
+	for _, name := range opts.Transports().Keys() {
+		if name != eio.Polling && name != eio.WebSocket {
+			return cfg, fmt.Errorf("%w: %q (polling and websocket are)", ErrTransport, name)
+		}
+		cfg.Transports = append(cfg.Transports, name)
+	}
+	if len(cfg.Transports) == 0 {
+		return cfg, fmt.Errorf("%w: the set of transports is empty", ErrTransport)
+	}
+	slices.Sort(cfg.Transports)
+	if d := opts.PerMessageDeflate(); d != nil {
+		cfg.Deflate = &eio.Compression{Threshold: d.Threshold}
+	}
+	if c := own.GetRawHttpCompression(); c != nil { // the base server's default is not asked for by anybody
+		cfg.HTTPCompression = &eio.Compression{Threshold: c.Threshold}
+	}
+	if p := opts.InitialPacket(); p != nil {
+		data, err := io.ReadAll(p)
+		if err != nil {
+			return cfg, fmt.Errorf("engine: read the initial packet: %w", err)
+		}
+		switch p.(type) {
+		case *types.StringBuffer, *strings.Reader:
+			cfg.InitialPacket = eio.TextFrame(data)
+		default:
+			cfg.InitialPacket = eio.BinaryFrame(data)
+		}
+	}
+	return cfg, nil
+}
+
+// accept makes the owner of a new session.
+func (s *server) accept(h *eio.Handshake) (eio.Handler, *eio.Conn, error) {
+	c := &Conn{srv: s}
+	c.shake.fill(h, &s.names)
+	return (*session)(c), &c.eio, nil
+}
+
+func (s *server) register(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.next = s.first
+	if c.next != nil {
+		c.next.prev = c
+	}
+	s.first = c
+	s.count++
+}
+
+func (s *server) unregister(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	s.count--
+}
+
+// conns returns the open connections.
+func (s *server) conns() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Conn, 0, s.count)
+	for c := s.first; c != nil; c = c.next {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Clients returns the open sessions by id: a copy, unlike in the library.
+func (s *server) Clients() *types.Map[string, eng.Socket] {
+	m := &types.Map[string, eng.Socket]{}
+	for _, c := range s.conns() {
+		m.Store(c.ID(), c.socket())
+	}
+	return m
+}
+
+// ClientsCount is the number of open sessions.
+func (s *server) ClientsCount() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint64(s.count)
+}
+
+// Init does nothing.
+func (s *server) Init() {}
+
+// Cleanup does nothing.
+func (s *server) Cleanup() {}
+
+// Close cuts all sessions, and serves no new ones. It does not wait; Handler.Shutdown does.
+func (s *server) Close() eng.BaseServer {
+	s.draining.Store(true)
+	s.eio.Close(true)
+	return s
 }

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/zishang520/engine.io/v2/events"
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// Broadcast sends p, which it does not change, to the local sockets that opts selects. It waits for connections that
+// lag, 50 ms at most.
+func (a *Adapter) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
+	if a.recovery != nil && a.fast && recoverable(p, opts) {
+		a.broadcastRecoverable(p, opts)
+		return
+	}
+	a.broadcast(p, opts, nil)
+}
+
+// BroadcastWithAck is Broadcast of a packet that clients acknowledge. clientCount gets the number of sockets that it
+// went to, before BroadcastWithAck returns; ack is called with every answer.
+func (a *Adapter) BroadcastWithAck(
+	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
+) {
+	id := a.nsp.Ids()
+	q := *p
+	q.Id = &id
+	var asked []*socket.Socket
+	a.broadcast(&q, opts, func(s *socket.Socket) {
+		s.Acks().Store(id, ack)
+		asked = append(asked, s)
+	})
+	if timeout := flagsOf(opts).Timeout; timeout != nil && len(asked) > 0 {
+		// Who has not answered by then never will, as far as anybody cares; the library would keep its entry as long
+		// as the socket lives.
+		time.AfterFunc(*timeout+time.Second, func() {
+			for _, s := range asked {
+				s.Acks().Delete(id)
+			}
+		})
+	}
+	clientCount(uint64(len(asked)))
+}
+
+// BroadcastMessage delivers m to the local sockets that opts selects (nil: all), each at most once. It waits for
+// connections that lag, 50 ms at most.
+func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
+	if a.fast {
+		var p *parser.Packet // for listeners, decoded when there is one
+		a.fanOut(m, opts, func(s *socket.Socket) {
+			if listeners := s.ListenersAnyOutgoing(); len(listeners) > 0 {
+				if p == nil {
+					var err error
+					if p, err = m.packet(); err != nil {
+						a.log.Error("outgoing listeners are not told", "namespace", a.nsp.Name(), "err", err)
+						return
+					}
+				}
+				notifyOutgoing(listeners, p)
+			}
+		})
+		return
+	}
+	p, err := m.packet()
+	if err != nil {
+		a.log.Error("broadcast is not sent", "namespace", a.nsp.Name(), "err", err)
+		return
+	}
+	a.broadcast(p, opts, nil)
+}
+
+// broadcast sends p, and calls before for each socket before it sends to it.
+func (a *Adapter) broadcast(p *parser.Packet, opts *socket.BroadcastOptions, before func(*socket.Socket)) {
+	each := func(s *socket.Socket) {
+		if before != nil {
+			before(s)
+		}
+		if listeners := s.ListenersAnyOutgoing(); len(listeners) > 0 {
+			notifyOutgoing(listeners, p)
+		}
+	}
+	if !a.fast {
+		a.slowFanOut(p, opts, each)
+		return
+	}
+	m, err := NewMessage(a.nsp.Name(), p)
+	if err != nil {
+		a.log.Error("broadcast is not sent", "namespace", a.nsp.Name(), "err", err)
+		return
+	}
+	a.fanOut(m, opts, each)
+}
+
+// fanOut queues m on every connection that opts selects.
+func (a *Adapter) fanOut(m *Message, opts *socket.BroadcastOptions, each func(*socket.Socket)) {
+	flags := flagsOf(opts)
+	if a.flagged && !flags.Compress {
+		m = m.Uncompressed()
+	}
+	d := delivery{message: m, volatile: flags.Volatile}
+	a.each(opts, func(m *member) {
+		each(m.sock)
+		d.to(m.conn)
+	})
+	d.pace()
+}
+
+// slowFanOut goes through the library: for a foreign engine, or a foreign parser.
+func (a *Adapter) slowFanOut(p *parser.Packet, opts *socket.BroadcastOptions, each func(*socket.Socket)) {
+	q := *p // encoders change their packet
+	q.Nsp = a.nsp.Name()
+	flags := flagsOf(opts)
+	write := &socket.WriteOptions{Volatile: flags.Volatile, PreEncoded: true}
+	write.Compress = flags.Compress
+	var encoded []types.BufferInterface
+	a.each(opts, func(m *member) {
+		if encoded == nil {
+			encoded = a.nsp.Server().Encoder().Encode(&q)
+		}
+		each(m.sock)
+		m.sock.Client().WriteToEngine(encoded, write)
+	})
+}
+
+func notifyOutgoing(listeners []events.Listener, p *parser.Packet) {
+	args := eventOf(p)
+	for _, fn := range listeners {
+		fn(args...)
+	}
+}

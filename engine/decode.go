@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+)
+
+// decode turns the packet's JSON and attachments into what the library hands to listeners: []any of bool, float64,
+// string, []any, map[string]any, nil, and *types.BytesBuffer for attachments.
+func (p *packet) decode(maxDepth int) (any, error) {
+	if len(p.body) == 0 {
+		return validate(p.kind, nil)
+	}
+	if depth := jsonDepth(p.body); depth > maxDepth {
+		return nil, fmt.Errorf("%w: JSON of depth %d, at most %d is allowed", ErrPacket, depth, maxDepth)
+	}
+	var data any
+	if err := json.Unmarshal(p.body, &data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPacket, err)
+	}
+	if len(p.bins) > 0 {
+		var err error
+		if data, err = attach(data, p.bins); err != nil {
+			return nil, err
+		}
+	}
+	return validate(p.kind, data)
+}
+
+// jsonDepth is the nesting depth of a JSON text: 0 for a scalar. It does not check the text.
+func jsonDepth(text []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted:
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				quoted = false
+			}
+		case c == '"':
+			quoted = true
+		case c == '[' || c == '{':
+			depth++
+			deepest = max(deepest, depth)
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// attach replaces placeholders by attachments, in place.
+func attach(data any, bins [][]byte) (any, error) {
+	switch v := data.(type) {
+	case []any:
+		for i := range v {
+			x, err := attach(v[i], bins)
+			if err != nil {
+				return nil, err
+			}
+			v[i] = x
+		}
+	case map[string]any:
+		if isPlaceholder, _ := v["_placeholder"].(bool); isPlaceholder {
+			num, ok := v["num"].(float64)
+			if !ok || num < 0 || num >= float64(len(bins)) || num != math.Trunc(num) {
+				return nil, fmt.Errorf("%w: illegal attachments", ErrPacket)
+			}
+			return types.NewBytesBuffer(bins[int(num)]), nil
+		}
+		for k := range v {
+			x, err := attach(v[k], bins)
+			if err != nil {
+				return nil, err
+			}
+			v[k] = x
+		}
+	}
+	return data, nil
+}
+
+// reservedEvent tells whether an event's name means something to Socket.IO itself, so that no peer may send it. Same
+// names as in socket.io-parser 4.2.
+func reservedEvent(name string) bool {
+	switch name {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return true
+	}
+	return false
+}
+
+// validate checks that data is of the form that a packet of that kind has, by the rules of socket.io-parser 4.2. A
+// missing auth payload becomes an empty object, the arguments of an empty ACK an empty array, and a number that is
+// used as an event's name (which JavaScript allows) its text.
+func validate(kind parser.PacketType, data any) (any, error) {
+	switch kind {
+	case parser.CONNECT:
+		if data == nil {
+			return map[string]any{}, nil
+		}
+		if _, ok := data.(map[string]any); ok {
+			return data, nil
+		}
+	case parser.DISCONNECT:
+		if data == nil {
+			return nil, nil
+		}
+	case parser.CONNECT_ERROR:
+		return data, nil
+	case parser.EVENT, parser.BINARY_EVENT:
+		if args, ok := data.([]any); ok && len(args) > 0 {
+			switch name := args[0].(type) {
+			case string:
+				if !reservedEvent(name) {
+					return args, nil
+				}
+			case float64:
+				text, err := json.Marshal(name)
+				if err != nil {
+					break
+				}
+				args[0] = string(text)
+				return args, nil
+			}
+		}
+	case parser.ACK, parser.BINARY_ACK:
+		if data == nil {
+			return []any{}, nil
+		}
+		if _, ok := data.([]any); ok {
+			return data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: payload of %s", ErrPacket, kind)
+}

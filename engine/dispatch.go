@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// handle handles one packet. It runs on the worker of the packet's lane.
+func (c *Conn) handle(b *box, p *packet) {
+	switch {
+	case p.run != nil:
+		p.run()
+	case p.kind == parser.CONNECT:
+		c.handleConnect(b, p)
+	case p.kind == parser.EVENT || p.kind == parser.BINARY_EVENT:
+		c.handleEvent(b, p)
+	case p.kind == parser.ACK || p.kind == parser.BINARY_ACK:
+		c.handleAck(b, p)
+	case p.kind == parser.DISCONNECT:
+		c.handleDisconnect(b, p)
+	}
+}
+
+// data returns the packet's data, decoded.
+func (p *packet) data(maxDepth int) (any, error) {
+	if p.decoded != nil {
+		return validate(p.kind, p.decoded.Data)
+	}
+	return p.decode(maxDepth)
+}
+
+// handleConnect hands a CONNECT to the library, which runs the namespace's middlewares and answers.
+func (c *Conn) handleConnect(b *box, p *packet) {
+	auth, err := p.data(c.srv.options.MaxJSONDepth)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	i := &c.inbox
+	i.mu.Lock()
+	if b.state != boxNew && b.state != boxLeft {
+		i.mu.Unlock()
+		c.invalidState(p) // it is connected already
+		return
+	}
+	b.state = boxConnecting
+	i.mu.Unlock()
+	c.feed(&parser.Packet{Type: parser.CONNECT, Nsp: p.connect, Data: auth})
+}
+
+// handleDisconnect hands a DISCONNECT to the library. The lane goes on with a later CONNECT when "disconnect" has been
+// emitted.
+func (c *Conn) handleDisconnect(b *box, p *packet) {
+	if _, err := p.data(c.srv.options.MaxJSONDepth); err != nil {
+		c.refuse(err)
+		return
+	}
+	if s := c.inbox.leave(c, b.name); s != nil && s.Connected() {
+		c.feed(&parser.Packet{Type: parser.DISCONNECT, Nsp: b.name})
+	}
+}
+
+func (c *Conn) handleAck(b *box, p *packet) {
+	data, err := p.data(c.srv.options.MaxJSONDepth)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	s, ok := c.inbox.socketOf(b)
+	if !ok || !p.ackID() {
+		return
+	}
+	if fn, ok := s.Acks().LoadAndDelete(p.id); ok {
+		fn(data.([]any), nil)
+	}
+}
+
+// ackID tells whether the packet has an acknowledgement id, and sets p.id.
+func (p *packet) ackID() bool {
+	if p.decoded != nil && p.decoded.Id != nil {
+		p.id, p.hasID = *p.decoded.Id, true
+	}
+	return p.hasID
+}
+
+func (i *inbox) socketOf(b *box) (*socket.Socket, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return b.socket, b.socket != nil
+}
+
+// handleEvent runs an event through what the library runs it through: the "any" listeners, the middlewares, the
+// listeners; all on this goroutine.
+func (c *Conn) handleEvent(b *box, p *packet) {
+	s, ok := c.inbox.socketOf(b)
+	if !ok || !s.Connected() {
+		return
+	}
+	limited := !c.allow(b)
+	if limited && c.srv.options.OnEventLimited == nil {
+		return
+	}
+	data, err := p.data(c.srv.options.MaxJSONDepth)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	args := data.([]any)
+	if p.ackID() {
+		args = append(args, c.answer(s, p.id))
+	}
+	if limited {
+		c.srv.options.OnEventLimited(s, args)
+		return
+	}
+	for _, fn := range s.ListenersAny() {
+		fn(args...)
+	}
+	middlewares, ok := c.srv.middlewares.of(s)
+	if !ok {
+		c.feed(c.libraryPacket(b, p, data.([]any)))
+		return
+	}
+	if len(middlewares) == 0 {
+		emit(s, args)
+		return
+	}
+	c.filter(b, s, middlewares, args)
+}
+
+// libraryPacket is p as the library wants it. It is used where the library's middlewares can't be found: there, the
+// library dispatches, and does not keep the order.
+func (c *Conn) libraryPacket(b *box, p *packet, args []any) *parser.Packet {
+	out := &parser.Packet{Type: parser.EVENT, Nsp: b.name, Data: args}
+	if p.hasID {
+		out.Id = &p.id
+	}
+	return out
+}
+
+func emit(s *socket.Socket, args []any) {
+	if s.Connected() {
+		s.EmitUntyped(args[0].(string), args[1:]...)
+	}
+}
+
+// filter runs an event through the middlewares of socket.Use. The listeners run when the chain has returned, as in
+// Node. A middleware that calls next later only delays its own event: that takes its turn in the lane then. One that
+// never calls it drops the event.
+func (c *Conn) filter(b *box, s *socket.Socket, middlewares []socket.SocketMiddleware, args []any) {
+	deliver := func(err error) {
+		if err != nil {
+			s.EmitReserved("error", err)
+			return
+		}
+		emit(s, args)
+	}
+	const (
+		inChain  = iota // the chain runs
+		finished        // it has called the last next
+		left            // it has returned without
+	)
+	var state atomic.Int32
+	var result error
+	var once sync.Once // a middleware that calls next twice does not run the listeners twice
+	runMiddlewares(middlewares, args, func(err error) {
+		once.Do(func() {
+			result = err
+			if !state.CompareAndSwap(inChain, finished) {
+				c.inbox.post(c, b, func() { deliver(err) })
+			}
+		})
+	})
+	if !state.CompareAndSwap(inChain, left) {
+		deliver(result)
+	}
+}
+
+// runMiddlewares calls the middlewares one after the other; each goes on by calling its next.
+func runMiddlewares(middlewares []socket.SocketMiddleware, args []any, done func(error)) {
+	if len(middlewares) == 0 {
+		done(nil)
+		return
+	}
+	middlewares[0](args, func(err error) {
+		if err != nil {
+			done(err)
+			return
+		}
+		runMiddlewares(middlewares[1:], args, done)
+	})
+}
+
+// post puts a function at the tail of the event lane.
+func (i *inbox) post(c *Conn, b *box, fn func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.broken || b.state != boxOpen {
+		return
+	}
+	p := &packet{kind: parser.EVENT, run: fn, size: packetOverhead}
+	b.events.push(p)
+	i.queued += p.size
+	i.startLocked(c, b, &b.events)
+}
+
+// answer returns the acknowledgement function of an event. Only its first call is sent.
+func (c *Conn) answer(s *socket.Socket, id uint64) socket.Ack {
+	var sent atomic.Bool
+	return func(args []any, _ error) {
+		if sent.Swap(true) {
+			return
+		}
+		p := &parser.Packet{Type: parser.ACK, Nsp: s.Nsp().Name(), Id: &id, Data: args}
+		if c.srv.foreign {
+			s.Client().WriteToEngine(c.srv.io.Encoder().Encode(p), &socket.WriteOptions{})
+			return
+		}
+		m, err := NewMessage(p.Nsp, p)
+		if err != nil {
+			c.srv.log.Error("acknowledgement is not sent", "socket_id", s.Id(), "err", err)
+			return
+		}
+		if c.srv.options.CompressFlagged {
+			m = m.Uncompressed()
+		}
+		c.send(m)
+	}
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	eng "github.com/zishang520/engine.io/v2/engine"
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// Handler serves the Engine.IO requests of one server, and the browser client's files where they are asked for. It
+// answers 404 outside of the server's path (the library's option Path, default "/socket.io").
+type Handler struct {
+	srv   *server
+	path  string // prefix of the requests that it serves
+	files *clientFiles
+}
+
+func newHandler(s *server, own *socket.ServerOptions) *Handler {
+	h := &Handler{srv: s, path: s.io.Path()}
+	if own.GetRawAddTrailingSlash() == nil || own.AddTrailingSlash() {
+		h.path += "/"
+	}
+	if own.ServeClient() {
+		h.files = newClientFiles(s.io.Path(), s.options.ClientFiles)
+	}
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	file := h.files != nil && h.files.match(r.URL.Path)
+	if !file && !strings.HasPrefix(r.URL.Path, h.path) {
+		http.NotFound(w, r)
+		return
+	}
+	if len(h.srv.Middlewares()) > 0 && !h.srv.runMiddlewares(w, r) {
+		return
+	}
+	if file {
+		h.files.ServeHTTP(w, r)
+		return
+	}
+	if h.srv.draining.Load() && !r.URL.Query().Has("sid") {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	h.srv.eio.ServeHTTP(w, r)
+}
+
+// runMiddlewares runs those of io.Engine().Use, of which CORS is one. It returns false if the request is answered.
+func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
+	ctx := types.NewHttpContext(w, r)
+	defer ctx.Flush() // ends the library's goroutine
+	result := make(chan error, 1)
+	s.ApplyMiddlewares(ctx, func(err error) {
+		select {
+		case result <- err:
+		default: // next was called twice
+		}
+	})
+	var err error
+	select {
+	case err = <-result:
+	case <-ctx.Done(): // answered, or the client has left
+		select {
+		case err = <-result:
+		default:
+			return false
+		}
+	}
+	if ctx.IsDone() {
+		return false
+	}
+	for name, values := range ctx.ResponseHeaders.All() {
+		w.Header()[name] = values
+	}
+	if err == nil {
+		return true
+	}
+	if s.ListenerCount("connection_error") > 0 {
+		s.BaseServer.Emit("connection_error", &types.ErrorMessage{
+			CodeMessage: eng.BAD_REQUEST, Req: ctx, Context: map[string]any{"name": "MIDDLEWARE_FAILURE"},
+		})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write([]byte(`{"code":3,"message":"Bad request"}`)) // the client has left, if that fails
+	return false
+}
+
+// drainShare is the part of the time that Shutdown has which it spends on closing connections; the rest is for their
+// queues and handlers.
+const drainShare = 0.7
+
+// drainStep is the time between two lots of connections that Shutdown closes.
+const drainStep = 50 * time.Millisecond
+
+// Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have
+// returned, and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node);
+// the server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx
+// leaves, so that clients do not come to the other nodes all at once; without a deadline they are closed at once. When
+// ctx ends first, connections are cut, and Shutdown returns the context's error. It may be called once.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	s := h.srv
+	s.draining.Store(true)
+	s.drain(ctx)
+	err := s.eio.Shutdown(ctx)
+	s.io.Close(nil) // the sockets are gone; this closes the adapters
+	return err
+}
+
+// drain closes the connections bit by bit.
+func (s *server) drain(ctx context.Context) {
+	conns := s.conns()
+	deadline, ok := ctx.Deadline()
+	if !ok || len(conns) == 0 {
+		return
+	}
+	span := time.Duration(float64(time.Until(deadline)) * drainShare)
+	steps := max(1, int(span/drainStep))
+	lot := (len(conns) + steps - 1) / steps
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	for len(conns) > 0 {
+		n := min(lot, len(conns))
+		for _, c := range conns[:n] {
+			c.eio.Close(false)
+		}
+		conns = conns[n:]
+		if len(conns) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// index knows which socket is in which room. Everything in it changes under one lock, so that the two directions
+// always agree (the library's two maps lose joins), and a room is a flat list, which is what a broadcast wants.
+//
+// The room that every socket has for itself, named by its id, takes no more than a flag: most rooms are of that kind.
+type index struct {
+	mu      sync.RWMutex
+	members map[socket.SocketId]*member // Guarded by mu, as all below.
+	all     []*member                   // the same, in no order
+	rooms   map[socket.Room]*room       // without the private rooms
+
+	events   []roomEvent // wait to be emitted, in the order of the changes
+	emitting bool        // somebody is emitting them
+	watched  bool        // record events at all: somebody listens
+
+	// The library's form of the index, which its Rooms() and Sids() return. Nil until somebody asks for it, kept up to
+	// date from then on. It costs more than 600 bytes per socket.
+	roomsView *types.Map[socket.Room, *types.Set[socket.SocketId]]
+	sidsView  *types.Map[socket.SocketId, *types.Set[socket.Room]]
+}
+
+// member is one socket id.
+type member struct {
+	id   socket.SocketId
+	sock *socket.Socket // nil until the socket is in the namespace
+	conn *Conn          // nil on a foreign engine
+	pos  int            // in index.all
+	own  bool           // is in the private room
+	in   []seat
+}
+
+// seat is a member's place in a room; occupant is its other side. Each knows where the other one is, so that leaving
+// a room of 10,000 costs no search.
+type seat struct {
+	room *room
+	at   int // in room.seats
+}
+
+type occupant struct {
+	m  *member
+	at int // in m.in
+}
+
+type room struct {
+	name  socket.Room
+	seats []occupant
+}
+
+type roomEventKind uint8
+
+const (
+	createRoom roomEventKind = iota
+	joinRoom
+	leaveRoom
+	deleteRoom
+)
+
+type roomEvent struct {
+	kind roomEventKind
+	room socket.Room
+	id   socket.SocketId
+}
+
+func newIndex() index {
+	return index{members: make(map[socket.SocketId]*member), rooms: make(map[socket.Room]*room)}
+}
+
+// add puts id into rooms. find returns the socket of the id, or nil.
+func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.SocketId) *socket.Socket) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	m := x.members[id]
+	if m == nil {
+		m = &member{id: id, pos: len(x.all)}
+		x.members[id] = m
+		x.all = append(x.all, m)
+		if x.sidsView != nil {
+			x.sidsView.Store(id, types.NewSet[socket.Room]())
+		}
+	}
+	if m.sock == nil {
+		if m.sock = find(id); m.sock != nil {
+			m.conn = ConnOf(m.sock)
+		}
+	}
+	for _, name := range rooms {
+		x.joinLocked(m, name)
+	}
+}
+
+func (x *index) joinLocked(m *member, name socket.Room) {
+	if x.isInLocked(m, name) {
+		return
+	}
+	if !x.existsLocked(name) {
+		x.recordLocked(createRoom, name, "")
+	}
+	if string(name) == string(m.id) {
+		m.own = true
+	} else {
+		r := x.rooms[name]
+		if r == nil {
+			r = &room{name: name}
+			x.rooms[name] = r
+		}
+		m.in = append(m.in, seat{r, len(r.seats)})
+		r.seats = append(r.seats, occupant{m, len(m.in) - 1})
+	}
+	x.recordLocked(joinRoom, name, m.id)
+	if x.roomsView != nil {
+		ids, _ := x.roomsView.LoadOrStore(name, types.NewSet[socket.SocketId]())
+		ids.Add(m.id)
+		if names, ok := x.sidsView.Load(m.id); ok {
+			names.Add(name)
+		}
+	}
+}
+
+// remove takes id out of a room.
+func (x *index) remove(id socket.SocketId, name socket.Room) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if m := x.members[id]; m != nil {
+		x.leaveLocked(m, name)
+	}
+}
+
+// removeAll forgets id.
+func (x *index) removeAll(id socket.SocketId) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	m := x.members[id]
+	if m == nil {
+		return
+	}
+	for i := len(m.in) - 1; i >= 0; i-- {
+		name := m.in[i].room.name
+		x.vacateLocked(m, i)
+		x.leftLocked(m, name)
+	}
+	x.leaveLocked(m, socket.Room(id))
+	delete(x.members, id)
+	last := x.all[len(x.all)-1]
+	x.all[m.pos], last.pos = last, m.pos
+	x.all[len(x.all)-1] = nil
+	x.all = x.all[:len(x.all)-1]
+	if x.sidsView != nil {
+		x.sidsView.Delete(id)
+	}
+}
+
+func (x *index) leaveLocked(m *member, name socket.Room) {
+	if string(name) == string(m.id) {
+		if !m.own {
+			return
+		}
+		m.own = false
+	} else {
+		i := x.seatLocked(m, name)
+		if i < 0 {
+			return
+		}
+		x.vacateLocked(m, i)
+	}
+	x.leftLocked(m, name)
+}
+
+// leftLocked tells who listens, and the library's maps, that m is no longer in a room.
+func (x *index) leftLocked(m *member, name socket.Room) {
+	x.recordLocked(leaveRoom, name, m.id)
+	empty := !x.existsLocked(name)
+	if empty {
+		x.recordLocked(deleteRoom, name, "")
+	}
+	if x.roomsView == nil {
+		return
+	}
+	if ids, ok := x.roomsView.Load(name); ok {
+		ids.Delete(m.id)
+	}
+	if empty {
+		x.roomsView.Delete(name)
+	}
+	if names, ok := x.sidsView.Load(m.id); ok {
+		names.Delete(name)
+	}
+}
+
+// vacateLocked removes seat i of m: the last occupant of the room, and the last seat of m, move to the gaps.
+func (x *index) vacateLocked(m *member, i int) {
+	r, at := m.in[i].room, m.in[i].at
+	lastOccupant := len(r.seats) - 1
+	moved := r.seats[lastOccupant]
+	r.seats[at] = moved
+	moved.m.in[moved.at].at = at
+	r.seats[lastOccupant] = occupant{}
+	r.seats = r.seats[:lastOccupant]
+	if lastOccupant == 0 {
+		delete(x.rooms, r.name)
+	}
+	lastSeat := len(m.in) - 1
+	m.in[i] = m.in[lastSeat]
+	if i != lastSeat {
+		m.in[i].room.seats[m.in[i].at].at = i
+	}
+	m.in[lastSeat] = seat{}
+	m.in = m.in[:lastSeat]
+}
+
+// seatLocked finds the seat of m in a room, or -1: a socket may be in thousands of rooms, a room may have thousands of
+// members, but seldom both.
+func (x *index) seatLocked(m *member, name socket.Room) int {
+	r := x.rooms[name]
+	if r == nil {
+		return -1
+	}
+	if len(r.seats) < len(m.in) {
+		for _, o := range r.seats {
+			if o.m == m {
+				return o.at
+			}
+		}
+		return -1
+	}
+	return slices.IndexFunc(m.in, func(s seat) bool { return s.room == r })
+}
+
+func (x *index) isInLocked(m *member, name socket.Room) bool {
+	if string(name) == string(m.id) {
+		return m.own
+	}
+	return x.seatLocked(m, name) >= 0
+}
+
+// existsLocked tells whether a room has a member.
+func (x *index) existsLocked(name socket.Room) bool {
+	if x.rooms[name] != nil {
+		return true
+	}
+	m := x.members[socket.SocketId(name)]
+	return m != nil && m.own
+}
+
+func (x *index) recordLocked(kind roomEventKind, name socket.Room, id socket.SocketId) {
+	if x.watched {
+		x.events = append(x.events, roomEvent{kind, name, id})
+	}
+}
+
+// watch starts recording events.
+func (x *index) watch() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.watched = true
+}
+
+// emit hands the recorded events to fn, in order and outside the lock. When another goroutine is at it already, or
+// this one is (a listener has joined a room), that one emits them.
+func (x *index) emit(fn func(roomEvent)) {
+	x.mu.Lock()
+	if x.emitting {
+		x.mu.Unlock()
+		return
+	}
+	x.emitting = true
+	for len(x.events) > 0 {
+		events := x.events
+		x.events = nil
+		x.mu.Unlock()
+		for _, e := range events {
+			fn(e)
+		}
+		x.mu.Lock()
+	}
+	x.emitting = false
+	x.mu.Unlock()
+}

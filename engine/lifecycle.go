@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// This file holds the steps in the life of a namespace's box: connecting, connected, open, leaving, left.
+
+// connecting adds the box of a namespace that the library connects without a CONNECT.
+func (i *inbox) connecting(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.addLocked(name, boxConnecting)
+}
+
+// connected is called when the library has connected a socket, before any "connection" listener runs.
+func (i *inbox) connected(s *socket.Socket) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if b := i.findLocked(s.Nsp().Name()); b != nil && b.state == boxConnecting {
+		b.socket = s
+	}
+}
+
+// open is called when the "connection" listeners have returned: events may flow.
+func (i *inbox) open(c *Conn, s *socket.Socket) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	b := i.findLocked(s.Nsp().Name())
+	if b == nil || b.socket != s || b.state != boxConnecting {
+		return
+	}
+	b.state = boxOpen
+	i.startBothLocked(c, b)
+	if i.idle != nil && i.quietLocked() {
+		close(i.idle)
+		i.idle = nil
+	}
+}
+
+// sent looks at what goes to the client: a refused CONNECT and a DISCONNECT change the box, a question wakes the
+// reader.
+func (i *inbox) sent(c *Conn, m *Message) {
+	switch m.kind {
+	case parser.EVENT, parser.BINARY_EVENT:
+		if m.hasID {
+			i.expectAck()
+		}
+	case parser.CONNECT_ERROR:
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if b := i.findLocked(m.namespace); b != nil && b.state == boxConnecting {
+			b.state = boxLeft
+			i.startBothLocked(c, b)
+		}
+	case parser.DISCONNECT:
+		i.leave(c, m.namespace)
+	}
+}
+
+// leave drops what is queued for a namespace, and makes a new CONNECT wait until "disconnect" has been emitted. It
+// returns the socket that is left, nil if there is none.
+func (i *inbox) leave(c *Conn, name string) *socket.Socket {
+	i.mu.Lock()
+	b := i.findLocked(name)
+	if b == nil || b.socket == nil || b.state != boxOpen && b.state != boxConnecting {
+		i.mu.Unlock()
+		return nil
+	}
+	s := b.socket
+	b.state = boxLeaving
+	i.mu.Unlock()
+	// The last listener of the event: it runs when the users' have.
+	_ = s.Once("disconnect", func(...any) { i.left(c, s) })
+	return s
+}
+
+// left is called when "disconnect" has been emitted.
+func (i *inbox) left(c *Conn, s *socket.Socket) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	b := i.findLocked(s.Nsp().Name())
+	if b == nil || b.socket != s || b.state != boxLeaving {
+		return
+	}
+	b.state, b.socket = boxLeft, nil
+	i.startBothLocked(c, b)
+}
+
+// abort drops all that is queued: the client has broken the protocol.
+func (i *inbox) abort() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.broken = true
+	i.wakeLocked()
+}
+
+// close takes no more packets, and waits until those that are queued have been handled, within limits.
+func (i *inbox) close(c *Conn) {
+	i.mu.Lock()
+	i.closed = true
+	i.wakeLocked()
+	limit := drainLimit
+	if i.awaitsAckLocked() {
+		limit = drainAckLimit
+	}
+	if i.quietLocked() {
+		i.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	i.idle = idle
+	i.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+		i.abort()
+		c.srv.log.Debug("handlers outlive their connection", "limit", limit)
+	}
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+
+	"github.com/architus/guildcast/engine/internal/eio"
+)
+
+// Message is one Socket.IO packet, encoded and framed once. It is immutable and may be sent to any number of
+// connections at the same time.
+type Message struct {
+	frames    []*eio.Frame // the text, then the attachments; never empty
+	namespace string
+	kind      parser.PacketType
+	hasID     bool // an acknowledgement is expected, or given
+}
+
+// NewEventMessage makes an EVENT packet (a BINARY_EVENT when there are attachments) for namespace nsp from args, the
+// JSON array of the event's name and its arguments, with {"_placeholder":true,"num":i} where attachment i belongs.
+// args is not checked. Neither args nor the attachments are kept.
+func NewEventMessage(nsp string, args []byte, attachments [][]byte) *Message {
+	kind := parser.EVENT
+	if len(attachments) > 0 {
+		kind = parser.BINARY_EVENT
+	}
+	var space [64]byte
+	head := appendHeader(space[:0], kind, len(attachments), nsp, nil)
+	m := &Message{namespace: nsp, kind: kind, frames: make([]*eio.Frame, 1, 1+len(attachments))}
+	m.frames[0] = eio.TextFrame(head, args)
+	m.attach(attachments)
+	return m
+}
+
+// NewMessage encodes p, which it does not change, for namespace nsp. It fails where p's data is no JSON, as a channel
+// or a NaN, or where an attachment can't be read.
+func NewMessage(nsp string, p *parser.Packet) (*Message, error) {
+	m := &Message{namespace: nsp, kind: p.Type, hasID: p.Id != nil}
+	err := encodePacket(nsp, p, func(text []byte, bins [][]byte) {
+		m.frames = make([]*eio.Frame, 1, 1+len(bins))
+		m.frames[0] = eio.TextFrame(text)
+		m.attach(bins)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Message) attach(bins [][]byte) {
+	for _, b := range bins {
+		m.frames = append(m.frames, eio.BinaryFrame(b))
+	}
+}
+
+// Uncompressed returns the same message for connections that should not spend time on permessage-deflate. It shares
+// m's memory.
+func (m *Message) Uncompressed() *Message {
+	n := *m
+	n.frames = make([]*eio.Frame, len(m.frames))
+	for i, f := range m.frames {
+		n.frames[i] = f.Uncompressed()
+	}
+	return &n
+}
+
+// Len is the size of the message in bytes, as it counts in a connection's queue.
+func (m *Message) Len() (n int) {
+	for _, f := range m.frames {
+		n += f.Len()
+	}
+	return n
+}
+
+// packet decodes the message again, for servers that speak through a parser of their own.
+func (m *Message) packet() (*parser.Packet, error) {
+	h, err := parseHeader(m.frames[0].Data(), len(m.frames))
+	if err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	p := &packet{kind: h.kind, body: h.body}
+	for _, f := range m.frames[1:] {
+		p.bins = append(p.bins, f.Data())
+	}
+	data, err := p.decode(maxOwnDepth)
+	if err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	out := &parser.Packet{Type: m.kind, Nsp: m.namespace, Data: data}
+	if h.hasID {
+		out.Id = &h.id
+	}
+	return out, nil
+}
+
+// maxOwnDepth is the JSON depth that our own messages may have: what encoding/json can write.
+const maxOwnDepth = 10_000
+
+// wireBuffer is a Message in the form in which the library passes encoded packets around. All frames of a packet are
+// in one buffer, so that nothing gets between a packet and its attachments. It reads as the packet's text.
+type wireBuffer struct {
+	types.StringBuffer
+	buf     types.Buffer
+	message *Message
+}
+
+func newWireBuffer(m *Message) *wireBuffer {
+	b := &wireBuffer{message: m}
+	b.buf = *types.NewBuffer(m.frames[0].Data())
+	b.StringBuffer.Buffer = &b.buf
+	return b
+}
+
+// Clone returns the buffer itself where the library wants a copy to write: a Message is immutable.
+func (b *wireBuffer) Clone() types.BufferInterface { return b }

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"io/fs"
+	"log/slog"
+
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// Options of a server, beyond those of the library. The zero value works; a limit that is zero or negative has its
+// default.
+type Options struct {
+	// Logger receives what an operator must know; nil discards.
+	Logger *slog.Logger
+
+	// MaxAttachments bounds the binary attachments of a packet. Default 10, as in Node.
+	MaxAttachments int
+	// MaxJSONDepth bounds the nesting of a packet's JSON. Default 128.
+	MaxJSONDepth int
+	// MaxNamespaces bounds the namespaces that a client is connected to at the same time. Default 100. A CONNECT to
+	// more is refused.
+	MaxNamespaces int
+	// MaxInboundBytes bounds what a client has sent and no handler has taken, in bytes (a packet counts for its size
+	// plus 64). Default 8 MiB. From 256 KiB on nothing more is read from the client, unless the server waits for one
+	// of its acknowledgements, which may be behind what is queued; a client that comes to the limit then is
+	// disconnected.
+	MaxInboundBytes int
+
+	// EventsPerSecond bounds the events of one socket, on average. Zero means no limit. More are dropped.
+	EventsPerSecond float64
+	// EventBurst is how many events a socket may send at once within that limit. Default: two seconds' worth, at
+	// least 10.
+	EventBurst int
+	// OnEventLimited, where not nil, is called instead of the listeners with an event over the limit, with what
+	// "any" listeners get: the event's name and arguments, and the acknowledgement function if there is one. It runs
+	// in the socket's order. Acknowledgements and disconnects are not limited.
+	OnEventLimited func(s *socket.Socket, args []any)
+
+	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on.
+	// By default all messages above its threshold are compressed, as in Node: the library can't tell Compress(false)
+	// from no flag.
+	CompressFlagged bool
+
+	// Flushers is the number of goroutines that write to WebSockets. Default GOMAXPROCS.
+	Flushers int
+	// DisablePoller makes every WebSocket have a reader goroutine, as it has with TLS and outside Linux anyway.
+	DisablePoller bool
+	// MaxQueueBytes bounds what waits to be sent to one client. Default 16 MiB. A client that is behind as much is
+	// disconnected.
+	MaxQueueBytes int
+	// MaxQueueBudget bounds what waits to be sent to all clients together. Default 512 MiB. While it is spent, a
+	// client with more than 1 MiB waiting is disconnected when more is sent to it.
+	MaxQueueBudget int
+
+	// ClientFiles holds the files of the browser client (socket.io.js, socket.io.min.js, their maps, ...), which are
+	// served under the server's path if the library's option ServeClient is set. Default: the directory client-dist
+	// beside that of the executable, as with the library.
+	ClientFiles fs.FS
+}
+
+// Limits of the inbox, in bytes: from maxInbound on a client is not read, below maxResume it is again.
+const (
+	maxInbound = 256 << 10
+	maxResume  = maxInbound / 2
+)
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&o.MaxAttachments, 10)
+	def(&o.MaxJSONDepth, 128)
+	def(&o.MaxNamespaces, 100)
+	def(&o.MaxInboundBytes, 8<<20)
+	def(&o.EventBurst, max(10, int(2*o.EventsPerSecond)))
+}

@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+
+	"github.com/architus/guildcast/engine/internal/eio"
+)
+
+// receive takes one message of the client. It runs on the connection's reader, and blocks it while too much of what
+// the client has sent is waiting to be handled.
+func (c *Conn) receive(binary bool, data []byte) {
+	if c.srv.rawListeners.Load() {
+		c.emitRaw(binary, data)
+	}
+	if c.srv.foreign {
+		c.feed(&foreignInput{rawBuffer(binary, bytes.Clone(data)), c.receiveDecoded})
+	} else {
+		var p *packet
+		var err error
+		if binary {
+			p, err = c.asm.binary(data)
+		} else {
+			p, err = c.asm.text(data, c.eio.Protocol(), c.srv.options.MaxAttachments)
+		}
+		if err != nil {
+			c.refuse(err)
+			return
+		}
+		if p == nil {
+			return
+		}
+		c.queue(p)
+	}
+	if err := c.inbox.waitForRoom(c); err != nil {
+		c.srv.log.Warn("client floods", "remote", c.shake.remote, "err", err)
+		c.inbox.abort()
+		c.eio.Fail(eio.ReasonTransportError, err)
+	}
+}
+
+// receiveDecoded takes a packet of a parser that is not ours.
+func (c *Conn) receiveDecoded(p *parser.Packet) {
+	namespace := p.Nsp
+	if c.eio.Protocol() == 3 {
+		h := header{namespace: []byte(p.Nsp)}
+		var err error
+		if namespace, err = h.namespaceOf(3); err != nil {
+			c.refuse(err)
+			return
+		}
+	}
+	c.queue(&packet{kind: p.Type, namespace: namespace, connect: p.Nsp, decoded: p, size: packetOverhead})
+}
+
+func (c *Conn) queue(p *packet) {
+	if p.kind == parser.CONNECT_ERROR { // only servers send it
+		c.invalidState(p)
+		return
+	}
+	switch c.inbox.put(c, p) {
+	case putUnknown:
+		c.invalidState(p)
+	case putTooMany:
+		c.refuseNamespace(p.namespace)
+	}
+}
+
+// refuse reports a packet that breaks the protocol to the library, which emits "error" on the client's sockets and
+// closes the connection. What the client sent before has its effect, what it sends later has none.
+func (c *Conn) refuse(err error) {
+	c.inbox.abort()
+	c.feed(err)
+}
+
+// invalidState lets the library close a client that sent a packet which its state does not allow.
+func (c *Conn) invalidState(p *packet) {
+	c.inbox.abort()
+	c.feed(&parser.Packet{Type: parser.CONNECT_ERROR, Nsp: p.namespace})
+}
+
+// errTooManyNamespaces is what a client reads that wants to connect to more namespaces than Options.MaxNamespaces.
+var errTooManyNamespaces = errors.New("too many namespaces")
+
+func (c *Conn) refuseNamespace(name string) {
+	m, err := NewMessage(name, &parser.Packet{
+		Type: parser.CONNECT_ERROR, Data: map[string]any{"message": errTooManyNamespaces.Error()},
+	})
+	if err == nil { // it is a constant
+		c.send(m)
+	}
+}
+
+// emitRaw tells listeners of "data" and "message" on the Engine.IO socket, beside the library's own.
+func (c *Conn) emitRaw(binary bool, data []byte) {
+	if c.users.ListenerCount("data") > 0 {
+		c.users.Emit("data", rawBuffer(binary, bytes.Clone(data)))
+	}
+	if c.users.ListenerCount("message") > 0 {
+		c.users.Emit("message", rawBuffer(binary, bytes.Clone(data)))
+	}
+}
+
+func rawBuffer(binary bool, data []byte) types.BufferInterface {
+	if binary {
+		return types.NewBytesBuffer(data)
+	}
+	return types.NewStringBuffer(data)
+}

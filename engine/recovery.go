@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// Bounds of connection state recovery, per namespace. Beyond them the oldest goes, and a client that would have needed
+// it connects as a new one, which every client must expect anyway.
+const (
+	maxRecoveryPackets  = 1 << 16
+	maxRecoveryBytes    = 64 << 20
+	maxRecoverySessions = 1 << 16
+)
+
+// recovery keeps the packets and the sessions that connection state recovery needs, as the session-aware adapter of
+// Node does: every recoverable packet carries an offset as its last argument, by which a client that comes back tells
+// what it has got.
+//
+// One lock covers the log and the queueing of what is logged, so that every client gets packets in the order of their
+// offsets; otherwise the offset of a client would not tell what it has missed. Lock order: recovery, index, connection.
+type recovery struct {
+	window time.Duration // how long a client may be away
+	epoch  string        // makes offsets of another run of the server unknown
+
+	mu       sync.Mutex
+	packets  []loggedPacket // Guarded by mu, as all below. Oldest first.
+	first    uint64         // number of packets[0]
+	bytes    int
+	sessions map[socket.PrivateSessionId]*savedSession
+	order    []*savedSession // of sessions, oldest first; may hold replaced ones
+
+	// Sockets that have been restored and are not connected yet: what is sent meanwhile is sent when they are.
+	pending map[socket.SocketId]pendingSession
+}
+
+type loggedPacket struct {
+	message       *Message
+	rooms, except []socket.Room
+	at            time.Time
+}
+
+type savedSession struct {
+	*socket.SessionToPersist
+	at time.Time
+}
+
+type pendingSession struct {
+	saved *savedSession
+	rooms []socket.Room
+	next  uint64 // number of the first packet that the session has not been given
+}
+
+func newRecovery(window time.Duration) *recovery {
+	return &recovery{
+		window:   window,
+		epoch:    strconv.FormatInt(time.Now().UnixNano(), 36) + ".",
+		sessions: make(map[socket.PrivateSessionId]*savedSession),
+		pending:  make(map[socket.SocketId]pendingSession),
+	}
+}
+
+// recoverable tells whether a packet is kept: acknowledgements can't be resumed, volatile packets need not be.
+func recoverable(p *parser.Packet, opts *socket.BroadcastOptions) bool {
+	_, ok := p.Data.([]any)
+	return ok && p.Type == parser.EVENT && p.Id == nil && !flagsOf(opts).Volatile
+}
+
+// broadcastRecoverable is Broadcast of a packet that is kept for clients that come back.
+func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastOptions) {
+	rooms, except := selection(opts)
+	flags := flagsOf(opts)
+	targets := memberLists.Get().(*[]*member)
+	d := delivery{}
+	r := a.recovery
+
+	r.mu.Lock()
+	q := *p
+	q.Data = append(slices.Clone(p.Data.([]any)), r.nextOffsetLocked())
+	m, err := NewMessage(a.nsp.Name(), &q)
+	if err == nil {
+		if a.flagged && !flags.Compress {
+			m = m.Uncompressed()
+		}
+		r.logLocked(loggedPacket{m, rooms, except, time.Now()})
+		d.message = m
+		*targets = a.index.choose(rooms, except, (*targets)[:0])
+		for _, t := range *targets {
+			if _, waits := r.pending[t.id]; !waits {
+				d.to(t.conn)
+			}
+		}
+	}
+	r.mu.Unlock()
+
+	if err != nil {
+		a.log.Error("broadcast is not sent", "namespace", a.nsp.Name(), "err", err)
+	}
+	for _, t := range *targets {
+		if listeners := t.sock.ListenersAnyOutgoing(); len(listeners) > 0 {
+			notifyOutgoing(listeners, &q)
+		}
+	}
+	clear(*targets)
+	memberLists.Put(targets)
+	d.pace()
+}
+
+// resume sends to a restored socket, which is connected now, what has been sent to it since it was restored.
+func (a *Adapter) resume(s *socket.Socket) {
+	r := a.recovery
+	if r == nil || !s.Recovered() {
+		return
+	}
+	conn := ConnOf(s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.pending[s.Id()]
+	if !ok {
+		return
+	}
+	delete(r.pending, s.Id())
+	for _, m := range r.sinceLocked(p.next, p.rooms) {
+		d := delivery{message: m}
+		d.to(conn)
+	}
+}
+
+func (r *recovery) nextOffsetLocked() string {
+	return r.epoch + strconv.FormatUint(r.first+uint64(len(r.packets)), 36)
+}
+
+// positionLocked returns the number of the packet with an offset, if it is still known.
+func (r *recovery) positionLocked(offset string) (uint64, bool) {
+	text, ok := strings.CutPrefix(offset, r.epoch)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 36, 64)
+	return n, err == nil && n >= r.first && n < r.first+uint64(len(r.packets))
+}
+
+func (r *recovery) logLocked(p loggedPacket) {
+	r.packets = append(r.packets, p)
+	r.bytes += p.message.Len()
+	drop := 0
+	for drop < len(r.packets)-1 {
+		old := &r.packets[drop]
+		if len(r.packets)-drop <= maxRecoveryPackets && r.bytes <= maxRecoveryBytes && p.at.Sub(old.at) <= r.window {
+			break
+		}
+		r.bytes -= old.message.Len()
+		*old = loggedPacket{}
+		drop++
+	}
+	r.packets = r.packets[drop:]
+	r.first += uint64(drop)
+}
+
+// sinceLocked returns the packets from number next on that a socket in rooms would have got.
+func (r *recovery) sinceLocked(next uint64, rooms []socket.Room) []*Message {
+	if next < r.first {
+		next = r.first
+	}
+	var missed []*Message
+	for i := next - r.first; i < uint64(len(r.packets)); i++ {
+		if p := &r.packets[i]; p.reaches(rooms) {
+			missed = append(missed, p.message)
+		}
+	}
+	return missed
+}
+
+// reaches tells whether a packet is for a socket that is in rooms.
+func (p *loggedPacket) reaches(rooms []socket.Room) bool {
+	included := len(p.rooms) == 0
+	for _, room := range rooms {
+		if slices.Contains(p.except, room) {
+			return false
+		}
+		included = included || slices.Contains(p.rooms, room)
+	}
+	return included
+}
+
+// persist keeps the session of a socket that lost its connection.
+func (r *recovery) persist(s *socket.SessionToPersist) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	saved := &savedSession{s, now}
+	r.sessions[s.Pid] = saved
+	r.order = append(r.order, saved)
+	drop := 0
+	for drop < len(r.order) {
+		old := r.order[drop]
+		if len(r.order)-drop <= maxRecoverySessions && now.Sub(old.at) <= r.window {
+			break
+		}
+		if r.sessions[old.Pid] == old {
+			delete(r.sessions, old.Pid)
+		}
+		r.order[drop] = nil
+		drop++
+	}
+	r.order = r.order[drop:]
+}
+
+// restore returns a session and the packets that it has missed after offset, or nil.
+func (r *recovery) restore(pid socket.PrivateSessionId, offset string) *socket.Session {
+	r.mu.Lock()
+	saved := r.sessions[pid]
+	if saved == nil || time.Since(saved.at) > r.window {
+		delete(r.sessions, pid)
+		r.mu.Unlock()
+		return nil
+	}
+	position, ok := r.positionLocked(offset)
+	if !ok {
+		r.mu.Unlock()
+		return nil
+	}
+	rooms := saved.Rooms.Keys()
+	missed := r.sinceLocked(position+1, rooms)
+	r.pending[saved.Sid] = pendingSession{saved, rooms, r.first + uint64(len(r.packets))}
+	delete(r.sessions, pid) // two sockets with one id would be one too many
+	r.mu.Unlock()
+
+	session := &socket.Session{SessionToPersist: saved.SessionToPersist, MissedPackets: make([]any, 0, len(missed))}
+	for _, m := range missed {
+		if p, err := m.packet(); err == nil { // we encoded it
+			session.MissedPackets = append(session.MissedPackets, p.Data)
+		}
+	}
+	return session
+}
+
+// abandon takes back a session whose socket was restored, but has not connected.
+func (r *recovery) abandon(id socket.SocketId) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p, ok := r.pending[id]; ok {
+		delete(r.pending, id)
+		r.sessions[p.saved.Pid] = p.saved
+	}
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// hasMembers tells whether any of the rooms has a member.
+func (x *index) hasMembers(rooms []socket.Room) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, name := range rooms {
+		if x.existsLocked(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose appends the members that a broadcast addresses to to: those of all if rooms is empty, else those of any of
+// the rooms; each once; without those of except, and without those whose socket is not (or not yet) connected.
+func (x *index) choose(rooms, except []socket.Room, to []*member) []*member {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	skip := x.excludedLocked(except)
+	take := func(m *member) {
+		if m.sock == nil {
+			return
+		}
+		if skip != nil {
+			if _, ok := skip[m]; ok {
+				return
+			}
+		}
+		to = append(to, m)
+	}
+	switch len(rooms) {
+	case 0:
+		for _, m := range x.all {
+			take(m)
+		}
+	case 1:
+		x.eachLocked(rooms[0], take)
+	default:
+		if skip == nil {
+			skip = make(map[*member]struct{})
+		}
+		for _, name := range rooms {
+			x.eachLocked(name, func(m *member) {
+				take(m)
+				skip[m] = struct{}{}
+			})
+		}
+	}
+	return to
+}
+
+// excludedLocked returns the members of rooms, nil when there are none.
+func (x *index) excludedLocked(rooms []socket.Room) map[*member]struct{} {
+	var out map[*member]struct{}
+	for _, name := range rooms {
+		x.eachLocked(name, func(m *member) {
+			if out == nil {
+				out = make(map[*member]struct{})
+			}
+			out[m] = struct{}{}
+		})
+	}
+	return out
+}
+
+func (x *index) eachLocked(name socket.Room, fn func(*member)) {
+	if m := x.members[socket.SocketId(name)]; m != nil && m.own {
+		fn(m)
+	}
+	if r := x.rooms[name]; r != nil {
+		for i := range r.seats {
+			fn(r.seats[i].m)
+		}
+	}
+}
+
+// roomsOf returns the rooms of a socket, and whether it is known.
+func (x *index) roomsOf(id socket.SocketId) ([]socket.Room, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	m := x.members[id]
+	if m == nil {
+		return nil, false
+	}
+	return m.rooms(), true
+}
+
+func (m *member) rooms() []socket.Room {
+	names := make([]socket.Room, 0, len(m.in)+1)
+	if m.own {
+		names = append(names, socket.Room(m.id))
+	}
+	for i := range m.in {
+		names = append(names, m.in[i].room.name)
+	}
+	return names
+}
+
+// roomNames lists the rooms that have a member; private adds those that sockets have for themselves.
+func (x *index) roomNames(private bool) []socket.Room {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	names := make([]socket.Room, 0, len(x.rooms))
+	for name := range x.rooms {
+		names = append(names, name)
+	}
+	if !private {
+		return names
+	}
+	for _, m := range x.all {
+		if m.own && x.rooms[socket.Room(m.id)] == nil {
+			names = append(names, socket.Room(m.id))
+		}
+	}
+	return names
+}
+
+// views returns the library's form of the index, which stays up to date.
+func (x *index) views() (
+	*types.Map[socket.Room, *types.Set[socket.SocketId]], *types.Map[socket.SocketId, *types.Set[socket.Room]],
+) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.roomsView != nil {
+		return x.roomsView, x.sidsView
+	}
+	x.roomsView = &types.Map[socket.Room, *types.Set[socket.SocketId]]{}
+	x.sidsView = &types.Map[socket.SocketId, *types.Set[socket.Room]]{}
+	for _, m := range x.all {
+		names := m.rooms()
+		x.sidsView.Store(m.id, types.NewSet(names...))
+		for _, name := range names {
+			ids, _ := x.roomsView.LoadOrStore(name, types.NewSet[socket.SocketId]())
+			ids.Add(m.id)
+		}
+	}
+	return x.roomsView, x.sidsView
+}
