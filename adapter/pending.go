@@ -84,6 +84,13 @@ func (p *pending) add(id string, a answer) bool {
 	return true
 }
 
+// drop forgets request id.
+func (p *pending) drop(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removeLocked(id)
+}
+
 func (p *pending) removeLocked(id string) {
 	delete(p.m, id)
 	p.n.Store(int64(len(p.m)))

@@ -138,8 +138,8 @@ type Response struct {
 	ClientCount uint64
 	// Value of an acknowledgement: data or packet.
 	Value Value
-
-	sockets, rooms Value
+	// Sockets are ids or descriptions of sockets, Rooms are names; undefined where the response has none.
+	Sockets, Rooms Value
 }
 
 // DecodeResponse reads a response, JSON or msgpack.
@@ -166,30 +166,13 @@ func DecodeResponse(payload []byte) (Response, error) {
 		case k.Is("data"), k.Is("packet"):
 			r.Value = f
 		case k.Is("sockets"):
-			r.sockets = f
+			r.Sockets = f
 		case k.Is("rooms"):
-			r.rooms = f
+			r.Rooms = f
 		}
 	}
 	if r.ID == "" {
 		return Response{}, &Error{BadShape, "response without requestId"}
 	}
 	return r, nil
-}
-
-// Sockets returns the list of socket ids or descriptions, and false where the response has none.
-func (r *Response) Sockets() ([]Value, bool) { return list(r.sockets) }
-
-// Rooms returns the list of rooms, and false where the response has none.
-func (r *Response) Rooms() ([]Value, bool) { return list(r.rooms) }
-
-func list(v Value) ([]Value, bool) {
-	if v.Kind() != Array {
-		return nil, false
-	}
-	var out []Value
-	for e := range v.Elems() {
-		out = append(out, e)
-	}
-	return out, true
 }

@@ -1,0 +1,100 @@
+package adapter
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// ackRequests holds the broadcasts of one namespace whose acknowledgements by the clients of other servers are
+// awaited. All methods may be called concurrently.
+type ackRequests struct {
+	mu sync.Mutex
+	m  map[string]*ackRequest // Guarded by mu.
+}
+
+// ackRequest is one broadcast with acknowledgement. Its callbacks run one at a time: the library compares two counters
+// in them, and would find itself complete twice.
+type ackRequest struct {
+	single bool
+	count  func(uint64)
+	ack    socket.Ack
+	calls  lane // has no limit: as many calls as there are clients
+	timer  *time.Timer
+}
+
+// open stores r for as long as answers are waited for.
+func (s *ackRequests) open(id string, r *ackRequest, timeout time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]*ackRequest{}
+	}
+	s.m[id] = r
+	r.timer = time.AfterFunc(timeout, func() { s.drop(id) })
+}
+
+func (s *ackRequests) get(id string) *ackRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[id]
+}
+
+func (s *ackRequests) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.m) == 0
+}
+
+func (s *ackRequests) drop(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.m[id]; r != nil {
+		r.timer.Stop()
+		delete(s.m, id)
+	}
+}
+
+// close drops all requests.
+func (s *ackRequests) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, r := range s.m {
+		r.timer.Stop()
+		r.calls.close()
+		delete(s.m, id)
+	}
+}
+
+// newAckRequest prepares the callbacks of a broadcast.
+func newAckRequest(opts *socket.BroadcastOptions, count func(uint64), ack socket.Ack, l *slog.Logger,
+	wg *sync.WaitGroup,
+) *ackRequest {
+	r := &ackRequest{count: count, ack: ack}
+	r.calls = lane{logger: l, wg: wg}
+	r.single = opts != nil && opts.Flags != nil && opts.Flags.ExpectSingleResponse
+	return r
+}
+
+// acked passes on the answer of one client: one value, whatever it answered. Where the library expects a single
+// response it takes that value for a list of arguments.
+func (r *ackRequest) acked(value any) {
+	if r.single {
+		value = []any{value}
+	}
+	r.calls.post(func() { r.ack([]any{value}, nil) })
+}
+
+// local is acked for the clients of this server.
+func (r *ackRequest) local(args []any, _ error) {
+	if len(args) == 0 {
+		r.acked(nil)
+		return
+	}
+	r.acked(args[0])
+}
+
+// counted passes on how many clients another server has asked.
+func (r *ackRequest) counted(n uint64) { r.calls.post(func() { r.count(n) }) }

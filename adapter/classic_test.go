@@ -1,0 +1,310 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/redistest"
+)
+
+// cluster makes n servers on one Redis.
+func cluster(t *testing.T, c redis.UniversalClient, n int, o Options) []*node {
+	t.Helper()
+	if o.RequestsTimeout == 0 {
+		o.RequestsTimeout = 2 * time.Second
+	}
+	nodes := make([]*node, n)
+	for i := range nodes {
+		nodes[i] = newNode(t, New(c, o))
+	}
+	return nodes
+}
+
+// each runs a test on miniredis, a Redis and a Redis Cluster, by pattern and by room channels.
+func each(t *testing.T, test func(t *testing.T, c redis.UniversalClient, o Options)) {
+	t.Run("pattern", func(t *testing.T) {
+		redistest.Each(t, func(t *testing.T, c redis.UniversalClient) { test(t, c, Options{}) })
+	})
+	t.Run("rooms", func(t *testing.T) {
+		redistest.Each(t, func(t *testing.T, c redis.UniversalClient) { test(t, c, Options{RoomSubscriptions: true}) })
+	})
+}
+
+func TestClassicBroadcast(t *testing.T) {
+	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
+		nodes := cluster(t, c, 3, o)
+		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2", "42"), nodes[2].connect("/", "r2")
+
+		nodes[0].io.Emit("all", "a", 1, nil, map[string]any{"k": []any{true}})
+		for _, c := range []*client{c1, c2, c3} {
+			c.wants("all", "a", 1., nil, map[string]any{"k": []any{true}})
+		}
+		nodes[1].io.To("r1").Emit("room")
+		c1.wants("room")
+		c2.wants("room")
+		nodes[2].io.To("r1").To("r2").Emit("rooms")
+		c1.wants("rooms")
+		c2.wants("rooms")
+		c3.wants("rooms")
+		nodes[2].io.To("r1", "r2").Except("r1").Emit("except")
+		c3.wants("except")
+		nodes[0].io.To("42").Emit("numeric")
+		c2.wants("numeric")
+		nodes[0].io.To(socket.Room(c3.sid)).Emit("private", []byte{1, 2}, map[string]any{"b": []byte{}})
+		c3.wants("private", []byte{1, 2}, map[string]any{"b": []byte{}})
+		nodes[0].io.Local().Emit("local")
+		c1.wants("local")
+		nodes[1].io.Of("/", nil).Emit("buffers", types.NewBytesBuffer([]byte("x")), strings.NewReader("text"))
+		for _, c := range []*client{c1, c2, c3} {
+			c.wants("buffers", []byte("x"), "text")
+		}
+		c1.wantsNothing()
+		c2.wantsNothing()
+		c3.wantsNothing()
+	})
+}
+
+func TestClassicNamespaces(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
+		names := []string{"/", "/a", "/a*", "/[a]", `/\?`, "/日本"}
+		if !strings.HasSuffix(t.Name(), "/miniredis") { // which delivers for one of several matching patterns only
+			names = append(names, "/a#b")
+		}
+		nodes := cluster(t, c, 2, Options{Key: "k*[x]"})
+		clients := map[string]*client{}
+		for _, name := range names {
+			for _, n := range nodes {
+				n.io.Of(name, nil)
+			}
+		}
+		for _, name := range names {
+			clients[name] = nodes[1].connect(name, "b", "x y#")
+		}
+		for _, name := range names {
+			nodes[0].io.Of(name, nil).Emit("to", name)
+			nodes[0].io.Of(name, nil).To("x y#").Emit("room", name)
+		}
+		for _, name := range names {
+			clients[name].wants("to", name)
+			clients[name].wants("room", name)
+		}
+		for _, name := range names {
+			clients[name].wantsNothing()
+		}
+	})
+}
+
+func TestClassicOrder(t *testing.T) {
+	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
+		nodes := cluster(t, c, 2, o)
+		c1 := nodes[1].connect("/", "r1", "r2")
+		targets := []*socket.BroadcastOperator{
+			nodes[0].io.To("r1"), nodes[0].io.To("r1", "r2"), nodes[0].io.Except("none"), nodes[0].io.To("r2"),
+		}
+		const n = 1000
+		for i := range n {
+			targets[i%len(targets)].Emit("n", i)
+		}
+		for i := range n {
+			c1.wants("n", float64(i))
+		}
+		c1.wantsNothing()
+	})
+}
+
+func TestClassicAcks(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
+		nodes := cluster(t, c, 3, Options{})
+		for i := range 4 {
+			cl := nodes[i%3].connect("/", "r1")
+			cl.acks = func(e event) []any { return []any{fmt.Sprint("answer ", i, e[1])} }
+		}
+		type result struct {
+			values []any
+			err    error
+		}
+		done := make(chan result, 1)
+		nodes[0].io.To("r1").Timeout(3*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		got := <-done
+		slices.SortFunc(got.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		if fmt.Sprint(got) != "{[answer 0q answer 1q answer 2q answer 3q] <nil>}" {
+			t.Errorf("got %v", got)
+		}
+		// nobody in the room
+		nodes[0].io.To("empty").Timeout(3 * time.Second).EmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
+		if got := <-done; len(got.values) != 0 || got.err != nil {
+			t.Errorf("got %v", got)
+		}
+		// one does not answer
+		mute := nodes[1].connect("/", "r1")
+		mute.acks = nil
+		nodes[0].io.To("r1").Timeout(300*time.Millisecond).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		if got := <-done; len(got.values) != 4 || got.err == nil {
+			t.Errorf("got %v", got)
+		}
+		// a remote socket answers with a single value
+		f := fetch(t, nodes[2].io.In("r1").Except(socket.Room(mute.sid)))
+		if f.err != nil || len(f.sockets) != 4 {
+			t.Fatalf("fetched %v", f)
+		}
+		for _, s := range f.sockets {
+			s.Timeout(3*time.Second).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
+			if got := <-done; got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
+				t.Errorf("got %v", got)
+			}
+		}
+	})
+}
+
+func TestClassicSockets(t *testing.T) {
+	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
+		nodes := cluster(t, c, 3, o)
+		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1"), nodes[2].connect("/", "r2")
+		if n := nodes[0].io.Of("/", nil).Adapter().ServerCount(); n != 3 {
+			t.Errorf("%d servers", n)
+		}
+		s, _ := nodes[1].io.Sockets().Sockets().Load(socket.SocketId(c2.sid))
+		s.SetData(map[string]any{"user": "u1"})
+		f := fetch(t, nodes[0].io.In("r1"))
+		if f.err != nil || len(f.sockets) != 2 {
+			t.Fatalf("fetched %+v", f)
+		}
+		for _, s := range f.sockets {
+			if string(s.Id()) != c2.sid {
+				continue
+			}
+			h := s.Handshake()
+			if !s.Rooms().Has("r1") || s.Data().(map[string]any)["user"] != "u1" || h.Query["EIO"][0] != "4" ||
+				h.Url == "" || h.Issued == 0 || h.Address == "" || len(h.Headers["User-Agent"]) != 1 {
+				t.Errorf("got %+v %+v", s, h)
+			}
+		}
+		if ids, err := nodes[2].io.In("r1").AllSockets(); err != nil || ids.Len() != 2 || !ids.Has(socket.SocketId(c1.sid)) {
+			t.Errorf("sockets %v, %v", ids.Keys(), err)
+		}
+		all, err := nodes[0].classic("/").AllRooms(context.Background())
+		slices.Sort(all)
+		want := []socket.Room{"r1", "r2", socket.Room(c1.sid), socket.Room(c2.sid), socket.Room(c3.sid)}
+		slices.Sort(want)
+		if err != nil || !slices.Equal(all, want) {
+			t.Errorf("rooms %v, %v; want %v", all, err, want)
+		}
+
+		nodes[2].io.In("r1").SocketsJoin("new", "more")
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[0].io.In("new"))
+			return len(f.sockets), len(f.sockets) == 2
+		})
+		nodes[0].io.To("more").Emit("hello")
+		c1.wants("hello")
+		c2.wants("hello")
+		nodes[0].io.In("new").SocketsLeave("new")
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[1].io.In("new"))
+			return len(f.sockets), len(f.sockets) == 0
+		})
+		nodes[0].io.In("r2").DisconnectSockets(true)
+		await(t, func() (int, bool) { n := nodes[2].io.Sockets().Sockets().Len(); return n, n == 0 })
+	})
+}
+
+func TestClassicServerSideEmit(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
+		nodes := cluster(t, c, 3, Options{RequestsTimeout: 500 * time.Millisecond})
+		heard := make(chan string, 10)
+		for i, n := range nodes {
+			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
+			n.io.On("ask", func(args ...any) {
+				ack := args[len(args)-1].(socket.Ack)
+				ack([]any{fmt.Sprint("pong ", i)}, nil)
+				ack([]any{"twice"}, nil)
+			})
+			n.io.On("mute", func(args ...any) {
+				if i == 1 {
+					args[0].(socket.Ack)([]any{[]any{1, 2}}, nil)
+				}
+			})
+		}
+		if err := nodes[0].io.ServerSideEmit("hello", "a", 1, map[string]any{"x": nil}); err != nil {
+			t.Fatal(err)
+		}
+		got := []string{<-heard, <-heard}
+		slices.Sort(got)
+		if fmt.Sprint(got) != "[1 [a 1 map[x:<nil>]] 2 [a 1 map[x:<nil>]]]" {
+			t.Errorf("heard %v", got)
+		}
+		type result struct {
+			values []any
+			err    error
+		}
+		done := make(chan result, 1)
+		nodes[0].io.ServerSideEmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
+		r := <-done
+		slices.SortFunc(r.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		if fmt.Sprint(r) != "{[pong 1 pong 2] <nil>}" {
+			t.Errorf("got %v", r)
+		}
+		nodes[0].io.ServerSideEmitWithAck("mute")(func(v []any, err error) { done <- result{v, err} })
+		r = <-done
+		var e *IncompleteError
+		if !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || fmt.Sprint(r.values) != "[[1 2]]" {
+			t.Fatalf("got %v", r)
+		}
+		if want := []string{nodes[2].classic("/").uid}; !slices.Equal(e.Missing, want) {
+			t.Errorf("missing %v, want %v (%v)", e.Missing, want, e)
+		}
+		if !errors.Is(e, context.DeadlineExceeded) {
+			t.Error(e)
+		}
+	})
+}
+
+func TestClassicAlone(t *testing.T) {
+	_, c := redistest.Mini(t)
+	n := cluster(t, c, 1, Options{})[0]
+	done := make(chan error, 1)
+	n.io.ServerSideEmitWithAck("x")(func(v []any, err error) {
+		if v == nil {
+			t.Error("no list")
+		}
+		done <- err
+	})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if f := fetch(t, n.io); f.err != nil || len(f.sockets) != 0 {
+		t.Error(f)
+	}
+}
+
+func TestClassicSpecificResponseChannel(t *testing.T) {
+	_, c := redistest.Mini(t)
+	nodes := cluster(t, c, 3, Options{PublishOnSpecificResponseChannel: true})
+	nodes[1].connect("/", "r1")
+	if f := fetch(t, nodes[0].io); f.err != nil || len(f.sockets) != 1 {
+		t.Error(f)
+	}
+}
+
+func TestClassicCodec(t *testing.T) {
+	_, c := redistest.Mini(t)
+	nodes := cluster(t, c, 2, Options{Codec: reversed{}})
+	c1 := nodes[1].connect("/", "r1")
+	c1.acks = func(event) []any { return []any{"yes"} }
+	nodes[0].io.To("r1").Emit("x", "text", []byte{7})
+	c1.wants("x", "text", []byte{7})
+	done := make(chan []any, 1)
+	nodes[0].io.Timeout(time.Second).EmitWithAck("y")(func(v []any, err error) { done <- v })
+	if v := <-done; fmt.Sprint(v) != "[yes]" {
+		t.Error(v)
+	}
+}

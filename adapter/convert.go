@@ -1,0 +1,142 @@
+package adapter
+
+import (
+	"io"
+	"strings"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// wireOptions turns the library's options into ours. nil means everybody.
+func wireOptions(o *socket.BroadcastOptions) wire.Options {
+	if o == nil {
+		return wire.Options{Rooms: wire.Rooms{All: true}}
+	}
+	w := wire.Options{Rooms: wire.Rooms{Names: names(o.Rooms)}, Except: names(o.Except)}
+	w.Rooms.All = len(w.Rooms.Names) == 0
+	if f := o.Flags; f != nil {
+		w.Flags = wire.Flags{
+			Volatile: f.Volatile, Local: f.Local, Broadcast: f.Broadcast, Binary: f.Binary,
+			ExpectSingleResponse: f.ExpectSingleResponse,
+		}
+		if f.Compress { // false is what the library has where nothing was said
+			w.Flags.Compress = &f.Compress
+		}
+		if f.Timeout != nil {
+			w.Flags.Timeout = *f.Timeout
+		}
+	}
+	return w
+}
+
+func names(set *types.Set[socket.Room]) []string {
+	if set == nil || set.Len() == 0 {
+		return nil
+	}
+	keys := set.Keys()
+	out := make([]string, len(keys))
+	for i, r := range keys {
+		out[i] = string(r)
+	}
+	return out
+}
+
+// libraryOptions turns our options into the library's, for local sockets.
+func libraryOptions(w wire.Options) *socket.BroadcastOptions {
+	o := &socket.BroadcastOptions{
+		Rooms: roomSet(w.Rooms.Names), Except: roomSet(w.Except),
+		Flags: &socket.BroadcastFlags{Local: true},
+	}
+	o.Flags.Volatile = w.Flags.Volatile
+	o.Flags.Compress = w.Flags.Compress == nil || *w.Flags.Compress
+	if w.Flags.Timeout > 0 {
+		timeout := w.Flags.Timeout
+		o.Flags.Timeout = &timeout
+	}
+	return o
+}
+
+func roomSet(names []string) *types.Set[socket.Room] {
+	return types.NewSet(toRooms(names)...)
+}
+
+func toRooms(names []string) []socket.Room {
+	rooms := make([]socket.Room, len(names))
+	for i, n := range names {
+		rooms[i] = socket.Room(n)
+	}
+	return rooms
+}
+
+func isLocal(o *socket.BroadcastOptions) bool { return o != nil && o.Flags != nil && o.Flags.Local }
+
+// replayable returns p with every plain reader in its data read: it goes out twice, to Redis and to local sockets.
+func replayable(p *parser.Packet) (*parser.Packet, error) {
+	if !hasReader(p.Data) {
+		return p, nil
+	}
+	data, err := readAll(p.Data)
+	if err != nil {
+		return p, err
+	}
+	q := *p
+	q.Data = data
+	return &q, nil
+}
+
+func hasReader(v any) bool {
+	switch x := v.(type) {
+	case []any:
+		for _, e := range x {
+			if hasReader(e) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, e := range x {
+			if hasReader(e) {
+				return true
+			}
+		}
+	case interface{ Bytes() []byte }: // a buffer, which can be looked at
+		return false
+	case io.Reader:
+		return true
+	}
+	return false
+}
+
+func readAll(v any) (any, error) {
+	var err error
+	switch x := v.(type) {
+	case []any:
+		out := make([]any, len(x))
+		for i, e := range x {
+			if out[i], err = readAll(e); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for k, e := range x {
+			if out[k], err = readAll(e); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case interface{ Bytes() []byte }:
+		return v, nil
+	case *strings.Reader: // text, as the library's parser has it
+		b, err := io.ReadAll(x)
+		return string(b), err
+	case io.Reader:
+		b, err := io.ReadAll(x)
+		return b, err
+	}
+	return v, nil
+}

@@ -1,0 +1,98 @@
+package adapter
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// Options of New. The zero value works.
+type Options struct {
+	// Key is the prefix of all channels. Default "socket.io". It must be the same on every server and emitter.
+	Key string
+
+	// RequestsTimeout is how long answers of other servers are waited for. Default 5 s.
+	RequestsTimeout time.Duration
+
+	// PublishOnSpecificResponseChannel sends answers to the asking server only, and not to all. Servers of version 7
+	// and later listen on both.
+	PublishOnSpecificResponseChannel bool
+
+	// Codec replaces msgpack, as the option "parser" does in Node.js. It must be the same on every server.
+	Codec Codec
+
+	// RoomSubscriptions subscribes to the channels of the rooms that have members here, and not to the pattern of all
+	// channels, so that what other servers send to other rooms does not arrive at all. A join then waits for Redis,
+	// so that nothing is missed after it. Nothing changes for other servers. Default off.
+	RoomSubscriptions bool
+
+	// LegacyEmitter hears the emitters of 2014, which know a single channel for all (key#emitter). Node.js servers
+	// since 1.0 do not. Default off.
+	LegacyEmitter bool
+
+	// Logger receives what an operator must know; nil discards.
+	Logger *slog.Logger
+
+	// OnState is called when Redis is lost, and when it is found again and was verified to be heard. It must not close
+	// the server.
+	OnState func(bus.State)
+
+	// Bus is used instead of a connection of the adapter's own. It must not be shared by two servers of one process:
+	// they would be counted as one. It is not closed by the adapter.
+	Bus *bus.Bus
+}
+
+func (o *Options) setDefaults() {
+	if o.Key == "" {
+		o.Key = "socket.io"
+	}
+	if o.RequestsTimeout <= 0 {
+		o.RequestsTimeout = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Codec encodes broadcasts, and requests that can hold binary.
+type Codec interface {
+	// Encode is given maps with string keys, []any, []byte, and what encoding/json gives beside them.
+	Encode(v any) ([]byte, error)
+	// Decode returns values of the same types.
+	Decode([]byte) (any, error)
+}
+
+// encode returns msgpack as it is, or in the codec's form.
+func encodeWith(c Codec, msgpack []byte) ([]byte, error) {
+	if c == nil {
+		return msgpack, nil
+	}
+	v, err := wire.Parse(msgpack)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := c.Encode(v.Go(nil))
+	if err != nil {
+		return nil, fmt.Errorf("codec: %w", err)
+	}
+	return payload, nil
+}
+
+// decodeWith returns a payload as it is, or, from the codec's form, as msgpack.
+func decodeWith(c Codec, payload []byte) ([]byte, error) {
+	if c == nil {
+		return payload, nil
+	}
+	v, err := c.Decode(payload)
+	if err != nil {
+		return nil, &wire.Error{Reason: wire.Malformed, Detail: err.Error()}
+	}
+	msgpack, err := wire.AppendMsgpack(nil, v)
+	if err != nil {
+		return nil, &wire.Error{Reason: wire.Malformed, Detail: err.Error()}
+	}
+	return msgpack, nil
+}
