@@ -14,7 +14,7 @@ type Codec interface {
 	Decode([]byte) (any, error)
 }
 
-// encode returns msgpack as it is, or in the codec's form.
+// encodeWith returns msgpack as it is, or in the codec's form.
 func encodeWith(c Codec, msgpack []byte) ([]byte, error) {
 	if c == nil {
 		return msgpack, nil
@@ -28,4 +28,20 @@ func encodeWith(c Codec, msgpack []byte) ([]byte, error) {
 		return nil, fmt.Errorf("codec: %w", err)
 	}
 	return payload, nil
+}
+
+// decodeWith returns a payload as it is, or, from the codec's form, as msgpack.
+func decodeWith(c Codec, payload []byte) ([]byte, error) {
+	if c == nil {
+		return payload, nil
+	}
+	v, err := c.Decode(payload)
+	if err != nil {
+		return nil, &wire.Error{Reason: wire.Malformed, Detail: err.Error()}
+	}
+	msgpack, err := wire.AppendMsgpack(nil, v)
+	if err != nil {
+		return nil, &wire.Error{Reason: wire.Malformed, Detail: err.Error()}
+	}
+	return msgpack, nil
 }
