@@ -1,0 +1,102 @@
+//go:build linux
+
+// Command server is the Go side of the benchmarks: a Socket.IO server on package engine with the events of
+// integration/node/bench/server.mjs. ADDR=host:port; REDIS_URL adds the classic adapter.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/engine"
+)
+
+func main() {
+	opts := socket.DefaultServerOptions()
+	opts.SetMaxHttpBufferSize(1_000_000)
+	if ms, err := strconv.Atoi(os.Getenv("PING_INTERVAL")); err == nil {
+		opts.SetPingInterval(time.Duration(ms) * time.Millisecond)
+	}
+	if url := os.Getenv("REDIS_URL"); url != "" {
+		ro, err := redis.ParseURL(url)
+		if err != nil {
+			log.Fatal(err)
+		}
+		opts.SetAdapter(adapter.New(redis.NewClient(ro), adapter.Options{}))
+	}
+	io, handler := engine.NewServer(opts, engine.Options{})
+	_ = io.On("connection", func(a ...any) { serve(io, a[0].(*socket.Socket)) })
+
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", handler)
+	mux.HandleFunc("/stats", writeStats)
+	mux.HandleFunc("/gc", func(w http.ResponseWriter, r *http.Request) {
+		runtime.GC()
+		debug.FreeOSMemory()
+		writeStats(w, r)
+	})
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/heap", pprof.Handler("heap").ServeHTTP)
+	mux.HandleFunc("/debug/pprof/goroutine", pprof.Handler("goroutine").ServeHTTP)
+	log.Fatal(http.ListenAndServe(os.Getenv("ADDR"), mux))
+}
+
+func writeStats(w http.ResponseWriter, _ *http.Request) {
+	var ru syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"cpu_us":     (ru.Utime.Sec+ru.Stime.Sec)*1e6 + ru.Utime.Usec + ru.Stime.Usec,
+		"heap":       m.HeapAlloc,
+		"goroutines": runtime.NumGoroutine(),
+	})
+}
+
+func serve(io *socket.Server, s *socket.Socket) {
+	ack := func(a []any, args ...any) { a[len(a)-1].(socket.Ack)(args, nil) }
+	num := func(v any) int { f, _ := v.(float64); return int(f) }
+	_ = s.On("join", func(a ...any) {
+		s.Join(socket.Room(a[0].(string)))
+		ack(a)
+	})
+	_ = s.On("echo", func(a ...any) { ack(a, a[0]) })
+	_ = s.On("burst", func(a ...any) {
+		room, pad := socket.Room(a[0].(string)), strings.Repeat("x", num(a[2]))
+		for i := range num(a[1]) {
+			_ = io.To(room).Emit("m", i, pad)
+		}
+	})
+	_ = s.On("paced", func(a ...any) {
+		room, n, pad := socket.Room(a[0].(string)), num(a[1]), strings.Repeat("x", num(a[2]))
+		go func() {
+			tick := time.NewTicker(time.Duration(num(a[3])) * time.Millisecond)
+			defer tick.Stop()
+			for i := range n {
+				<-tick.C
+				_ = io.To(room).Emit("m", i, pad)
+			}
+		}()
+	})
+	_ = s.On("rooms", func(a ...any) {
+		rooms, pad, seed := uint64(num(a[1])), strings.Repeat("x", num(a[2])), uint64(1)
+		for i := range num(a[0]) {
+			seed = (seed*1103515245 + 12345) % 2147483648
+			_ = io.To(socket.Room(fmt.Sprint("p", seed%rooms))).Emit("m", i, pad)
+		}
+	})
+}
