@@ -1,0 +1,215 @@
+import { io } from '/vendor/socket.io.esm.min.js';
+
+const requestTimeout = 10_000; // ms; a little more than the node waits for a backend
+
+/** What a node answers with, rather than with an event of the guild. */
+const answers = new Set([
+  'request_elevation_return', 'spectate_return', 'pool_response', 'interpret_response', 'error',
+  'resync', 'elevation_expiring', 'elevation_expired',
+]);
+
+/** An error that the node sent. */
+export class Refusal extends Error {
+  constructor(e) {
+    super(e?.human || e?.message || 'unknown error');
+    this.code = e?.code ?? 0;
+    this.word = e?.message ?? '';
+  }
+}
+
+/**
+ * One user's connection. Dispatches: change (any state), guildevent (detail {name, payload}), notice (detail {text,
+ * bad}), names (detail: a set of ids that are now known).
+ */
+export class Session extends EventTarget {
+  constructor(account, guildID, mint) {
+    super();
+    this.account = account;
+    this.guildID = guildID;
+    this.mint = mint; // (life in seconds) => a promise of {token, expires_at}
+    this.token = account.token;
+    this.elevated = null; // {from, until} in Unix seconds
+    this.spectating = null; // {logs}
+    this.wanted = null; // what to spectate after a reconnect
+    this.short = false; // the token is not to be refreshed
+    this.names = new Map();
+    this.asked = new Map(); // ids whose names are on the way, or do not exist
+    this.pools = new Map(); // _id to what to do with the parts
+    this.nextID = 1;
+
+    this.socket = io({ forceNew: true, autoConnect: false });
+    this.listen();
+  }
+
+  connect() {
+    this.socket.connect();
+  }
+
+  get transport() {
+    return this.socket.io.engine?.transport?.name ?? '';
+  }
+
+  listen() {
+    const s = this.socket;
+    s.on('connect', () => {
+      s.io.engine.once('upgrade', () => this.changed());
+      this.changed();
+      this.elevate().catch((e) => this.notice(e.message, true));
+    });
+    s.on('disconnect', (reason) => {
+      this.elevated = this.spectating = null;
+      this.asked.clear();
+      this.notice(`disconnected: ${reason}`, true);
+      this.changed();
+    });
+    s.on('connect_error', () => this.changed());
+    s.on('error', (e) => {
+      if (e?._id === undefined) this.notice(new Refusal(e).message, true);
+      else this.poolFailed(e);
+    });
+    s.on('pool_response', (part) => this.poolPart(part));
+    s.on('resync', (r) => this.notice(`events may have been missed (${r.reason}); ask again for what is on display`));
+    s.on('elevation_expiring', () => this.expiring());
+    s.on('elevation_expired', (e) => {
+      this.elevated = this.spectating = null;
+      this.notice(`elevation ended: ${e.reason}`, e.reason !== 'demoted');
+      this.changed();
+    });
+    s.onAny((name, payload) => {
+      if (!answers.has(name)) this.dispatchEvent(new CustomEvent('guildevent', { detail: { name, payload } }));
+    });
+  }
+
+  /** Sends an event with the token, and gives the answer that comes to the acknowledgement. */
+  async request(event, payload) {
+    let answer;
+    try {
+      answer = await this.socket.timeout(requestTimeout).emitWithAck(event, { ...payload, token: this.token });
+    } catch {
+      throw new Error(`${event}: no answer`);
+    }
+    if (typeof answer === 'string') answer = JSON.parse(answer);
+    if (answer?.code && answer?.message) throw new Refusal(answer);
+    if (answer?.success === false) throw new Refusal(answer.error);
+    return answer;
+  }
+
+  async elevate() {
+    const answer = await this.request('request_elevation', {});
+    this.elevated = { from: Date.now() / 1000, until: answer.expires_at };
+    this.changed();
+    if (this.wanted && !this.spectating) await this.spectate(this.wanted.logs);
+  }
+
+  /** Elevates anew with a fresh token that lives for so many seconds, and is then left to expire if it is short. */
+  async renew(life) {
+    this.short = life < 120;
+    const fresh = await this.mint(life);
+    this.token = fresh.token;
+    await this.elevate();
+    this.notice(`token replaced in place, good for ${life} s`);
+  }
+
+  expiring() {
+    if (this.short) {
+      this.notice('elevation_expiring: this token is left to expire', true);
+      return;
+    }
+    this.renew(3600).catch((e) => this.notice(e.message, true));
+  }
+
+  async demote() {
+    this.wanted = null;
+    await this.request('demote', {});
+  }
+
+  async spectate(logs) {
+    this.wanted = { logs };
+    try {
+      const answer = await this.request('spectate', { guild_id: this.guildID, include_logs: logs });
+      this.spectating = { logs: answer.include_logs, since: performance.now() };
+    } finally {
+      this.changed();
+    }
+  }
+
+  async unspectate() {
+    this.wanted = null;
+    await this.request('spectate', { guild_id: null });
+    this.spectating = null;
+    this.changed();
+  }
+
+  /** Asks for a pool. onPart gets each part; the promise is kept with the last one, and broken by an error. */
+  pool(query, onPart) {
+    const id = this.nextID++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.poolFailed({ _id: id, human: 'no answer' }), requestTimeout);
+      this.pools.set(id, { onPart, resolve, reject, timer });
+      this.socket.emit('pool', { ...query, _id: id, token: this.token });
+    });
+  }
+
+  poolPart(part) {
+    const waiting = this.pools.get(part._id);
+    if (!waiting) return;
+    waiting.onPart(part);
+    if (part.finished) {
+      clearTimeout(waiting.timer);
+      this.pools.delete(part._id);
+      waiting.resolve(part);
+    }
+  }
+
+  poolFailed(e) {
+    const waiting = this.pools.get(e._id);
+    if (!waiting) return;
+    clearTimeout(waiting.timer);
+    this.pools.delete(e._id);
+    waiting.reject(new Refusal(e));
+  }
+
+  /** Takes note of entities that came by, for their names. */
+  learn(type, list) {
+    if (type !== 'member' && type !== 'channel' && type !== 'role') return;
+    const known = new Set();
+    for (const e of list) {
+      const name = type === 'channel' ? `#${e.name}` : e.nick || e.name;
+      if (this.names.get(e.id) === name) continue;
+      this.names.set(e.id, name);
+      known.add(e.id);
+    }
+    if (known.size) this.dispatchEvent(new CustomEvent('names', { detail: known }));
+  }
+
+  /** The name of a member, or null: then it is asked for, together with the others of the next moment. */
+  nameOf(id) {
+    const name = this.names.get(id);
+    if (name) return name;
+    if (this.elevated && !this.asked.has(id)) {
+      this.asked.set(id, true);
+      this.wantNames ??= setTimeout(() => this.askNames(), 150);
+    }
+    return null;
+  }
+
+  async askNames() {
+    this.wantNames = undefined;
+    const ids = [...this.asked.keys()].filter((id) => this.asked.get(id) && !this.names.has(id)).slice(0, 100);
+    ids.forEach((id) => this.asked.set(id, false));
+    if (!ids.length || !this.elevated) return;
+    try {
+      await this.pool({ type: 'member', guild_id: this.guildID, request: 'ids', ids }, (part) => this.learn(part.type, part.data));
+    } catch {
+      // The ids stay as they are on display.
+    }
+  }
+
+  notice(text, bad = false) {
+    this.dispatchEvent(new CustomEvent('notice', { detail: { text, bad } }));
+  }
+
+  changed() {
+    this.dispatchEvent(new Event('change'));
+  }
+}
