@@ -38,7 +38,7 @@ func newHeartbeats(s *Server) *heartbeats {
 	interval, timeout := s.cfg.PingInterval, s.cfg.PingTimeout
 	return &heartbeats{
 		srv:     s,
-		quantum: min(min(interval, timeout)/1000, 20*time.Millisecond),
+		quantum: min(min(interval, timeout)/200, 100*time.Millisecond),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		pings:   beatList{wait: interval},
