@@ -1,0 +1,300 @@
+package eio
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/architus/guildcast/engine/internal/ws"
+)
+
+func TestWebSocketOpens(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{})
+		p := f.dial("EIO=4&transport=websocket")
+		got := p.expectOpen()
+		if got.SID == "" || len(got.Upgrades) != 0 || got.PingInterval != 25000 || got.PingTimeout != 20000 || got.MaxPayload != 1000000 {
+			t.Errorf("open packet %+v", got)
+		}
+		o := f.owner()
+		if o.ID() != got.SID || o.Protocol() != 4 || o.Transport() != WebSocket || o.State() != Open || o.Handler() != Handler(o) {
+			t.Errorf("session %q %d %s %s", o.ID(), o.Protocol(), o.Transport(), o.State())
+		}
+		if d.name == "poller" && o.ws.slot == 0 && f.eio.poller != nil {
+			t.Error("the poller is not used")
+		}
+	})
+}
+
+func TestWebSocketMessages(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{}, echoing)
+		p, _ := f.openWS()
+		p.text("4hello")
+		p.expectText("4hello")
+		p.binary([]byte{1, 2, 3, 4})
+		p.expect(ws.Binary, "\x01\x02\x03\x04")
+		p.text("bAQIDBA==")
+		p.expect(ws.Binary, "\x01\x02\x03\x04")
+		p.text("4")
+		p.expectText("4")
+		p.text("6") // noop
+		p.text("5") // upgrade: nothing to do
+		p.text("0") // open: nothing to do
+		for _, size := range []int{125, 126, 4096, 16 << 10, 65535, 65536, 999_999} {
+			s := "4" + strings.Repeat("é", size/2)
+			p.text(s)
+			p.expectText(s)
+		}
+	})
+}
+
+// Every byte arrives on its own, and many frames arrive at once.
+func TestWebSocketSplitAndJoined(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{}, echoing)
+		p, _ := f.openWS()
+		for _, b := range maskedFrame(0x81, []byte("4"+strings.Repeat("x", 200))) {
+			p.must(p.raw([]byte{b}))
+		}
+		p.expectText("4" + strings.Repeat("x", 200))
+		var many []byte
+		for range 5000 {
+			many = append(many, maskedFrame(0x81, []byte("4abcdefgh"))...)
+		}
+		go p.raw(many)
+		for range 5000 {
+			p.expectText("4abcdefgh")
+		}
+	})
+}
+
+func TestWebSocketFragmentsAndControl(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{}, echoing)
+		p, _ := f.openWS()
+		p.must(p.raw(maskedFrame(0x01, []byte("4he"))))
+		p.must(p.raw(maskedFrame(0x89, []byte("ping"))))
+		p.expect(ws.Pong, "ping")
+		p.must(p.raw(maskedFrame(0x8a, []byte("unasked"))))
+		p.must(p.raw(maskedFrame(0x00, []byte("ll"))))
+		p.must(p.raw(maskedFrame(0x80, []byte("o"))))
+		p.expectText("4hello")
+	})
+}
+
+func TestWebSocketPeerBreaksRules(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		frame []byte
+		code  int
+		err   error
+	}{
+		{"unmasked", []byte{0x81, 1, '4'}, ws.CodeProtocol, nil},
+		{"reserved bit", maskedFrame(0xc1, []byte("4")), ws.CodeProtocol, nil},
+		{"unknown opcode", maskedFrame(0x83, nil), ws.CodeProtocol, nil},
+		{"not UTF-8", maskedFrame(0x81, []byte("4\xff")), ws.CodeInvalid, nil},
+		{"too large", maskedFrame(0x81, []byte(strings.Repeat("x", 1001))), ws.CodeTooBig, ErrTooLarge},
+		{"bad close frame", maskedFrame(0x88, []byte{1}), ws.CodeProtocol, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			overDrivers(t, func(t *testing.T, d driver) {
+				f := newFixture(t, d, Config{MaxHTTPBufferSize: 1000})
+				p, o := f.openWS()
+				p.must(p.raw(append(c.frame, maskedFrame(0x81, []byte("4never"))...)))
+				p.expectClose(c.code)
+				if err := o.expectClose(ReasonTransportError); err == nil || c.err != nil && !errors.Is(err, c.err) {
+					t.Errorf("error %v", err)
+				}
+				if len(o.messages) > 0 {
+					t.Error("message after the breach")
+				}
+			})
+		})
+	}
+}
+
+func TestWebSocketBadPackets(t *testing.T) {
+	for _, c := range []struct{ packet, reason string }{
+		{"", ReasonParseError}, {"abc", ReasonParseError}, {"7", ReasonParseError}, {"b!", ReasonParseError},
+		{"2", ReasonTransportError}, {"1", ReasonTransportClose},
+	} {
+		t.Run(c.packet, func(t *testing.T) {
+			overDrivers(t, func(t *testing.T, d driver) {
+				f := newFixture(t, d, Config{})
+				p, o := f.openWS()
+				p.text(c.packet)
+				p.expectClose(0)
+				o.expectClose(c.reason)
+			})
+		})
+	}
+}
+
+func TestWebSocketPeerLeaves(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{})
+		p, o := f.openWS()
+		p.must(p.raw(maskedFrame(0x88, []byte("\x03\xe9bye"))))
+		p.expect(ws.Close, "\x03\xe9")
+		p.expectEnd()
+		o.expectClose(ReasonTransportClose)
+
+		p, o = f.openWS()
+		p.nc.Close()
+		o.expectClose(ReasonTransportClose)
+		if o.State() != Closed || o.Send(TextFrame([]byte("late"))) != Dropped || o.SendVolatile(TextFrame()) != Dropped {
+			t.Error("a closed session takes messages")
+		}
+		if st := f.eio.Stats(); st.WebSocket+st.Polling != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestCloseSendsWhatIsQueued(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{})
+		p, o := f.openWS()
+		big := TextFrame([]byte(strings.Repeat("x", 1<<20)))
+		for range 5 {
+			o.Send(big)
+		}
+		o.Send(TextFrame([]byte("last")))
+		o.Close(false)
+		if o.Send(TextFrame([]byte("late"))) != Dropped {
+			t.Error("sent after Close")
+		}
+		for range 5 {
+			p.expectText("4" + strings.Repeat("x", 1<<20))
+		}
+		p.expectText("4last")
+		p.expectClose(0)
+		o.expectClose(ReasonForcedClose)
+	})
+}
+
+func TestDiscard(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{})
+		p, o := f.openWS()
+		for range 14 { // more than the kernel takes, so that a frame is under way
+			o.Send(TextFrame([]byte(strings.Repeat("x", 1<<20))))
+		}
+		o.Close(true)
+		o.expectClose(ReasonForcedClose)
+		p.expectClose(0)
+		o.Close(true)
+		o.Close(false)
+		o.Fail(ReasonParseError, nil)
+	})
+}
+
+func TestFail(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		boom := errors.New("boom")
+		f := newFixture(t, d, Config{}, func(f *fixture) {
+			f.onMsg = func(o *owner, _ bool, _ []byte) { o.Fail(ReasonParseError, boom) }
+		})
+		p, o := f.openWS()
+		p.text("4x")
+		p.text("4y")
+		p.expectClose(0)
+		if err := o.expectClose(ReasonParseError); !errors.Is(err, boom) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDeflate(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{Deflate: &Compression{Threshold: 100}, AllowEIO3: true}, echoing)
+		const ext = "Sec-WebSocket-Extensions"
+		limits := &ws.Limits{Message: 1 << 20, Fragments: 10, Inflate: new(ws.Inflater)}
+		long := strings.Repeat("hello ", 100)
+		for _, query := range []string{"EIO=4&transport=websocket", "EIO=3&transport=websocket"} {
+			p := f.dial(query, ext, "permessage-deflate; client_max_window_bits")
+			p.inflate = limits
+			p.expectOpen()
+			o := f.owner()
+			frame, _ := ws.NewDeflater(1).AppendFrame(nil, ws.Text, []byte("4"+long))
+			p.must(p.raw(maskedFrame(0xc1, frame[2:])))
+			p.expectText("4" + long)
+			p.text("4short")
+			p.expectText("4short")
+			shared := BinaryFrame([]byte(long))
+			o.Send(shared, shared.Uncompressed())
+			prefix := ""
+			if o.Protocol() == 3 {
+				prefix = "\x04"
+			}
+			p.expect(ws.Binary, prefix+long)
+			p.expect(ws.Binary, prefix+long)
+		}
+		p, _ := f.openWS() // without the extension: nothing is compressed
+		p.text("4" + long)
+		p.expectText("4" + long)
+	})
+}
+
+// A broadcast is compressed once.
+func TestFrameFormsAreShared(t *testing.T) {
+	k := newCompressor(&Compression{Threshold: 10})
+	f := TextFrame([]byte(strings.Repeat("x", 1000)))
+	a, b := f.bytes(4, k), f.bytes(4, k)
+	if &a[0] != &b[0] || len(a) >= f.Len() {
+		t.Error("compressed twice, or not at all")
+	}
+	if c := f.bytes(4, nil); &c[0] != &f.wire[0] {
+		t.Error("the plain form is not shared")
+	}
+	bin := BinaryFrame([]byte{1, 2})
+	if c, d := bin.bytes(3, nil), bin.bytes(3, nil); &c[0] != &d[0] || string(c) != "\x82\x03\x04\x01\x02" {
+		t.Errorf("revision 3 form %x", c)
+	}
+	if f.Binary() || !bin.Binary() || string(bin.Data()) != "\x01\x02" || len(f.Data()) != 1000 {
+		t.Error("Data or Binary")
+	}
+}
+
+func TestRefusedUpgrades(t *testing.T) {
+	f := newFixture(t, drivers[0], Config{})
+	for query, message := range map[string]string{
+		"EIO=4&transport=abc":               "Transport unknown",
+		"EIO=4":                             "Transport unknown",
+		"EIO=4&transport=websocket&sid=abc": "Session ID unknown",
+		"EIO=4&transport=polling":           "Bad request",
+		"EIO=3&transport=websocket":         "Unsupported protocol version",
+		"transport=websocket":               "Unsupported protocol version",
+	} {
+		_, resp, err := f.tryDial(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, 100)
+		n, _ := resp.Body.Read(body)
+		if resp.StatusCode != 400 || string(body[:n]) != message {
+			t.Errorf("%s: %d %q, want 400 %q", query, resp.StatusCode, body[:n], message)
+		}
+	}
+	for _, c := range []struct {
+		header, value string
+		status        int
+	}{{"Sec-WebSocket-Version", "8", 426}, {"Sec-WebSocket-Key", "short", 400}} {
+		r, _ := http.NewRequest("GET", f.url("EIO=4&transport=websocket"), nil)
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Sec-WebSocket-Version", "13")
+		r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+		r.Header.Set(c.header, c.value)
+		resp, err := f.http.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status {
+			t.Errorf("%s %s: %d", c.header, c.value, resp.StatusCode)
+		}
+	}
+}
