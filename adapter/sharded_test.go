@@ -1,0 +1,378 @@
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/redistest"
+)
+
+// shardedCluster makes n servers on one Redis, or Redis Cluster.
+func shardedCluster(t *testing.T, c redis.UniversalClient, n int, o ShardedOptions) []*node {
+	t.Helper()
+	if o.RequestsTimeout == 0 {
+		o.RequestsTimeout = 2 * time.Second
+	}
+	nodes := make([]*node, n)
+	for i := range nodes {
+		nodes[i] = newNode(t, NewSharded(c, o))
+		if err := Ready(context.Background(), nodes[i].io.Of("/", nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return nodes
+}
+
+func (n *node) sharded(nsp string) *sharded { return n.io.Of(nsp, nil).Adapter().(*sharded) }
+
+var modes = []SubscriptionMode{Static, Dynamic, DynamicPrivate}
+
+// eachSharded runs a test on a Redis and a Redis Cluster, in all modes.
+func eachSharded(t *testing.T, test func(t *testing.T, c redis.UniversalClient, o ShardedOptions)) {
+	redistest.Real(t, func(t *testing.T, c redis.UniversalClient) {
+		for _, mode := range modes {
+			t.Run(string(mode), func(t *testing.T) {
+				test(t, c, ShardedOptions{SubscriptionMode: mode, ChannelPrefix: "t-" + string(mode)})
+			})
+		}
+	})
+}
+
+func TestShardedBroadcast(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 3, o)
+		twenty := socket.Room(strings.Repeat("é", 20)) // as long as the id of a Node.js socket
+		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2", "42", twenty), nodes[2].connect("/", "r2")
+		other := nodes[1].connect("/other", "r1")
+
+		nodes[0].io.Emit("all", "a", 1, nil, map[string]any{"k": []any{true}})
+		for _, c := range []*client{c1, c2, c3} {
+			c.wants("all", "a", 1., nil, map[string]any{"k": []any{true}})
+		}
+		nodes[1].io.To("r1").Emit("room")
+		c1.wants("room")
+		c2.wants("room")
+		nodes[2].io.To("r1").To("r2").Emit("rooms")
+		c1.wants("rooms")
+		c2.wants("rooms")
+		c3.wants("rooms")
+		nodes[2].io.To("r1", "r2").Except("r1").Emit("except")
+		c3.wants("except")
+		nodes[0].io.To("42").Emit("numeric")
+		c2.wants("numeric")
+		nodes[0].io.To(twenty).Emit("twenty")
+		c2.wants("twenty")
+		nodes[0].io.To(socket.Room(c3.sid)).Emit("private", []byte{1, 2}, map[string]any{"b": []byte{}})
+		c3.wants("private", []byte{1, 2}, map[string]any{"b": []byte{}})
+		nodes[0].io.Local().Emit("local")
+		c1.wants("local")
+		for _, c := range []*client{c1, c2, c3, other} {
+			c.wantsNothing()
+		}
+	})
+}
+
+func TestShardedOrder(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 2, o)
+		c1 := nodes[1].connect("/", "r1")
+		const n = 1000
+		for i := range n {
+			nodes[0].io.To("r1").Emit("n", i)
+		}
+		for i := range n {
+			c1.wants("n", float64(i))
+		}
+		c1.wantsNothing()
+	})
+}
+
+// TestShardedJoin shows that whatever is sent to a room after a join arrives.
+func TestShardedJoin(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 2, o)
+		c1 := nodes[0].connect("/")
+		s, _ := nodes[0].io.Sockets().Sockets().Load(socket.SocketId(c1.sid))
+		for i := range 100 {
+			room := socket.Room(fmt.Sprint("room", i))
+			s.Join(room)
+			nodes[1].io.To(room).Emit("after", i)
+			c1.wants("after", float64(i))
+			s.Leave(room)
+			nodes[1].io.To(room).Emit("left")
+		}
+		c1.wantsNothing()
+		nodes[1].io.To(socket.Room(c1.sid)).Emit("own")
+		c1.wants("own")
+		nodes[0].io.DisconnectSockets(true)
+		a := nodes[0].sharded("/")
+		await(t, func() (int, bool) { n := a.bus.Stats().Subscriptions; return n, n == 2 })
+		a.rooms.mu.Lock()
+		defer a.rooms.mu.Unlock()
+		if len(a.rooms.held) != 0 {
+			t.Errorf("channels are left: %v", a.rooms.held)
+		}
+	})
+}
+
+func TestShardedAcks(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 3, o)
+		for i := range 4 {
+			cl := nodes[i%3].connect("/", "r1")
+			cl.acks = func(e event) []any { return []any{fmt.Sprint("answer ", i, e[1])} }
+		}
+		type result struct {
+			values []any
+			err    error
+		}
+		done := make(chan result, 1)
+		nodes[0].io.To("r1").Timeout(3*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		got := <-done
+		slices.SortFunc(got.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		if fmt.Sprint(got) != "{[answer 0q answer 1q answer 2q answer 3q] <nil>}" {
+			t.Errorf("got %v", got)
+		}
+		nodes[0].io.To("empty").Timeout(3 * time.Second).EmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
+		if got := <-done; len(got.values) != 0 || got.err != nil {
+			t.Errorf("got %v", got)
+		}
+		mute := nodes[1].connect("/", "r1")
+		nodes[0].io.To("r1").Timeout(300*time.Millisecond).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		if got := <-done; len(got.values) != 4 || got.err == nil {
+			t.Errorf("got %v", got)
+		}
+		f := fetch(t, nodes[2].io.In("r1").Except(socket.Room(mute.sid)))
+		if f.err != nil || len(f.sockets) != 4 {
+			t.Fatalf("fetched %v", f)
+		}
+		for _, s := range f.sockets {
+			s.Timeout(3*time.Second).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
+			if got := <-done; got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
+				t.Errorf("got %v", got)
+			}
+		}
+	})
+}
+
+func TestShardedSockets(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 3, o)
+		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1"), nodes[2].connect("/", "r2")
+		if n := nodes[0].sharded("/").ServerCount(); n != 3 {
+			t.Errorf("%d servers", n)
+		}
+		s, _ := nodes[1].io.Sockets().Sockets().Load(socket.SocketId(c2.sid))
+		s.SetData(map[string]any{"user": "u1", "picture": []byte{7}})
+		f := fetch(t, nodes[0].io.In("r1"))
+		if f.err != nil || len(f.sockets) != 2 {
+			t.Fatalf("fetched %+v", f)
+		}
+		for _, s := range f.sockets {
+			if string(s.Id()) != c2.sid {
+				continue
+			}
+			h, data := s.Handshake(), s.Data().(map[string]any)
+			if !s.Rooms().Has("r1") || data["user"] != "u1" || string(bytesOf(data["picture"])) != "\x07" ||
+				h.Query["EIO"][0] != "4" || h.Url == "" || h.Issued == 0 || h.Address == "" {
+				t.Errorf("got %+v %+v", s, h)
+			}
+		}
+		if ids := nodes[2].sharded("/").Sockets(nil); ids.Len() != 3 {
+			t.Errorf("sockets %v", ids.Keys())
+		}
+		all, err := nodes[0].sharded("/").AllRooms(context.Background())
+		slices.Sort(all)
+		want := []socket.Room{"r1", "r2", socket.Room(c1.sid), socket.Room(c2.sid), socket.Room(c3.sid)}
+		slices.Sort(want)
+		if err != nil || !slices.Equal(all, want) {
+			t.Errorf("rooms %v, %v; want %v", all, err, want)
+		}
+
+		nodes[2].io.In("r1").SocketsJoin("new", "more")
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[0].io.In("new"))
+			return len(f.sockets), len(f.sockets) == 2
+		})
+		await(t, func() (int, bool) { n := nodes[1].sharded("/").bus.Stats().UnconfirmedSubs; return n, n == 0 })
+		nodes[0].io.To("more").Emit("hello")
+		c1.wants("hello")
+		c2.wants("hello")
+		nodes[0].io.In("new").SocketsLeave("new")
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[1].io.In("new"))
+			return len(f.sockets), len(f.sockets) == 0
+		})
+		nodes[0].io.In("r2").DisconnectSockets(true)
+		await(t, func() (int, bool) { n := nodes[2].io.Sockets().Sockets().Len(); return n, n == 0 })
+	})
+}
+
+func TestShardedServerSideEmit(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		o.RequestsTimeout = 500 * time.Millisecond
+		nodes := shardedCluster(t, c, 3, o)
+		heard := make(chan string, 10)
+		for i, n := range nodes {
+			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
+			n.io.On("ask", func(args ...any) {
+				ack := args[len(args)-1].(socket.Ack)
+				ack([]any{fmt.Sprint("pong ", i)}, nil)
+				ack([]any{"twice"}, nil)
+			})
+			n.io.On("mute", func(args ...any) {
+				if i == 1 {
+					args[0].(socket.Ack)([]any{[]any{1, 2}}, nil)
+				}
+			})
+		}
+		if err := nodes[0].io.ServerSideEmit("hello", "a", 1, map[string]any{"x": nil}); err != nil {
+			t.Fatal(err)
+		}
+		got := []string{<-heard, <-heard}
+		slices.Sort(got)
+		if fmt.Sprint(got) != "[1 [a 1 map[x:<nil>]] 2 [a 1 map[x:<nil>]]]" {
+			t.Errorf("heard %v", got)
+		}
+		type result struct {
+			values []any
+			err    error
+		}
+		done := make(chan result, 1)
+		nodes[0].io.ServerSideEmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
+		r := <-done
+		slices.SortFunc(r.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		if fmt.Sprint(r) != "{[pong 1 pong 2] <nil>}" {
+			t.Errorf("got %v", r)
+		}
+		nodes[0].io.ServerSideEmitWithAck("mute")(func(v []any, err error) { done <- result{v, err} })
+		r = <-done
+		var e *IncompleteError
+		if !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || fmt.Sprint(r.values) != "[[1 2]]" {
+			t.Fatalf("got %v", r)
+		}
+		if want := []string{nodes[2].sharded("/").uid}; !slices.Equal(e.Missing, want) {
+			t.Errorf("missing %v, want %v (%v)", e.Missing, want, e)
+		}
+	})
+}
+
+func TestShardedEmitter(t *testing.T) {
+	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
+		nodes := shardedCluster(t, c, 2, o)
+		heard := make(chan string, 10)
+		for i, n := range nodes {
+			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
+		}
+		c1, c2 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2")
+		e := NewShardedEmitter(c, ShardedEmitterOptions{ChannelPrefix: o.ChannelPrefix, SubscriptionMode: o.SubscriptionMode})
+		check := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		check(e.Emit("all", 1))
+		c1.wants("all", 1.)
+		c2.wants("all", 1.)
+		check(e.To("r1").Except("r2").Compress(false).Emit("one", []byte{9}))
+		c1.wants("one", []byte{9})
+		check(e.To("r2").Emit("two"))
+		c2.wants("two")
+		check(e.In("r2").SocketsJoin("r3"))
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[0].io.In("r3"))
+			return len(f.sockets), len(f.sockets) == 1
+		})
+		check(e.In("r3").SocketsLeave("r1"))
+		await(t, func() (int, bool) {
+			f := fetch(t, nodes[0].io.In("r1"))
+			return len(f.sockets), len(f.sockets) == 1
+		})
+		check(e.ServerSideEmit("hello", "x"))
+		got := []string{<-heard, <-heard}
+		slices.Sort(got)
+		if fmt.Sprint(got) != "[0 [x] 1 [x]]" {
+			t.Errorf("heard %v", got)
+		}
+		check(e.In("r3").DisconnectSockets(true))
+		await(t, func() (int, bool) { n := nodes[1].io.Sockets().Sockets().Len(); return n, n == 0 })
+	})
+}
+
+// TestShardedAlone shows that a single server does not wait for others.
+func TestShardedAlone(t *testing.T) {
+	server := redistest.Start(t)
+	n := shardedCluster(t, server.Client(), 1, ShardedOptions{RequestsTimeout: time.Minute})[0]
+	c1 := n.connect("/", "r1")
+	if f := fetch(t, n.io.In("r1")); f.err != nil || len(f.sockets) != 1 {
+		t.Errorf("fetched %v", f)
+	}
+	all, err := n.sharded("/").AllRooms(context.Background())
+	if err != nil || len(all) != 2 {
+		t.Errorf("rooms %v, %v", all, err)
+	}
+	server.Stop()
+	n.io.Emit("still", "here")
+	c1.wants("still", "here")
+}
+
+// TestShardedOdd shows that nothing that arrives can harm a server.
+func TestShardedOdd(t *testing.T) {
+	server := redistest.Start(t)
+	c := server.Client()
+	stats := NewSharded(c, ShardedOptions{})
+	n := newNode(t, stats)
+	c1 := n.connect("/", "r1")
+	a := n.sharded("/")
+	for _, m := range []string{
+		"", "{", "[]", "null", `{"type":3}`, `{"type":3,"data":null,"uid":"x","nsp":"/"}`,
+		`{"type":3,"data":{"packet":{"type":1,"data":["x"]},"opts":{"rooms":[],"except":[],"flags":{}}},"uid":"x","nsp":"/"}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]},"opts":{"rooms":[]}},"uid":"x","nsp":"/"}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["other"]},"opts":{"rooms":[]}},"uid":"x","nsp":"/other"}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["nobody"]},"opts":{"rooms":[null]}},"uid":"x","nsp":"/"}`,
+		`{"type":4,"data":{"opts":{"rooms":[],"except":[],"flags":{}},"rooms":{}},"uid":"x","nsp":"/"}`,
+		`{"type":7,"data":{"opts":{"rooms":[]}},"uid":"x","nsp":"/"}`,
+		`{"type":9,"data":{"packet":[]},"uid":"x","nsp":"/"}`, `{"type":9,"data":{"packet":["connection",{}]},"uid":"x","nsp":"/"}`,
+		`{"type":9,"data":{"packet":"x"},"uid":"x","nsp":"/"}`, `{"type":99,"data":{},"uid":"x","nsp":"/"}`, `{"type":2,"uid":"x","nsp":"/"}`,
+		"\xdd\xff\xff\xff\xff", "\x84\xa4type\x03\xa4data\xdf\xff\xff\xff\xff",
+	} {
+		for _, channel := range []string{a.base, a.base + "r1#", a.answer, a.base + "#"} {
+			if err := c.SPublish(context.Background(), channel, m).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := NewShardedEmitter(c, ShardedEmitterOptions{}).Emit("sane"); err != nil {
+		t.Fatal(err)
+	}
+	c1.wants("sane")
+	c1.wantsNothing()
+	dropped, err := json.Marshal(stats.Stats().Dropped)
+	if err != nil || stats.Stats().Dropped["malformed"] == 0 || stats.Stats().Dropped["packet_type"] == 0 {
+		t.Errorf("dropped %s, %v", dropped, err)
+	}
+}
+
+func FuzzDecodeMessage(f *testing.F) {
+	f.Add([]byte(`{"type":3,"data":{"packet":{"type":2,"data":["x",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}},"uid":"0123456789abcdef","nsp":"/"}`))
+	f.Add([]byte("\x84\xa4type\x03\xa4data\x81\xa6packet\x80\xa3uid\xa1x\xa3nsp\xa1/"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeMessage(b)
+		if err != nil {
+			return
+		}
+		if m.typ < 1 || m.typ > 13 {
+			t.Errorf("type %d", m.typ)
+		}
+	})
+}
