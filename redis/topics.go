@@ -1,0 +1,278 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/event"
+)
+
+// Reasons with which Topics reports that events may have been missed.
+const (
+	ReasonRedisLost = "redis_lost" // the connection was lost, or Redis was
+	ReasonOverflow  = "overflow"   // this node was too slow for what came
+)
+
+// TopicsOptions configure Topics. The zero value works, and hears nothing.
+type TopicsOptions struct {
+	// Prefix precedes the guild's id in the names of channels. Default "".
+	Prefix string
+
+	// OnMessage gets each message of a topic that somebody has acquired. The
+	// messages of one guild, of both its topics, come one at a time and in the
+	// order in which Redis delivered them; those of different guilds may come at
+	// the same time. It holds up the guilds that share its queue, and payload
+	// must not be changed.
+	OnMessage func(t event.Topic, payload []byte)
+
+	// OnMissed is called for each acquired topic of which messages may have been
+	// missed, with a Reason, once the topic is heard again. It must not block.
+	OnMissed func(t event.Topic, reason string)
+
+	// Linger is how long a topic stays subscribed after its last release, so that
+	// somebody who reloads the page costs Redis nothing. Default 5 s; negative
+	// is none.
+	Linger time.Duration
+
+	// Queues is the number of goroutines that call OnMessage. Default: one for
+	// each core, 4 at most.
+	Queues int
+
+	// Logger receives what an operator must know; nil discards.
+	Logger *slog.Logger
+}
+
+// TopicsStats are what Topics has to do.
+type TopicsStats struct {
+	Acquired  int // topics that somebody needs
+	Lingering int // topics that nobody needs any more, and which are still subscribed
+}
+
+// Topics keeps a node subscribed to the event streams that its sockets need,
+// and only to those. All methods may be called concurrently.
+type Topics struct {
+	// Static after construction.
+	opts  TopicsOptions
+	seed  maphash.Seed
+	subs  []*bus.Subscription // a guild always has the same one
+	watch func()              // stops the Watch of the bus
+	done  chan struct{}       // closed by Close
+	wake  chan struct{}       // capacity 1: lingering has a new head
+	wg    sync.WaitGroup
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	closed    bool
+	refs      map[event.Topic]int       // acquisitions, those that wait for Redis included
+	lingering map[event.Topic]time.Time // until when a subscription of a released topic is kept
+	expiries  []expiry                  // in order of time; entries that are not in lingering at that time are void
+}
+
+// expiry is a time at which a topic may have lingered long enough.
+type expiry struct {
+	topic event.Topic
+	at    time.Time
+}
+
+// NewTopics makes the topics of a node. Close ends them.
+func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Linger == 0 {
+		o.Linger = 5 * time.Second
+	}
+	if o.Queues <= 0 {
+		o.Queues = min(runtime.GOMAXPROCS(0), 4)
+	}
+	t := &Topics{
+		opts: o, seed: maphash.MakeSeed(), done: make(chan struct{}), wake: make(chan struct{}, 1),
+		refs: map[event.Topic]int{}, lingering: map[event.Topic]time.Time{},
+	}
+	for i := range o.Queues {
+		t.subs = append(t.subs, b.NewSubscription(bus.HandlerFunc(func(m bus.Message) { t.handle(i, m) })))
+	}
+	t.watch = b.Watch(func(s bus.State) {
+		if afterLoss(s) {
+			t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
+		}
+	})
+	t.wg.Go(t.reap)
+	return t
+}
+
+// afterLoss tells whether everything is heard again after a time in which it was
+// not. State.Gap alone would not do: it is false where the connection was lost
+// after a subscription was confirmed and before the connection's first probe
+// had come back.
+func afterLoss(s bus.State) bool { return s.Hearing && (s.Gap || s.Down > 0) }
+
+// Acquire subscribes to a topic and returns once Redis has confirmed it: what is
+// published from then on is delivered. While Redis is away it waits until ctx
+// ends. release gives the topic up; it never blocks, and only its first call
+// counts.
+func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func(), err error) {
+	if !event.ValidID(topic.Guild) {
+		return nil, errors.New("acquire topic: the guild's id is not 1 to 20 digits")
+	}
+	// Counted before it is confirmed: what is lost between confirmation and
+	// return must be reported too.
+	if !t.count(topic) {
+		return nil, unavailable("acquire topic", bus.ErrClosed)
+	}
+	// The bus counts references, so that each acquisition is a subscription of
+	// its own there: it must be, for Redis may be away just now.
+	if err := t.sub(topic).Subscribe(ctx, topic.Channel(t.opts.Prefix)); err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.uncountLocked(topic)
+		return nil, unavailable("acquire topic", err)
+	}
+	return sync.OnceFunc(func() { t.release(topic) }), nil
+}
+
+func (t *Topics) count(topic event.Topic) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.refs[topic]++
+	}
+	return !t.closed
+}
+
+// uncountLocked takes back one acquisition and tells whether it was the last.
+func (t *Topics) uncountLocked(topic event.Topic) (last bool) {
+	if t.refs[topic]--; t.refs[topic] > 0 {
+		return false
+	}
+	delete(t.refs, topic)
+	return true
+}
+
+// Stats returns how many topics are held.
+func (t *Topics) Stats() TopicsStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return TopicsStats{Acquired: len(t.refs), Lingering: len(t.lingering)}
+}
+
+// Close gives all topics up. It waits for its own goroutine; one call each of
+// OnMessage per queue and of OnMissed may still be running.
+func (t *Topics) Close() {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	t.closed = true
+	t.mu.Unlock()
+	close(t.done)
+	t.wg.Wait()
+	t.watch()
+	for _, s := range t.subs {
+		s.Close()
+	}
+}
+
+func (t *Topics) index(guild string) int {
+	return int(maphash.String(t.seed, guild) % uint64(len(t.subs)))
+}
+
+func (t *Topics) sub(topic event.Topic) *bus.Subscription { return t.subs[t.index(topic.Guild)] }
+
+func (t *Topics) handle(queue int, m bus.Message) {
+	if m.Missed > 0 {
+		t.opts.Logger.Warn("guild events dropped: this node is too slow", "messages", m.Missed)
+		t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
+	}
+	if topic, ok := event.ParseChannel(t.opts.Prefix, m.Channel); ok && t.opts.OnMessage != nil {
+		t.opts.OnMessage(topic, m.Payload)
+	}
+}
+
+// missed reports the acquired topics that the caller means.
+func (t *Topics) missed(reason string, which func(event.Topic) bool) {
+	if t.opts.OnMissed == nil {
+		return
+	}
+	t.mu.Lock()
+	topics := make([]event.Topic, 0, len(t.refs))
+	for topic := range t.refs {
+		if which(topic) {
+			topics = append(topics, topic)
+		}
+	}
+	t.mu.Unlock()
+	for _, topic := range topics {
+		t.opts.OnMissed(topic, reason)
+	}
+}
+
+// release takes back one acquisition. The last one's subscription at the bus is
+// kept while the topic lingers.
+func (t *Topics) release(topic event.Topic) {
+	t.mu.Lock()
+	keep := t.uncountLocked(topic) && t.opts.Linger > 0 && !t.closed
+	if keep {
+		_, already := t.lingering[topic]
+		at := time.Now().Add(t.opts.Linger)
+		t.lingering[topic] = at
+		t.expiries = append(t.expiries, expiry{topic, at})
+		if len(t.expiries) == 1 {
+			select {
+			case t.wake <- struct{}{}:
+			default:
+			}
+		}
+		keep = !already // one subscription is enough to linger
+	}
+	t.mu.Unlock()
+	if !keep {
+		t.sub(topic).Unsubscribe(topic.Channel(t.opts.Prefix))
+	}
+}
+
+// reap gives up the topics that have lingered long enough.
+func (t *Topics) reap() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		over, next := t.expired(time.Now())
+		for _, topic := range over {
+			t.sub(topic).Unsubscribe(topic.Channel(t.opts.Prefix))
+		}
+		timer.Reset(next)
+		select {
+		case <-timer.C:
+		case <-t.wake:
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// expired takes the topics whose time is over, and says when to look again. A
+// topic that was acquired meanwhile has a subscription of its own besides.
+func (t *Topics) expired(now time.Time) (over []event.Topic, next time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for ; n < len(t.expiries) && !t.expiries[n].at.After(now); n++ {
+		e := t.expiries[n]
+		if t.lingering[e.topic].Equal(e.at) {
+			delete(t.lingering, e.topic)
+			over = append(over, e.topic)
+		}
+	}
+	t.expiries = append(t.expiries[:0], t.expiries[n:]...)
+	if len(t.expiries) == 0 {
+		return over, time.Hour
+	}
+	return over, t.expiries[0].at.Sub(now)
+}
