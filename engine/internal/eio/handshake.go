@@ -84,7 +84,8 @@ func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Ha
 	wc := newWSConn(c, o.nc, o.compress)
 	wc.live = true
 	c.ws = wc
-	s.open(c, []*Frame{rawFrame(o.answer), s.openPacket(h)})
+	wc.preface(o.answer)
+	s.open(c, []*Frame{s.openPacket(h)})
 	s.startReading(wc, o.rest)
 }
 

@@ -233,14 +233,14 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 	return err
 }
 
+// acceptsGzip tells whether the client takes gzip, by the first coding in its list that says so or not.
 func acceptsGzip(r *http.Request) bool {
 	for _, line := range r.Header["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(coding, ";")
-			name = strings.TrimSpace(name)
-			q := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(params), "q="))
-			if (name == "gzip" || name == "*") && strings.Trim(q, "0.") != "" || name == "gzip" && q == "" {
-				return true
+			if name = strings.TrimSpace(name); name == "gzip" || name == "*" {
+				q := strings.TrimPrefix(strings.TrimSpace(params), "q=")
+				return q == "" || strings.Trim(q, "0.") != ""
 			}
 		}
 	}

@@ -39,8 +39,10 @@ func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
 		p.timer = time.AfterFunc(s.cfg.UpgradeTimeout, p.cancel)
 	}
 	c.mu.Unlock()
-	wc.sendControl(rawFrame(h.answer))
-	if !welcome { // there is another WebSocket, or the session is closing
+	if welcome {
+		wc.sendControl(rawFrame(h.answer))
+	} else { // there is another WebSocket, or the session is closing
+		wc.preface(h.answer)
 		wc.shut(s.frames.wsClose, true)
 	}
 	s.startReading(wc, h.rest)

@@ -43,7 +43,7 @@ type Server struct {
 	slow        atomic.Uint64
 
 	loops sync.WaitGroup // flushers, poller and heartbeats
-	work  sync.WaitGroup // sessions, WebSockets, and the goroutines that serve them
+	work  sync.WaitGroup // requests, sessions, WebSockets, and the goroutines that serve them
 
 	mu     sync.RWMutex     // guards what follows
 	conns  map[string]*Conn // nil: the id is reserved
@@ -114,6 +114,11 @@ func (s *Server) serves(transport string) bool { return slices.Contains(s.cfg.Tr
 
 // ServeHTTP serves one request. Headers that are already set in w are part of every answer, the 101 of a WebSocket too.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer s.work.Done()
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	transport := q.Get("transport")
 	upgrade := ws.IsUpgrade(r)
@@ -134,8 +139,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, CodeBadHandshakeMethod, map[string]any{"method": r.Method})
 	case transport == WebSocket && !upgrade:
 		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_HANDSHAKE_ERROR"})
-	case s.isClosed():
-		http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
 	default:
 		s.serveHandshake(w, r, q, upgrade)
 	}
@@ -226,6 +229,16 @@ func (s *Server) report(e *ConnectionError) {
 	}
 }
 
+// enter counts a request in s.work; false during a shutdown.
+func (s *Server) enter() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.closed {
+		s.work.Add(1)
+	}
+	return !s.closed
+}
+
 // reserve takes the id for a session that is about to be made, which counts in s.work from now on.
 func (s *Server) reserve(id string) error {
 	s.mu.Lock()
@@ -281,7 +294,7 @@ func (s *Server) Close(discard bool) {
 	}
 }
 
-// Shutdown refuses new sessions (503), closes the open ones, and waits until all of them have been closed, their
+// Shutdown refuses all requests (503), closes the open ones, and waits until all of them have been closed, their
 // handlers have returned, and the server's goroutines have ended. When ctx ends first, its error is returned, and the
 // rest goes on in the background.
 func (s *Server) Shutdown(ctx context.Context) error {

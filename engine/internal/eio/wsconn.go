@@ -138,6 +138,14 @@ func (w *wsConn) kill() {
 	w.srv.work.Done()
 }
 
+// preface queues the answer to the opening handshake, which goes out with what comes next.
+func (w *wsConn) preface(answer []byte) {
+	w.conn.mu.Lock()
+	defer w.conn.mu.Unlock()
+	w.control.push(&w.srv.chunks, rawFrame(answer))
+	w.controls++
+}
+
 // sendControl queues a frame that is not part of the session's traffic.
 func (w *wsConn) sendControl(f *Frame) {
 	c := w.conn

@@ -2,7 +2,6 @@ package eio
 
 import (
 	"errors"
-	"net"
 	"os"
 	"time"
 )
@@ -43,7 +42,7 @@ func (w *wsConn) gatherLocked() bool {
 
 // fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued.
 func (w *wsConn) fill(buf []byte) []byte {
-	if w.discard.Load() && !w.cleared {
+	if w.discard.Load() && !w.cleared && !w.out.empty() {
 		w.clear()
 	}
 	n, skip := 0, w.written
@@ -68,12 +67,13 @@ func (w *wsConn) bytes(f *Frame) []byte {
 	return f.bytes(w.conn.protocol, w.compress)
 }
 
-// clear drops all of w.out but a frame that has been begun; the close frame is put behind it again by gather.
+// clear drops all of w.out but a frame that has been begun, or is the answer to the opening handshake; the close frame
+// is put behind it again by gather.
 func (w *wsConn) clear() {
 	w.cleared = true
 	var begun *Frame
-	if w.written > 0 {
-		begun = w.out.front()
+	if front := w.out.front(); w.written > 0 || front.raw {
+		begun = front
 	}
 	w.out.clear(&w.srv.chunks)
 	if begun != nil {
@@ -138,8 +138,8 @@ func (w *wsConn) closeWritten() {
 		w.kill()
 		return
 	}
-	if tcp, ok := w.nc.(*net.TCPConn); ok && w.bye != w.srv.frames.wsClose {
-		_ = tcp.CloseWrite() // the peer broke the rules: it may not answer, but it will see the end
+	if half, ok := w.nc.(interface{ CloseWrite() error }); ok && w.bye != w.srv.frames.wsClose {
+		_ = half.CloseWrite() // the peer broke the rules: it may not answer, but it will see the end
 	}
 }
 

@@ -1,0 +1,155 @@
+package eio
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/ws"
+)
+
+func TestPingPong(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{PingInterval: 30 * time.Millisecond, PingTimeout: 5 * time.Second})
+		p := f.dial("EIO=4&transport=websocket")
+		p.expectOpen()
+		o := f.owner()
+		for range 3 {
+			if op, b, err := p.readFrame(); op != ws.Text || string(b) != "2" || err != nil {
+				t.Fatalf("%d %q %v", op, b, err)
+			}
+			p.text("3")
+		}
+		if o.State() != Open {
+			t.Error(o.State())
+		}
+	})
+}
+
+func TestPingTimeout(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{PingInterval: 30 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
+		p := f.dial("EIO=4&transport=websocket")
+		p.expectOpen()
+		o := f.owner()
+		o.expectClose(ReasonPingTimeout)
+		for _, want := range []ws.Opcode{ws.Text, ws.Close} { // a ping that is not answered
+			if op, _, err := p.readFrame(); op != want || err != nil {
+				t.Fatalf("%d %v", op, err)
+			}
+		}
+	})
+	f := newFixture(t, plain, Config{PingInterval: 30 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
+	query, o := f.openPolling()
+	if a := f.get(query); a.body != "2" {
+		t.Errorf("%q", a.body)
+	}
+	o.expectClose(ReasonPingTimeout)
+	if a := f.post(query, "3"); a.status != 400 {
+		t.Errorf("%d", a.status)
+	}
+}
+
+// An owner that blocks does not cost its client the session.
+func TestPingTimeoutWhileBlocked(t *testing.T) {
+	block := make(chan struct{})
+	f := newFixture(t, plain, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}, func(f *fixture) {
+		f.onMsg = func(o *owner, _ bool, _ []byte) { o.messages <- "in"; <-block }
+	})
+	p := f.dial("EIO=4&transport=websocket")
+	p.expectOpen()
+	o := f.owner()
+	p.text("4x")
+	o.expectMessage("in")
+	select {
+	case c := <-o.closed:
+		t.Fatalf("closed: %+v", c)
+	case <-time.After(100 * time.Millisecond): // several timeouts
+	}
+	close(block)
+	p.nc.Close()
+	o.expectClose(ReasonTransportClose)
+}
+
+// The lists, in virtual time.
+func TestHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(Config{DisablePoller: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, AllowEIO3: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		f := &fixture{t: t, owners: make(chan *owner, 10)}
+		session := func(id string, protocol uint8) *owner {
+			o := &owner{f: f, closed: make(chan closing, 1), messages: make(chan string, 10)}
+			o.srv, o.handler, o.id, o.protocol, o.poll = s, o, id, protocol, &polling{}
+			if err := s.reserve(id); err != nil {
+				t.Fatal(err)
+			}
+			s.open(&o.Conn, nil)
+			return o
+		}
+		at := func(d time.Duration) { time.Sleep(d - s.now()); synctest.Wait() }
+		queued := func(o *owner) int { o.mu.Lock(); defer o.mu.Unlock(); return o.queued }
+		alive := func(o *owner, want bool) {
+			t.Helper()
+			if (o.State() == Open) != want {
+				t.Fatalf("%s is %s at %v", o.id, o.State(), s.now())
+			}
+		}
+
+		old := session("old", 3)
+		quiet, busy, good := session("quiet", 4), session("busy", 4), session("good", 4)
+		at(24 * time.Second)
+		if queued(quiet) != 0 {
+			t.Fatal("pinged early")
+		}
+		at(25*time.Second + 300*time.Millisecond)
+		if queued(quiet) == 0 || queued(old) != 0 {
+			t.Fatal("not pinged, or pinged in revision 3")
+		}
+		at(30 * time.Second)
+		for _, o := range []*owner{busy, good} {
+			o.in.Lock()
+		}
+		busy.handle(Packet{Type: PacketMessage}) // extends the wait to 50 s, once
+		good.handle(Packet{Type: PacketPong})    // the next ping is at 55 s
+		for _, o := range []*owner{busy, good} {
+			o.in.Unlock()
+		}
+		at(44 * time.Second)
+		alive(quiet, true)
+		alive(old, true)
+		at(45*time.Second + 300*time.Millisecond)
+		alive(quiet, false)
+		alive(old, false)
+		at(49 * time.Second)
+		alive(busy, true)
+		busy.in.Lock()
+		busy.handle(Packet{Type: PacketMessage}) // no second time
+		busy.in.Unlock()
+		at(50*time.Second + 300*time.Millisecond)
+		alive(busy, false)
+		if c := <-busy.closed; c.reason != ReasonPingTimeout {
+			t.Error(c)
+		}
+		before := queued(good)
+		at(55*time.Second + 300*time.Millisecond)
+		if queued(good) == before {
+			t.Error("not pinged again")
+		}
+		late := session("late", 3) // silent until 100 s: the run loop is awake for good until 75 s
+		at(75*time.Second + 800*time.Millisecond)
+		alive(good, false)
+		next := session("next", 4) // its ping is before what the loop waits for
+		at(101*time.Second + 500*time.Millisecond)
+		alive(late, false)
+		if queued(next) == 0 {
+			t.Error("the ping before the others was late")
+		}
+	})
+}
