@@ -216,10 +216,31 @@ func (c *client) complete(attachments []string) {
 	}
 	if id != "" && c.acks != nil {
 		answer := c.acks(e)
-		text, _ := json.Marshal(answer)
-		c.post("43" + c.prefix() + id + string(text))
+		c.answer(id, answer)
 	}
 	c.events <- e
+}
+
+// answer sends an acknowledgement; a []byte at the top goes as binary.
+func (c *client) answer(id string, args []any) {
+	var attachments string
+	n := 0
+	for i, a := range args {
+		if b, ok := a.([]byte); ok {
+			args[i] = map[string]any{"_placeholder": true, "num": n}
+			attachments += "\x1eb" + base64.StdEncoding.EncodeToString(b)
+			n++
+		}
+	}
+	if args == nil {
+		args = []any{}
+	}
+	text, _ := json.Marshal(args)
+	head := "43"
+	if n > 0 {
+		head = fmt.Sprintf("46%d-", n)
+	}
+	c.post(head + c.prefix() + id + string(text) + attachments)
 }
 
 // fill puts attachments in the place of their placeholders.

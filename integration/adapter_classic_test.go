@@ -58,8 +58,8 @@ func classicRequests(t *testing.T, peers []peer, seven int) {
 	b := startBrowsers(t)
 	old, other := peers[seven], peers[0]
 	c, sid := b.connect(t, other.url(), nil)
-	other.call(t, "own", call{"id": sid, "targets": []string{"there"}})
-	if ids := result[[]string](t, old, "sockets", call{"rooms": []string{"there"}}); !slices.Equal(ids, []string{sid}) {
+	other.call(t, "own", call{"id": sid, "targets": []string{"asked"}})
+	if ids := result[[]string](t, old, "sockets", call{"rooms": []string{"asked"}}); !slices.Equal(ids, []string{sid}) {
 		t.Errorf("sockets %v", ids)
 	}
 	old.call(t, "remoteJoin", call{"id": sid, "room": "joined"})
@@ -72,4 +72,70 @@ func classicRequests(t *testing.T, peers []peer, seven int) {
 	}
 	old.call(t, "remoteDisconnect", call{"id": sid})
 	c.wait(t, "disconnect", func(h heard) bool { return h.Type == "disconnect" })
+}
+
+// TestAdapterClassicOld runs Go servers with servers of socket.io-redis 6 and 5.
+func TestAdapterClassicOld(t *testing.T) {
+	for _, kind := range []string{"redis-6", "redis-5"} {
+		t.Run(kind, func(t *testing.T) {
+			b := startBrowsers(t)
+			r := startRedis(t)
+			gos := []peer{classicPeer(t, "go", r.url), classicPeer(t, "go", r.url)}
+			old := classicPeer(t, kind, r.url)
+			c, sid := b.connect(t, gos[0].url(), nil)
+			mine := member{c, sid}
+			gos[0].call(t, "own", call{"id": sid, "targets": []string{"there"}})
+
+			old.call(t, "emit", call{"event": "hello", "args": []any{1, call{"$bin": "AQI="}}})
+			if got := mine.args(t, "hello"); got != `[1,{"$bin":"AQI="}]` {
+				t.Errorf("got %s", got)
+			}
+			old.call(t, "emit", call{"rooms": []string{"there"}, "event": "room", "args": []any{call{"k": []any{nil}}}})
+			if got := mine.args(t, "room"); got != `[{"k":[null]}]` {
+				t.Errorf("got %s", got)
+			}
+			if kind == "redis-6" {
+				c, _ := b.connect(t, old.url(), nil)
+				theirs := member{c, ""}
+				gos[1].call(t, "emit", call{"event": "back", "args": []any{call{"$bin": "AQI="}}})
+				if got := theirs.args(t, "back"); got != `[{"$bin":"AQI="}]` {
+					t.Errorf("got %s", got)
+				}
+				if found := result[[]described](t, gos[0], "fetch", nil); len(found) != 2 {
+					t.Errorf("fetched %+v", found)
+				}
+				classicRequests(t, []peer{gos[0], old}, 1)
+				return
+			}
+			oldRequests(t, mine, old)
+		})
+	}
+}
+
+// oldRequests goes through the requests of socket.io-redis 5.
+func oldRequests(t *testing.T, mine member, old peer) {
+	t.Helper()
+	if ids := result[[]string](t, old, "clients", call{"rooms": []string{"there"}}); !slices.Equal(ids, []string{mine.sid}) {
+		t.Errorf("clients %v", ids)
+	}
+	old.call(t, "remoteJoin", call{"id": mine.sid, "room": "joined"})
+	if rooms := result[[]string](t, old, "allRooms", nil); !slices.Contains(rooms, "joined") {
+		t.Errorf("rooms %v", rooms)
+	}
+	rooms := result[[]string](t, old, "clientRooms", call{"id": mine.sid})
+	slices.Sort(rooms)
+	want := []string{mine.sid, "joined", "there"}
+	slices.Sort(want)
+	if !slices.Equal(rooms, want) {
+		t.Errorf("rooms of the socket %v", rooms)
+	}
+	old.call(t, "remoteLeave", call{"id": mine.sid, "room": "joined"})
+	if rooms := result[[]string](t, old, "clientRooms", call{"id": mine.sid}); slices.Contains(rooms, "joined") {
+		t.Errorf("rooms of the socket %v", rooms)
+	}
+	if data := result[[]any](t, old, "customRequest", call{"data": call{"x": 1}}); len(data) != 3 {
+		t.Errorf("custom request: %v", data)
+	}
+	old.call(t, "remoteDisconnect", call{"id": mine.sid})
+	mine.wait(t, "disconnect", func(h heard) bool { return h.Type == "disconnect" })
 }

@@ -79,8 +79,9 @@ type described struct {
 
 // nodePeer is a server of Node.js.
 type nodePeer struct {
-	p    *process
-	port int
+	adapter string
+	p       *process
+	port    int
 
 	mu      sync.Mutex
 	next    int
@@ -88,16 +89,20 @@ type nodePeer struct {
 	events  chan string
 }
 
-// startNodePeer starts a server with one of the adapters in node/adapter/server.mjs.
+// startNodePeer starts a server with one of the adapters in node/adapter/server.mjs, or "redis-5".
 func startNodePeer(t *testing.T, redisURL, adapter, options string, namespaces ...string) *nodePeer {
 	t.Helper()
-	n := &nodePeer{results: map[int]chan json.RawMessage{}, events: make(chan string, 1000)}
+	n := &nodePeer{adapter: adapter, results: map[int]chan json.RawMessage{}, events: make(chan string, 1000)}
 	ready := make(chan int, 1)
 	env := []string{
 		"REDIS_URL=" + redisURL, "ADAPTER=" + adapter, "OPTIONS=" + options,
 		"NAMESPACES=" + strings.Join(append([]string{"/"}, namespaces...), ","),
 	}
-	n.p = start(t, "node "+adapter, env, func(line []byte) { n.line(line, ready) }, "node", "node/adapter/server.mjs")
+	script := "node/adapter/server.mjs"
+	if adapter == "redis-5" {
+		script = "node/adapter/server5.mjs"
+	}
+	n.p = start(t, "node "+adapter, env, func(line []byte) { n.line(line, ready) }, "node", script)
 	select {
 	case n.port = <-ready:
 	case <-n.p.done:

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tinylib/msgp/msgp"
 )
@@ -27,9 +26,10 @@ type Field struct {
 var errDepth = errors.New("value nested too deep, or in a cycle")
 
 // AppendMsgpack appends v as notepack.io would encode the JavaScript value that a client receives for v: integers in
-// the shortest form, also those that come as floats; []byte and io.Reader as binary (a reader is read to its end);
-// time.Time as a timestamp. What is not of a basic type goes through encoding/json, so that v reaches the clients of
-// other servers as it reaches those of this one. Map keys are sorted.
+// the shortest form, also those that come as floats; []byte and io.Reader as binary (a reader is read to its end). What
+// is not of a basic type goes through encoding/json, so that v reaches the clients of other servers as it reaches those
+// of this one: a time.Time is text, as msgpack's timestamps are unknown to version 7 of Node's adapter. Map keys are
+// sorted.
 func AppendMsgpack(dst []byte, v any) ([]byte, error) { return appendMsgpack(dst, v, MaxDepth) }
 
 func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
@@ -53,8 +53,6 @@ func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
 		return appendFloat64(dst, x), nil
 	case []byte:
 		return msgp.AppendBytes(dst, x), nil
-	case time.Time:
-		return appendTime(dst, x), nil
 	case Value:
 		return appendRaw(dst, x, depth)
 	case []any:
@@ -248,31 +246,6 @@ func appendNumeral(dst []byte, s string) []byte {
 	return appendFloat64(dst, jsonNumber([]byte(s)))
 }
 
-// appendTime appends t as a msgpack timestamp in the shortest of its three forms, in the milliseconds of a Date.
-func appendTime(dst []byte, t time.Time) []byte {
-	ms := t.UnixMilli()
-	sec := ms / 1000
-	if ms%1000 < 0 {
-		sec--
-	}
-	ns := uint64(ms-sec*1000) * 1e6
-	switch {
-	case sec >= 0 && sec <= math.MaxUint32 && ns == 0:
-		return bigEndianAppend(append(dst, 0xd6, 0xff), uint64(sec), 4)
-	case sec >= 0 && sec < 1<<34:
-		return bigEndianAppend(append(dst, 0xd7, 0xff), ns<<34|uint64(sec), 8)
-	}
-	dst = bigEndianAppend(append(dst, 0xc7, 12, 0xff), ns, 4)
-	return bigEndianAppend(dst, uint64(sec), 8)
-}
-
-func bigEndianAppend(dst []byte, x uint64, n int) []byte {
-	for i := n - 1; i >= 0; i-- {
-		dst = append(dst, byte(x>>(8*i)))
-	}
-	return dst
-}
-
 // AppendJSON appends v as JSON.stringify would: like AppendMsgpack, with binary as {"type":"Buffer","data":[...]}.
 func AppendJSON(dst []byte, v any) ([]byte, error) {
 	b, err := AppendMsgpack(nil, v)
@@ -290,7 +263,7 @@ func hasBinary(v any, depth int) bool {
 		return false
 	}
 	switch x := v.(type) {
-	case nil, string, bool, float64, int, int64, *strings.Reader, time.Time:
+	case nil, string, bool, float64, int, int64, *strings.Reader:
 		return false
 	case []byte:
 		return true
