@@ -68,7 +68,6 @@ func connect(t testing.TB, server *httptest.Server, auth any) *client {
 	if open := c.read(); !strings.HasPrefix(open, "0") {
 		t.Fatalf("open packet %q", open)
 	}
-	time.Sleep(30 * time.Millisecond) // STOCKENGINE
 	packet := "40"
 	if auth != nil {
 		packet += marshal(auth)

@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"encoding/json"
+
+	"github.com/zishang520/socket.io/v2/socket"
 )
 
 // elevationBody is the payload of request_elevation_return.
@@ -37,8 +39,8 @@ func onRequestElevation(r *request) error {
 }
 
 // elevateAtConnect takes the token of the handshake's auth object, and only of that: a query string ends up in logs.
-func (s *session) elevateAtConnect() {
-	auth, ok := s.socket.Handshake().Auth.(map[string]any)
+func (s *session) elevateAtConnect(handshake *socket.Handshake) {
+	auth, ok := handshake.Auth.(map[string]any)
 	if !ok || auth["token"] == nil {
 		return
 	}

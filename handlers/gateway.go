@@ -66,6 +66,7 @@ type Gateway struct {
 	pools       pools
 	backend     requests
 	interpreter interpreter // may be nil
+	outlet      outlet
 
 	directories *directories
 	spectators  *spectators
@@ -105,7 +106,7 @@ func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
 		config: config, limits: l, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
 		pools: parts.Pools, backend: parts.Requests, interpreter: parts.Interpreter,
-		spectators: newSpectators(), flights: newFlights(),
+		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
 		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
 		sessions:  map[*session]struct{}{},
@@ -152,12 +153,13 @@ func (g *Gateway) Close(ctx context.Context) error {
 
 // connect begins the session of a new socket. It returns when the socket's first event may be handled.
 func (g *Gateway) connect(socket *socket.Socket) {
-	if engine.ConnOf(socket) == nil {
+	conn := engine.ConnOf(socket)
+	if conn == nil {
 		g.log.Error("socket of a foreign engine refused", "socket_id", string(socket.Id()))
 		socket.Disconnect(true)
 		return
 	}
-	s := newSession(g, socket)
+	s := newSession(g, socket, string(socket.Id()), conn, clientAddress(socket, g.config.TrustedProxies))
 	g.mu.Lock()
 	closed := g.closed
 	if !closed {
@@ -174,7 +176,7 @@ func (g *Gateway) connect(socket *socket.Socket) {
 		g.disconnected(s)
 		return
 	}
-	s.elevateAtConnect()
+	s.elevateAtConnect(socket.Handshake())
 }
 
 func (g *Gateway) disconnected(s *session) {

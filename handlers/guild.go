@@ -39,7 +39,7 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	var outcome permissions.Outcome
 	room.list, outcome = g.filter.Route(room.list[:0], &e, time.Now())
 	g.metrics.outcome(outcome)
-	g.deliver(&e, room.list)
+	g.fanOut(&e, room.list)
 	clear(room.list) // the room keeps no connection alive
 	g.batches.Put(room)
 	if outcome == permissions.UnknownKind && g.complaints.allow(topic, time.Now()) {
@@ -47,16 +47,16 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	}
 }
 
-// deliver queues the event for every recipient: encoded once per form, however many there are.
-func (g *Gateway) deliver(e *event.Event, list []permissions.Batch[*engine.Conn]) {
+// fanOut queues the event for every recipient: encoded once per form, however many there are.
+func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) {
 	var encoded [2]*engine.Message
 	for i := range list {
 		b := &list[i]
 		m := &encoded[b.Form&1]
 		if *m == nil {
-			*m = engine.NewEventMessage(namespace, e.AppendArgs(nil, b.Form == permissions.FormString), nil)
+			*m = g.outlet.encode(e.AppendArgs(nil, b.Form == permissions.FormString))
 		}
-		engine.Deliver(*m, b.Recipients, engine.DeliverOptions{})
+		g.outlet.deliver(*m, b.Recipients)
 		g.metrics.delivered(b.Level, len(b.Recipients))
 	}
 }

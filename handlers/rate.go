@@ -19,7 +19,7 @@ func (s *session) refuse(r *request) error {
 	if !s.refusals.Allow() {
 		g.metrics.floods.Inc()
 		s.log().Warn("flooding client disconnected", "event", r.event)
-		s.socket.Disconnect(true)
+		s.peer.Disconnect(true)
 		return nil
 	}
 	err := errRateLimited()

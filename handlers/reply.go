@@ -11,6 +11,22 @@ import (
 // namespace is the one that the gateway serves.
 const namespace = "/"
 
+// outlet is how events leave for clients: package engine.
+type outlet interface {
+	encode(args []byte) *engine.Message // the JSON array of an event and its argument
+	deliver(m *engine.Message, conns []*engine.Conn)
+}
+
+type engineOutlet struct{}
+
+func (engineOutlet) encode(args []byte) *engine.Message {
+	return engine.NewEventMessage(namespace, args, nil)
+}
+
+func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn) {
+	engine.Deliver(m, conns, engine.DeliverOptions{})
+}
+
 // request is one event from a client, being answered.
 type request struct {
 	payload
@@ -50,7 +66,8 @@ func (r *request) fail(err error) {
 // hold the caller up for some milliseconds where the client is slow, and drops what is for a client that left.
 func (s *session) emit(event string, f form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
-	engine.Deliver(engine.NewEventMessage(namespace, eventArgs(event, f, body), nil), s.conns[:], engine.DeliverOptions{})
+	out := s.gateway.outlet
+	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:])
 }
 
 // eventArgs is the JSON array of an event and its argument.

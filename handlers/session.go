@@ -23,7 +23,8 @@ import (
 // filter and what the client was told agree.
 type session struct {
 	gateway *Gateway
-	socket  *socket.Socket
+	peer    peer
+	id      string          // the socket's
 	conns   [1]*engine.Conn // the socket's connection, in the form that engine.Deliver takes
 	address string          // what the address limits count by
 
@@ -57,6 +58,13 @@ type session struct {
 	tasks map[*task]struct{} // requests in progress
 }
 
+// peer is what a session asks of its socket: *socket.Socket.
+type peer interface {
+	Join(rooms ...socket.Room)
+	Leave(room socket.Room)
+	Disconnect(closeConnection bool) *socket.Socket
+}
+
 // view is what a socket spectates; the zero value is nothing.
 type view struct {
 	guild string
@@ -75,23 +83,22 @@ func (h held) release() {
 	}
 }
 
-func newSession(g *Gateway, s *socket.Socket) *session {
-	out := &session{
-		gateway: g, socket: s, conns: [1]*engine.Conn{engine.ConnOf(s)},
-		address:  clientAddress(s, g.config.TrustedProxies),
+func newSession(g *Gateway, p peer, id string, conn *engine.Conn, address string) *session {
+	s := &session{
+		gateway: g, peer: p, id: id, conns: [1]*engine.Conn{conn}, address: address,
 		events:   newLimiter(g.limits.SocketPerSecond, g.limits.SocketBurst),
 		refusals: newLimiter(max(g.limits.SocketPerSecond, 1), g.limits.FloodRefusals),
 		turn:     make(chan struct{}, 1),
 	}
-	out.turn <- struct{}{}
-	return out
+	s.turn <- struct{}{}
+	return s
 }
 
 func (s *session) conn() *engine.Conn { return s.conns[0] }
 
-func (s *session) log() *slog.Logger { return s.gateway.log.With("socket_id", string(s.socket.Id())) }
+func (s *session) log() *slog.Logger { return s.gateway.log.With("socket_id", s.id) }
 
-func (s *session) room() string { return event.AuthRoom(string(s.socket.Id())) }
+func (s *session) room() string { return event.AuthRoom(s.id) }
 
 // take waits for the turn; give gives it back.
 func (s *session) take() { <-s.turn }
@@ -116,7 +123,7 @@ func (s *session) elevate(c *permissions.Claims, f form) *Error {
 	if fresh {
 		s.term++
 		g.metrics.elevated.Inc()
-		s.socket.Join(socket.Room(s.room()))
+		s.peer.Join(socket.Room(s.room()))
 	}
 	s.schedule(c)
 	// A revocation that arrived while the token was verified has passed this session by, which had no claims yet.
@@ -205,7 +212,7 @@ func (s *session) drop(why *Error) {
 	s.lost = why
 	s.alarm.stop()
 	s.gateway.filter.Remove(s.conn())
-	s.socket.Leave(socket.Room(s.room()))
+	s.peer.Leave(socket.Room(s.room()))
 	s.abortTasks(func(*task) error { return why })
 	s.unwatch()
 	s.gateway.directories.leave(s)

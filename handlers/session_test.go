@@ -1,0 +1,183 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
+)
+
+// bench is a gateway without a server: its sockets are stand-ins, and what would go to clients is kept.
+type bench struct {
+	t       testing.TB
+	g       *Gateway
+	tokens  *tokens
+	revoked *permissions.Revocations
+	streams *streams
+
+	mu       sync.Mutex
+	messages map[*engine.Message][]byte
+	got      map[*engine.Conn][]string // events, as the JSON of their arguments
+	rooms    map[string]bool
+}
+
+func newBench(t testing.TB, config Config) *bench {
+	b := &bench{
+		t: t, tokens: &tokens{}, revoked: &permissions.Revocations{}, streams: &streams{},
+		messages: map[*engine.Message][]byte{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
+	}
+	b.tokens.revoked = b.revoked
+	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{})
+	g, err := New(io, Parts{
+		Verifier: b.tokens, Revocations: b.revoked, Topics: b.streams,
+		Filter: permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
+	}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.outlet = b
+	b.g = g
+	t.Cleanup(func() {
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := handler.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (b *bench) encode(args []byte) *engine.Message {
+	m := new(engine.Message)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages[m] = args
+	return m
+}
+
+func (b *bench) deliver(m *engine.Message, conns []*engine.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range conns {
+		b.got[c] = append(b.got[c], string(b.messages[m]))
+	}
+}
+
+// socket is a stand-in for a connected one.
+func (b *bench) socket(id string) *session {
+	s := newSession(b.g, &standIn{b, id}, id, new(engine.Conn), "192.0.2.1")
+	b.g.mu.Lock()
+	b.g.sessions[s] = struct{}{}
+	b.g.mu.Unlock()
+	return s
+}
+
+// take gives, and forgets, what came for a socket.
+func (b *bench) take(s *session) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	got := b.got[s.conn()]
+	b.got[s.conn()] = nil
+	return got
+}
+
+func (b *bench) in(room string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rooms[room]
+}
+
+type standIn struct {
+	b  *bench
+	id string
+}
+
+func (p *standIn) Join(rooms ...socket.Room) {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	for _, r := range rooms {
+		p.b.rooms[string(r)] = true
+	}
+}
+
+func (p *standIn) Leave(r socket.Room) {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	delete(p.b.rooms, string(r))
+}
+
+func (p *standIn) Disconnect(bool) *socket.Socket { return nil }
+
+// tokens verifies tokens that are claims written as JSON, after a word that keeps them from being taken for a payload.
+type tokens struct{ revoked *permissions.Revocations }
+
+func (v *tokens) Verify(_ context.Context, token string) (*permissions.Claims, error) {
+	if token == "" {
+		return nil, &permissions.TokenError{Word: permissions.TokenMissing}
+	}
+	c, err := permissions.ParseClaims([]byte(strings.TrimPrefix(token, "token ")))
+	switch {
+	case err != nil:
+		return nil, &permissions.TokenError{Word: permissions.TokenInvalid, Err: err}
+	case c.Expired(time.Now()):
+		return nil, &permissions.TokenError{Word: permissions.TokenExpired}
+	case v.revoked.Revoked(c, time.Now()):
+		return nil, &permissions.TokenError{Word: permissions.TokenRevoked}
+	}
+	return c, nil
+}
+
+// streams confirms subscriptions, after confirm where that is set.
+type streams struct {
+	mu      sync.Mutex
+	confirm func(event.Topic)
+}
+
+func (x *streams) Acquire(_ context.Context, t event.Topic) (func(), error) {
+	x.mu.Lock()
+	confirm := x.confirm
+	x.mu.Unlock()
+	if confirm != nil {
+		confirm(t)
+	}
+	return func() {}, nil
+}
+
+func (x *streams) set(confirm func(event.Topic)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.confirm = confirm
+}
+
+// claims writes a token.
+func claims(sub string, issued time.Time, lasts time.Duration, guilds string) string {
+	return fmt.Sprintf(`token {"sub":%q,"iat":%d,"exp":%d,"jti":%q,"guilds":%s}`,
+		sub, issued.Unix(), issued.Add(lasts).Unix(), sub+strconv.FormatInt(issued.Unix(), 10), guilds)
+}
+
+// send brings an event of the client.
+func (s *session) send(event string, payload any) {
+	// As it would come out of the engine's decoder.
+	b, err := json.Marshal(payload)
+	if err != nil {
+		panic(err)
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		panic(err)
+	}
+	s.onEvent(event, v)
+}
+
+type m = map[string]any
