@@ -91,6 +91,18 @@ type Gateway struct {
 // New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
 // engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn.
 func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
+	g, err := newGateway(parts, config)
+	if err != nil {
+		return nil, err
+	}
+	return g, io.On("connection", func(args ...any) {
+		if s, ok := args[0].(*socket.Socket); ok {
+			g.connect(s)
+		}
+	})
+}
+
+func newGateway(parts Parts, config Config) (*Gateway, error) {
 	if parts.Verifier == nil || parts.Revocations == nil || parts.Filter == nil || parts.Topics == nil {
 		return nil, errors.New("a gateway needs a verifier, revocations, a filter and topics")
 	}
@@ -117,12 +129,7 @@ func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	err = io.On("connection", func(args ...any) {
-		if s, ok := args[0].(*socket.Socket); ok {
-			g.connect(s)
-		}
-	})
-	return g, err
+	return g, nil
 }
 
 // Close ends the sessions that are left and waits for what runs on their behalf, or until ctx ends. To be called after

@@ -37,8 +37,7 @@ func newBench(t testing.TB, config Config) *bench {
 		messages: map[*engine.Message][]byte{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
 	}
 	b.tokens.revoked = b.revoked
-	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{})
-	g, err := New(io, Parts{
+	g, err := newGateway(Parts{
 		Verifier: b.tokens, Revocations: b.revoked, Topics: b.streams,
 		Filter: permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
 	}, config)
@@ -49,9 +48,6 @@ func newBench(t testing.TB, config Config) *bench {
 	b.g = g
 	t.Cleanup(func() {
 		if err := g.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := handler.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
