@@ -9,10 +9,10 @@ import (
 
 // pools is the cache of entities: redis.Entities. Guild is "" for the pools that belong to no guild.
 type pools interface {
-	// Get gives the values of ids, in their order; nil where one is not cached.
+	// Get gives the values of ids, in their order: a JSON object each, nil where one is not cached.
 	Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error)
 
-	// All calls yield with portions of a pool until it errs. An entity may come twice when the pool changes meanwhile.
+	// All calls yield with portions of a pool until it errs. An entity may come twice where the pool changes meanwhile.
 	All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error
 
 	// Online gives the ids of the members online, in no order.

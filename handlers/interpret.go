@@ -68,6 +68,12 @@ func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 	return result, backendError(err)
 }
 
+// isObject tells whether a worker's result can be passed on to a client.
+func isObject(v []byte) bool {
+	v = bytes.TrimLeft(v, " \t\r\n")
+	return len(v) > 0 && v[0] == '{' && json.Valid(v)
+}
+
 // withID puts the request's _id in front of a JSON object's members.
 func withID(object, id []byte) []byte {
 	if id == nil {

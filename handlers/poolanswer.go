@@ -78,10 +78,13 @@ func (a *poolAnswer) fetch(ids []string) error {
 func (a *poolAnswer) everything() error {
 	q := a.query
 	held := make([]entity, 0, maxPart)
-	found := false
+	seen := map[string]struct{}{}
 	add := func(list []entity) error {
 		for _, e := range list {
-			found = true
+			if _, again := seen[e.id]; again {
+				continue
+			}
+			seen[e.id] = struct{}{}
 			// A full part goes out only when there is more: the last one is the one that finishes.
 			if len(held) == maxPart {
 				if err := a.part(held); err != nil {
@@ -96,13 +99,11 @@ func (a *poolAnswer) everything() error {
 	err := a.gateway.pools.All(a.task.ctx, q.guild, q.kind, func(ids []string, values [][]byte) error {
 		list := make([]entity, 0, len(ids))
 		for i, v := range values {
-			if isObject(v) {
-				list = append(list, entity{ids[i], v})
-			}
+			list = append(list, entity{ids[i], v})
 		}
 		return add(list)
 	})
-	if err == nil && !found {
+	if err == nil && len(seen) == 0 {
 		err = a.gateway.ask(a.task.ctx, "all", poolArgs{Type: q.kind, GuildID: q.guild}, func(r poolResult) error {
 			return add(r.entities())
 		})
@@ -259,12 +260,6 @@ func idsOf(list []entity) []string {
 	return ids
 }
 
-// isObject tells whether a cached value can be passed on to a client.
-func isObject(v []byte) bool {
-	v = bytes.TrimLeft(v, " \t\r\n")
-	return len(v) > 0 && v[0] == '{' && json.Valid(v)
-}
-
 // poolError is an error of the cache as the client gets to know it.
 func poolError(err error) error {
 	var e *Error
@@ -284,10 +279,10 @@ func (g *Gateway) cached(ctx context.Context, guild, kind string, ids []string) 
 		return nil, nil, poolError(err)
 	}
 	for i, v := range values {
-		if isObject(v) {
-			found = append(found, entity{ids[i], v})
-		} else {
+		if v == nil {
 			missing = append(missing, ids[i])
+		} else {
+			found = append(found, entity{ids[i], v})
 		}
 	}
 	return found, missing, nil
