@@ -1,0 +1,320 @@
+//go:build integration
+
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/architus/guildcast/adapter"
+)
+
+// TestShardedParity: in clusters of Go and Node.js servers with sharded pub/sub nobody can tell who is who.
+func TestShardedParity(t *testing.T) {
+	b := startBrowsers(t)
+	eachShardedRedis(t, func(t *testing.T, r shardedRedis) {
+		for _, mode := range []adapter.SubscriptionMode{adapter.Dynamic, adapter.Static, adapter.DynamicPrivate} {
+			for _, kinds := range [][]string{{"go", "redis", "ioredis"}, {"go", "go", "redis"}, {"go", "go", "ioredis"}} {
+				if len(r.addrs) > 1 && slices.Contains(kinds, "ioredis") && testing.Short() {
+					continue
+				}
+				name := string(mode) + "/" + strings.Join(kinds, "+")
+				t.Run(name, func(t *testing.T) {
+					prefix := "p-" + strings.ReplaceAll(name, "/", "-")
+					c := &shardedCluster{b: b}
+					for _, k := range kinds {
+						if k == "go" {
+							c.members = append(c.members, startGoMember(t, adapter.NewSharded(r.client(), adapter.ShardedOptions{
+								ChannelPrefix: prefix, SubscriptionMode: mode, RequestsTimeout: 2 * time.Second,
+							})))
+						} else {
+							c.members = append(c.members, startNodeMember(t, k, r, prefix, mode))
+						}
+					}
+					c.run(t)
+				})
+			}
+		}
+	})
+}
+
+// shardedCluster is three servers with a client each.
+type shardedCluster struct {
+	b       *browsers
+	members []member
+	clients []*client
+	ids     []string
+	marks   int
+}
+
+func (c *shardedCluster) run(t *testing.T) {
+	for _, m := range c.members {
+		eventually(t, 10*time.Second, "three servers", func() bool { return result[int](t, m, order{Op: "serverCount"}) == 3 })
+	}
+	for _, m := range c.members {
+		cl, id := c.b.connect(t, m.url(), nil)
+		c.clients, c.ids = append(c.clients, cl), append(c.ids, id)
+	}
+	c.settle(t)
+	for _, step := range []struct {
+		name string
+		f    func(*testing.T)
+	}{
+		{"broadcast", c.broadcast}, {"payloads", c.payloads}, {"burst", c.burst}, {"acks", c.acks}, {"sockets", c.sockets},
+		{"server-side", c.serverSide}, {"namespaces", c.namespaces}, {"commands", c.commands},
+	} {
+		if !t.Run(step.name, step.f) {
+			return
+		}
+	}
+}
+
+// settle lets Node.js servers, which do not wait for Redis when a room is joined, be subscribed.
+func (c *shardedCluster) settle(t testing.TB) {
+	t.Helper()
+	time.Sleep(100 * time.Millisecond) // nothing observable tells when
+}
+
+// mark sends a last event to everybody and waits for it: what has not come by then will not come. In a cluster the
+// channels of rooms are not ordered with that of the namespace, so a little more is waited.
+func (c *shardedCluster) only(t testing.TB, event string, want ...int) {
+	t.Helper()
+	for _, i := range want {
+		c.clients[i].event(t, event, nil)
+	}
+	c.marks++
+	mark := fmt.Sprint("mark", c.marks)
+	for _, m := range c.members {
+		m.do(t, order{Op: "emit", Event: mark})
+	}
+	for i, cl := range c.clients {
+		for range c.members {
+			cl.event(t, mark, nil)
+		}
+		n := 0
+		if slices.Contains(want, i) {
+			n = 1
+		}
+		if got := cl.events(event); len(got) != n {
+			t.Errorf("client %d got %s %d times instead of %d", i, event, len(got), n)
+		}
+	}
+}
+
+func (c *shardedCluster) broadcast(t *testing.T) {
+	twenty := strings.Repeat("x", 20)
+	for i, names := range [][]string{{"r1"}, {"r1", "r2", "ü#x", "42", twenty}, {"r2"}} {
+		c.members[i].do(t, order{Op: "join", ID: c.ids[i], Names: names})
+	}
+	c.settle(t)
+	for i, m := range c.members {
+		for j, test := range []struct {
+			order
+			want []int
+		}{
+			{order{}, []int{0, 1, 2}},
+			{order{Rooms: []string{"r1"}}, []int{0, 1}},
+			{order{Rooms: []string{"r1", "r2"}}, []int{0, 1, 2}},
+			{order{Rooms: []string{"r1", "r2"}, Except: []string{"r1"}}, []int{2}},
+			{order{Except: []string{c.ids[0]}}, []int{1, 2}},
+			{order{Rooms: []string{"ü#x"}}, []int{1}},
+			{order{Rooms: []string{"42"}}, []int{1}},
+			{order{Rooms: []string{twenty}}, []int{1}},
+			{order{Rooms: []string{c.ids[0]}}, []int{0}},
+			{order{Rooms: []string{c.ids[1]}}, []int{1}},
+			{order{Rooms: []string{c.ids[2]}}, []int{2}},
+			{order{Rooms: []string{"nobody"}}, nil},
+			{order{Flags: map[string]any{"local": true}}, []int{i}},
+			{order{Rooms: []string{"r1"}, Flags: map[string]any{"volatile": true, "compress": false}}, []int{0, 1}},
+		} {
+			test.Op, test.Event = "emit", fmt.Sprintf("e%d-%d", i, j)
+			m.do(t, test.order)
+			c.only(t, test.Event, test.want...)
+		}
+	}
+}
+
+func (c *shardedCluster) payloads(t *testing.T) {
+	for i, args := range []string{
+		`[]`, `[null]`, `["☃ é \u0000 \" \\ 👍"]`, `[1, -1, 0.5, 1e300, 9007199254740991, -0.000001]`,
+		`[true, false, {}, [], {"a": {"b": [null, {"c": ""}]}}]`,
+		`[{"$bin": "AAECgP8="}]`, `[{"deep": [{"$bin": ""}, {"x": {"$bin": "AQ=="}}]}, "after"]`,
+		`["` + strings.Repeat("long", 30000) + `"]`,
+	} {
+		for j, m := range c.members {
+			event := fmt.Sprintf("payload%d-%d", i, j)
+			m.do(t, order{Op: "emit", Event: event, Args: json.RawMessage(args)})
+			for k, cl := range c.clients {
+				if h := cl.event(t, event, nil); canonical(t, h.Args) != canonical(t, json.RawMessage(args)) {
+					t.Errorf("%s to client %d: got %.200s, want %.200s", m.name(), k, canonical(t, h.Args), args)
+				}
+			}
+		}
+	}
+}
+
+// canonical is JSON in one form.
+func canonical(t testing.TB, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	must(t, err)
+	var x any
+	must(t, json.Unmarshal(b, &x))
+	b, err = json.Marshal(x)
+	must(t, err)
+	return string(b)
+}
+
+func (c *shardedCluster) burst(t *testing.T) {
+	const count = 1000
+	for i, m := range c.members {
+		event := fmt.Sprint("burst", i)
+		m.do(t, order{Op: "burst", Rooms: []string{"r1"}, Event: event, Count: count})
+		for _, j := range []int{0, 1} {
+			for k := range count {
+				var n int
+				if c.clients[j].event(t, event, &n); n != k {
+					t.Fatalf("%s to client %d: got %d instead of %d", m.name(), j, n, k)
+				}
+			}
+		}
+	}
+}
+
+func (c *shardedCluster) acks(t *testing.T) {
+	for _, m := range c.members {
+		r := result[ackResult](t, m, order{
+			Op: "emitWithAck", Event: "ask", Args: json.RawMessage(`["v"]`), Flags: map[string]any{"timeout": 5000},
+		})
+		if r.Error != "" || canonical(t, r.Responses) != `["v","v","v"]` {
+			t.Errorf("%s: %+v", m.name(), r)
+		}
+		r = result[ackResult](t, m, order{
+			Op: "emitWithAck", Rooms: []string{"r1"}, Except: []string{"r2"}, Event: "ask",
+			Args: json.RawMessage(`[{"b": {"$bin": "AAE="}}]`), Flags: map[string]any{"timeout": 5000},
+		})
+		if r.Error != "" || canonical(t, r.Responses) != `[{"b":{"$bin":"AAE="}}]` {
+			t.Errorf("%s: %+v", m.name(), r)
+		}
+		r = result[ackResult](t, m, order{
+			Op: "emitWithAck", Rooms: []string{"nobody"}, Event: "ask", Flags: map[string]any{"timeout": 5000},
+		})
+		if r.Error != "" || len(r.Responses) != 0 {
+			t.Errorf("%s: %+v", m.name(), r)
+		}
+		for i := range c.ids {
+			got := m.do(t, order{Op: "emitToRemote", Rooms: []string{c.ids[i]}, Event: "single", Args: json.RawMessage(`["s"]`)})
+			if string(got) != `"s"` {
+				t.Errorf("%s to the socket of %s: %s", m.name(), c.members[i].name(), got)
+			}
+		}
+	}
+}
+
+func (c *shardedCluster) sockets(t *testing.T) {
+	for i, m := range c.members {
+		m.do(t, order{Op: "setData", ID: c.ids[i], Data: json.RawMessage(fmt.Sprintf(`{"user": %d, "bin": {"$bin": "AQ=="}}`, i))})
+	}
+	for _, m := range c.members {
+		all := result[[]socketInfo](t, m, order{Op: "fetch"})
+		if len(all) != 3 {
+			t.Fatalf("%s fetched %d sockets", m.name(), len(all))
+		}
+		for _, s := range all {
+			i := slices.Index(c.ids, s.ID)
+			if i < 0 {
+				t.Fatalf("%s fetched %s", m.name(), s.ID)
+			}
+			if canonical(t, s.Data) != fmt.Sprintf(`{"bin":{"$bin":"AQ=="},"user":%d}`, i) {
+				t.Errorf("%s: data of %s's socket: %s", m.name(), c.members[i].name(), s.Data)
+			}
+			h := s.Handshake
+			if !slices.Contains(s.Rooms, s.ID) || h.Query["EIO"] == nil || h.Address == "" || h.URL == "" ||
+				h.Time == "" || h.Issued == 0 || h.Auth == nil || len(h.Headers) == 0 {
+				t.Errorf("%s: %s's socket: %+v", m.name(), c.members[i].name(), s)
+			}
+		}
+		if some := result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"r1"}}); len(some) != 2 {
+			t.Errorf("%s fetched %d sockets of r1", m.name(), len(some))
+		}
+	}
+}
+
+func (c *shardedCluster) serverSide(t *testing.T) {
+	for i, m := range c.members {
+		m.do(t, order{Op: "serverEmit", Event: "hello", Args: json.RawMessage(fmt.Sprintf(`[%d,{"x":null},{"$bin":"AQ=="}]`, i))})
+		var want []string
+		for j, other := range c.members {
+			if j == i {
+				continue
+			}
+			if got := other.heard(t); got != fmt.Sprintf(`hello[%d,{"x":null},{"$bin":"AQ=="}]`, i) {
+				t.Errorf("%s heard %s from %s", other.name(), got, m.name())
+			}
+			kind, _, _ := strings.Cut(other.name(), "/")
+			want = append(want, fmt.Sprintf(`["%s",1]`, kind))
+		}
+		r := result[ackResult](t, m, order{Op: "serverEmitWithAck", Event: "question", Args: json.RawMessage(`[1]`)})
+		var got []string
+		for _, v := range r.Responses {
+			got = append(got, canonical(t, v))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if r.Error != "" || !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %v", m.name(), r, want)
+		}
+	}
+	// Nobody answers: what came, and an error that says how many are missing.
+	r := result[ackResult](t, c.members[0], order{Op: "serverEmitWithAck", Event: "mute"})
+	if len(r.Responses) != 0 || !strings.Contains(r.Error, "0 of 2") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func (c *shardedCluster) namespaces(t *testing.T) {
+	var clients []*client
+	for _, m := range c.members {
+		cl, _ := c.b.connect(t, m.url()+"/chat", nil)
+		clients = append(clients, cl)
+	}
+	c.settle(t)
+	for i, m := range c.members {
+		event := fmt.Sprint("chat", i)
+		m.do(t, order{Op: "emit", Nsp: "/chat", Event: event})
+		for _, cl := range clients {
+			cl.event(t, event, nil)
+		}
+		c.only(t, event)
+	}
+}
+
+func (c *shardedCluster) commands(t *testing.T) {
+	for i, m := range c.members {
+		room := fmt.Sprint("made", i)
+		m.do(t, order{Op: "joinAll", Rooms: []string{"r1"}, Names: []string{room, "other"}})
+		for _, other := range c.members {
+			eventually(t, 10*time.Second, "joined", func() bool {
+				return len(result[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 2
+			})
+		}
+		c.settle(t)
+		m.do(t, order{Op: "emit", Rooms: []string{room}, Event: "in-" + room})
+		c.only(t, "in-"+room, 0, 1)
+		m.do(t, order{Op: "leaveAll", Except: []string{"r2"}, Names: []string{room}})
+		for _, other := range c.members {
+			eventually(t, 10*time.Second, "left", func() bool {
+				return len(result[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 1
+			})
+		}
+	}
+	for i, m := range c.members { // each disconnects the client of the next
+		j := (i + 1) % len(c.members)
+		m.do(t, order{Op: "disconnectAll", Rooms: []string{c.ids[j]}, Close: i%2 == 0})
+		c.clients[j].wait(t, "disconnect", func(h heard) bool { return h.Type == "disconnect" })
+	}
+}
