@@ -21,6 +21,9 @@ func (e *Error) Error() string { return e.Word }
 // Code is the status, for whoever turns errors into answers.
 func (e *Error) Code() int { return e.Status }
 
+// Message is the stable word.
+func (e *Error) Message() string { return e.Word }
+
 // Interpreter answers the `interpret` method; args and result are the payloads
 // of the events interpret and interpret_response.
 type Interpreter interface {
@@ -54,8 +57,8 @@ type poolResult struct {
 }
 
 // Handle answers one request. It calls reply once for each part, in order, and
-// more is true for all but the last. An error of type *Error, or another with a
-// method Code() int, is meant for whoever asked.
+// more is true for all but the last. An error of type *Error, or another with
+// its methods Code and Message, is meant for whoever asked.
 //
 //	fetch      {"type", "guild_id", "ids"}             -> {"data", "nonexistent"}
 //	all        {"type", "guild_id"}                    -> {"data", "nonexistent": []}, in parts
