@@ -149,7 +149,7 @@ func (b *builder) member(guild string, u *User, roles []string) {
 		ID: u.ID, Name: u.Username, Discriminator: u.Discriminator, Roles: roles,
 		JoinedAt: time.Date(2019, 8, 4, 0, 0, 0, 0, time.UTC).Add(time.Duration(b.rng.IntN(1500*24)) * time.Hour),
 	}
-	if b.rng.IntN(3) == 0 && !u.Bot {
+	if b.rng.IntN(3) == 0 && !isAccount(u.ID) { // accounts go by the names that the page gives them
 		m.Nick = new(nickname(b.rng))
 	}
 	m.Color = memberColor(b.w, guild, roles)

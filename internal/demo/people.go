@@ -23,7 +23,7 @@ func (s *Stream) presenceChanged() error {
 
 func (s *Stream) nickChanged() error {
 	m, ok := s.someone()
-	if !ok {
+	if !ok || isAccount(m.ID) {
 		return nil
 	}
 	next := *m
@@ -188,6 +188,8 @@ func (s *Stream) responseRemoved() error {
 	}, AdminID, r.ID)
 }
 
+// isAccount reports whether the user has a token, or is the bot: these stay as
+// they are.
 func isAccount(id string) bool {
 	return id == MemberID || id == LogViewerID || id == AdminID || id == botID
 }

@@ -21,7 +21,7 @@ async function start() {
   const columns = sessions.map((session, i) => new Column(session, i));
   document.getElementById('columns').append(...columns.map((c) => c.root));
   new Tabs([
-    ...list.map((a) => ({ view: a.key, label: a.role })),
+    ...list.map((a) => ({ view: a.key, label: a.name })),
     { view: 'pool', label: 'Pools' },
     { view: 'chat', label: 'Chat' },
   ]);
@@ -32,6 +32,8 @@ async function start() {
   const showTotals = throttled(() => {
     totals.textContent = `${events.toLocaleString()} events delivered`;
   }, 500);
+  new Pools(sessions, guildID);
+  new Chat();
   sessions.forEach((session, i) => {
     session.addEventListener('guildevent', ({ detail: { name, payload } }) => {
       columns[i].event(name, payload);
@@ -45,9 +47,6 @@ async function start() {
   });
   setInterval(() => columns.forEach((c) => c.tick()), 1000);
 
-  const pools = new Pools(sessions, guildID);
-  pools.say('Type a name. Case and accents do not matter, and a slip of the finger is forgiven.');
-  new Chat();
 }
 
 start().catch((e) => {

@@ -19,6 +19,7 @@ export class Column {
     this.find('.avatar').textContent = account.name.slice(0, 1).toUpperCase();
     this.find('.name').textContent = account.name;
     this.find('.role').textContent = account.role;
+    this.find('.bits').append(...session.permissions.map((name) => el('li', { className: 'tag' }, name.replaceAll('_', ' ').toLowerCase())));
     this.stream = this.find('.stream');
     this.stream.setAttribute('aria-label', `Events for ${account.name}`);
     this.control();

@@ -39,15 +39,26 @@ export function describe(name, payload) {
   return { icon: icons.other, kind: name, parts: [name.replaceAll('_', ' '), ' ', ...title], private: false };
 }
 
+const words = { customEmoji: 'emoji', autoResponse: 'auto response', settingValue: 'setting' };
+
 function update(p) {
   const nameOf = (e) => e.nick || e.name || e.username || e.trigger || e.id;
   const parts = [];
   for (const e of p.data.slice(0, 3)) {
-    const value = p.type === 'settingValue' ? ` = ${JSON.stringify(e.value)}` : p.type === 'autoResponse' ? ` used ${e.count}×` : '';
-    parts.push({ quote: nameOf(e) }, value, ' ');
+    parts.push({ quote: nameOf(e) }, detail(p.type, e), ' ');
   }
   for (const id of (p.nonexistent ?? []).slice(0, 3)) parts.push({ id }, ' gone ');
-  return { icon: icons[p.type] ?? icons.other, kind: p.type, parts: [`${p.type} `, ...parts], private: false };
+  return { icon: icons[p.type] ?? icons.other, kind: p.type, parts: [`${words[p.type] ?? p.type} `, ...parts], private: false };
+}
+
+function detail(type, e) {
+  switch (type) {
+    case 'settingValue': return ` is ${JSON.stringify(e.value)}`;
+    case 'autoResponse': return `, used ${e.count}×`;
+    case 'customEmoji': return `, used ${e.numUses}×`;
+    case 'role': return `, ${e.members.length} members`;
+    default: return '';
+  }
 }
 
 function action(a) {

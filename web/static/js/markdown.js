@@ -8,8 +8,12 @@ const shortcodes = {
 // The first that fits at a position counts: block, code, bold, underlined, italic, shortcode.
 const marks = /```([\s\S]+?)```|`([^`]+)`|\*\*(.+?)\*\*|__(.+?)__|(?<![\w*])[*_](.+?)[*_](?![\w*])|:(\w+):/g;
 
+// Keycaps come without the selector that asks for their colourful form.
+const keycaps = /([0-9#*])\u20e3/g;
+
 /** The part of Discord's markdown that the bot uses, as nodes. */
 export function markdown(text, depth = 0) {
+  if (depth === 0) text = text.replace(keycaps, '$1\ufe0f\u20e3');
   if (depth > 4) return [text];
   const nodes = [];
   let at = 0;
@@ -32,5 +36,5 @@ export function markdown(text, depth = 0) {
 /** A reaction as it is shown: shortcodes by their emoji where there is one. */
 export function emoji(text) {
   const name = /^(?:<a?)?:(\w+):/.exec(text)?.[1];
-  return name ? shortcodes[name] ?? `:${name}:` : text;
+  return name ? shortcodes[name] ?? `:${name}:` : text.replace(keycaps, '$1\ufe0f\u20e3');
 }

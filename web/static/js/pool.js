@@ -30,10 +30,15 @@ export class Pools {
     this.as.addEventListener('change', () => this.ask());
     let timer = 0;
     this.query.addEventListener('input', () => {
+      this.kind.value = this.query.value.trim() ? 'search' : 'online';
       clearTimeout(timer);
       timer = setTimeout(() => this.ask(), 120);
     });
     this.limitChoices();
+    // The first list, as soon as there is somebody to ask as.
+    sessions[0].addEventListener('change', () => {
+      if (sessions[0].elevated && this.turn === 0) this.ask();
+    });
   }
 
   /** Only members can be searched or online. */
@@ -41,7 +46,7 @@ export class Pools {
     const members = this.type.value === 'member';
     for (const option of this.kind.options) option.disabled = !members && option.value !== 'all';
     if (!members) this.kind.value = 'all';
-    this.query.disabled = this.kind.value !== 'search';
+    this.query.disabled = !members;
   }
 
   async ask() {
@@ -54,6 +59,7 @@ export class Pools {
       query.limit = 50;
       if (!query.query) {
         this.say('Type a name. Case and accents do not matter, and a slip of the finger is forgiven.');
+        this.query.focus();
         this.results.replaceChildren();
         return;
       }

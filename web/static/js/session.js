@@ -8,6 +8,13 @@ const answers = new Set([
   'resync', 'elevation_expiring', 'elevation_expired',
 ]);
 
+// From the lowest bit.
+const permissionNames = [
+  'ADMINISTRATOR', 'VIEW_PUBLIC_LOGS', 'VIEW_PRIVATE_LOGS', 'REVERT_LOG_ACTIONS', 'ADD_AUTO_RESPONSE',
+  'IGNORE_AUTO_RESPONSE_QUOTA', 'EDIT_ANY_AUTO_RESPONSE', 'DELETE_ANY_AUTO_RESPONSE', 'VIEW_SETTINGS', 'MANAGE_SETTINGS',
+  'EXEC_PURGE_CMD',
+];
+
 /** An error that the node sent. */
 export class Refusal extends Error {
   constructor(e) {
@@ -45,6 +52,14 @@ export class Session extends EventTarget {
     this.socket.connect();
   }
 
+  /** The names of the permissions that the token gives in the guild. It is read, not verified: that is the node's. */
+  get permissions() {
+    const claims = JSON.parse(atob(this.token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+    const bits = (claims.permissions ?? 0x112) | (claims.guilds?.[this.guildID] ?? 0);
+    const names = permissionNames.filter((_, i) => bits & (1 << i));
+    return names.includes('ADMINISTRATOR') ? ['ADMINISTRATOR'] : names;
+  }
+
   get transport() {
     return this.socket.io.engine?.transport?.name ?? '';
   }
@@ -54,7 +69,10 @@ export class Session extends EventTarget {
     s.on('connect', () => {
       s.io.engine.once('upgrade', () => this.changed());
       this.changed();
-      this.elevate().catch((e) => this.notice(e.message, true));
+      // A node that was started anew may not know the token's secret.
+      this.elevate()
+        .catch((e) => (e.code === 401 ? this.renew(3600) : Promise.reject(e)))
+        .catch((e) => this.notice(e.message, true));
     });
     s.on('disconnect', (reason) => {
       this.elevated = this.spectating = null;
@@ -64,6 +82,7 @@ export class Session extends EventTarget {
     });
     s.on('connect_error', () => this.changed());
     s.on('error', (e) => {
+      // An error about a request also comes to its acknowledgement, but for pools, which have none here.
       if (e?._id === undefined) this.notice(new Refusal(e).message, true);
       else this.poolFailed(e);
     });
@@ -84,7 +103,8 @@ export class Session extends EventTarget {
   async request(event, payload) {
     let answer;
     try {
-      answer = await this.socket.timeout(requestTimeout).emitWithAck(event, { ...payload, token: this.token });
+      answer = await this.socket.timeout(requestTimeout)
+        .emitWithAck(event, { ...payload, token: this.token, _id: this.nextID++ });
     } catch {
       throw new Error(`${event}: no answer`);
     }
@@ -171,11 +191,15 @@ export class Session extends EventTarget {
 
   /** Takes note of entities that came by, for their names. */
   learn(type, list) {
-    if (type !== 'member' && type !== 'channel' && type !== 'role') return;
+    const nameOf = {
+      member: (e) => e.nick || e.name, role: (e) => e.name, channel: (e) => `#${e.name}`, user: (e) => e.username,
+    }[type];
+    if (!nameOf) return;
     const known = new Set();
     for (const e of list) {
-      const name = type === 'channel' ? `#${e.name}` : e.nick || e.name;
-      if (this.names.get(e.id) === name) continue;
+      const name = nameOf(e);
+      // A member's name in the guild goes before the user's.
+      if (this.names.get(e.id) === name || (type === 'user' && this.names.has(e.id))) continue;
       this.names.set(e.id, name);
       known.add(e.id);
     }
@@ -198,8 +222,11 @@ export class Session extends EventTarget {
     const ids = [...this.asked.keys()].filter((id) => this.asked.get(id) && !this.names.has(id)).slice(0, 100);
     ids.forEach((id) => this.asked.set(id, false));
     if (!ids.length || !this.elevated) return;
+    const learn = (part) => this.learn(part.type, part.data);
     try {
-      await this.pool({ type: 'member', guild_id: this.guildID, request: 'ids', ids }, (part) => this.learn(part.type, part.data));
+      const last = await this.pool({ type: 'member', guild_id: this.guildID, request: 'ids', ids }, learn);
+      // Who has left is a user all the same.
+      if (last.nonexistent?.length) await this.pool({ type: 'user', request: 'ids', ids: last.nonexistent }, learn);
     } catch {
       // The ids stay as they are on display.
     }
