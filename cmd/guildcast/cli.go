@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line. Every flag is an environment variable as well; see variable.
+type cli struct {
+	Serve   serve   `cmd:"" default:"withargs" help:"Run a node (the default)."`
+	Token   token   `cmd:"" help:"Mint a development token and print it."`
+	Publish publish `cmd:"" help:"Publish an event of a guild."`
+	Emit    emit    `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
+}
+
+// variable is the name of the environment variable that sets a flag.
+func variable(flag string) string {
+	return "GUILDCAST_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// finished ends the parsing after --help.
+type finished struct{}
+
+// parse reads a command line; flags that it leaves out are taken from vars. It is nil when all is done, with --help.
+func parse(args []string, vars map[string]string, stdout io.Writer) (selected command, err error) {
+	defer func() { // kong's --help ends the process; here it ends the parsing
+		if r := recover(); r != nil {
+			if _, ok := r.(finished); !ok {
+				panic(r)
+			}
+			selected, err = nil, nil
+		}
+	}()
+	var c cli
+	k, err := kong.New(&c,
+		kong.Name("guildcast"),
+		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
+		kong.Writers(stdout, stdout),
+		kong.Exit(func(int) { panic(finished{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
+		kong.ValueFormatter(describe),
+		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+			if value, ok := vars[variable(flag.Name)]; ok && flag.Name != "help" {
+				return value, nil
+			}
+			return nil, nil
+		})),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
+	}
+	ctx, err := k.Parse(args)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	selected, ok := ctx.Selected().Target.Addr().Interface().(command)
+	if !ok {
+		return nil, usagef("%s is not a command", ctx.Command())
+	}
+	return selected, nil
+}
+
+// describe adds a flag's default and its variable to its help.
+func describe(v *kong.Value) string {
+	if v.Flag == nil || v.Name == "help" {
+		return v.Help
+	}
+	text := v.Help
+	if v.HasDefault {
+		text += " Default " + v.Default + "."
+	}
+	return text + " $" + variable(v.Name)
+}

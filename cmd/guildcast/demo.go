@@ -1,0 +1,70 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/demo"
+	"github.com/architus/guildcast/node"
+	"github.com/architus/guildcast/permissions"
+)
+
+// demoTokenLife is how long the printed tokens are good.
+const demoTokenLife = 24 * time.Hour
+
+// demoSecret gives the configuration a random secret where it has none, so that nobody but the reader of this terminal
+// and of the demo page holds a token.
+func demoSecret(c *node.Config) {
+	if len(c.Secrets) == 0 {
+		c.Secrets = []permissions.Secret{{Key: []byte(rand.Text() + rand.Text())}}
+	}
+}
+
+// demoMint makes tokens for the accounts of the demo that pass what c demands.
+func demoMint(c *node.Config) func(demo.Account, time.Duration) (string, time.Time, error) {
+	return func(a demo.Account, life time.Duration) (string, time.Time, error) {
+		now := time.Now()
+		expires := now.Add(life).Truncate(time.Second)
+		claims := jwt.MapClaims{
+			"sub": a.UserID, "permissions": a.Permissions, "guilds": a.Guilds, "iat": now.Unix(), "exp": expires.Unix(),
+		}
+		if a.ArchitusAdmin {
+			claims["architus_admin"] = true
+		}
+		for name, value := range map[string]string{"iss": c.Issuer, "aud": first(c.Audience)} {
+			if value != "" {
+				claims[name] = value
+			}
+		}
+		signed, err := signToken(c.Secrets[0], claims)
+		return signed, expires, err
+	}
+}
+
+// printDemo tells how to see the demo. The tokens are those of a member, a log viewer and an administrator.
+func printDemo(w io.Writer, c *node.Config, i node.Info) {
+	fmt.Fprintf(w, "\nguildcast demo: open %s\n", i.URL)
+	if i.Redis != "" {
+		fmt.Fprintf(w, "Redis for emitters and redis-cli: redis://%s\n", i.Redis)
+	}
+	fmt.Fprintf(w, "guild: %s\n\n", demo.GuildID)
+	for _, a := range demo.Accounts() {
+		token, _, err := c.Demo.Mint(a, demoTokenLife)
+		if err != nil {
+			fmt.Fprintf(w, "no token of %s: %v\n", a.Name, err)
+			continue
+		}
+		fmt.Fprintf(w, "token of %s, %s:\n%s\n\n", a.Name, a.Role, token)
+	}
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"golang.org/x/term"
+)
+
+// logging is the options of the log.
+type logging struct {
+	Log      string     `enum:"auto,text,json" default:"auto" placeholder:"FORM" help:"Form of the log on standard error: text, json, or auto for text on a terminal and json otherwise."`
+	LogLevel slog.Level `default:"info" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error."`
+}
+
+func (l logging) logger(w io.Writer) *slog.Logger {
+	file, isFile := w.(*os.File)
+	isTerminal := isFile && term.IsTerminal(int(file.Fd()))
+	if l.Log == "json" || l.Log == "auto" && !isTerminal {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.LogLevel}))
+	}
+	return slog.New(tint.NewHandler(w, &tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+}
+
+// redisLog takes what the Redis client says about its pool to where it belongs: whoever uses the client handles the
+// errors and reports them.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the interface that the client's package asks for.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	if l.log.Enabled(ctx, slog.LevelDebug) {
+		l.log.DebugContext(ctx, "redis client", "detail", fmt.Sprintf(format, v...))
+	}
+}

@@ -1,0 +1,81 @@
+// Command guildcast runs a node of the cluster, and speaks to one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	// A second signal ends the process at once, as if the first had not been handled.
+	context.AfterFunc(ctx, stop)
+	goredis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guildcast: "+oneLine(err))
+	}
+	os.Exit(exitCode(err))
+}
+
+// run carries out one command line. env holds NAME=value pairs.
+func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	command, err := parse(args, environment(env), stdout)
+	if err != nil || command == nil {
+		return err
+	}
+	return command.Run(ctx, terminal{stdin, stdout, stderr})
+}
+
+// command is what a subcommand's options are.
+type command interface {
+	Run(ctx context.Context, t terminal) error
+}
+
+// terminal is what a command reads and writes.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is a mistake in the command line or the environment.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitCode is 0 where all went well, 2 for mistakes in the configuration and 1 for everything else.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
+}
+
+// oneLine keeps an error to one line.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// environment maps the names of variables to their values. A variable that is empty counts as not set.
+func environment(env []string) map[string]string {
+	vars := map[string]string{}
+	for _, pair := range env {
+		if name, value, ok := strings.Cut(pair, "="); ok && value != "" {
+			vars[name] = value
+		}
+	}
+	return vars
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/permissions"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// outcome of one command line.
+type outcome struct {
+	out, err string // standard output, and the error's line
+	code     int
+}
+
+func execute(t *testing.T, env []string, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	err := run(ctx, args, env, strings.NewReader(`{"from": "stdin"}`), &stdout, &stderr)
+	o := outcome{out: stdout.String(), code: exitCode(err)}
+	if err != nil {
+		o.err = oneLine(err)
+	}
+	return o
+}
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// A wrong value stops the start with one clear line, which names the option, and exit code 2.
+func TestWrongValues(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"no secret":            {nil, nil, "GUILDCAST_JWT_SECRET"},
+		"empty secret":         {[]string{"GUILDCAST_JWT_SECRET="}, nil, "GUILDCAST_JWT_SECRET"},
+		"unknown flag":         {nil, []string{"serve", "--nonsense"}, "--nonsense"},
+		"unknown command":      {nil, []string{"nonsense"}, "nonsense"},
+		"adapter":              {nil, []string{"--demo", "--adapter", "nonsense"}, "--adapter"},
+		"adapter by variable":  {[]string{"GUILDCAST_ADAPTER=nonsense", "GUILDCAST_DEMO=1"}, nil, "--adapter"},
+		"demo by variable":     {[]string{"GUILDCAST_DEMO=perhaps"}, nil, "demo"},
+		"duration":             {nil, []string{"--demo", "--grace", "soon"}, "--grace"},
+		"negative duration":    {nil, []string{"--demo", "--ping-interval=-1s"}, "--ping-interval"},
+		"shards":               {nil, []string{"--demo", "--shards", "0"}, "--shards"},
+		"shards by variable":   {[]string{"GUILDCAST_SHARDS=x"}, []string{"--demo"}, "--shards"},
+		"log":                  {nil, []string{"--demo", "--log", "loud"}, "--log"},
+		"log level":            {nil, []string{"--demo", "--log-level", "loud"}, "--log-level"},
+		"token per request":    {nil, []string{"--demo", "--token-per-request", "never"}, "--token-per-request"},
+		"redis":                {nil, []string{"--demo", "--redis", "nonsense"}, "redis"},
+		"redis scheme":         {nil, []string{"--demo", "--redis", "http://localhost"}, "redis"},
+		"addr":                 {nil, []string{"--demo", "--addr", "nonsense"}, "address"},
+		"port":                 {nil, []string{"--demo", "--addr", ":99999999"}, "address"},
+		"origins":              {nil, []string{"--demo", "--origins", "nonsense"}, "origin"},
+		"proxies":              {nil, []string{"--demo", "--trusted-proxies", "nonsense"}, "--trusted-proxies"},
+		"leeway":               {nil, []string{"--demo", "--jwt-leeway", "1m"}, "--jwt-leeway"},
+		"jwks":                 {nil, []string{"--jwt-jwks", "ftp://keys"}, "key set"},
+		"two secrets":          {nil, []string{"--jwt-secret", "x", "--jwt-secret-file", file(t, "y")}, "--jwt-secret-file"},
+		"secret file":          {nil, []string{"--jwt-secret-file", "/nonexistent/file"}, "--jwt-secret-file"},
+		"secret list":          {nil, []string{"--jwt-secret", "x,,y"}, "secret"},
+		"policy":               {nil, []string{"--demo", "--policy", file(t, `{"kinds":{"x":"NONSENSE"}}`)}, "NONSENSE"},
+		"policy file":          {nil, []string{"--demo", "--policy", "/nonexistent/file"}, "policy"},
+		"certificate":          {nil, []string{"--demo", "--tls-cert", file(t, "x")}, "TLS"},
+		"key":                  {nil, []string{"--demo", "--tls-cert", file(t, "x"), "--tls-key", file(t, "x")}, "TLS"},
+		"token without sub":    {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token"}, "--sub"},
+		"token without secret": {nil, []string{"token", "--sub", "1"}, "GUILDCAST_JWT_SECRET"},
+		"token guild":          {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--guild", "x=1"}, "--guild"},
+		"token bits":           {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--permissions", "ALL"}, "ALL"},
+		"token kid":            {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--kid", "a"}, "kid"},
+		"publish guild":        {nil, []string{"publish", "x", "{}"}, "guild id"},
+		"publish payload":      {nil, []string{"publish", "1", "{"}, "JSON"},
+		"publish event":        {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
+		"emit argument":        {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
+		"emit redis":           {nil, []string{"emit", "--redis", "nonsense", "room", "event"}, "redis"},
+	} {
+		o := execute(t, c.env, c.args...)
+		if o.code != 2 || !strings.Contains(strings.ToLower(o.err), strings.ToLower(c.want)) || o.out != "" {
+			t.Errorf("%s: exit code %d, error %q, want one about %q; output %q", name, o.code, o.err, c.want, o.out)
+		}
+	}
+}
+
+func TestHelpListsEveryOption(t *testing.T) {
+	o := execute(t, nil, "serve", "--help")
+	if o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	for _, name := range regexp.MustCompile(`(?m)^ +--([a-z0-9-]+)`).FindAllStringSubmatch(o.out, -1) {
+		if !strings.Contains(o.out, variable(name[1])) {
+			t.Errorf("--%s has no variable in the help", name[1])
+		}
+	}
+	for _, want := range []string{"--addr", "GUILDCAST_ADDR", ":8080", "GUILDCAST_REDIS", "embedded", "GUILDCAST_JWT_SECRET", "GUILDCAST_DEMO",
+		"GUILDCAST_ADAPTER", "classic", "GUILDCAST_ADAPTER_KEY", "socket.io", "GUILDCAST_ORIGINS", "GUILDCAST_LOG", "GUILDCAST_LOG_LEVEL",
+		"GUILDCAST_POLICY", "GUILDCAST_SHARDS", "GUILDCAST_TOPIC_PREFIX", "GUILDCAST_TOKEN_PER_REQUEST"} {
+		if !strings.Contains(o.out, want) {
+			t.Errorf("the help does not mention %s", want)
+		}
+	}
+	for _, args := range [][]string{{"--help"}, {"token", "--help"}, {"publish", "--help"}, {"emit", "--help"}} {
+		if o := execute(t, nil, args...); o.code != 0 || !strings.Contains(o.out, "Usage: guildcast") {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	env := []string{`GUILDCAST_JWT_SECRET={"old":"a secret","new":"another secret"}`}
+	o := execute(t, env, "token", "--sub", "214037134477230080", "--guild", "1=6", "-g", "2=VIEW_SETTINGS|ADMINISTRATOR", "--permissions", "0x2",
+		"--jti", "id", "--ttl", "5m", "--kid", "new", "--issuer", "api", "--audience", "board")
+	if o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	verify := func(key string) (*permissions.Claims, error) {
+		v, err := permissions.NewVerifier(permissions.VerifierOptions{
+			Secrets: []permissions.Secret{{KeyID: "new", Key: []byte(key)}}, Issuer: "api", Audience: []string{"board"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Verify(context.Background(), strings.TrimSpace(o.out))
+	}
+	c, err := verify("another secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _ := c.In("1")
+	two, _ := c.In("2")
+	if c.Subject != "214037134477230080" || c.TokenID != "id" || one != 6 || two != permissions.All || c.ArchitusAdmin {
+		t.Errorf("claims %+v: %v, %v", c, one, two)
+	}
+	if left := time.Until(c.ExpiresAt); left < 4*time.Minute || left > 5*time.Minute {
+		t.Errorf("expires in %v", left)
+	}
+	if _, err := verify("a secret"); err == nil {
+		t.Error("signed with the wrong secret")
+	}
+}
+
+func TestPublish(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer client.Close()
+	subscriber := client.PSubscribe(t.Context(), "*")
+	defer subscriber.Close()
+	if _, err := subscriber.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	url := "redis://" + server.Addr()
+	for _, c := range []struct {
+		args          []string
+		channel, want string
+	}{
+		{[]string{"--kind", "member", "1", `{"a":  "<b>"}`}, "1", `{"kind":"member","private":false,"payload":{"a":  "<b>"}}`},
+		{[]string{"--topic-prefix", "p:", "--logs", "--private", "--requires", "VIEW_SETTINGS,EXEC_PURGE_CMD", "--event", "e", "--kind", "k", "2", `1`}, "p:2_logs",
+			`{"event":"e","kind":"k","private":true,"requires":["VIEW_SETTINGS","EXEC_PURGE_CMD"],"payload":1}`},
+		{[]string{"--logs", "3", `{"action_number":3001, "id":"9"}`}, "3_logs", `{"action_number":3001, "id":"9"}`},
+		{[]string{"--kind", "guild", "4", "-"}, "4", `{"kind":"guild","private":false,"payload":{"from": "stdin"}}`},
+	} {
+		if o := execute(t, []string{"GUILDCAST_REDIS=" + url}, append([]string{"publish"}, c.args...)...); o.code != 0 || o.out != "1 subscribed\n" {
+			t.Fatalf("%v: %+v", c.args, o)
+		}
+		m, err := subscriber.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Channel != c.channel || m.Payload != c.want || !json.Valid([]byte(m.Payload)) {
+			t.Errorf("%v: %s on %s, want %s on %s", c.args, m.Payload, m.Channel, c.want, c.channel)
+		}
+	}
+	server.Close()
+	if o := execute(t, nil, "publish", "--redis", url, "1", "{}"); o.code != 1 || !strings.Contains(o.err, "publish") {
+		t.Errorf("without Redis: %+v", o)
+	}
+}

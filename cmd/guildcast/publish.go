@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/redis"
+)
+
+// commandTimeout bounds how long a command waits for Redis.
+const commandTimeout = 10 * time.Second
+
+// publish is the command that publishes one event of a guild.
+type publish struct {
+	Redis       string   `default:"redis://127.0.0.1:6379" placeholder:"URL" help:"Redis of the cluster."`
+	TopicPrefix string   `placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
+	Logs        bool     `help:"Publish to the guild's log topic."`
+	Event       string   `placeholder:"NAME" help:"Name of the event; log_pool, or log_other with --logs, where left out."`
+	Kind        string   `placeholder:"KIND" help:"Kind that the policy goes by, such as member, message or setting; an event without reaches nobody."`
+	Private     bool     `help:"Only for those who see private logs."`
+	Requires    []string `placeholder:"PERMISSION" help:"Permissions that it takes to see the event, with commas between them."`
+
+	GuildID string `arg:"" name:"guild" help:"Guild id."`
+	Payload string `arg:"" help:"Payload as JSON, a log action as JSON, or - to read it from standard input."`
+}
+
+// Run publishes and prints how many nodes heard.
+func (c *publish) Run(ctx context.Context, t terminal) error {
+	topic := event.Topic{Guild: c.GuildID, Logs: c.Logs}
+	if !event.ValidID(c.GuildID) {
+		return usagef("%q is not a guild id", c.GuildID)
+	}
+	payload := []byte(c.Payload)
+	if c.Payload == "-" {
+		var err error
+		if payload, err = io.ReadAll(io.LimitReader(t.in, event.MaxBytes+1)); err != nil {
+			return fmt.Errorf("read the payload: %w", err)
+		}
+	}
+	message, err := c.message(payload)
+	if err != nil {
+		return err
+	}
+	if _, err := event.Parse(topic, message); err != nil {
+		return usageError{err}
+	}
+	connection, err := redis.Connect(c.Redis)
+	if err != nil {
+		return usageError{err}
+	}
+	defer connection.Close()
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	nodes, err := connection.Client.Publish(ctx, topic.Channel(c.TopicPrefix), message).Result()
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	_, err = fmt.Fprintf(t.out, "%d subscribed\n", nodes)
+	return err
+}
+
+// message is the envelope around a payload; a log action is its own message.
+func (c *publish) message(payload []byte) ([]byte, error) {
+	var action struct {
+		Number json.RawMessage `json:"action_number"`
+	}
+	if !json.Valid(payload) {
+		return nil, usagef("the payload is not JSON")
+	}
+	options := c.Event != "" || c.Kind != "" || c.Private || len(c.Requires) > 0
+	if json.Unmarshal(payload, &action) == nil && action.Number != nil && !options {
+		return payload, nil
+	}
+	envelope := map[string]any{"private": c.Private}
+	if c.Event != "" {
+		envelope["event"] = c.Event
+	}
+	if c.Kind != "" {
+		envelope["kind"] = c.Kind
+	}
+	if len(c.Requires) > 0 {
+		envelope["requires"] = c.Requires
+	}
+	message, err := json.Marshal(envelope)
+	if err != nil {
+		return nil, fmt.Errorf("encode the event: %w", err)
+	}
+	// The payload travels byte for byte, which json.Marshal would not let it.
+	message = append(message[:len(message)-1], `,"payload":`...)
+	return append(append(message, payload...), '}'), nil
+}

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// origins decides which web pages may speak to the node. Browsers enforce the answer for polling (CORS), but not for
+// WebSocket, so that requests of other pages are refused here alike, before anything else sees them.
+type origins struct {
+	all      bool
+	exact    []string // scheme://host[:port]
+	suffixes []suffix
+}
+
+// suffix is an origin whose host begins with "*.".
+type suffix struct{ scheme, host string }
+
+// parseOrigins reads the origins beside the node's own: "https://board.example.com", "https://*.example.com", or "*" for
+// any.
+func parseOrigins(list []string) (*origins, error) {
+	o := &origins{}
+	for _, text := range list {
+		text = strings.ToLower(strings.TrimSpace(text))
+		if text == "*" {
+			o.all = true
+			continue
+		}
+		origin, ok := normalOrigin(text)
+		if !ok {
+			return nil, fmt.Errorf("%q is not an origin such as https://board.example.com", text)
+		}
+		scheme, host, _ := strings.Cut(origin, "://")
+		switch rest, wild := strings.CutPrefix(host, "*."); {
+		case wild && !strings.Contains(rest, "*") && rest != "":
+			o.suffixes = append(o.suffixes, suffix{scheme, "." + rest})
+		case strings.Contains(host, "*"):
+			return nil, fmt.Errorf("%q: a star stands for the first part of a host only", text)
+		default:
+			o.exact = append(o.exact, origin)
+		}
+	}
+	return o, nil
+}
+
+// normalOrigin gives an origin without its scheme's default port. It is false for what no browser sends as an origin.
+func normalOrigin(text string) (string, bool) {
+	u, err := url.Parse(strings.ToLower(text))
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", false
+	}
+	return u.Scheme + "://" + normalHost(u.Scheme, u.Host), u.Scheme != ""
+}
+
+func normalHost(scheme, host string) string {
+	switch scheme {
+	case "http":
+		return strings.TrimSuffix(host, ":80")
+	case "https":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
+}
+
+// allows tells whether pages of an origin may speak to the node that they reach as host.
+func (o *origins) allows(origin, host string) bool {
+	if o.all {
+		return true
+	}
+	origin, ok := normalOrigin(origin)
+	if !ok {
+		return false
+	}
+	scheme, own, _ := strings.Cut(origin, "://")
+	// Which scheme the page sees is not known here, behind a proxy that ends TLS.
+	if (scheme == "http" || scheme == "https") && own == normalHost(scheme, strings.ToLower(host)) {
+		return true
+	}
+	return slices.Contains(o.exact, origin) || slices.ContainsFunc(o.suffixes, func(s suffix) bool {
+		return s.scheme == scheme && strings.HasSuffix(own, s.host)
+	})
+}
+
+// guard serves next to pages of allowed origins, and to clients that are no browsers, which send no Origin.
+func (o *origins) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent := r.Header["Origin"]
+		if len(sent) == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if len(sent) > 1 || !o.allows(sent[0], r.Host) {
+			http.Error(w, "origin not allowed", http.StatusForbidden)
+			return
+		}
+		h := w.Header()
+		h.Add("Vary", "Origin")
+		h.Set("Access-Control-Allow-Origin", sent[0])
+		if !o.all { // cookies only where the operator named the pages that may use them
+			h.Set("Access-Control-Allow-Credentials", "true")
+		}
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", "GET, POST")
+			if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+				h.Set("Access-Control-Allow-Headers", asked)
+			}
+			h.Set("Access-Control-Max-Age", "600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,39 @@
+package node
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes are what the node serves over HTTP.
+func (n *Node) routes() (http.Handler, error) {
+	origins, err := parseOrigins(n.config.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("origins: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", origins.guard(n.engine))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	if n.demo != nil {
+		mux.Handle("/", n.demo.page)
+	}
+	return mux, nil
+}
+
+// serveReady answers 503 with the reason while this node should get no new clients.
+func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if n.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	if state := n.bus.State(); !state.Hearing {
+		http.Error(w, "redis is lost", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
