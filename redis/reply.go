@@ -1,0 +1,176 @@
+package redis
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxParts is the most parts of one answer.
+	maxParts = 10_000
+	// maxAttempts is the most workers whose parts are kept for one request: one
+	// works, and few can have died before it.
+	maxAttempts = 4
+	// maxWord bounds the message of a worker's error, in bytes.
+	maxWord = 200
+)
+
+// reply is one message of a worker: one part of an answer, or an error.
+type reply struct {
+	id     string
+	worker string // "" where the worker doesn't say
+	part   int    // -1 where the worker doesn't number its parts
+	more   bool
+	result []byte
+	err    *Error // not nil: the request was refused
+	size   int    // bytes of the message
+}
+
+// replyJSON is the form of a reply. worker and part may be left out.
+type replyJSON struct {
+	ID     *string         `json:"id"`
+	OK     *bool           `json:"ok"`
+	Result json.RawMessage `json:"result"`
+	More   bool            `json:"more"`
+	Error  *struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+	Worker string `json:"worker"`
+	Part   *int   `json:"part"`
+}
+
+// decodeReply reads what a worker has published. The result is a copy.
+func decodeReply(data []byte) (reply, error) {
+	var j replyJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return reply{}, fmt.Errorf("decode reply: %w", err)
+	}
+	r := reply{worker: j.Worker, part: -1, more: j.More, result: j.Result, size: len(data)}
+	switch {
+	case j.ID == nil:
+		return reply{}, errors.New("decode reply: no id")
+	case j.OK == nil:
+		return reply{}, errors.New("decode reply: no ok")
+	case len(j.Worker) > maxWord:
+		return reply{}, errors.New("decode reply: the worker's name is too long")
+	case j.Part != nil && (*j.Part < 0 || *j.Part >= maxParts):
+		return reply{}, errors.New("decode reply: impossible part")
+	}
+	r.id = *j.ID
+	if j.Part != nil {
+		r.part = *j.Part
+	}
+	if r.result == nil {
+		r.result = []byte("null")
+	}
+	if !*j.OK {
+		r.err = &Error{status: 500, word: "internal"}
+		if j.Error != nil {
+			r.err = workerError(j.Error.Code, j.Error.Message)
+		}
+	}
+	return r, nil
+}
+
+// workerError is a worker's error as it may be shown to a client.
+func workerError(code int, message string) *Error {
+	printable := utf8.ValidString(message)
+	for _, c := range message {
+		printable = printable && unicode.IsPrint(c)
+	}
+	if code < 400 || code > 599 {
+		code = 500
+	}
+	if message == "" || len(message) > maxWord || !printable {
+		message = "backend_failed"
+	}
+	return &Error{status: code, word: message}
+}
+
+// answer gathers the replies to one request. Several workers may answer it: one
+// that was taken for dead, and the one that took over. Their parts are never
+// mixed: each attempt is gathered by itself, and the first that is complete is
+// the answer.
+type answer struct {
+	attempts map[string]*attempt
+	bytes    int // held by all of them
+}
+
+// attempt is what one worker has sent.
+type attempt struct {
+	parts    [][]byte // by number; nil where one has not come yet
+	have     int
+	last     int // number of the last part, or -1
+	numbered bool
+	bytes    int
+}
+
+// add takes a part in. The result is not nil once an attempt is complete.
+func (a *answer) add(r reply) (result [][]byte, err error) {
+	t := a.attempts[r.worker]
+	if t == nil {
+		if len(a.attempts) >= maxAttempts {
+			return nil, errors.New("too many workers answer one request")
+		}
+		if a.attempts == nil {
+			a.attempts = map[string]*attempt{}
+		}
+		t = &attempt{last: -1, numbered: r.part >= 0}
+		a.attempts[r.worker] = t
+	}
+	before := t.bytes
+	if t.restarts(r) {
+		*t = attempt{last: -1, numbered: r.part >= 0}
+	}
+	err = t.add(r)
+	a.bytes += t.bytes - before
+	if err == nil && t.last >= 0 && t.have == t.last+1 {
+		return t.parts, nil
+	}
+	return nil, err
+}
+
+// restarts tells whether r begins the same worker's answer anew: a worker whose
+// process was started again under the same name repeats a part with another
+// content, or, where parts have no numbers, the first part.
+func (t *attempt) restarts(r reply) bool {
+	if t.numbered != (r.part >= 0) {
+		return true
+	}
+	if !t.numbered {
+		return t.have > 0 && bytes.Equal(t.parts[0], r.result)
+	}
+	return r.part < len(t.parts) && t.parts[r.part] != nil && !bytes.Equal(t.parts[r.part], r.result)
+}
+
+func (t *attempt) add(r reply) error {
+	n := r.part
+	if n < 0 {
+		n = len(t.parts)
+	}
+	switch {
+	case n >= maxParts:
+		return errors.New("too many parts")
+	case t.last >= 0 && n > t.last:
+		return errors.New("a part after the last")
+	case !r.more && len(t.parts) > n+1:
+		return errors.New("the last part is not the last")
+	}
+	for len(t.parts) <= n {
+		t.parts = append(t.parts, nil)
+	}
+	if t.parts[n] == nil { // else it is the same once more
+		t.parts[n] = r.result
+		t.have++
+		t.bytes += len(r.result)
+	}
+	if !r.more {
+		t.last = n
+	}
+	return nil
+}

@@ -1,0 +1,365 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/event"
+)
+
+// RequestsOptions configure Requests. The zero value works.
+type RequestsOptions struct {
+	// Shards is the number of pool services, GUILDCAST_SHARDS. Default 1.
+	Shards int
+
+	// Timeout is how long a request may take, from Do to the last part of the
+	// answer. Default 5 s.
+	Timeout time.Duration
+
+	// MaxInFlight bounds the requests of this node that wait for an answer; with
+	// more, Do fails with ErrBusy. Default 1,024.
+	MaxInFlight int
+
+	// MaxAnswerBytes bounds one answer, and MaxBytes what all requests in flight
+	// hold together; a request that exceeds one fails with ErrTooLarge. Defaults
+	// 64 MiB and 256 MiB.
+	MaxAnswerBytes, MaxBytes int
+
+	// MaxStream is about how many requests a stream holds at most: with more,
+	// Redis forgets the oldest. Default 20,000.
+	MaxStream int
+
+	// Logger receives what an operator must know; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *RequestsOptions) setDefaults() {
+	for v, d := range map[*int]int{
+		&o.Shards: 1, &o.MaxInFlight: 1024, &o.MaxAnswerBytes: 64 << 20, &o.MaxBytes: 256 << 20, &o.MaxStream: 20_000,
+	} {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// RequestsStats are counters since NewRequests; InFlight and Bytes are of now.
+type RequestsStats struct {
+	InFlight  int    // requests that wait for an answer
+	Bytes     int    // parts of answers that are held for them
+	Sent      uint64 // requests that Redis has accepted
+	Answered  uint64 // answers with a result
+	Refused   uint64 // answers with an error
+	Timeouts  uint64 // requests without an answer in time
+	Cancelled uint64 // requests whose caller went away
+	Failed    uint64 // requests that failed for another reason: Redis, bounds
+	Late      uint64 // replies to no request in flight: too late, or the second answer
+	Malformed uint64 // replies that make no sense
+}
+
+// Requests asks the bot's workers through Redis streams. Each node hears the
+// answers on a channel of its own. An answer is given whole or not at all, even
+// where it comes in parts: parts of two workers are never mixed, and a request is
+// never answered twice. A request may be executed twice (where a worker was slow
+// and taken for dead). All methods may be called concurrently.
+type Requests struct {
+	// Static after construction.
+	client  goredis.UniversalClient
+	opts    RequestsOptions
+	channel string
+	sub     *bus.Subscription
+	hears   *bus.Pending
+	unwatch func()
+	streams *streams
+	next    atomic.Uint64 // of ids, and for requests to any shard
+
+	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	calls  map[string]*call
+	bytes  int   // held by all calls
+	lost   error // why answers can't be heard, or nil
+	closed bool
+}
+
+// call is one request that waits for its answer.
+type call struct {
+	id   string
+	done chan struct{}
+
+	// Guarded by Requests.mu until done is closed, and static then.
+	answer answer
+	result [][]byte
+	err    error
+	over   bool // done is closed
+}
+
+// NewRequests begins to hear answers. Close ends it.
+func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
+	o.setDefaults()
+	r := &Requests{
+		client: client, opts: o, channel: "guildcast:replies:" + rand.Text(),
+		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
+	}
+	r.unwatch = b.Watch(r.heard)
+	r.sub = b.NewSubscription(bus.HandlerFunc(r.handle))
+	r.hears = r.sub.Want(r.channel)
+	return r
+}
+
+// Do sends a request to the workers of a guild ("": of any shard) and waits for
+// the answer; then it calls part with each part of the result, in order, on the
+// caller's goroutine. An error of part is returned as it is, and ends it. A
+// worker's error is an *Error; the others are ErrTimeout, ErrUnavailable, ErrBusy,
+// ErrTooLarge, and the context's where the caller has given up.
+func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, part func(result []byte) error) error {
+	stream, err := r.stream(guild, method)
+	if err != nil {
+		return fmt.Errorf("request %s: %w", method, err)
+	}
+	var parts [][]byte
+	c, err := r.begin()
+	if err == nil {
+		parts, err = r.ask(ctx, c, stream, method, args)
+	}
+	r.count(err)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := part(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stream chooses the service.
+func (r *Requests) stream(guild, method string) (string, error) {
+	if method == "interpret" {
+		return streamPrefix + "interpret", nil
+	}
+	shard := r.next.Add(1) % uint64(r.opts.Shards)
+	if guild != "" {
+		id, err := strconv.ParseUint(guild, 10, 64)
+		if err != nil || !event.ValidID(guild) {
+			return "", errBadGuild
+		}
+		shard = (id >> 22) % uint64(r.opts.Shards)
+	}
+	return streamPrefix + "pool:" + strconv.FormatUint(shard, 10), nil
+}
+
+// begin registers a request, so that its answer can't come too early.
+func (r *Requests) begin() (*call, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, unavailable("request", bus.ErrClosed)
+	case r.lost != nil:
+		return nil, unavailable("request", r.lost)
+	case len(r.calls) >= r.opts.MaxInFlight:
+		return nil, ErrBusy
+	}
+	c := &call{id: r.channel[len(replyPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{})}
+	r.calls[c.id] = c
+	return c, nil
+}
+
+const (
+	streamPrefix = "guildcast:requests:"
+	replyPrefix  = "guildcast:replies:"
+)
+
+// ask sends the request and waits.
+func (r *Requests) ask(parent context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
+	defer r.end(c)
+	ctx, cancel := context.WithTimeout(parent, r.opts.Timeout)
+	defer cancel()
+	if err := r.hears.Wait(ctx); err != nil {
+		return nil, gaveUp(parent, unavailable("hear answers", err))
+	}
+	deadline, _ := ctx.Deadline()
+	entry, err := r.streams.add(ctx, stream, []string{
+		"id", c.id, "method", method, "args", string(args), "reply_to", r.channel,
+		"deadline", strconv.FormatInt(deadline.UnixMilli(), 10),
+	})
+	if err != nil {
+		return nil, gaveUp(parent, unavailable("request "+method, err))
+	}
+	r.sent.Add(1)
+	// The entry is of no use any more, whatever happens. Without it nobody takes
+	// over a request that was answered.
+	defer r.streams.drop(stream, entry)
+	select {
+	case <-c.done:
+		return c.result, c.err
+	case <-ctx.Done():
+		return nil, gaveUp(parent, ErrTimeout.because("request "+method, ctx.Err()))
+	}
+}
+
+// gaveUp is err, unless the caller has gone: then nobody should be blamed.
+func gaveUp(parent context.Context, err error) error {
+	if errors.Is(parent.Err(), context.Canceled) {
+		return fmt.Errorf("request: %w", parent.Err())
+	}
+	return err
+}
+
+func (r *Requests) end(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls[c.id] == c {
+		delete(r.calls, c.id)
+		r.bytes -= c.answer.bytes
+	}
+}
+
+// finishLocked ends a call from outside. It gives up the books on its parts: they
+// are its caller's from now on.
+func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
+	if c.over {
+		return
+	}
+	delete(r.calls, c.id)
+	r.bytes -= c.answer.bytes
+	c.over, c.result, c.err = true, result, err
+	c.answer = answer{}
+	close(c.done)
+}
+
+// handle takes one reply. Called by the bus, one at a time.
+func (r *Requests) handle(m bus.Message) {
+	if m.Missed > 0 {
+		r.opts.Logger.Warn("replies of workers dropped: this node is too slow", "messages", m.Missed)
+		r.missed()
+	}
+	p, err := decodeReply(m.Payload)
+	if err != nil {
+		r.bad(err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.calls[p.id]
+	if c == nil {
+		r.late.Add(1)
+		return
+	}
+	if p.err != nil {
+		r.finishLocked(c, nil, p.err)
+		return
+	}
+	before := c.answer.bytes
+	result, err := c.answer.add(p)
+	r.bytes += c.answer.bytes - before
+	switch {
+	case err != nil:
+		r.bad(err)
+	case result != nil:
+		r.finishLocked(c, result, nil)
+	case c.answer.bytes > r.opts.MaxAnswerBytes || r.bytes > r.opts.MaxBytes:
+		r.finishLocked(c, nil, ErrTooLarge)
+	}
+}
+
+func (r *Requests) bad(err error) {
+	if n := r.malformed.Add(1); n&(n-1) == 0 { // the first, and then ever more rarely
+		r.opts.Logger.Warn("malformed reply of a worker dropped", "err", err, "so_far", n)
+	}
+}
+
+// missed fails those requests whose answers may have lost a part that nobody
+// would notice.
+func (r *Requests) missed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.calls {
+		for _, t := range c.answer.attempts {
+			if !t.numbered {
+				r.finishLocked(c, nil, unavailable("request", errors.New("parts of the answer were lost")))
+				break
+			}
+		}
+	}
+}
+
+// heard follows the bus: while Redis is away no answer can come, and those that
+// were on their way are lost.
+func (r *Requests) heard(s bus.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.Hearing {
+		r.lost = nil
+		return
+	}
+	r.lost = s.Err
+	if r.lost == nil {
+		r.lost = errors.New("redis is not heard")
+	}
+	for _, c := range r.calls {
+		r.finishLocked(c, nil, unavailable("request", r.lost))
+	}
+}
+
+func (r *Requests) count(err error) {
+	var e *Error
+	switch {
+	case err == nil:
+		r.answered.Add(1)
+	case errors.Is(err, context.Canceled):
+		r.cancelled.Add(1)
+	case errors.Is(err, ErrTimeout):
+		r.timeouts.Add(1)
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrTooLarge), errors.Is(err, ErrBusy):
+		r.failed.Add(1)
+	case errors.As(err, &e):
+		r.refused.Add(1)
+	default:
+		r.failed.Add(1)
+	}
+}
+
+// Stats returns the counters.
+func (r *Requests) Stats() RequestsStats {
+	s := RequestsStats{
+		Sent: r.sent.Load(), Answered: r.answered.Load(), Refused: r.refused.Load(), Timeouts: r.timeouts.Load(),
+		Cancelled: r.cancelled.Load(), Failed: r.failed.Load(), Late: r.late.Load(), Malformed: r.malformed.Load(),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.InFlight, s.Bytes = len(r.calls), r.bytes
+	return s
+}
+
+// Close fails the requests in flight and waits for its own goroutine.
+func (r *Requests) Close() {
+	r.mu.Lock()
+	r.closed = true
+	for _, c := range r.calls {
+		r.finishLocked(c, nil, unavailable("request", bus.ErrClosed))
+	}
+	r.mu.Unlock()
+	r.unwatch()
+	r.sub.Close()
+	r.streams.close()
+}

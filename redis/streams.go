@@ -1,0 +1,139 @@
+package redis
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	// dropQueue bounds the entries that wait to be deleted. When it is full the
+	// entry stays until Redis trims its stream.
+	dropQueue = 4096
+	// dropBatch is the most entries deleted at once.
+	dropBatch = 256
+	// trimEvery is how often a stream in use is trimmed of entries older than
+	// keepEntries, which no deadline can reach.
+	trimEvery   = 10 * time.Second
+	keepEntries = time.Minute
+	// dropTimeout bounds one round of deleting.
+	dropTimeout = 2 * time.Second
+)
+
+// streams writes requests, and keeps the streams short even where no worker
+// deletes anything, or none runs at all.
+type streams struct {
+	client goredis.UniversalClient
+	max    int64
+	log    *slog.Logger
+	drops  chan drop // written by drop, read by run, never closed
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// drop is an entry that is done with.
+type drop struct{ stream, entry string }
+
+func newStreams(client goredis.UniversalClient, most int, log *slog.Logger) *streams {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &streams{client: client, max: int64(most), log: log, drops: make(chan drop, dropQueue), cancel: cancel}
+	s.wg.Go(func() { s.run(ctx) })
+	return s
+}
+
+// add appends a request.
+func (s *streams) add(ctx context.Context, stream string, fields []string) (entry string, err error) {
+	return s.client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, MaxLen: s.max, Approx: true, Values: fields}).Result()
+}
+
+// drop has an entry deleted soon. It never blocks.
+func (s *streams) drop(stream, entry string) {
+	select {
+	case s.drops <- drop{stream, entry}:
+	default:
+	}
+}
+
+func (s *streams) close() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+// run deletes and trims until ctx ends, and then once more what is left.
+func (s *streams) run(ctx context.Context) {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	latest := map[string]string{} // the last entry of each stream in use; as many as there are services
+	for {
+		select {
+		case d := <-s.drops:
+			s.clean(s.batch(d), latest, nil)
+		case <-tick.C:
+			s.clean(nil, nil, latest)
+			clear(latest)
+		case <-ctx.Done():
+			select {
+			case d := <-s.drops:
+				s.clean(s.batch(d), latest, nil)
+			default:
+			}
+			return
+		}
+	}
+}
+
+// batch takes what waits behind the first.
+func (s *streams) batch(first drop) []drop {
+	batch := []drop{first}
+	for len(batch) < dropBatch {
+		select {
+		case d := <-s.drops:
+			batch = append(batch, d)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// clean deletes a batch, noting the latest entries, and trims streams up to theirs.
+// Nothing hangs on its success: what stays is trimmed later.
+func (s *streams) clean(batch []drop, latest, trim map[string]string) {
+	entries := map[string][]string{}
+	for _, d := range batch {
+		entries[d.stream] = append(entries[d.stream], d.entry)
+		latest[d.stream] = d.entry
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	defer cancel()
+	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for stream, ids := range entries {
+			p.XDel(ctx, stream, ids...)
+		}
+		for stream, entry := range trim {
+			if oldest := before(entry, keepEntries); oldest != "" {
+				p.XTrimMinIDApprox(ctx, stream, oldest, 0)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.log.Debug("request streams not cleaned", "err", err)
+	}
+}
+
+// before is the id of entries that were added d before entry, by Redis's clock:
+// entry ids begin with its milliseconds, and no other clock is asked.
+func before(entry string, d time.Duration) string {
+	ms, _, _ := strings.Cut(entry, "-")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || n <= d.Milliseconds() {
+		return ""
+	}
+	return strconv.FormatInt(n-d.Milliseconds(), 10)
+}
