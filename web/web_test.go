@@ -8,13 +8,17 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/internal/demo"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -166,5 +170,78 @@ func TestPageKeepsToItself(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// node gives the path of Node.js, or skips the test.
+func node(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node in PATH")
+	}
+	return path
+}
+
+func TestScriptsParse(t *testing.T) {
+	program := node(t)
+	scripts, err := fs.Glob(static, "static/js/*.js")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	for _, name := range scripts {
+		body, err := static.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), program, "--check", "--input-type=module")
+		cmd.Stdin = bytes.NewReader(body)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// TestEveryDemoEventIsDescribed has the page put many events into words.
+func TestEveryDemoEventIsDescribed(t *testing.T) {
+	program := node(t)
+	stream := demo.NewWorld(demo.Config{}).Stream()
+	now := demo.Epoch.AddDate(10, 0, 0)
+	events := []json.RawMessage{}
+	for range 2000 {
+		now = now.Add(300 * time.Millisecond)
+		step, err := stream.Next(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range step.Messages {
+			events = append(events, m.Payload)
+		}
+	}
+	input, err := json.Marshal(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := static.ReadFile("static/js/describe.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := string(module) + `
+import { readFileSync } from 'node:fs';
+let n = 0;
+for (const m of JSON.parse(readFileSync(0, 'utf8'))) {
+  const d = describe(m.event ?? 'log_other', 'payload' in m ? m.payload : m);
+  const text = d.parts.map((p) => p.quote ?? p.id ?? p).join('');
+  const dull = !m.event && m.kind !== 'internal' && d.icon === '•';
+  if (!text.trim() || dull || /undefined|null|NaN|did \d/.test(text)) throw new Error(JSON.stringify(m) + ' is: ' + text);
+  n++;
+}
+console.log(n);
+`
+	cmd := exec.CommandContext(t.Context(), program, "--input-type=module", "--eval", script)
+	cmd.Stdin = bytes.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != strconv.Itoa(len(events)) {
+		t.Errorf("%v: %s", err, out)
 	}
 }

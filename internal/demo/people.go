@@ -9,6 +9,7 @@ import (
 const (
 	maxDrift     = 20 // members above or below the first number
 	maxResponses = 30
+	maxHolders   = 2000 // of a role that changes: its event lists them all
 )
 
 func (s *Stream) presenceChanged() error {
@@ -46,7 +47,7 @@ func (s *Stream) roleChanged() error {
 	role, ok := pick(s.rng, all[*Role](s.w, GuildID, TypeRole))
 	// The accounts keep their roles, and the top two and the bot's are not
 	// handed out.
-	if !ok || role.Managed || role.Position > 3 || isAccount(m.ID) {
+	if !ok || role.Managed || role.Position > 3 || len(role.Members) > maxHolders || isAccount(m.ID) {
 		return nil
 	}
 	nextMember, nextRole := *m, *role

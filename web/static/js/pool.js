@@ -124,7 +124,7 @@ function detail(type, e, users) {
   switch (type) {
     case 'member': {
       const u = users.get(e.id);
-      return `${u ? u.username : e.name}#${e.discriminator}${u?.bot ? ' · bot' : ''} · ${e.roles.length} roles`;
+      return `${u ? u.username : e.name}#${e.discriminator}${u?.bot ? ' · bot' : ''} · ${e.roles.length} ${e.roles.length === 1 ? 'role' : 'roles'}`;
     }
     case 'role': return `${e.members?.length ?? 0} members · position ${e.position}`;
     case 'customEmoji': return `used ${e.numUses}×`;
