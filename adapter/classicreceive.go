@@ -70,7 +70,7 @@ func (a *classic) onBroadcast(channel string, payload []byte) {
 		return
 	}
 	switch {
-	case b.UID == a.uid:
+	case b.From(a.uid):
 		a.count.own.Add(1)
 		return
 	case !a.concerns(b.Rooms):

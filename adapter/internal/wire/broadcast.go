@@ -125,10 +125,9 @@ func notNil(s []string) []string {
 
 // Broadcast is a message of the classic adapter's channels, [uid, packet, opts].
 type Broadcast struct {
-	UID string
 	Options
 
-	packet Value
+	uid, packet Value
 }
 
 // DecodeBroadcast reads a broadcast but not its packet: most are decided by sender and rooms. Beside the three-element
@@ -153,11 +152,9 @@ func DecodeBroadcast(payload []byte) (Broadcast, error) {
 			}
 			n++
 		}
-		b.packet, opts = part[1], part[2]
-		b.setUID(part[0])
+		b.uid, b.packet, opts = part[0], part[1], part[2]
 	case Map:
-		b.setUID(v.Get("uid"))
-		b.packet, opts = v.Get("packet"), v.Get("opts")
+		b.uid, b.packet, opts = v.Get("uid"), v.Get("packet"), v.Get("opts")
 	}
 	if b.packet.Kind() != Map {
 		return Broadcast{}, &Error{BadShape, "no packet"}
@@ -166,11 +163,8 @@ func DecodeBroadcast(payload []byte) (Broadcast, error) {
 	return b, err
 }
 
-func (b *Broadcast) setUID(v Value) {
-	if v.Kind() == String {
-		b.UID = v.Text()
-	}
-}
+// From tells whether the server uid sent b.
+func (b *Broadcast) From(uid string) bool { return b.uid.Is(uid) }
 
 // Packet reads the packet.
 func (b *Broadcast) Packet() (Packet, error) { return DecodePacket(b.packet) }

@@ -124,57 +124,60 @@ func appendRaw(dst []byte, v Value, depth int) ([]byte, error) {
 		}
 		return append(dst, v.b...), nil
 	}
-	switch v.Kind() {
-	case Map, Array:
-		return appendJSONContainer(dst, v, depth)
-	case String:
-		return msgp.AppendString(dst, v.Text()), nil
-	case Number:
-		return appendNumeral(dst, string(v.b)), nil
-	case Bool:
-		return msgp.AppendBool(dst, v.Truthy()), nil
-	default:
-		return msgp.AppendNil(dst), nil
-	}
-}
-
-// appendJSONContainer goes through encoding/json: walking nested text by Elems and Fields would read it once per level.
-func appendJSONContainer(dst []byte, v Value, depth int) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(v.b))
-	d.UseNumber()
-	var x any
-	if err := d.Decode(&x); err != nil {
+	if k := v.Kind(); k == Map || k == Array {
+		dst, _, err := appendJSONContainer(dst, v.b, depth)
 		return dst, err
 	}
-	return appendMsgpackJSON(dst, x, depth)
+	return appendJSONScalar(dst, v), nil
 }
 
-// appendMsgpackJSON is appendMsgpack with json.Number among the types.
-func appendMsgpackJSON(dst []byte, v any, depth int) (_ []byte, err error) {
+func appendJSONScalar(dst []byte, v Value) []byte {
+	switch v.Kind() {
+	case String:
+		return msgp.AppendString(dst, v.Text())
+	case Number:
+		return appendNumeral(dst, string(v.b))
+	case Bool:
+		return msgp.AppendBool(dst, v.Truthy())
+	default:
+		return msgp.AppendNil(dst)
+	}
+}
+
+// appendJSONContainer turns a JSON array or object into msgpack, keeping its order. It goes over the text once; the
+// number of elements is known at the end only.
+func appendJSONContainer(dst []byte, text []byte, depth int) (_ []byte, rest []byte, err error) {
 	if depth == 0 {
-		return dst, errDepth
+		return dst, nil, errDepth
 	}
-	switch x := v.(type) {
-	case json.Number:
-		return appendNumeral(dst, x.String()), nil
-	case []any:
-		dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
-		for _, e := range x {
-			if dst, err = appendMsgpackJSON(dst, e, depth-1); err != nil {
-				return dst, err
-			}
+	object := text[0] == '{'
+	start, n := len(dst), uint32(0)
+	for text = text[1:]; ; n++ {
+		var more bool
+		if text, more = jsonElement(text); !more {
+			break
 		}
-		return dst, nil
-	case map[string]any:
-		dst = msgp.AppendMapHeader(dst, uint32(len(x)))
-		for _, k := range sortedKeys(x) {
-			if dst, err = appendMsgpackJSON(msgp.AppendString(dst, k), x[k], depth-1); err != nil {
-				return dst, err
-			}
+		if object {
+			k := jsonSkip(text)
+			dst = msgp.AppendString(dst, jsonText(text[:k]))
+			text, _ = jsonElement(text[k:])
 		}
-		return dst, nil
+		if text[0] == '{' || text[0] == '[' {
+			if dst, text, err = appendJSONContainer(dst, text, depth-1); err != nil {
+				return dst, nil, err
+			}
+			continue
+		}
+		k := jsonSkip(text)
+		dst = appendJSONScalar(dst, Value{text[:k], true})
+		text = text[k:]
 	}
-	return appendMsgpack(dst, v, depth)
+	head := msgp.AppendArrayHeader
+	if object {
+		head = msgp.AppendMapHeader
+	}
+	var space [5]byte
+	return slices.Insert(dst, start, head(space[:0], n)...), text, nil
 }
 
 func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {

@@ -81,39 +81,40 @@ func jsonSkip(b []byte) int {
 	return len(b)
 }
 
-// jsonNext returns b from its next value on: space and one separator are skipped. It is empty at the end.
-func jsonNext(b []byte) []byte {
+// jsonElement returns b from its next value on, without the space and the separator before it. Where a bracket closes
+// instead, it returns what follows that, and false.
+func jsonElement(b []byte) ([]byte, bool) {
 	for i, c := range b {
 		switch c {
 		case ' ', '\t', '\r', '\n', ',', ':':
 		case ']', '}':
-			return nil
+			return b[i+1:], false
 		default:
-			return b[i:]
+			return b[i:], true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 func jsonElems(b []byte, yield func(Value) bool) {
-	for rest := jsonNext(b[1:]); len(rest) > 0; {
+	for rest, more := jsonElement(b[1:]); more; {
 		n := jsonSkip(rest)
 		if !yield(Value{rest[:n:n], true}) {
 			return
 		}
-		rest = jsonNext(rest[n:])
+		rest, more = jsonElement(rest[n:])
 	}
 }
 
 func jsonFields(b []byte, yield func(Value, Value) bool) {
-	for rest := jsonNext(b[1:]); len(rest) > 0; {
+	for rest, more := jsonElement(b[1:]); more; {
 		k := jsonSkip(rest)
-		val := jsonNext(rest[k:])
+		val, _ := jsonElement(rest[k:])
 		n := jsonSkip(val)
 		if !yield(Value{rest[:k:k], true}, Value{val[:n:n], true}) {
 			return
 		}
-		rest = jsonNext(val[n:])
+		rest, more = jsonElement(val[n:])
 	}
 }
 

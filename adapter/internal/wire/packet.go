@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"iter"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Packet is the event inside a broadcast.
 type Packet struct {
@@ -138,31 +135,28 @@ func decodeRooms(v Value) (Rooms, error) {
 		return Rooms{All: true}, nil
 	case String, Binary: // iterated, it is a set of characters
 		return Rooms{Names: characters(v.Text()), All: v.Text() == ""}, nil
-	case Array, Map:
+	case Array:
 		r := Rooms{All: true}
-		for e := range v.items() {
-			r.All = false
-			switch e.Kind() {
-			case String, Number, Binary:
-				r.add(e.Text())
-			}
+		for e := range v.Elems() {
+			r.take(e)
+		}
+		return r, nil
+	case Map:
+		r := Rooms{All: true}
+		for _, e := range v.Fields() {
+			r.take(e)
 		}
 		return r, nil
 	}
 	return Rooms{}, &Error{BadShape, "rooms are not a list"}
 }
 
-// items yields the elements of an Array and the values of a Map.
-func (v Value) items() iter.Seq[Value] {
-	if v.Kind() == Array {
-		return v.Elems()
-	}
-	return func(yield func(Value) bool) {
-		for _, f := range v.Fields() {
-			if !yield(f) {
-				return
-			}
-		}
+// take adds what can be a room.
+func (r *Rooms) take(v Value) {
+	r.All = false
+	switch v.Kind() {
+	case String, Number, Binary:
+		r.add(v.Text())
 	}
 }
 
