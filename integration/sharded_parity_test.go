@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zishang520/socket.io/v2/socket"
+
 	"github.com/architus/guildcast/adapter"
 )
 
@@ -25,7 +27,9 @@ func TestShardedParity(t *testing.T) {
 				name := string(mode) + "/" + strings.Join(kinds, "+")
 				t.Run(name, func(t *testing.T) {
 					prefix := "p-" + strings.ReplaceAll(name, "/", "-")
-					c := &shardedCluster{b: b}
+					c := &shardedCluster{b: b, emitter: adapter.NewShardedEmitter(r.client(), adapter.ShardedEmitterOptions{
+						ChannelPrefix: prefix, SubscriptionMode: mode,
+					})}
 					for _, k := range kinds {
 						if k == "go" {
 							c.members = append(c.members, startGoMember(t, adapter.NewSharded(r.client(), adapter.ShardedOptions{
@@ -45,6 +49,7 @@ func TestShardedParity(t *testing.T) {
 // shardedCluster is three servers with a client each.
 type shardedCluster struct {
 	b       *browsers
+	emitter *adapter.Emitter
 	members []member
 	clients []*client
 	ids     []string
@@ -65,7 +70,7 @@ func (c *shardedCluster) run(t *testing.T) {
 		f    func(*testing.T)
 	}{
 		{"broadcast", c.broadcast}, {"payloads", c.payloads}, {"burst", c.burst}, {"acks", c.acks}, {"sockets", c.sockets},
-		{"server-side", c.serverSide}, {"namespaces", c.namespaces}, {"commands", c.commands},
+		{"server-side", c.serverSide}, {"namespaces", c.namespaces}, {"emitter", c.emit}, {"commands", c.commands},
 	} {
 		if !t.Run(step.name, step.f) {
 			return
@@ -290,6 +295,34 @@ func (c *shardedCluster) namespaces(t *testing.T) {
 			cl.event(t, event, nil)
 		}
 		c.only(t, event)
+	}
+}
+
+// emit goes through NewShardedEmitter.
+func (c *shardedCluster) emit(t *testing.T) {
+	must(t, c.emitter.Emit("emitted", 1, []byte{1}))
+	c.only(t, "emitted", 0, 1, 2)
+	must(t, c.emitter.To("r1").Except("r2").Volatile().Emit("emitted-one"))
+	c.only(t, "emitted-one", 0)
+	must(t, c.emitter.Of("chat").Emit("emitted-chat"))
+	c.only(t, "emitted-chat")
+	for i, id := range c.ids {
+		must(t, c.emitter.To(socket.Room(id)).Emit("emitted-to-"+id))
+		c.only(t, "emitted-to-"+id, i)
+	}
+	must(t, c.emitter.In("r1").SocketsJoin("e1", "e2"))
+	must(t, c.emitter.In("r1").SocketsLeave("e2"))
+	for _, m := range c.members {
+		eventually(t, 10*time.Second, "joined", func() bool {
+			return len(result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e1"}})) == 2 &&
+				len(result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e2"}})) == 0
+		})
+	}
+	must(t, c.emitter.ServerSideEmit("hello", "all"))
+	for _, m := range c.members {
+		if got := m.heard(t); got != `hello["all"]` {
+			t.Errorf("%s heard %s", m.name(), got)
+		}
 	}
 }
 
