@@ -36,6 +36,10 @@ func ParseClaims(payload []byte) (*Claims, error) {
 	if err := json.Unmarshal(payload, &fields); err != nil {
 		return nil, fmt.Errorf("parse claims: %w", err)
 	}
+	return claimsOf(fields)
+}
+
+func claimsOf(fields map[string]json.RawMessage) (*Claims, error) {
 	c := &Claims{ArchitusAdmin: string(fields["architus_admin"]) == "true"}
 	var errs [4]error
 	subject, ok := fields["sub"]

@@ -26,7 +26,7 @@ type View struct {
 	Claims *Claims
 }
 
-// Errors of Spectate and Refresh: why a view is refused.
+// Errors of Spectate: why a view is refused.
 var (
 	ErrNotMember   = errors.New("not a member of the guild")
 	ErrNoLogAccess = errors.New("no permission to view logs")
@@ -54,17 +54,16 @@ type class struct {
 	architusAdmin bool
 	logs          bool
 	form          Form
-	expired       bool // where those whose claims have expired wait for new ones, or for their removal
 }
 
 func (v *View) class() class {
 	bits, _ := v.Claims.In(v.Guild)
-	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form, false}
+	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form}
 }
 
 // admits is the decision: it is taken once per class and event.
 func (c *class) admits(t event.Topic, n need) bool {
-	return !c.expired && (c.logs || !t.Logs) && c.bits.Has(n.bits) && (c.architusAdmin || !n.architusAdmin)
+	return (c.logs || !t.Logs) && c.bits.Has(n.bits) && (c.architusAdmin || !n.architusAdmin)
 }
 
 // Outcome says what became of an event, and labels a counter.
@@ -89,8 +88,8 @@ type Batch[R comparable] struct {
 // Filter is the only way from a topic to a recipient. It holds a node's spectators, each with the one guild that it
 // spectates, grouped by class, so that an event costs one decision per class and not per recipient.
 //
-// All methods may be called concurrently. What Spectate, Refresh, Remove and Revoke changed holds for every Route that
-// begins after they return. Expiry needs no call: Route looks at the time.
+// All methods may be called concurrently. What Spectate, Remove and Revoke changed holds for every Route that begins after
+// they return. Expiry needs no call: Route looks at the time.
 type Filter[R comparable] struct {
 	policy *Policy
 
@@ -157,7 +156,8 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 	return dst, outcome
 }
 
-// Spectate makes r see what v allows, in place of what it saw before. On an error r sees what it saw before.
+// Spectate makes r see what v allows, in place of what it saw before; so it takes new claims and another form, too. On an
+// error r sees what it saw before, and with the claims from before.
 func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
 	if err := v.check(now); err != nil {
 		return err
@@ -165,31 +165,8 @@ func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remove(r)
-	f.add(r, v, v.class())
+	f.add(r, v)
 	return nil
-}
-
-// Refresh puts new claims, and the form of what follows, in place of those that r spectates with, if it does. Where they
-// no longer allow its view, r loses its logs or its guild, and the error says so: ErrNoLogAccess, ErrNotMember or
-// ErrExpired.
-func (f *Filter[R]) Refresh(r R, c *Claims, form Form, now time.Time) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.views[r]
-	if p == nil {
-		return nil
-	}
-	v := p.view
-	v.Claims, v.Form = c, form
-	err := v.check(now)
-	f.remove(r)
-	if errors.Is(err, ErrNoLogAccess) {
-		v.Logs = false
-	}
-	if v.check(now) == nil {
-		f.add(r, v, v.class())
-	}
-	return err
 }
 
 // Remove ends what r spectates, if it does.
@@ -210,17 +187,6 @@ func (f *Filter[R]) Revoke(r Revocation) {
 	}
 }
 
-// View gives what r spectates, expired or not.
-func (f *Filter[R]) View(r R) (View, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.views[r]
-	if p == nil {
-		return View{}, false
-	}
-	return p.view, true
-}
-
 // Len is the number of spectators.
 func (f *Filter[R]) Len() int {
 	f.mu.Lock()
@@ -228,9 +194,9 @@ func (f *Filter[R]) Len() int {
 	return len(f.views)
 }
 
-// add puts r, which is nowhere, into the group of class c. f.mu is held.
-func (f *Filter[R]) add(r R, v View, c class) {
-	expires := v.Claims.ExpiresAt.UnixMilli()
+// add puts r, which is nowhere, into the group of its class. f.mu is held.
+func (f *Filter[R]) add(r R, v View) {
+	c, expires := v.class(), v.Claims.ExpiresAt.UnixMilli()
 	groups := f.guilds[v.Guild]
 	i := slices.IndexFunc(groups, func(g *group[R]) bool { return g.class == c })
 	if i < 0 {
@@ -269,17 +235,12 @@ func (f *Filter[R]) remove(r R) {
 	}
 }
 
-// expire moves those of g whose time has come to where nothing is admitted. They stay spectators, so that new claims that
-// come just in time for their owner find them. f.mu is held.
+// expire removes those of g whose time has come. f.mu is held.
 func (f *Filter[R]) expire(g *group[R], now int64) {
 	for i := len(g.recipients) - 1; i >= 0; i-- { // from the end, because remove puts the last one in the free place
-		if g.expires[i] > now {
-			continue
+		if g.expires[i] <= now {
+			f.remove(g.recipients[i])
 		}
-		r := g.recipients[i]
-		v := f.views[r].view
-		f.remove(r)
-		f.add(r, v, class{expired: true})
 	}
 	if len(g.expires) > 0 {
 		g.earliest = slices.Min(g.expires)

@@ -40,7 +40,7 @@ func TestFilterConcurrently(t *testing.T) {
 				}
 				err := f.Spectate(owner, permissions.View{Guild: guild, Claims: claims[level]}, at(10))
 				if level == 1 && rnd.IntN(2) == 0 {
-					err = f.Refresh(owner, claims[0], permissions.FormObject, at(10))
+					err = f.Spectate(owner, permissions.View{Guild: guild, Form: permissions.FormObject, Claims: claims[0]}, at(10))
 					mayReach[owner][1].Add(1)
 					level = 0
 				}

@@ -91,24 +91,26 @@ func TestFilterLifeOfASpectator(t *testing.T) {
 		t.Fatal(err)
 	}
 	see("with logs", 10, "a;a;;")
-	if err := f.Refresh("a", mustClaims(t, `{"permissions":4,"guilds":{"607637793107345431":0},"exp":500}`), permissions.FormObject, at(10)); err != nil {
+	view.Claims = mustClaims(t, `{"permissions":4,"guilds":{"607637793107345431":0},"exp":500}`)
+	if err := f.Spectate("a", view, at(10)); err != nil {
 		t.Fatal(err)
 	}
 	see("private instead of public", 10, "a;;a;")
-	see("just before expiry", 499, "a;;a;")
-	see("expired", 500, ";;;")
-	if err := f.Refresh("a", plain, permissions.FormString, at(500)); err != nil {
-		t.Fatal(err)
-	}
-	see("refreshed just after expiry", 500, "a;a;;")
-	if err := f.Refresh("a", mustClaims(t, `{"permissions":0,"guilds":{"607637793107345431":0}}`), permissions.FormObject, at(500)); err != permissions.ErrNoLogAccess {
-		t.Errorf("loss of log access gives %v", err)
-	}
-	see("log access lost", 500, "a;;;")
-	if err := f.Refresh("a", mustClaims(t, `{"guilds":{"1":1}}`), permissions.FormObject, at(500)); err != permissions.ErrNotMember {
+	view.Claims = mustClaims(t, `{"guilds":{"1":1}}`)
+	if err := f.Spectate("a", view, at(10)); err != permissions.ErrNotMember {
 		t.Errorf("loss of membership gives %v", err)
 	}
-	see("membership lost", 500, ";;;")
+	see("just before expiry", 499, "a;;a;")
+	see("expired", 500, ";;;")
+	see("expired, with a clock that goes back", 499, ";;;")
+	view.Claims = plain
+	if err := f.Spectate("a", view, at(500)); err != nil {
+		t.Fatal(err)
+	}
+	see("refreshed", 500, "a;a;;")
+	f.Remove("a")
+	f.Remove("a")
+	see("removed", 500, ";;;")
 	if f.Len() != 0 {
 		t.Errorf("%d spectators are left", f.Len())
 	}
@@ -453,18 +455,26 @@ func randomWorld(t *testing.T, rnd *rand.Rand, spectators int) *world {
 // spectate makes spectator i watch something at random, in both worlds.
 func (w *world) spectate(t *testing.T, rnd *rand.Rand, i int, now time.Time) {
 	s := referenceSpectator{randomClaims(rnd), pick(rnd, "1", "2"), rnd.IntN(2) == 0, true}
-	data, _ := json.Marshal(s.claims)
+	if w.enter(t, i, s, permissions.Form(rnd.IntN(2)), now) {
+		w.spectators[i] = s
+	}
+}
+
+// enter asks the filter for what s watches, and fails unless its answer is the reference's.
+func (w *world) enter(t *testing.T, i int, s referenceSpectator, form permissions.Form, now time.Time) bool {
+	data, err := json.Marshal(s.claims)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c, err := permissions.ParseClaims(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = w.filter.Spectate(i, permissions.View{Guild: s.guild, Logs: s.logs, Form: permissions.Form(rnd.IntN(2)), Claims: c}, now)
+	err = w.filter.Spectate(i, permissions.View{Guild: s.guild, Logs: s.logs, Form: form, Claims: c}, now)
 	if may := mayWatch(s.claims, s.guild, s.logs, now.Unix()); may != (err == nil) {
 		t.Fatalf("spectate %+v: %v, reference says %v", s, err, may)
 	}
-	if err == nil {
-		w.spectators[i] = s
-	}
+	return err == nil
 }
 
 // change does something at random to one spectator, in both worlds.
@@ -481,19 +491,10 @@ func (w *world) change(t *testing.T, rnd *rand.Rand, now time.Time) {
 		if !s.watching {
 			return
 		}
-		s.claims = randomClaims(rnd)
-		data, _ := json.Marshal(s.claims)
-		c, err := permissions.ParseClaims(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = w.filter.Refresh(i, c, permissions.Form(rnd.IntN(2)), now)
-		if may := mayWatch(s.claims, s.guild, s.logs, now.Unix()); may != (err == nil) {
-			t.Fatalf("refresh to %+v: %v, reference says %v", s, err, may)
-		}
-		if err != nil {
-			s.logs = false
-			s.watching = mayWatch(s.claims, s.guild, false, now.Unix())
+		fresh := *s
+		fresh.claims = randomClaims(rnd)
+		if w.enter(t, i, fresh, permissions.Form(rnd.IntN(2)), now) {
+			*s = fresh
 		}
 	}
 }

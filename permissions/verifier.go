@@ -183,11 +183,11 @@ type tokenClaims struct {
 
 // UnmarshalJSON implements json.Unmarshaler; the parser calls it with the token's payload.
 func (c *tokenClaims) UnmarshalJSON(payload []byte) (err error) {
-	if c.claims, err = ParseClaims(payload); err != nil {
-		return err
-	}
 	var fields map[string]json.RawMessage // and not a struct, which would match names without case
 	if err = json.Unmarshal(payload, &fields); err != nil {
+		return err
+	}
+	if c.claims, err = claimsOf(fields); err != nil {
 		return err
 	}
 	if c.notBefore, err = parseDate(fields["nbf"]); err != nil {
