@@ -315,7 +315,7 @@ func (n *Node) leave(ctx context.Context) {
 // urlOf is where a browser on this machine reaches a listener.
 func urlOf(addr net.Addr, secure bool) string {
 	host, port, err := net.SplitHostPort(addr.String())
-	if ip := net.ParseIP(host); err == nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
 	scheme := "http"

@@ -18,7 +18,15 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asCommand makes the test binary be the command: see process.
+const asCommand = "GUILDCAST_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // outcome of one command line.
 type outcome struct {
