@@ -18,9 +18,18 @@ func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
 		peer = host
 	}
 	if len(trusted) == 0 {
-		return peer
+		return addressKey(peer)
 	}
-	return forwardedFor(peer, http.Header(s.Handshake().Headers).Values("X-Forwarded-For"), trusted)
+	return addressKey(forwardedFor(peer, http.Header(s.Handshake().Headers).Values("X-Forwarded-For"), trusted))
+}
+
+// addressKey is what limits count an address by: of an IPv6 address the first 64 bits, for its owner has all of them.
+func addressKey(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil || !addr.Is6() || addr.Is4In6() {
+		return address
+	}
+	return netip.PrefixFrom(addr, 64).Masked().String()
 }
 
 // forwardedFor walks the chain of proxies from the nearest to the client.

@@ -58,7 +58,12 @@ func object(t testing.TB, raw []byte) map[string]any {
 
 func connect(t testing.TB, server *httptest.Server, auth any) *client {
 	t.Helper()
-	url := "ws" + strings.TrimPrefix(server.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
+	return connectQuery(t, server, "", auth)
+}
+
+func connectQuery(t testing.TB, server *httptest.Server, query string, auth any) *client {
+	t.Helper()
+	url := "ws" + strings.TrimPrefix(server.URL, "http") + "/socket.io/?EIO=4&transport=websocket" + query
 	ws, err := websocket.Dial(url, "", server.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -170,11 +170,7 @@ func token(t testing.TB, change map[string]any) string {
 	return s
 }
 
-// guilds is the claim.
-func guilds(pairs ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(pairs); i += 2 {
-		m[pairs[i].(string)] = pairs[i+1]
-	}
-	return map[string]any{"guilds": m}
+// guilds is the claim: the bearer holds bits in one guild.
+func guilds(guild string, bits any) map[string]any {
+	return map[string]any{"guilds": map[string]any{guild: bits}}
 }

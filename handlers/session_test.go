@@ -39,7 +39,7 @@ func newBench(t testing.TB, config Config) *bench {
 	b.tokens.revoked = b.revoked
 	g, err := newGateway(Parts{
 		Verifier: b.tokens, Revocations: b.revoked, Topics: b.streams,
-		Filter: permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
+		Filter: newFilter(),
 	}, config)
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +134,8 @@ func (v *tokens) Verify(_ context.Context, token string) (*permissions.Claims, e
 	return c, nil
 }
 
+func (v *tokens) Revoked(*permissions.Claims, time.Time) bool { return false }
+
 // streams confirms subscriptions, after confirm where that is set.
 type streams struct {
 	mu      sync.Mutex
@@ -177,3 +179,7 @@ func (s *session) send(event string, payload any) {
 }
 
 type m = map[string]any
+
+func newFilter() *permissions.Filter[*engine.Conn] {
+	return permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy())
+}

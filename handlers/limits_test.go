@@ -1,0 +1,105 @@
+package handlers
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/architus/guildcast/event"
+)
+
+func TestLimitersForgetNobodyInUse(t *testing.T) {
+	l := newLimiters(1, 2, 8)
+	now := map[string]int{}
+	for i := range 1000 {
+		if l.allow("steady") {
+			now["steady"]++
+		}
+		l.allow(fmt.Sprint(i)) // strangers
+		if n := len(l.young) + len(l.old); n > 8 {
+			t.Fatalf("%d buckets are held", n)
+		}
+	}
+	if now["steady"] > 3 { // the burst, and what a slow machine adds
+		t.Fatalf("a key in use was allowed %d times: it was forgotten", now["steady"])
+	}
+}
+
+func TestForwardedFor(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	for _, tt := range []struct {
+		name, peer string
+		headers    []string
+		want       string
+	}{
+		{"no proxy", "192.0.2.1", nil, "192.0.2.1"},
+		{"a stranger's header", "192.0.2.1", []string{"198.51.100.1"}, "192.0.2.1"},
+		{"one proxy", "10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"mapped", "::ffff:10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"two proxies", "10.0.0.1", []string{"198.51.100.1, 10.0.0.2"}, "198.51.100.1"},
+		{"what the client wrote", "10.0.0.1", []string{"203.0.113.9, 198.51.100.1"}, "198.51.100.1"},
+		{"two headers", "10.0.0.1", []string{"198.51.100.1", "10.0.0.2"}, "198.51.100.1"},
+		{"no header", "10.0.0.1", nil, "10.0.0.1"},
+		{"garbage", "10.0.0.1", []string{"unknown"}, "10.0.0.1"},
+		{"IPv6", "::1", []string{"2001:db8:1:2:3::4"}, "2001:db8:1:2::/64"},
+		{"no address", "pipe", []string{"198.51.100.1"}, "pipe"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := addressKey(forwardedFor(tt.peer, tt.headers, trusted)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFlights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlights()
+		early, other := f.begin("1"), f.begin("2")
+		waited := false
+		go func() {
+			f.wait("1")
+			waited = true
+		}()
+		synctest.Wait()
+		late := f.begin("1") // began after the wait: it doesn't count
+		if waited {
+			t.Fatal("did not wait")
+		}
+		f.end(early)
+		synctest.Wait()
+		if !waited {
+			t.Fatal("waits for another guild's delivery, or for one that began later")
+		}
+		f.end(late)
+		f.end(other)
+		f.wait("1")
+		f.wait("2")
+		if len(f.list) != 0 {
+			t.Fatalf("%v are left", f.list)
+		}
+	})
+}
+
+func TestComplaints(t *testing.T) {
+	var c complaints
+	now := time.Now()
+	topic := event.Topic{Guild: "1"}
+	if !c.allow(topic, now) || c.allow(topic, now.Add(59*time.Second)) || !c.allow(topic, now.Add(time.Minute)) {
+		t.Fatal("not one a minute")
+	}
+	if !c.allow(event.Topic{Guild: "1", Logs: true}, now) {
+		t.Fatal("topics share their line")
+	}
+	for i := range 10 * maxComplaints {
+		c.allow(event.Topic{Guild: fmt.Sprint(i)}, now)
+	}
+	if len(c.last) > maxComplaints {
+		t.Fatalf("%d topics are remembered", len(c.last))
+	}
+	if !c.allow(topic, now.Add(time.Hour)) {
+		t.Fatal("full for ever")
+	}
+}

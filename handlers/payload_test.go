@@ -1,0 +1,154 @@
+package handlers
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestSnowflake(t *testing.T) {
+	const maxBytes = 1 << 10
+	for _, tt := range []struct {
+		json string // of the id
+		want string // "" is a refusal
+	}{
+		{`"607637793107345431"`, "607637793107345431"},
+		{`"1"`, "1"},
+		{`"18446744073709551615"`, "18446744073709551615"},
+		{`4211`, "4211"},
+		{`9007199254740991`, "9007199254740991"},
+		{`9007199254740992`, ""}, // 2^53: may have been 2^53+1
+		{`9007199254740993`, ""},
+		{`607637793107345431`, ""},
+		{`1e300`, ""},
+		{`-1`, ""},
+		{`1.5`, ""},
+		{`0.1e1`, "1"},
+		{`""`, ""},
+		{`"12a"`, ""},
+		{`"123456789012345678901"`, ""},
+		{`"１"`, ""},
+		{`true`, ""},
+		{`[]`, ""},
+		{`{}`, ""},
+	} {
+		body := `{"id":` + tt.json + `}`
+		var object any
+		if err := json.Unmarshal([]byte(body), &object); err != nil {
+			t.Fatal(err)
+		}
+		for _, arg := range []any{object, body} {
+			p, bad := decodePayload(arg, maxBytes, false)
+			if bad != nil {
+				t.Fatal(bad)
+			}
+			got, bad := p.snowflake("id")
+			if got != tt.want || (bad == nil) != (tt.want != "") {
+				t.Errorf("%s as %T: got %q, %v; want %q", tt.json, arg, got, bad, tt.want)
+			}
+			if bad != nil && (bad.Code != 400 || bad.Message != wordMalformed || !strings.Contains(bad.Human, "id ")) {
+				t.Errorf("%s: refused with %+v", tt.json, bad)
+			}
+		}
+	}
+	// Far beyond what float64 holds, and in a string, where nothing has rounded it yet.
+	p, _ := decodePayload(`{"id":1e400}`, maxBytes, false)
+	if _, bad := p.snowflake("id"); bad == nil {
+		t.Error("1e400 is taken for an id")
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	for _, tt := range []struct{ json, want, wantString string }{
+		{`7`, `7`, `7`},
+		{`"x<\"y"`, `"x<\"y"`, `"x<\"y"`},
+		{`1.5`, `1.5`, `1.5`},
+		{`12345678901234567890`, `12345678901234567000`, `12345678901234567890`}, // a number is what JavaScript makes of it
+		{`null`, ``, ``},
+		{`true`, `!`, `!`},
+		{`{}`, `!`, `!`},
+		{`"` + strings.Repeat("x", maxIDBytes+1) + `"`, `!`, `!`},
+	} {
+		body := `{"_id":` + tt.json + `}`
+		var object any
+		if err := json.Unmarshal([]byte(body), &object); err != nil {
+			t.Fatal(err)
+		}
+		for arg, want := range map[*any]string{&object: tt.want, ptr(body): tt.wantString} {
+			p, bad := decodePayload(*arg, 1<<20, false)
+			if (bad != nil) != (want == "!") || bad == nil && string(p.id) != want {
+				t.Errorf("%s as %T: got %s, %v; want %s", tt.json, *arg, p.id, bad, want)
+			}
+		}
+	}
+}
+
+func ptr(v any) *any { return &v }
+
+func TestPayloadForms(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		arg  any
+		bare bool
+		form form
+		text string // of the bare payload
+		code int
+	}{
+		{"object", map[string]any{}, false, asObject, "", 0},
+		{"nothing", nil, false, asObject, "", 0},
+		{"string", `{"a":1}`, false, asString, "", 0},
+		{"string with space", " \n{\"a\":1} ", false, asString, "", 0},
+		{"bare", "abc.def.ghi", true, asString, "abc.def.ghi", 0},
+		{"bare and quoted", `"abc.def.ghi"`, true, asString, "abc.def.ghi", 0},
+		{"an object where bare is possible", `{"a":1}`, true, asString, "", 0},
+		{"a broken object where bare is possible", `{"a":1`, true, asString, "", 400},
+		{"bare where it isn't", "abc", false, asString, "", 400},
+		{"null in a string", "null", false, asString, "", 0},
+		{"two objects", `{}{}`, false, asString, "", 400},
+		{"array in a string", `[]`, false, asString, "", 400},
+		{"array", []any{}, false, asObject, "", 400},
+		{"number", 1.0, false, asObject, "", 400},
+		{"deep", strings.Repeat(`{"a":`, 20_000), false, asString, "", 400},
+		{"long", `{"a":"` + strings.Repeat("x", 200_000) + `"}`, false, asString, "", 413},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, bad := decodePayload(tt.arg, 150_000, tt.bare)
+			code := 0
+			if bad != nil {
+				code = bad.Code
+			}
+			if p.form != tt.form || p.bare != tt.text || code != tt.code {
+				t.Errorf("got form %d, bare %q, error %v", p.form, p.bare, bad)
+			}
+		})
+	}
+}
+
+func FuzzPayload(f *testing.F) {
+	f.Add(`{"_id":1,"guild_id":"1","ids":["1",2],"limit":3,"include_logs":true}`, true)
+	f.Add(`"token"`, true)
+	f.Add(`{"_id":1e999,"guild_id":-0,"ids":{}}`, false)
+	f.Fuzz(func(t *testing.T, text string, bare bool) {
+		g, err := newGateway(Parts{Verifier: &tokens{}, Revocations: &tokens{}, Topics: &streams{}, Filter: newFilter()}, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &request{session: &session{gateway: g}}
+		var bad *Error
+		if r.payload, bad = decodePayload(text, 1<<16, bare); bad != nil {
+			return
+		}
+		if r.id != nil && !json.Valid(r.id) {
+			t.Fatalf("_id %s is no JSON", r.id)
+		}
+		if v, bad := r.view(); bad == nil && v.guild != "" && len(v.guild) > 20 {
+			t.Fatalf("guild %q", v.guild)
+		}
+		if q, bad := r.poolQuery(); bad == nil && (q.kind == "" || q.request == "") {
+			t.Fatalf("query %+v", q)
+		}
+		if !json.Valid(withID([]byte(`{"a":1}`), r.id)) {
+			t.Fatal("no JSON")
+		}
+	})
+}
