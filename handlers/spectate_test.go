@@ -1,0 +1,236 @@
+package handlers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/handlers"
+)
+
+func TestSpectate(t *testing.T) {
+	n := start(t, nil)
+	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: "0x6"}, "permissions": 0x100})
+	for _, tt := range []struct {
+		name    string
+		payload map[string]any
+		want    string // of the answer, beside _id; "" for an error
+		code    int
+		word    string
+	}{
+		{"one", map[string]any{"guild_id": guildA}, `{"success":true,"guild_id":"` + guildA + `","include_logs":false,"_id":1}`, 0, ""},
+		{"with logs", map[string]any{"guild_id": guildB, "include_logs": true}, `{"success":true,"guild_id":"` + guildB + `","include_logs":true,"_id":1}`, 0, ""},
+		{"nothing", map[string]any{"guild_id": nil}, `{"success":true,"guild_id":null,"include_logs":false,"_id":1}`, 0, ""},
+		{"logs without permission", map[string]any{"guild_id": guildA, "include_logs": true}, "", 403, "permission_missing"},
+		{"not a member", map[string]any{"guild_id": "1"}, "", 403, "not_a_member"},
+		{"no guild_id", map[string]any{}, "", 400, "malformed"},
+		{"a rounded number", map[string]any{"guild_id": 607637793107345431}, "", 400, "malformed"},
+		{"odd include_logs", map[string]any{"guild_id": guildA, "include_logs": "yes"}, "", 400, "malformed"},
+		{"odd guild_id", map[string]any{"guild_id": "x"}, "", 400, "malformed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, asString := range []bool{false, true} {
+				c := elevated(t, n, tok)
+				tt.payload["token"], tt.payload["_id"] = tok, 1
+				var payload any = tt.payload
+				if asString {
+					payload = marshal(tt.payload)
+				}
+				ack := c.ask("spectate", payload)
+				h := c.next()
+				body := h.arg
+				if asString {
+					body = []byte(unquoted(t, h.arg))
+				}
+				if string(ack) != "["+string(h.arg)+"]" {
+					t.Errorf("acknowledged with %s, answered with %s", ack, h.arg)
+				}
+				if tt.want != "" {
+					if h.event != "spectate_return" || string(body) != tt.want {
+						t.Fatalf("got %s %s", h.event, body)
+					}
+					continue
+				}
+				e := object(t, body)
+				wantError(t, e, tt.code, tt.word)
+				if h.event != "error" || e["_id"] != 1.0 || e["context"].([]any)[0] != "spectate" {
+					t.Fatalf("got %s %s", h.event, body)
+				}
+			}
+		})
+	}
+}
+
+func TestSpectateReplacesAndStops(t *testing.T) {
+	n := start(t, nil)
+	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	c := elevated(t, n, tok)
+	watch := func(guild any, logs bool) {
+		t.Helper()
+		c.emit("spectate", map[string]any{"guild_id": guild, "include_logs": logs, "token": tok})
+		c.expect("spectate_return")
+	}
+	held := func(want ...int) {
+		t.Helper()
+		for i, topic := range []event.Topic{{Guild: guildA}, {Guild: guildA, Logs: true}, {Guild: guildB}} {
+			if got := n.topics.count(topic); got != want[i] {
+				t.Fatalf("%v is held %d times, want %d", topic, got, want[i])
+			}
+		}
+	}
+	watch(guildA, true)
+	held(1, 1, 0)
+	watch(guildA, false)
+	held(1, 0, 0)
+	watch(guildB, false)
+	held(0, 0, 1)
+	n.publish(event.Topic{Guild: guildA}, `{"kind":"member","payload":1}`)
+	n.publish(event.Topic{Guild: guildB}, `{"kind":"member","payload":2}`)
+	if h := c.expect("log_pool"); string(h.arg) != "2" {
+		t.Fatalf("got %v", h)
+	}
+	watch(nil, true)
+	held(0, 0, 0)
+	n.publish(event.Topic{Guild: guildB}, `{"kind":"member","payload":3}`)
+
+	// Of many quick ones the last one counts.
+	for i := range 50 {
+		c.emit("spectate", map[string]any{"guild_id": []string{guildA, guildB}[i%2], "token": tok})
+	}
+	for range 50 {
+		c.expect("spectate_return")
+	}
+	held(0, 0, 1)
+	n.publish(event.Topic{Guild: guildA}, `{"kind":"member","payload":4}`)
+	n.publish(event.Topic{Guild: guildB}, `{"kind":"member","payload":5}`)
+	if h := c.expect("log_pool"); string(h.arg) != "5" {
+		t.Fatalf("got %v", h)
+	}
+	c.close()
+	eventually(t, func() bool { return n.topics.count(event.Topic{Guild: guildB}) == 0 })
+}
+
+func TestSpectateWaitsForRedis(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.SubscribeTimeout = 200 * time.Millisecond })
+	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	c := elevated(t, n, tok)
+	c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
+	c.expect("spectate_return")
+
+	confirmed := make(chan struct{})
+	n.topics.set(nil, confirmed)
+	c.emit("spectate", map[string]any{"guild_id": guildB, "token": tok})
+	n.publish(event.Topic{Guild: guildA}, `{"kind":"member","payload":1}`) // the old one goes on until then
+	c.expect("log_pool")
+	close(confirmed)
+	c.expect("spectate_return")
+
+	for name, set := range map[string]func(){
+		"refused":        func() { n.topics.set(errDown, nil) },
+		"never answered": func() { n.topics.set(nil, make(chan struct{})) },
+	} {
+		set()
+		c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
+		wantError(t, c.expect("error").as(t), 503, "redis_unavailable")
+		n.publish(event.Topic{Guild: guildB}, `{"kind":"member","payload":"`+name+`"}`)
+		c.expect("log_pool") // what it had before stays
+	}
+}
+
+func TestGuildEvents(t *testing.T) {
+	n := start(t, nil)
+	topic, logs := event.Topic{Guild: guildA}, event.Topic{Guild: guildA, Logs: true}
+	watch := func(bits any, includeLogs, asString bool) *client {
+		tok := token(t, map[string]any{"guilds": map[string]any{guildA: bits}, "permissions": 0})
+		c := connect(t, n.server, nil)
+		if asString {
+			c.emit("request_elevation", tok)
+		} else {
+			c.emit("request_elevation", map[string]any{"token": tok})
+		}
+		c.expect("request_elevation_return")
+		c.emit("spectate", map[string]any{"guild_id": guildA, "include_logs": includeLogs, "token": tok})
+		c.expect("spectate_return")
+		return c
+	}
+	member, viewer, private := watch(0, false, false), watch(2, true, true), watch("0x4", true, false)
+	const odd = `{"x": 1.0,  "big":607637793107345431,"s":"<\u0041>"}`
+	n.publish(topic, `{"kind":"member","payload":`+odd+`}`)
+	n.publish(topic, `{"kind":"setting","payload":1}`)
+	n.publish(logs, `{"kind":"message","payload":2}`)
+	n.publish(logs, `{"kind":"message","private":true,"payload":3}`)
+	n.publish(topic, `{"kind":"nonsense","payload":4}`)
+	n.publish(topic, `garbage`)
+	n.publish(topic, `{"event":"connect","kind":"member","payload":5}`)
+	n.publish(logs, `{"id":"1","guild_id":"`+guildA+`","action_number":20,"private":false}`)
+	n.publish(logs, `{"event":"now_playing","kind":"guild","payload":6}`)
+	n.publish(topic, `{"kind":"member","requires":["VIEW_PRIVATE_LOGS"],"payload":7}`)
+	n.publish(topic, `{"event":"end","kind":"guild","payload":null}`)
+
+	for name, tt := range map[string]struct {
+		c    *client
+		want []string
+	}{
+		"member": {member, []string{"log_pool " + odd, "end null"}},
+		"viewer": {viewer, []string{"log_pool " + marshalRaw(odd), `log_other "2"`, `now_playing "6"`, `end "null"`}},
+		"private": {private, []string{"log_pool " + odd, "log_other 3",
+			`log_other {"id":"1","guild_id":"` + guildA + `","action_number":20,"private":false}`, "now_playing 6", "log_pool 7", "end null"}},
+	} {
+		for _, want := range tt.want {
+			if got := tt.c.next().String(); got != want {
+				t.Errorf("%s: got %s, want %s", name, got, want)
+			}
+		}
+	}
+}
+
+func TestResyncReachesExactlyTheSocketsConcerned(t *testing.T) {
+	n := start(t, nil)
+	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	watch := func(guild any, logs bool) *client {
+		c := elevated(t, n, tok)
+		c.emit("spectate", map[string]any{"guild_id": guild, "include_logs": logs, "token": tok})
+		c.expect("spectate_return")
+		return c
+	}
+	plain, withLogs, other, none := watch(guildA, false), watch(guildA, true), watch(guildB, true), watch(nil, false)
+	n.gateway.Resync(event.Topic{Guild: guildA}, "redis_lost")
+	for _, c := range []*client{plain, withLogs} {
+		if h := c.expect("resync"); string(h.arg) != `{"guild_id":"`+guildA+`","reason":"redis_lost"}` {
+			t.Fatalf("got %v", h)
+		}
+	}
+	n.gateway.Resync(event.Topic{Guild: guildA, Logs: true}, "overflow")
+	withLogs.expect("resync")
+	for _, c := range []*client{plain, other, none} {
+		c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})
+		c.expect("spectate_return")
+	}
+}
+
+// unquoted is the text of a JSON string.
+func unquoted(t testing.TB, raw []byte) string {
+	t.Helper()
+	if len(raw) < 2 || raw[0] != '"' {
+		t.Fatalf("%s is no string", raw)
+	}
+	return strings.Trim(object(t, []byte(`{"s":`+string(raw)+`}`))["s"].(string), "\x00")
+}
+
+// marshalRaw is text as a JSON string, without the escapes that JavaScript doesn't use.
+func marshalRaw(text string) string {
+	r := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	return fmt.Sprintf(`"%s"`, r.Replace(text))
+}
+
+// eventually polls, for what happens without a message to wait for.
+func eventually(t testing.TB, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
