@@ -47,9 +47,8 @@ func happenings() []happening {
 
 // someone gives a random human member of the main guild.
 func (s *Stream) someone() (*Member, bool) {
-	members := all[*Member](s.w, GuildID, TypeMember)
 	for range 4 {
-		if m, ok := pick(s.rng, members); ok && m.ID != botID {
+		if m, ok := one[*Member](s, GuildID, TypeMember); ok && m.ID != botID {
 			return m, true
 		}
 	}
@@ -57,7 +56,7 @@ func (s *Stream) someone() (*Member, bool) {
 }
 
 func (s *Stream) channel() string {
-	c, ok := pick(s.rng, all[*Channel](s.w, GuildID, TypeChannel))
+	c, ok := one[*Channel](s, GuildID, TypeChannel)
 	if !ok {
 		return ""
 	}
@@ -128,7 +127,7 @@ func (s *Stream) reacted() error {
 }
 
 func (s *Stream) channelRenamed() error {
-	c, ok := pick(s.rng, all[*Channel](s.w, GuildID, TypeChannel))
+	c, ok := one[*Channel](s, GuildID, TypeChannel)
 	if !ok {
 		return nil
 	}
@@ -258,7 +257,7 @@ func (s *Stream) settingChanged() error {
 }
 
 func (s *Stream) quietCorner() error {
-	m, ok := pick(s.rng, all[*Member](s.w, SecondGuildID, TypeMember))
+	m, ok := one[*Member](s, SecondGuildID, TypeMember)
 	if !ok {
 		return nil
 	}

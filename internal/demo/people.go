@@ -9,7 +9,7 @@ import (
 const (
 	maxDrift     = 20 // members above or below the first number
 	maxResponses = 30
-	maxHolders   = 2000 // of a role that changes: its event lists them all
+	maxHolders   = 2000 // of a role that an event is about, since it lists them all
 )
 
 func (s *Stream) presenceChanged() error {
@@ -17,8 +17,7 @@ func (s *Stream) presenceChanged() error {
 	if !ok {
 		return nil
 	}
-	online := slices.Contains(s.w.Online(GuildID), m.ID)
-	s.presence(GuildID, m.ID, !online)
+	s.presence(GuildID, m.ID, !s.w.isOnline(GuildID, m.ID))
 	return s.updated(GuildID, "member", TypeMember, m)
 }
 
@@ -44,10 +43,10 @@ func (s *Stream) roleChanged() error {
 	if !ok {
 		return nil
 	}
-	role, ok := pick(s.rng, all[*Role](s.w, GuildID, TypeRole))
+	role, ok := one[*Role](s, GuildID, TypeRole)
 	// The accounts keep their roles, and the top two and the bot's are not
 	// handed out.
-	if !ok || role.Managed || role.Position > 3 || len(role.Members) > maxHolders || isAccount(m.ID) {
+	if !ok || role.Managed || role.Position > 3 || isAccount(m.ID) {
 		return nil
 	}
 	nextMember, nextRole := *m, *role
@@ -59,7 +58,7 @@ func (s *Stream) roleChanged() error {
 		nextRole.Members = append(slices.Clone(role.Members), m.ID)
 	}
 	nextMember.Color = memberColor(s.w, GuildID, nextMember.Roles)
-	if err := s.updated(GuildID, "role", TypeRole, &nextRole); err != nil {
+	if err := s.roleUpdated(&nextRole); err != nil {
 		return err
 	}
 	if err := s.updated(GuildID, "member", TypeMember, &nextMember); err != nil {
@@ -70,8 +69,16 @@ func (s *Stream) roleChanged() error {
 	}, AdminID, role.ID)
 }
 
+// roleUpdated publishes a role, unless it lists too many members for an event.
+func (s *Stream) roleUpdated(r *Role) error {
+	if len(r.Members) > maxHolders {
+		return s.put(GuildID, TypeRole, r)
+	}
+	return s.updated(GuildID, "role", TypeRole, r)
+}
+
 func (s *Stream) memberJoined() error {
-	if len(all[*Member](s.w, GuildID, TypeMember)) >= s.base+maxDrift {
+	if s.w.count(GuildID, TypeMember) >= s.base+maxDrift {
 		return s.memberLeft()
 	}
 	given, _ := pick(s.rng, givenNames())
@@ -92,7 +99,7 @@ func (s *Stream) memberLeft() error {
 	if !ok || isAccount(m.ID) || lookup[*Member](s.w, SecondGuildID, TypeMember, m.ID) != nil {
 		return nil
 	}
-	if len(all[*Member](s.w, GuildID, TypeMember)) <= s.base-maxDrift {
+	if s.w.count(GuildID, TypeMember) <= s.base-maxDrift {
 		return nil
 	}
 	for _, r := range all[*Role](s.w, GuildID, TypeRole) {
@@ -101,7 +108,7 @@ func (s *Stream) memberLeft() error {
 		}
 		next := *r
 		next.Members = slices.DeleteFunc(slices.Clone(r.Members), func(id string) bool { return id == m.ID })
-		if err := s.updated(GuildID, "role", TypeRole, &next); err != nil {
+		if err := s.roleUpdated(&next); err != nil {
 			return err
 		}
 	}
@@ -132,7 +139,7 @@ func (s *Stream) userRenamed() error {
 }
 
 func (s *Stream) emojiUsed() error {
-	e, ok := pick(s.rng, all[*CustomEmoji](s.w, GuildID, TypeCustomEmoji))
+	e, ok := one[*CustomEmoji](s, GuildID, TypeCustomEmoji)
 	if !ok {
 		return nil
 	}
@@ -145,7 +152,7 @@ func (s *Stream) emojiUsed() error {
 }
 
 func (s *Stream) responseTriggered() error {
-	r, ok := pick(s.rng, all[*AutoResponse](s.w, GuildID, TypeAutoResponse))
+	r, ok := one[*AutoResponse](s, GuildID, TypeAutoResponse)
 	if !ok {
 		return nil
 	}
@@ -155,7 +162,7 @@ func (s *Stream) responseTriggered() error {
 }
 
 func (s *Stream) responseAdded() error {
-	if len(all[*AutoResponse](s.w, GuildID, TypeAutoResponse)) >= maxResponses {
+	if s.w.count(GuildID, TypeAutoResponse) >= maxResponses {
 		return s.responseRemoved()
 	}
 	m, ok := s.someone()

@@ -52,7 +52,7 @@ type Stream struct {
 // Stream starts a sequence over the world, which it changes as it goes.
 func (w *World) Stream() *Stream {
 	s := &Stream{w: w, rng: rand.New(rand.NewPCG(w.seed, 0x73747265616d))}
-	s.base = len(all[*Member](w, GuildID, TypeMember))
+	s.base = w.count(GuildID, TypeMember)
 	for _, h := range happenings() {
 		s.total += h.weight
 	}
@@ -197,4 +197,21 @@ func pick[T any](rng *rand.Rand, list []T) (T, bool) {
 		return none, false
 	}
 	return list[rng.IntN(len(list))], true
+}
+
+// one gives a random entity of a pool, and false where there is none.
+func one[T entity](s *Stream, guild, typ string) (T, bool) {
+	var none T
+	s.w.mu.RLock()
+	defer s.w.mu.RUnlock()
+	p := s.w.pools[poolKey{guild, typ}]
+	if p == nil {
+		return none, false
+	}
+	id, ok := pick(s.rng, p.ids)
+	if !ok {
+		return none, false
+	}
+	e, ok := p.byID[id].(T)
+	return e, ok
 }

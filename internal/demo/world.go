@@ -127,6 +127,22 @@ func (w *World) Online(guildID string) []string {
 	return ids
 }
 
+func (w *World) isOnline(guild, id string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.online[guild][id]
+}
+
+// count is how many entities a pool has.
+func (w *World) count(guild, typ string) int {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if p := w.pools[poolKey{guild, typ}]; p != nil {
+		return len(p.ids)
+	}
+	return 0
+}
+
 func (w *World) put(guild, typ string, e entity) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
