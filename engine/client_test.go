@@ -74,6 +74,8 @@ type wire struct {
 	conn net.Conn
 	r    *bufio.Reader
 	auto bool // answer pings
+
+	patience time.Duration // of a read
 }
 
 func (s *testServer) addr() string { return strings.TrimPrefix(s.http.URL, "http://") }
@@ -86,7 +88,7 @@ func (s *testServer) dial(t testing.TB, query string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	w := &wire{t: t, conn: c, r: bufio.NewReader(c), auto: true}
+	w := &wire{t: t, conn: c, r: bufio.NewReader(c), auto: true, patience: testTimeout}
 	fmt.Fprintf(c, "GET /socket.io/?transport=websocket&%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
 		"User-Agent: test\r\n\r\n", query, s.addr())
@@ -140,7 +142,7 @@ func (w *wire) frame(op byte, b []byte) {
 // next reads a message, and tells whether it is text. At the end of the connection it returns an error.
 func (w *wire) next() (string, bool, error) {
 	for {
-		_ = w.conn.SetReadDeadline(time.Now().Add(testTimeout))
+		_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))
 		var head [2]byte
 		if _, err := io.ReadFull(w.r, head[:]); err != nil {
 			return "", false, err
@@ -162,6 +164,8 @@ func (w *wire) next() (string, bool, error) {
 		}
 		switch op := head[0] & 0xf; {
 		case op == 8:
+			w.frame(8, b)
+			w.close()
 			return "", false, io.EOF
 		case op == 1 && string(b) == "2" && w.auto:
 			w.send("3")

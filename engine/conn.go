@@ -16,11 +16,13 @@ type Conn struct {
 	srv *server
 	// feed is the library's Client: it takes *parser.Packet, error and *foreignInput. Set in OnOpen, constant from
 	// then on.
-	feed  func(...any)
-	inbox inbox
-	asm   assembler // Owned by the reader.
-	shake handshake
-	users emitter // listeners of users, and the Client's
+	feed func(...any)
+	// hangUp tells the Client that the connection has closed. Set in OnOpen too.
+	hangUp func(...any)
+	inbox  inbox
+	asm    assembler // Owned by the reader.
+	shake  handshake
+	users  emitter // listeners of users, and the Client's
 
 	prev, next *Conn // Guarded by srv.mu.
 }
@@ -72,15 +74,18 @@ func (s *session) OnMessage(_ *eio.Conn, binary bool, data []byte) { s.conn().re
 // OnClose implements eio.Handler: what the client sent before is handled first, then its sockets disconnect.
 func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 	c := s.conn()
-	c.inbox.close(c)
 	if reason == eio.ReasonForcedClose && c.srv.draining.Load() {
 		reason = reasonShutdown
 	}
-	var description any
+	args := []any{reason, nil}
 	if err != nil {
-		description = err
+		args[1] = err
 	}
-	c.users.Emit("close", reason, description)
+	c.inbox.close(c, args)
+	if c.hangUp != nil {
+		c.hangUp(args...)
+	}
+	c.users.Emit("close", args...)
 	c.srv.unregister(c)
 }
 

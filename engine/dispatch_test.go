@@ -541,3 +541,36 @@ func TestRevision3(t *testing.T) {
 	c.send("2probe")
 	c.expect("3probe")
 }
+
+// Clients that leave while they connect leave nothing behind, and whoever sees "connection" sees "disconnect".
+func TestCloseWhileConnecting(t *testing.T) {
+	var connected, disconnected atomic.Int32
+	s := serve(t, nil, Options{}, func(s *socket.Socket) {
+		connected.Add(1)
+		time.Sleep(time.Millisecond) // the listener comes late
+		_ = s.On("disconnect", func(...any) { disconnected.Add(1) })
+	})
+	s.Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
+		go func() { time.Sleep(time.Millisecond); next(nil) }()
+	})
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			c := s.dial(t, "EIO=4")
+			c.send("40")
+			time.Sleep(time.Duration(i%6) * 500 * time.Microsecond)
+			c.close()
+		})
+	}
+	wg.Wait()
+	defer func() {
+		t.Logf("%d sessions, %d sockets, %d connected, %d disconnected", s.Engine().ClientsCount(),
+			s.Sockets().Sockets().Len(), connected.Load(), disconnected.Load())
+	}()
+	eventually(t, "all gone", func() bool {
+		return s.Engine().ClientsCount() == 0 && s.Sockets().Sockets().Len() == 0 && connected.Load() == disconnected.Load()
+	})
+	if n := len(s.Sockets().Adapter().(*Adapter).RoomNames(true)); n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+}

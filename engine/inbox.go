@@ -25,6 +25,7 @@ type inbox struct {
 	idle   chan struct{} // closed when the lanes are done; nil while nobody waits for that
 	closed bool          // the connection is: nothing comes in any more
 	broken bool          // the client broke the protocol, or time is up: nothing is handled any more
+	ended  []any         // why the connection is closed, once the sockets are being told
 }
 
 // ErrFlood closes a client that goes on sending while it leaves the server's questions unanswered.
@@ -209,6 +210,11 @@ func (c *Conn) work(b *box, l *lane) {
 		i.doneLocked(p)
 	}
 	l.busy = false
+	i.restLocked()
+}
+
+// restLocked tells who waits for it that no packet is being handled any more.
+func (i *inbox) restLocked() {
 	if i.idle != nil && i.quietLocked() {
 		close(i.idle)
 		i.idle = nil
@@ -221,8 +227,8 @@ func (i *inbox) quietLocked() bool {
 		if b.events.busy || b.acks.busy {
 			return false
 		}
-		if b.state == boxConnecting && b.socket != nil && b.events.head != nil && !i.broken {
-			return false // its "connection" listeners run
+		if b.state == boxConnecting && b.socket != nil {
+			return false // its "connection" listeners run: it may be about to listen to "disconnect"
 		}
 	}
 	return true

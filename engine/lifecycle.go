@@ -16,13 +16,23 @@ func (i *inbox) connecting(name string) {
 	i.addLocked(name, boxConnecting)
 }
 
-// connected is called when the library has connected a socket, before any "connection" listener runs.
-func (i *inbox) connected(s *socket.Socket) {
+// connected is called when the library has connected a socket, before any "connection" listener runs. Where the
+// connection has closed meanwhile, it returns why: nobody has told this socket.
+func (i *inbox) connected(s *socket.Socket) (ended []any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if b := i.findLocked(s.Nsp().Name()); b != nil && b.state == boxConnecting {
+	if b := i.findLocked(s.Nsp().Name()); b != nil && b.state == boxConnecting && i.ended == nil {
 		b.socket = s
 	}
+	return i.ended
+}
+
+// has tells whether s is a socket of this connection.
+func (i *inbox) has(s *socket.Socket) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	b := i.findLocked(s.Nsp().Name())
+	return b != nil && b.socket == s
 }
 
 // open is called when the "connection" listeners have returned: events may flow.
@@ -35,10 +45,7 @@ func (i *inbox) open(c *Conn, s *socket.Socket) {
 	}
 	b.state = boxOpen
 	i.startBothLocked(c, b)
-	if i.idle != nil && i.quietLocked() {
-		close(i.idle)
-		i.idle = nil
-	}
+	i.restLocked()
 }
 
 // sent looks at what goes to the client: a refused CONNECT and a DISCONNECT change the box, a question wakes the
@@ -72,6 +79,7 @@ func (i *inbox) leave(c *Conn, name string) *socket.Socket {
 	}
 	s := b.socket
 	b.state = boxLeaving
+	i.restLocked()
 	i.mu.Unlock()
 	// The last listener of the event: it runs when the users' have.
 	_ = s.Once("disconnect", func(...any) { i.left(c, s) })
@@ -98,8 +106,9 @@ func (i *inbox) abort() {
 	i.wakeLocked()
 }
 
-// close takes no more packets, and waits until those that are queued have been handled, within limits.
-func (i *inbox) close(c *Conn) {
+// close takes no more packets, and waits until those that are queued have been handled and the "connection" listeners
+// have returned, within limits. From then on no socket connects any more: why is what one that tries is told.
+func (i *inbox) close(c *Conn, why []any) {
 	i.mu.Lock()
 	i.closed = true
 	i.wakeLocked()
@@ -107,19 +116,23 @@ func (i *inbox) close(c *Conn) {
 	if i.awaitsAckLocked() {
 		limit = drainAckLimit
 	}
-	if i.quietLocked() {
-		i.mu.Unlock()
-		return
-	}
-	idle := make(chan struct{})
-	i.idle = idle
-	i.mu.Unlock()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-timer.C:
-		i.abort()
+	for !i.quietLocked() {
+		idle := make(chan struct{})
+		i.idle = idle
+		i.mu.Unlock()
+		select {
+		case <-idle:
+			i.mu.Lock()
+			continue
+		case <-timer.C:
+		}
 		c.srv.log.Debug("handlers outlive their connection", "limit", limit)
+		i.mu.Lock()
+		break
 	}
+	i.broken = true // what is still queued comes too late
+	i.ended = why
+	i.mu.Unlock()
 }

@@ -36,47 +36,62 @@ type namespaceEmitter struct {
 
 // Emit implements events.EventEmitter. The library emits "connect", then "connection".
 func (e *namespaceEmitter) Emit(event events.EventName, args ...any) {
-	if event != "connect" && event != "connection" || len(args) != 1 {
-		e.EventEmitter.Emit(event, args...)
-		return
+	if len(args) == 1 {
+		switch event {
+		case "new_namespace": // on the main namespace
+			if nsp, ok := args[0].(socket.Namespace); ok {
+				slimSockets(nsp)
+			}
+		case "connect":
+			if s, c := socketAndConn(args[0]); c != nil && !c.connected(s, e.nsp) {
+				return
+			}
+		case "connection":
+			if s, c := socketAndConn(args[0]); c != nil {
+				if !c.inbox.has(s) {
+					return
+				}
+				grace := time.AfterFunc(openGrace, func() { c.inbox.open(c, s) })
+				e.EventEmitter.Emit(event, args...)
+				grace.Stop()
+				c.inbox.open(c, s)
+				return
+			}
+		}
 	}
-	s, ok := args[0].(*socket.Socket)
-	if !ok {
-		e.EventEmitter.Emit(event, args...)
-		return
-	}
-	c := ConnOf(s)
-	if c == nil {
-		e.EventEmitter.Emit(event, args...)
-		return
-	}
-	if event == "connect" {
-		c.connected(s, e.nsp)
-		e.EventEmitter.Emit(event, args...)
-		return
-	}
-	grace := time.AfterFunc(openGrace, func() { c.inbox.open(c, s) })
 	e.EventEmitter.Emit(event, args...)
-	grace.Stop()
-	c.inbox.open(c, s)
 }
 
-// connected is called when the library has connected a socket, before any listener knows of it.
-func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) {
-	slim(s)
+func socketAndConn(arg any) (*socket.Socket, *Conn) {
+	s, ok := arg.(*socket.Socket)
+	if !ok {
+		return nil, nil
+	}
+	return s, ConnOf(s)
+}
+
+// connected is called when the library has connected a socket, before any listener knows of it. It returns false if
+// the connection has closed while it did: then the socket is closed too, and nobody ever hears of it. (The library
+// would keep it for ever.)
+func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
+	if ended := c.inbox.connected(s); ended != nil {
+		c.hangUp(ended...)
+		return false
+	}
 	c.shake.share(s.Handshake())
-	c.inbox.connected(s)
 	if r, ok := nsp.Adapter().(interface{ resume(*socket.Socket) }); ok {
 		r.resume(s)
 	}
+	return true
 }
 
-// slim gives a socket a small emitter. A middleware that has registered listeners on it keeps the library's, and so do
-// goroutines which it may have started.
-func slim(s *socket.Socket) {
-	e := s.StrictEventEmitter
-	if e.Len() > 1 { // the library itself listens to "error", with a function that does nothing
-		return
-	}
-	e.EventEmitter = &emitter{}
+// slimSockets gives every socket of a namespace a small emitter, before anybody has seen it: in a middleware that is
+// the first of all. (A socket that is recovered skips the middlewares, and keeps the library's emitter.)
+func slimSockets(nsp socket.Namespace) {
+	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {
+		if s.StrictEventEmitter.EventEmitter.Len() == 1 { // the library listens to "error" itself
+			s.StrictEventEmitter.EventEmitter = &emitter{}
+		}
+		next(nil)
+	})
 }

@@ -70,6 +70,7 @@ func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handle
 		return nil, nil, err
 	}
 	s.io = socket.NewServer(nil, own)
+	slimSockets(s.io.Sockets())
 	if s.eio, err = eio.NewServer(cfg, s.accept); err != nil {
 		return nil, nil, fmt.Errorf("engine: %w", err)
 	}

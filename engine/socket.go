@@ -140,8 +140,13 @@ func (s *engineSocket) AddListener(event events.EventName, fns ...events.Listene
 
 // Once registers listeners that run once.
 func (s *engineSocket) Once(event events.EventName, fns ...events.Listener) error {
-	s.conn().observe(event)
-	return s.users.Once(event, fns...)
+	c := s.conn()
+	if event == "close" && c.hangUp == nil && len(fns) == 1 {
+		c.hangUp = fns[0] // the Client, inside of OnOpen
+		return nil
+	}
+	c.observe(event)
+	return c.users.Once(event, fns...)
 }
 
 // Emit calls listeners.
