@@ -23,7 +23,7 @@ import (
 
 // member is a server of a cluster under test, in Go or in Node.js. Both understand the same commands, those of
 // node/sharded/server.mjs.
-type member interface {
+type shardedMember interface {
 	name() string
 	url() string
 	do(t testing.TB, c order) json.RawMessage
@@ -71,7 +71,7 @@ type socketInfo struct {
 }
 
 // result decodes what a member answered.
-func result[T any](t testing.TB, m member, c order) T {
+func shardedResult[T any](t testing.TB, m shardedMember, c order) T {
 	t.Helper()
 	var v T
 	raw := m.do(t, c)

@@ -50,7 +50,7 @@ func TestShardedParity(t *testing.T) {
 type shardedCluster struct {
 	b       *browsers
 	emitter *adapter.Emitter
-	members []member
+	members []shardedMember
 	clients []*client
 	ids     []string
 	marks   int
@@ -58,7 +58,7 @@ type shardedCluster struct {
 
 func (c *shardedCluster) run(t *testing.T) {
 	for _, m := range c.members {
-		eventually(t, 10*time.Second, "three servers", func() bool { return result[int](t, m, order{Op: "serverCount"}) == 3 })
+		eventually(t, 10*time.Second, "three servers", func() bool { return shardedResult[int](t, m, order{Op: "serverCount"}) == 3 })
 	}
 	for _, m := range c.members {
 		cl, id := c.b.connect(t, m.url(), nil)
@@ -192,20 +192,20 @@ func (c *shardedCluster) burst(t *testing.T) {
 
 func (c *shardedCluster) acks(t *testing.T) {
 	for _, m := range c.members {
-		r := result[ackResult](t, m, order{
+		r := shardedResult[ackResult](t, m, order{
 			Op: "emitWithAck", Event: "ask", Args: json.RawMessage(`["v"]`), Flags: map[string]any{"timeout": 5000},
 		})
 		if r.Error != "" || canonical(t, r.Responses) != `["v","v","v"]` {
 			t.Errorf("%s: %+v", m.name(), r)
 		}
-		r = result[ackResult](t, m, order{
+		r = shardedResult[ackResult](t, m, order{
 			Op: "emitWithAck", Rooms: []string{"r1"}, Except: []string{"r2"}, Event: "ask",
 			Args: json.RawMessage(`[{"b": {"$bin": "AAE="}}]`), Flags: map[string]any{"timeout": 5000},
 		})
 		if r.Error != "" || canonical(t, r.Responses) != `[{"b":{"$bin":"AAE="}}]` {
 			t.Errorf("%s: %+v", m.name(), r)
 		}
-		r = result[ackResult](t, m, order{
+		r = shardedResult[ackResult](t, m, order{
 			Op: "emitWithAck", Rooms: []string{"nobody"}, Event: "ask", Flags: map[string]any{"timeout": 5000},
 		})
 		if r.Error != "" || len(r.Responses) != 0 {
@@ -225,7 +225,7 @@ func (c *shardedCluster) sockets(t *testing.T) {
 		m.do(t, order{Op: "setData", ID: c.ids[i], Data: json.RawMessage(fmt.Sprintf(`{"user": %d, "bin": {"$bin": "AQ=="}}`, i))})
 	}
 	for _, m := range c.members {
-		all := result[[]socketInfo](t, m, order{Op: "fetch"})
+		all := shardedResult[[]socketInfo](t, m, order{Op: "fetch"})
 		if len(all) != 3 {
 			t.Fatalf("%s fetched %d sockets", m.name(), len(all))
 		}
@@ -243,7 +243,7 @@ func (c *shardedCluster) sockets(t *testing.T) {
 				t.Errorf("%s: %s's socket: %+v", m.name(), c.members[i].name(), s)
 			}
 		}
-		if some := result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"r1"}}); len(some) != 2 {
+		if some := shardedResult[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"r1"}}); len(some) != 2 {
 			t.Errorf("%s fetched %d sockets of r1", m.name(), len(some))
 		}
 	}
@@ -263,7 +263,7 @@ func (c *shardedCluster) serverSide(t *testing.T) {
 			kind, _, _ := strings.Cut(other.name(), "/")
 			want = append(want, fmt.Sprintf(`["%s",1]`, kind))
 		}
-		r := result[ackResult](t, m, order{Op: "serverEmitWithAck", Event: "question", Args: json.RawMessage(`[1]`)})
+		r := shardedResult[ackResult](t, m, order{Op: "serverEmitWithAck", Event: "question", Args: json.RawMessage(`[1]`)})
 		var got []string
 		for _, v := range r.Responses {
 			got = append(got, canonical(t, v))
@@ -275,7 +275,7 @@ func (c *shardedCluster) serverSide(t *testing.T) {
 		}
 	}
 	// Nobody answers: what came, and an error that says how many are missing.
-	r := result[ackResult](t, c.members[0], order{Op: "serverEmitWithAck", Event: "mute"})
+	r := shardedResult[ackResult](t, c.members[0], order{Op: "serverEmitWithAck", Event: "mute"})
 	if len(r.Responses) != 0 || !strings.Contains(r.Error, "0 of 2") {
 		t.Errorf("%+v", r)
 	}
@@ -314,8 +314,8 @@ func (c *shardedCluster) emit(t *testing.T) {
 	must(t, c.emitter.In("r1").SocketsLeave("e2"))
 	for _, m := range c.members {
 		eventually(t, 10*time.Second, "joined", func() bool {
-			return len(result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e1"}})) == 2 &&
-				len(result[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e2"}})) == 0
+			return len(shardedResult[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e1"}})) == 2 &&
+				len(shardedResult[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e2"}})) == 0
 		})
 	}
 	must(t, c.emitter.ServerSideEmit("hello", "all"))
@@ -332,7 +332,7 @@ func (c *shardedCluster) commands(t *testing.T) {
 		m.do(t, order{Op: "joinAll", Rooms: []string{"r1"}, Names: []string{room, "other"}})
 		for _, other := range c.members {
 			eventually(t, 10*time.Second, "joined", func() bool {
-				return len(result[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 2
+				return len(shardedResult[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 2
 			})
 		}
 		c.settle(t)
@@ -341,7 +341,7 @@ func (c *shardedCluster) commands(t *testing.T) {
 		m.do(t, order{Op: "leaveAll", Except: []string{"r2"}, Names: []string{room}})
 		for _, other := range c.members {
 			eventually(t, 10*time.Second, "left", func() bool {
-				return len(result[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 1
+				return len(shardedResult[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 1
 			})
 		}
 	}
