@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
@@ -79,7 +80,8 @@ func New(c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.bus = bus.New(n.redis.Client, bus.Options{Logger: n.config.Logger})
-	if n.io, n.engine, err = engine.New(n.serverOptions(), engine.Options{Logger: n.config.Logger}); err != nil {
+	constructor, adapterStats := n.adapter()
+	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), engine.Options{Logger: n.config.Logger}); err != nil {
 		return nil, err
 	}
 	bot := mockbot.New(mockbot.Config{})
@@ -90,6 +92,9 @@ func New(c Config) (_ *Node, err error) {
 		if n.demo, err = newDemo(n, bot); err != nil {
 			return nil, err
 		}
+	}
+	if err = n.registerStats(adapterStats); err != nil {
+		return nil, err
 	}
 	if n.handler, err = n.routes(); err != nil {
 		return nil, err
@@ -176,11 +181,14 @@ func loadTLS(cert, key string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
 }
 
+// compressFrom is the size in bytes from which a message is compressed, where it may be.
+const compressFrom = 1024
+
 // serverOptions are those of the Socket.IO server. CORS is not among them: see origins.
-func (n *Node) serverOptions() *socket.ServerOptions {
+func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions {
 	c := &n.config
 	o := socket.DefaultServerOptions()
-	o.SetAdapter(n.adapter())
+	o.SetAdapter(a)
 	o.SetServeClient(false)
 	o.SetAllowEIO3(c.AllowEIO3)
 	if c.PingInterval > 0 {
@@ -192,21 +200,26 @@ func (n *Node) serverOptions() *socket.ServerOptions {
 	if c.MaxMessageBytes > 0 {
 		o.SetMaxHttpBufferSize(c.MaxMessageBytes)
 	}
+	if c.Compression {
+		o.SetPerMessageDeflate(&types.PerMessageDeflate{Threshold: compressFrom})
+	}
 	return o
 }
 
-// adapter is how the node speaks to other Socket.IO servers.
-func (n *Node) adapter() socket.AdapterConstructor {
+// adapter is how the node speaks to other Socket.IO servers, and what is counted of it.
+func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	c := &n.config
 	if c.Adapter == AdapterClassic {
-		return adapter.New(n.redis.Client, adapter.Options{Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus})
+		a := adapter.New(n.redis.Client, adapter.Options{Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus})
+		return a, a.Stats
 	}
 	modes := map[AdapterMode]adapter.SubscriptionMode{
 		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static, AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
 	}
-	return adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
+	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
 		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
 	})
+	return a, a.Stats
 }
 
 // Run serves until ctx ends, then drains: readiness goes, the sockets are closed over the grace period, the adapter

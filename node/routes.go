@@ -27,13 +27,20 @@ func (n *Node) routes() (http.Handler, error) {
 // serveReady answers 503 with the reason while this node should get no new clients.
 func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if n.draining.Load() {
-		http.Error(w, "draining", http.StatusServiceUnavailable)
-		return
-	}
-	if state := n.bus.State(); !state.Hearing {
-		http.Error(w, "redis is lost", http.StatusServiceUnavailable)
+	if reason := n.unready(); reason != "" {
+		http.Error(w, reason, http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ready")
+}
+
+// unready says why this node should get no new clients, or "".
+func (n *Node) unready() string {
+	switch {
+	case n.draining.Load():
+		return "draining"
+	case !n.bus.State().Hearing:
+		return "redis is lost"
+	}
+	return ""
 }

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/architus/guildcast/adapter"
+)
+
+// stats is a collector over counters that the parts keep themselves: read calls it with each, whenever the metrics are
+// asked for.
+type stats struct {
+	read func(emit emitFunc)
+}
+
+// emitFunc takes one number: a name without its prefix, what it says, whether it only grows, and label values.
+type emitFunc func(name, help string, counter bool, value float64, labels ...label)
+
+type label struct{ name, value string }
+
+// Describe implements prometheus.Collector. It says nothing, which makes the collector an unchecked one: what it collects
+// is fixed by the code below, and a registry that asked for it now would ask Redis's client before it is used.
+func (s stats) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (s stats) Collect(ch chan<- prometheus.Metric) {
+	s.read(func(name, help string, counter bool, value float64, labels ...label) {
+		kind := prometheus.GaugeValue
+		if counter {
+			kind = prometheus.CounterValue
+		}
+		names, values := make([]string, len(labels)), make([]string, len(labels))
+		for i, l := range labels {
+			names[i], values[i] = l.name, l.value
+		}
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("guildcast_"+name, help, names, nil), kind, value, values...)
+	})
+}
+
+// registerStats registers what the parts count beside what the gateway registers itself.
+func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		stats{func(emit emitFunc) {
+			ready := 1.0
+			if n.unready() != "" {
+				ready = 0
+			}
+			emit("ready", "Whether /readyz answers 200.", false, ready)
+		}},
+		stats{n.busStats},
+		stats{func(emit emitFunc) { emitAdapterStats(adapterStats(), emit) }},
+		stats{n.gatewayStats},
+	} {
+		if err := n.registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) busStats(emit emitFunc) {
+	s := n.bus.Stats()
+	emit("redis_received_total", "Pub/sub messages received from Redis and queued for a part of the node.", true, float64(s.Received))
+	emit("redis_received_skipped_total", "Pub/sub messages that no part of the node wanted.", true, float64(s.ReceiveSkipped))
+	emit("redis_received_dropped_total", "Pub/sub messages lost because the node was too slow, or too large.", true, float64(s.ReceiveDropped))
+	emit("redis_published_total", "Pub/sub messages that Redis accepted.", true, float64(s.Published))
+	emit("redis_publish_dropped_total", "Pub/sub messages dropped because Redis took too little.", true, float64(s.PublishDropped))
+	emit("redis_publish_unknown_total", "Pub/sub messages whose connection broke before Redis answered.", true, float64(s.PublishUnknown))
+	emit("redis_publish_queue_bytes", "Pub/sub messages that wait for Redis.", false, float64(s.QueuedBytes))
+	emit("redis_connects_total", "Receiving connections opened.", true, float64(s.Connects))
+	emit("redis_losses_total", "Receiving connections lost.", true, float64(s.Losses))
+	emit("redis_subscriptions", "Channels and patterns that the node wants.", false, float64(s.Subscriptions))
+	emit("redis_subscriptions_unconfirmed", "Of those, not confirmed by Redis.", false, float64(s.UnconfirmedSubs))
+}
+
+func emitAdapterStats(s adapter.Stats, emit emitFunc) {
+	emit("adapter_broadcasts_total", "Broadcasts from the cluster handed to local sockets.", true, float64(s.Broadcasts))
+	emit("adapter_filtered_total", "Broadcasts from the cluster for rooms without a member here.", true, float64(s.Filtered))
+	emit("adapter_own_total", "Broadcasts of this node that came back from Redis.", true, float64(s.Own))
+	emit("adapter_requests_total", "Requests of other servers that were served.", true, float64(s.Requests))
+	emit("adapter_responses_total", "Answers of other servers that came in time.", true, float64(s.Responses))
+	emit("adapter_incomplete_total", "Requests of this node that ended without all answers.", true, float64(s.Incomplete))
+	emit("adapter_unsent_total", "Messages that could not be encoded or queued.", true, float64(s.Unsent))
+	for reason, count := range s.Dropped {
+		emit("adapter_dropped_total", "Messages from the cluster that were dropped.", true, float64(count), label{"reason", reason})
+	}
+}
+
+func (n *Node) gatewayStats(emit emitFunc) {
+	topics := n.topics.Stats()
+	emit("topics", "Guild topics that sockets need.", false, float64(topics.Acquired))
+	emit("topics_lingering", "Guild topics that no socket needs any more, and which are still subscribed.", false, float64(topics.Lingering))
+	cache := n.entities.Stats()
+	emit("entities_hits_total", "Entities found in the cache.", true, float64(cache.Hits))
+	emit("entities_misses_total", "Entities that were not cached.", true, float64(cache.Misses))
+	emit("entities_invalid_total", "Cached values that are no JSON object.", true, float64(cache.Invalid))
+	emit("entities_errors_total", "Calls to the cache that Redis did not answer.", true, float64(cache.Errors))
+}
