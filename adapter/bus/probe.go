@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	probeEvery = 500 * time.Millisecond // between two attempts to be heard
-	probeTries = 6                      // then the connection is given up
+	probeWait = 500 * time.Millisecond // for the message to come back; then it is published again
+	probeSoon = 20 * time.Millisecond  // before another attempt to publish, where that failed: the client's own
+	// connections are as likely broken as ours was
+	probeTime = 3 * time.Second // for all attempts; then the connection is given up
 )
 
 // probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel,
@@ -125,12 +127,16 @@ func (l *link) listen(ctx context.Context) error {
 	if refused != nil {
 		return refused
 	}
-	for range probeTries {
-		err := l.b.call(ctx, probeEvery, l.publishProbe)
-		if err != nil && fatal(err) {
-			return err
+	var err error
+	for end := time.Now().Add(probeTime); time.Now().Before(end); {
+		wait := probeWait
+		if err = l.b.call(ctx, probeWait, l.publishProbe); err != nil {
+			if fatal(err) {
+				return err
+			}
+			wait = probeSoon
 		}
-		timer := time.NewTimer(probeEvery)
+		timer := time.NewTimer(wait)
 		select {
 		case <-l.probe.heard:
 			timer.Stop()
@@ -141,7 +147,7 @@ func (l *link) listen(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
-	return errors.New("subscribed, but what is published is not heard")
+	return errors.Join(errors.New("subscribed, but what is published is not heard"), err)
 }
 
 func (l *link) publishProbe(ctx context.Context) error {

@@ -1,0 +1,172 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/redistest"
+)
+
+// moveSlot moves a slot from one primary to another, as redis-cli --cluster reshard does, without keys.
+func moveSlot(t *testing.T, c *redistest.Cluster, channel string) {
+	t.Helper()
+	ctx := within(t)
+	client := c.Client()
+	slot, err := client.ClusterKeySlot(ctx, channel).Result()
+	must(t, err)
+	from, err := client.MasterForKey(ctx, channel)
+	must(t, err)
+	ids := map[string]string{}
+	clients := map[string]*redis.Client{}
+	for _, s := range c.Servers {
+		clients[s.Addr()] = s.Client()
+		id, err := clients[s.Addr()].Do(ctx, "cluster", "myid").Text()
+		must(t, err)
+		ids[s.Addr()] = id
+	}
+	source, target := from.Options().Addr, ""
+	for addr := range ids {
+		if addr != source {
+			target = addr
+		}
+	}
+	must(t, clients[target].Do(ctx, "cluster", "setslot", slot, "importing", ids[source]).Err())
+	must(t, clients[source].Do(ctx, "cluster", "setslot", slot, "migrating", ids[target]).Err())
+	must(t, clients[target].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
+	must(t, clients[source].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
+	for addr, c := range clients {
+		if addr != target && addr != source {
+			must(t, c.Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
+		}
+	}
+}
+
+// TestReshard moves the slot of a channel while it is used.
+func TestReshard(t *testing.T) {
+	c := redistest.StartCluster(t)
+	st := newStates()
+	listener := newBus(t, c.Client(), quick(st))
+	speaker := newBus(t, c.Client(), quick(nil))
+	in := newInbox()
+	s, err := listener.SSubscribe(within(t), in, "{x}1", "{x}2", "other")
+	must(t, err)
+	st.wait(t, 0)
+	sent := 0
+	for round := range 5 {
+		for i := range 50 {
+			must(t, speaker.SPublish(fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
+			sent++
+		}
+		in.waitN(t, sent)
+		n := st.count()
+		moveSlot(t, c, "{x}")
+		for ; !st.wait(t, n).Hearing; n++ {
+		}
+		if n, err := listener.ShardNumSub(within(t), "{x}1"); err != nil || n != 1 {
+			t.Errorf("round %d: %d subscribers, %v", round, n, err)
+		}
+	}
+	for i := range 50 {
+		must(t, speaker.SPublish(fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
+		sent++
+	}
+	for i, m := range in.waitN(t, sent) {
+		if string(m.Payload) != fmt.Sprint(i) {
+			t.Fatalf("message %d is %s", i, m.Payload)
+		}
+	}
+	must(t, speaker.Flush(within(t)))
+	if s := speaker.Stats(); s.Published != uint64(sent) || s.PublishDropped+s.PublishUnknown != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	s.Close()
+	eventually(t, "nothing is wanted", func() bool { return listener.Stats().Subscriptions == 0 })
+}
+
+// TestMovedWhilePublishing moves a slot back and forth during a burst: nothing is lost by the publisher, and the order
+// is kept.
+func TestMovedWhilePublishing(t *testing.T) {
+	c := redistest.StartCluster(t)
+	b := newBus(t, c.Client(), quick(nil))
+	ctx, cancel := context.WithCancel(within(t))
+	done := make(chan int, 1)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			if err := b.SPublish("{m}", fmt.Append(nil, n)); err != nil {
+				t.Error(err)
+			}
+			if n%100 == 99 {
+				if err := b.Flush(within(t)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		done <- n
+	}()
+	for range 6 {
+		moveSlot(t, c, "{m}")
+	}
+	cancel()
+	n := <-done
+	must(t, b.Flush(within(t)))
+	if s := b.Stats(); s.Published != uint64(n) || s.PublishUnknown+s.PublishDropped != 0 || s.Queued != 0 {
+		t.Errorf("%d messages, %+v", n, s)
+	}
+}
+
+// TestClusterLosesPrimary kills one of three: what does not depend on it goes on.
+func TestClusterLosesPrimary(t *testing.T) {
+	c := redistest.StartCluster(t)
+	for _, s := range c.Servers {
+		must(t, s.Client().ConfigSet(within(t), "cluster-require-full-coverage", "no").Err())
+	}
+	st := newStates()
+	client := c.Client()
+	b := newBus(t, client, quick(st))
+	in := newInbox()
+	owners := map[string]string{} // a channel of each primary
+	for i := 0; len(owners) < 3; i++ {
+		name := fmt.Sprint("c", i)
+		m, err := client.MasterForKey(within(t), name)
+		must(t, err)
+		if owners[m.Options().Addr] == "" {
+			owners[m.Options().Addr] = name
+		}
+	}
+	var names []string
+	for _, n := range owners {
+		names = append(names, n)
+	}
+	_, err := b.SSubscribe(within(t), in, names...)
+	must(t, err)
+	st.wait(t, 0)
+	dead := c.Servers[2]
+	n := st.count()
+	dead.Stop()
+	for ; st.wait(t, n).Hearing; n++ {
+	}
+	alive := 0
+	for addr, name := range owners {
+		must(t, b.SPublish(name, []byte(name)))
+		if addr != dead.Addr() {
+			alive++
+		}
+	}
+	in.waitN(t, alive)
+	if s := b.Stats(); s.Queued != 1 || s.UnconfirmedSubs != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	dead.Start()
+	n = st.count()
+	for ; !st.wait(t, n-1).Hearing; n++ {
+	}
+	in.waitN(t, 3)
+	ctx, cancel := context.WithTimeout(within(t), 5*time.Second)
+	defer cancel()
+	must(t, b.Flush(ctx))
+}

@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// TestSlots has the examples of the Redis Cluster specification.
+func TestSlots(t *testing.T) {
+	for name, want := range map[string]uint16{
+		"123456789": 0x31c3, "": 0, "{user1000}.following": slotOf("user1000"), "{user1000}.followers": slotOf("user1000"),
+		"foo{}{bar}": slotOf("foo{}{bar}"), "foo{{bar}}zap": slotOf("{bar"), "foo{bar}{zap}": slotOf("bar"), "foo": 12182, "bar": 5061,
+	} {
+		if got := slotOf(name); got != want {
+			t.Errorf("slot of %q is %d, want %d", name, got, want)
+		}
+	}
+	if slotOf("foo{}{bar}") == slotOf("bar") {
+		t.Error("an empty tag counts as none")
+	}
+}
+
+// readAll has a reader read wire, on a link that has a channel "c", a pattern "p*" and a sharded channel "s", whose
+// confirmations are outstanding, and returns what was heard.
+func readAll(wire []byte) (heard []string, b *Bus, err error) {
+	b = New(nil, Options{MaxMessageBytes: 1 << 16})
+	l := newLink(b, mainRoute, &redis.Options{Addr: "test"})
+	s := &Subscription{bus: b, wake: make(chan struct{}, 1), space: make(chan struct{}, 1), ended: make(chan struct{})}
+	b.mu.Lock()
+	for k, name := range []string{"c", "p*", "s"} {
+		t := &topic{kind: kind(k), name: name, refs: map[*Subscription]int{s: 1}, subs: []*Subscription{s}}
+		b.topics[k][name] = t
+		l.attachLocked(t)
+	}
+	b.links[mainRoute] = l
+	l.probe.init(l)
+	l.probe.name = "probe"
+	l.commandsLocked(nil)
+	b.mu.Unlock()
+	err = newReader(l, &conn{r: bufio.NewReader(bytes.NewReader(wire))}).run()
+	for _, m := range s.queue {
+		heard = append(heard, fmt.Sprintf("%s %s %s", m.Pattern, m.Channel, m.Payload))
+	}
+	b.linkEnded(l, err)
+	b.cancel()
+	return heard, b, err
+}
+
+func TestReader(t *testing.T) {
+	// As redis-server 7.0.15 writes it.
+	wire := "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n" +
+		"*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$2\r\np1\r\n$0\r\n\r\n" +
+		"*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$4\r\na\r\nb\r\n" +
+		"*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$2\r\nno\r\n" +
+		"*3\r\n$7\r\nmessage\r\n$5\r\nprobe\r\n$2\r\nno\r\n" +
+		"*2\r\n$4\r\npong\r\n$0\r\n\r\n+PONG\r\n"
+	heard, b, err := readAll([]byte(wire))
+	if want := `[ c hi p* p1   s ` + "a\r\nb]"; fmt.Sprint(heard) != want {
+		t.Errorf("heard %q", heard)
+	}
+	if err == nil || err.Error() != "EOF" {
+		t.Errorf("ended with %v", err)
+	}
+	if s := b.Stats(); s.Received != 3 {
+		t.Errorf("stats %+v", s)
+	}
+	for _, bad := range []string{
+		"*1\r\n$4\r\npong\r\n", "*9\r\n", "$1\r\nx\r\n", "*3\r\n$7\r\nmessage\r\n$-1\r\n$-1\r\n", "*3\r\n$5\r\nhello\r\n$1\r\nx\r\n:1\r\n",
+		"*3\r\n$9\r\nsubscribe\r\n$7\r\nunasked\r\n:1\r\n", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$99999999999999999999\r\n",
+		"*3\r\n$7\r\nmessage\r\n$1\r\ncxx$1\r\n", "\r\n", "*\r\n", "*3\r\n$\r\n",
+	} {
+		if _, _, err := readAll([]byte(bad)); err == nil || err.Error() == "EOF" {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n"))
+	f.Add([]byte("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$10\r\npsubscribe\r\n$2\r\np*\r\n:2\r\n-ERR no\r\n"))
+	f.Add([]byte("*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$2\r\np1\r\n$70000\r\n"))
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		if _, _, err := readAll(wire); err == nil {
+			t.Error("no error at the end")
+		}
+	})
+}
+
+// TestHealth shows when a silent connection is asked for a sign of life, and given up.
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(nil, Options{HealthInterval: time.Second})
+		l := newLink(b, mainRoute, &redis.Options{})
+		l.probe.sent = true
+		var wrote bytes.Buffer
+		ctx, cancel := context.WithCancel(context.Background())
+		start := time.Now()
+		ended := make(chan error)
+		go func() { ended <- l.write(ctx, &conn{nc: &pipeEnd{Buffer: &wrote}}) }()
+		l.active.Store(true)
+		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
+		if got := wrote.String(); got != "*1\r\n$4\r\nping\r\n" {
+			t.Errorf("wrote %q", got)
+		}
+		if err := <-ended; err == nil || time.Since(start) != 3*time.Second {
+			t.Errorf("ended after %v with %v", time.Since(start), err)
+		}
+		cancel()
+		b.cancel()
+	})
+}
+
+func TestPause(t *testing.T) {
+	o := Options{}
+	o.setDefaults()
+	for failures, want := range []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		for range 100 {
+			if d := o.pause(failures); d < want/2 || d > want {
+				t.Errorf("pause %v after %d failures", d, failures)
+			}
+		}
+	}
+	for _, failures := range []int{10, 100, 1 << 40} {
+		if d := o.pause(failures); d < o.BackoffMax/2 || d > o.BackoffMax {
+			t.Errorf("pause %v after %d failures", d, failures)
+		}
+	}
+}
+
+// pipeEnd is a connection that is only written to.
+type pipeEnd struct {
+	net.Conn
+	*bytes.Buffer
+}
+
+func (p *pipeEnd) Write(b []byte) (int, error)      { return p.Buffer.Write(b) }
+func (p *pipeEnd) Read(b []byte) (int, error)       { return p.Buffer.Read(b) }
+func (p *pipeEnd) SetWriteDeadline(time.Time) error { return nil }
