@@ -10,6 +10,7 @@ import (
 
 	demoguild "github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/internal/mockbot"
+	"github.com/architus/guildcast/redis/worker"
 	"github.com/architus/guildcast/web"
 )
 
@@ -26,7 +27,7 @@ type Demo struct {
 type demo struct {
 	node      *Node
 	generator *demoguild.Generator
-	worker    *demoguild.Worker
+	worker    *worker.Worker
 	page      http.Handler
 }
 
@@ -55,7 +56,14 @@ func newDemo(n *Node, bot *mockbot.Bot) (*demo, error) {
 	generator := demoguild.NewGenerator(world, n.redis.Client, demoguild.GeneratorConfig{
 		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Logger: n.config.Logger,
 	})
-	return &demo{node: n, generator: generator, worker: demoguild.NewWorker(world, bot), page: page}, nil
+	services := []string{"interpret"}
+	for shard := range n.config.Shards {
+		services = append(services, fmt.Sprintf("pool:%d", shard))
+	}
+	answers := worker.New(n.redis.Client, demoguild.NewWorker(world, bot), worker.Options{
+		Services: services, Name: "demo", Logger: n.config.Logger,
+	})
+	return &demo{node: n, generator: generator, worker: answers, page: page}, nil
 }
 
 // start runs the demo until ctx ends.
@@ -63,6 +71,11 @@ func (d *demo) start(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		if err := d.generator.Run(ctx); err != nil {
 			d.node.config.Logger.Error("demo guild stopped", "err", err)
+		}
+	})
+	running.Go(func() {
+		if err := d.worker.Run(ctx); err != nil {
+			d.node.config.Logger.Error("demo worker stopped", "err", err)
 		}
 	})
 }

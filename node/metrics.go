@@ -99,4 +99,24 @@ func (n *Node) gatewayStats(emit emitFunc) {
 	emit("entities_misses_total", "Entities that were not cached.", true, float64(cache.Misses))
 	emit("entities_invalid_total", "Cached values that are no JSON object.", true, float64(cache.Invalid))
 	emit("entities_errors_total", "Calls to the cache that Redis did not answer.", true, float64(cache.Errors))
+	requests := n.requests.Stats()
+	emit("backend_requests_in_flight", "Requests to the bot's workers that wait for an answer.", false, float64(requests.InFlight))
+	emit("backend_requests_bytes", "Parts of answers that are held for them.", false, float64(requests.Bytes))
+	emit("backend_requests_total", "Requests to the bot's workers that Redis accepted.", true, float64(requests.Sent))
+	for _, o := range []struct {
+		outcome string
+		count   uint64
+	}{
+		{"answered", requests.Answered}, {"refused", requests.Refused}, {"timeout", requests.Timeouts},
+		{"cancelled", requests.Cancelled}, {"failed", requests.Failed},
+	} {
+		emit("backend_outcomes_total", "Ends of requests to the bot's workers.", true, float64(o.count), label{"outcome", o.outcome})
+	}
+	emit("backend_late_total", "Replies of workers that nobody waited for any more.", true, float64(requests.Late))
+	emit("backend_malformed_total", "Replies of workers that make no sense.", true, float64(requests.Malformed))
+	revocations := n.revocations.Stats()
+	emit("revocations", "Revocations in effect.", false, float64(revocations.Known))
+	emit("revocations_unstored", "Revocations in effect that are not in Redis yet.", false, float64(revocations.Unstored))
+	emit("revocations_heard_total", "Revocations received.", true, float64(revocations.Heard))
+	emit("revocations_malformed_total", "Revocations received that make no sense.", true, float64(revocations.Malformed))
 }

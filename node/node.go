@@ -45,7 +45,12 @@ type Node struct {
 	demo     *demo // nil without
 	topics   *redis.Topics
 	entities *redis.Entities
-	requests *noWorkers
+	requests *redis.Requests
+
+	// Which tokens were taken back: known is what the node knows, revocations how it learns of it.
+	known       permissions.Revocations
+	revocations *redis.Revocations
+	verifier    *gate
 }
 
 // New builds a node from its configuration. It asks nothing of the network, so that an error is always a mistake in the
@@ -71,9 +76,7 @@ func New(c Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	revocations := &permissions.Revocations{}
-	verifier, err := n.newVerifier(revocations)
-	if err != nil {
+	if n.verifier, err = n.newVerifier(); err != nil {
 		return nil, err
 	}
 	if n.redis, err = redis.Connect(n.config.Redis); err != nil {
@@ -85,7 +88,7 @@ func New(c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	bot := mockbot.New(mockbot.Config{})
-	if err = n.join(policy, verifier, revocations, bot); err != nil {
+	if err = n.join(policy, bot); err != nil {
 		return nil, err
 	}
 	if c.Demo != nil {
@@ -103,7 +106,7 @@ func New(c Config) (_ *Node, err error) {
 }
 
 // join builds the gateway and what it asks of Redis.
-func (n *Node) join(policy *permissions.Policy, verifier *permissions.Verifier, revocations *permissions.Revocations, bot *mockbot.Bot) error {
+func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	c := &n.config
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
@@ -112,9 +115,11 @@ func (n *Node) join(policy *permissions.Policy, verifier *permissions.Verifier, 
 		OnMissed:  func(t event.Topic, reason string) { n.gateway.Resync(t, reason) },
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)
-	n.requests = &noWorkers{}
+	n.requests = redis.NewRequests(n.redis.Client, n.bus, redis.RequestsOptions{
+		Shards: c.Shards, Timeout: c.RequestWait, MaxInFlight: c.Limits.RequestsPerNode, Logger: c.Logger,
+	})
 	parts := handlers.Parts{
-		Verifier: verifier, Revocations: revocations, Filter: permissions.NewFilter[*engine.Conn](policy),
+		Verifier: n.verifier, Revocations: &n.known, Filter: permissions.NewFilter[*engine.Conn](policy),
 		Topics: n.topics, Pools: n.entities, Requests: n.requests,
 	}
 	if c.Interpreter == InterpreterEmbedded {
@@ -125,7 +130,11 @@ func (n *Node) join(policy *permissions.Policy, verifier *permissions.Verifier, 
 		Logger: c.Logger, Registerer: n.registry, TokenOptional: c.TokenOptional, ExpiryWarning: c.ExpiryWarning,
 		TrustedProxies: c.TrustedProxies, Limits: c.Limits,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.revocations = redis.NewRevocations(n.redis.Client, n.bus, redis.RevocationsOptions{Apply: n.applyRevocation, Logger: c.Logger})
+	return nil
 }
 
 // discard closes what New has opened before something went wrong; nobody has connected yet.
@@ -138,9 +147,9 @@ func (n *Node) discard() {
 	n.leave(ctx)
 }
 
-func (n *Node) newVerifier(revocations *permissions.Revocations) (*permissions.Verifier, error) {
+func (n *Node) newVerifier() (*gate, error) {
 	c := &n.config
-	o := permissions.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: revocations}
+	o := permissions.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: &n.known}
 	if c.JWKS != "" {
 		keys, err := jwks.New(c.JWKS, jwks.Options{Refresh: c.JWKSRefresh, Logger: c.Logger})
 		if err != nil {
@@ -148,7 +157,11 @@ func (n *Node) newVerifier(revocations *permissions.Revocations) (*permissions.V
 		}
 		n.keys, o.Keys = keys, keys
 	}
-	return permissions.NewVerifier(o)
+	verifier, err := permissions.NewVerifier(o)
+	if err != nil {
+		return nil, err
+	}
+	return &gate{Verifier: verifier}, nil
 }
 
 func loadPolicy(file string) (*permissions.Policy, error) {
@@ -270,6 +283,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // startBackground starts what runs beside the server until ctx ends.
 func (n *Node) startBackground(ctx context.Context, running *sync.WaitGroup) {
+	running.Go(func() { n.loadRevocations(ctx) })
 	if n.keys != nil {
 		running.Go(func() { _ = n.keys.Run(ctx) }) // returns nil only
 	}
@@ -312,6 +326,9 @@ func (n *Node) leave(ctx context.Context) {
 	}
 	if n.requests != nil {
 		n.requests.Close()
+	}
+	if n.revocations != nil {
+		n.revocations.Close()
 	}
 	if n.bus != nil {
 		if err := n.bus.Close(ctx); err != nil {

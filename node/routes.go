@@ -41,6 +41,8 @@ func (n *Node) unready() string {
 		return "draining"
 	case !n.bus.State().Hearing:
 		return "redis is lost"
+	case !n.verifier.open.Load():
+		return "revocations are not read yet"
 	}
 	return ""
 }

@@ -14,6 +14,9 @@ const (
 	TokenNotYetValid = "token_not_yet_valid"
 	TokenRevoked     = "token_revoked"
 	KeysUnavailable  = "keys_unavailable"
+
+	// RevocationsUnavailable: a node does not know yet which tokens were taken back.
+	RevocationsUnavailable = "revocations_unavailable"
 )
 
 // TokenError says why a token gives no claims.
@@ -33,7 +36,8 @@ func (e *TokenError) Unwrap() error { return e.Err }
 
 // Code is the status by the rules of HTTP: 401, or 503 where it is not the token's fault.
 func (e *TokenError) Code() int {
-	if e.Word == KeysUnavailable {
+	switch e.Word {
+	case KeysUnavailable, RevocationsUnavailable:
 		return 503
 	}
 	return 401

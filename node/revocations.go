@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/redis"
+)
+
+// gate is the verifier while it is not known yet which tokens were taken back: it refuses all with a status of 503. Once
+// opened it stays open, also while Redis is lost: what was taken back meanwhile is read when Redis is found again.
+type gate struct {
+	*permissions.Verifier
+	open atomic.Bool
+}
+
+// Verify gives the claims of a token that is good at this moment.
+func (g *gate) Verify(ctx context.Context, token string) (*permissions.Claims, error) {
+	if !g.open.Load() {
+		return nil, &permissions.TokenError{Word: permissions.RevocationsUnavailable}
+	}
+	return g.Verifier.Verify(ctx, token)
+}
+
+// applyRevocation puts a revocation that was published, or stored, into effect.
+func (n *Node) applyRevocation(message []byte) (expires time.Time, err error) {
+	now := time.Now()
+	r, err := permissions.ParseRevocation(message, now, n.config.RevokedUntil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	n.known.Add(r, now) // before the gateway looks at its sockets: one that is being elevated now finds out by itself
+	n.gateway.Revoke(r)
+	return r.Expires, nil
+}
+
+// loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away.
+func (n *Node) loadRevocations(ctx context.Context) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, loadTimeout)
+		err := n.revocations.Load(attempt)
+		cancel()
+		if err == nil {
+			n.verifier.open.Store(true)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, redis.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+			n.config.Logger.Error("revocations can't be read; all tokens are refused", "err", err)
+		}
+		pause := time.NewTimer(loadPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+		}
+	}
+}
+
+// How long one attempt to read the revocations may take, and the pause before the next.
+const (
+	loadTimeout = 10 * time.Second
+	loadPause   = 200 * time.Millisecond
+)
