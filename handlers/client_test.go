@@ -23,6 +23,7 @@ type client struct {
 	sid string
 
 	writing sync.Mutex
+	reading sync.Mutex // held while the client doesn't read
 
 	mu     sync.Mutex
 	log    []heard
@@ -120,6 +121,8 @@ func (c *client) listen() {
 		c.mu.Unlock()
 	}()
 	for {
+		c.reading.Lock()
+		c.reading.Unlock() //nolint:staticcheck // a gate, not a critical section
 		var s string
 		if err := websocket.Message.Receive(c.ws, &s); err != nil {
 			return
@@ -150,6 +153,10 @@ func (c *client) listen() {
 		}
 	}
 }
+
+// pause makes the client stop to read, after the next message at the latest; resume ends that.
+func (c *client) pause()  { c.reading.Lock() }
+func (c *client) resume() { c.reading.Unlock() }
 
 // emit sends an event with its payload; a string stays a string.
 func (c *client) emit(event string, payload any) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/zishang520/socket.io/v2/socket"
 	"go.uber.org/goleak"
 
@@ -38,6 +39,7 @@ type node struct {
 	topics      *fakeTopics
 	pools       *fakePools
 	requests    *fakeRequests
+	metrics     *prometheus.Registry
 	revocations *permissions.Revocations
 }
 
@@ -46,7 +48,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	n := &node{
 		t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{},
 		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}},
-		requests: &fakeRequests{},
+		requests: &fakeRequests{}, metrics: prometheus.NewRegistry(),
 	}
 	v, err := permissions.NewVerifier(permissions.VerifierOptions{
 		Secrets: []permissions.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
@@ -60,7 +62,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		Interpreter: mockbot.New(mockbot.Config{}),
 		Filter:      permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
 	}
-	config := handlers.Config{}
+	config := handlers.Config{Registerer: n.metrics}
 	if change != nil {
 		change(&config, &parts)
 	}
@@ -81,6 +83,22 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		n.topics.check(t)
 	})
 	return n
+}
+
+// answers counts what the gateway has sent.
+func (n *node) answers(event string) int {
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "guildcast_answers_total" && m.GetLabel()[0].GetValue() == event {
+				return int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return 0
 }
 
 // publish is what Redis would bring.
