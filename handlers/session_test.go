@@ -24,17 +24,24 @@ type bench struct {
 	tokens  *tokens
 	revoked *permissions.Revocations
 	streams *streams
+	hook    func(conn any, args []byte, made time.Time) // gets what would be kept; nil keeps
+	pace    time.Duration                               // between the decision who gets a guild event and its delivery
 
 	mu       sync.Mutex
-	messages map[*engine.Message][]byte
+	messages map[*engine.Message]message
 	got      map[*engine.Conn][]string // events, as the JSON of their arguments
 	rooms    map[string]bool
+}
+
+type message struct {
+	args []byte
+	at   time.Time
 }
 
 func newBench(t testing.TB, config Config) *bench {
 	b := &bench{
 		t: t, tokens: &tokens{}, revoked: &permissions.Revocations{}, streams: &streams{},
-		messages: map[*engine.Message][]byte{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
+		messages: map[*engine.Message]message{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
 	}
 	b.tokens.revoked = b.revoked
 	g, err := newGateway(Parts{
@@ -57,8 +64,11 @@ func newBench(t testing.TB, config Config) *bench {
 func (b *bench) encode(args []byte) *engine.Message {
 	m := new(engine.Message)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.messages[m] = args
+	b.messages[m] = message{args, time.Now()}
+	b.mu.Unlock()
+	if strings.HasPrefix(string(args), `["log_`) {
+		time.Sleep(b.pace)
+	}
 	return m
 }
 
@@ -66,7 +76,11 @@ func (b *bench) deliver(m *engine.Message, conns []*engine.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
-		b.got[c] = append(b.got[c], string(b.messages[m]))
+		if b.hook != nil {
+			b.hook(c, b.messages[m].args, b.messages[m].at)
+			continue
+		}
+		b.got[c] = append(b.got[c], string(b.messages[m].args))
 	}
 }
 
