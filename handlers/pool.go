@@ -51,16 +51,16 @@ func onPool(r *request) error {
 	if bad != nil {
 		return bad
 	}
-	if _, err := s.authorize(r); err != nil {
+	claims, err := s.authorize(r)
+	if err != nil {
 		return err
 	}
-	claims := s.claims.Load()
 	if err := q.permitted(claims); err != nil {
 		return err
 	}
 	foreign := q.foreign(claims)
 	allowed := func(c *permissions.Claims) error {
-		if q.foreign(c) != foreign {
+		if q.foreign(c) != foreign || q.kind == typeGuild && !covers(c, claims) {
 			return errNotAMember()
 		}
 		return q.permitted(c)
@@ -182,6 +182,17 @@ func (q *poolQuery) foreign(c *permissions.Claims) bool {
 	}
 	_, member := c.In(q.guild)
 	return !member
+}
+
+// covers tells whether a is a member of every guild that b is a member of.
+func covers(a, b *permissions.Claims) bool {
+	if b.ArchitusAdmin && !a.ArchitusAdmin {
+		return false
+	}
+	return !slices.ContainsFunc(b.Guilds(), func(guild string) bool {
+		_, member := a.In(guild)
+		return !member
+	})
 }
 
 // permitted tells whether a member may have the pool.

@@ -43,7 +43,6 @@ type session struct {
 	// Owned by the holder of the turn.
 	closed  bool
 	form    form   // of the pushes: that of the latest elevation
-	term    uint64 // counts elevations and their ends: tells an elevation from the next one
 	lost    *Error // why the last elevation ended, for requests that come too late
 	alarm   alarm  // elevation_expiring, then elevation_expired
 	watched view   // what the socket spectates
@@ -121,7 +120,6 @@ func (s *session) elevate(c *permissions.Claims, f form) *Error {
 	s.form = f
 	fresh := s.claims.Swap(c) == nil
 	if fresh {
-		s.term++
 		g.metrics.elevated.Inc()
 		s.peer.Join(socket.Room(s.room()))
 	}
@@ -208,7 +206,6 @@ func (s *session) drop(why *Error) {
 		return
 	}
 	s.gateway.metrics.elevated.Dec()
-	s.term++
 	s.lost = why
 	s.alarm.stop()
 	s.gateway.filter.Remove(s.conn())

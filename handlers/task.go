@@ -31,6 +31,16 @@ func (s *session) start(r *request, allowed func(*permissions.Claims) error, wor
 	if s.gone {
 		return errNotElevated() // nobody hears it
 	}
+	// The elevation may have ended, or been narrowed, since the request was looked at. Who does that goes through the
+	// tasks after the claims have changed, so that it finds this one, or this finds the change.
+	if c := s.claims.Load(); allowed != nil {
+		if c == nil {
+			return errNotElevated()
+		}
+		if err := allowed(c); err != nil {
+			return err
+		}
+	}
 	if !within(len(s.tasks)+1, g.limits.RequestsPerSocket) {
 		return errTooManyRequests()
 	}

@@ -55,16 +55,15 @@ func humanTokenError(word string) string {
 }
 
 // authorize is the gate of every elevated event: it verifies the request's token, refreshes the socket's claims where
-// the token is newer than the one before, and gives the term of the elevation that the request belongs to.
-func (s *session) authorize(r *request) (term uint64, err error) {
+// the token is newer than the one before, and gives the claims that are in force.
+func (s *session) authorize(r *request) (claims *permissions.Claims, err error) {
 	token, bad := r.text("token")
 	if bad != nil {
-		return 0, bad
+		return nil, bad
 	}
-	var claims *permissions.Claims
 	if token != "" || !s.gateway.config.TokenOptional {
 		if claims, err = s.verify(token); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	s.take()
@@ -72,16 +71,16 @@ func (s *session) authorize(r *request) (term uint64, err error) {
 	current := s.claims.Load()
 	switch {
 	case current == nil:
-		return 0, s.whyNot()
+		return nil, s.whyNot()
 	case claims == nil || claims == current:
 	case claims.Subject != current.Subject:
-		return 0, &Error{Code: 401, Message: wordTokenOtherUser, Human: "The token is another user's. Request elevation with it first."}
+		return nil, &Error{Code: 401, Message: wordTokenOtherUser, Human: "The token is another user's. Request elevation with it first."}
 	case newer(claims, current):
 		if err := s.elevate(claims, s.form); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return s.term, nil
+	return s.claims.Load(), nil
 }
 
 // whyNot is the error for a request that needs an elevation where there is none. The turn is held.
