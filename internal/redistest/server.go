@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -132,23 +131,6 @@ func (s *Server) Stop() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 	s.cmd = nil
-}
-
-// Pause stops the process without closing its connections, as a hung machine
-// does. Resume continues it.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Resume ends a Pause.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.tb.Helper()
-	if s.cmd == nil {
-		s.tb.Fatal("redis-server is stopped")
-	}
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.tb.Fatalf("signal redis-server: %v", err)
-	}
 }
 
 func (s *Server) start() error {
