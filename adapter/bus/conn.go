@@ -2,7 +2,6 @@ package bus
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -228,13 +227,15 @@ func (c *conn) skip(n int) error {
 	return c.end()
 }
 
+// end reads the CRLF after a bulk string.
 func (c *conn) end() error {
-	var crlf [2]byte
-	if _, err := io.ReadFull(c.r, crlf[:]); err != nil {
+	b, err := c.r.Peek(2)
+	if err != nil {
 		return err
 	}
-	if !bytes.Equal(crlf[:], []byte("\r\n")) {
-		return fmt.Errorf("%w: %q after a bulk string", errProtocol, crlf)
+	if b[0] != '\r' || b[1] != '\n' {
+		return fmt.Errorf("%w: %q after a bulk string", errProtocol, b)
 	}
-	return nil
+	_, err = c.r.Discard(2)
+	return err
 }

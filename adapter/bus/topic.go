@@ -92,13 +92,16 @@ type Pending struct {
 	err   error
 }
 
-// Wait returns when Redis has confirmed what was wanted, or has refused, or ctx ends. It may be called several times.
+// Wait returns when Redis has confirmed what was wanted, or has refused, or ctx ends. It may be called several times:
+// what was refused may have been granted since.
 func (p *Pending) Wait(ctx context.Context) error {
 	err := p.err
 	if p.w != nil {
 		select {
 		case <-p.w.done:
-			err = p.w.err
+			if err = p.w.err; err != nil && p.granted() {
+				err = nil
+			}
 		case <-ctx.Done():
 			err = ctx.Err()
 			if last := p.s.bus.lastError(); last != nil {
@@ -123,10 +126,23 @@ func (p *Pending) Done() bool {
 	}
 	select {
 	case <-p.w.done:
-		return p.w.err == nil
+		return p.w.err == nil || p.granted()
 	default:
 		return false
 	}
+}
+
+// granted tells whether Redis holds all that was wanted.
+func (p *Pending) granted() bool {
+	b := p.s.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range p.names {
+		if t := b.topics[p.kind][name]; t == nil || p.s.refs[t] == 0 || !t.held() {
+			return false
+		}
+	}
+	return true
 }
 
 // giveUp takes the wait off the topics.

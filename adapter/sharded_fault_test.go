@@ -1,0 +1,140 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/internal/redistest"
+)
+
+// TestShardedSurvives cuts the connections: the rooms are heard again once that is announced.
+func TestShardedSurvives(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	states := make(chan bus.State, 1000)
+	n := newNode(t, NewSharded(client, ShardedOptions{OnState: func(s bus.State) { states <- s }}))
+	other := newNode(t, NewSharded(server.Client(), ShardedOptions{}))
+	c := n.connect("/", "r1")
+	hears := func(want bool) bus.State {
+		t.Helper()
+		for {
+			select {
+			case s := <-states:
+				if s.Hearing == want {
+					return s
+				}
+			case <-time.After(patience):
+				t.Fatalf("hearing is not announced as %v", want)
+			}
+		}
+	}
+	hears(true)
+	for i := range 10 {
+		proxy.Cut()
+		hears(false)
+		if s := hears(true); !s.Gap {
+			t.Errorf("%+v", s)
+		}
+		other.io.To("r1").Emit("room", i)
+		other.io.To(socket.Room(c.sid)).Emit("own", i)
+		other.io.Emit("all", i)
+		for _, e := range []string{"room", "own", "all"} {
+			c.wants(e, float64(i))
+		}
+	}
+	// While Redis is away a join does not wait, and a question ends.
+	proxy.Refuse(true)
+	proxy.Cut()
+	hears(false)
+	s, _ := n.io.Sockets().Sockets().Load(socket.SocketId(c.sid))
+	start := time.Now()
+	for i := range 100 {
+		s.Join(socket.Room(fmt.Sprint("away", i)))
+	}
+	if d := time.Since(start); d > joinTimeout {
+		t.Errorf("100 joins took %v", d)
+	}
+	if _, err := n.sharded("/").AllRooms(context.Background()); err == nil {
+		t.Error("asked others without Redis")
+	}
+	n.io.To("away5").Emit("local")
+	c.wants("local")
+	proxy.Refuse(false)
+	hears(true)
+	other.io.To("away7").Emit("back")
+	c.wants("back")
+}
+
+// TestShardedACL shows what a server without rights says, and that it works as soon as it gets them.
+func TestShardedACL(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	acl := func(rules ...any) {
+		t.Helper()
+		if err := admin.Do(context.Background(), append([]any{"acl", "setuser", "limited"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What docs/sharded.md says is enough, but for the channels.
+	acl("on", ">pw", "resetchannels", "&other*", "+ssubscribe", "+sunsubscribe", "+subscribe", "+unsubscribe", "+spublish",
+		"+publish", "+ping", "+pubsub")
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "pw"})
+	t.Cleanup(func() { client.Close() })
+	start := time.Now()
+	n := newNode(t, NewSharded(client, ShardedOptions{}))
+	if d := time.Since(start); d > startTimeout {
+		t.Errorf("it took %v to be refused", d)
+	}
+	err := Ready(context.Background(), n.io.Of("/", nil))
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "socket.io#/#") {
+		t.Fatalf("ready: %v", err)
+	}
+	acl("&socket.io*")
+	await(t, func() (error, bool) {
+		err := Ready(context.Background(), n.io.Of("/", nil))
+		return err, err == nil
+	})
+	c := n.connect("/", "r1")
+	other := newNode(t, NewSharded(admin, ShardedOptions{}))
+	other.io.To("r1").Emit("heard")
+	c.wants("heard")
+	if count := n.sharded("/").ServerCount(); count != 2 {
+		t.Errorf("%d servers", count)
+	}
+}
+
+// TestShardedDeadPeer kills a server's process in the middle of a question: it costs its own answer only.
+func TestShardedDeadPeer(t *testing.T) {
+	server := redistest.Start(t)
+	nodes := shardedCluster(t, server.Client(), 2, ShardedOptions{RequestsTimeout: 300 * time.Millisecond})
+	nodes[1].connect("/")
+	// A server that is subscribed and never answers.
+	mute := bus.New(server.Client(), bus.Options{})
+	t.Cleanup(func() { mute.Close(context.Background()) })
+	uid := randomHex()
+	if _, err := mute.SSubscribe(context.Background(), bus.HandlerFunc(func(bus.Message) {}), "socket.io#/#", "socket.io#/#"+uid+"#"); err != nil {
+		t.Fatal(err)
+	}
+	f := fetch(t, nodes[0].io)
+	if len(f.sockets) != 1 || f.err == nil || !strings.Contains(f.err.Error(), "1 of 2 servers") || !strings.Contains(f.err.Error(), uid) {
+		t.Errorf("fetched %d, %v", len(f.sockets), f.err)
+	}
+	rooms, err := nodes[0].sharded("/").AllRooms(context.Background())
+	if len(rooms) != 1 || err == nil {
+		t.Errorf("rooms %v, %v", rooms, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := nodes[0].sharded("/").AllRooms(ctx); err == nil {
+		t.Error("a canceled question has an answer")
+	}
+}
