@@ -1,9 +1,6 @@
 package eio
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // flusher writes for the connections that have something queued, one write each, in turn. What is queued meanwhile
 // goes out with the next write: that is what makes a burst cheap.
@@ -63,29 +60,7 @@ func (f *flusher) run() {
 		f.mu.Unlock()
 		for i, w := range batch {
 			batch[i] = nil
-			f.serve(wr, w)
+			w.writeOnce(wr)
 		}
-	}
-}
-
-// serve does one write for w.
-func (f *flusher) serve(wr *writer, w *wsConn) {
-	if !w.gather() {
-		return
-	}
-	w.conn.notify(ObserveFlush, f.srv.cfg.Hooks.Flush)
-	wr.ws = w
-	n, err := wr.write(time.Time{})
-	wr.ws = nil
-	switch {
-	case err != nil && err != errWouldBlock:
-		w.failed(err)
-	case n > 0 && !w.wrote(n): // all is written
-	case err == errWouldBlock:
-		if w.block() {
-			go w.writeBlocked()
-		}
-	default:
-		f.push(w)
 	}
 }

@@ -114,7 +114,7 @@ func (s *Server) open(c *Conn, first []*Frame) {
 	c.state.Store(uint32(Open))
 	s.publish(c)
 	s.beats.start(c)
-	c.send(false, first)
+	c.Send(first...)
 	c.handler.OnOpen(c)
 	if s.isClosed() {
 		c.finish(ReasonForcedClose, ErrShutdown) // Shutdown may have looked before it was open
@@ -200,18 +200,14 @@ func (s *Server) startReading(w *wsConn, rest []byte) {
 	in.buf, in.w = rest, len(rest)
 	err := w.consume(in)
 	goOn := err == nil || keepReading(err)
-	polled := false
-	if goOn && s.poller != nil && w.raw != nil {
+	if goOn && w.poller != nil {
 		w.keep(in)
-		if pollErr := s.poller.add(w); pollErr == nil {
-			polled = true
-		} else {
-			goOn = false
+		if pollErr := w.poller.add(w); pollErr != nil {
 			err = pollErr
 		}
 	}
 	w.conn.in.Unlock()
-	if goOn && !polled && w.startReader() {
+	if goOn && w.poller == nil && w.startReader() {
 		go w.readLoop(in)
 	}
 	if err != nil {

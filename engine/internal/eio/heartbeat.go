@@ -161,7 +161,7 @@ func (h *heartbeats) run() {
 		var wait time.Duration
 		ping, lost, wait = h.expire(ping[:0], lost[:0])
 		for _, c := range ping {
-			c.send(false, []*Frame{h.srv.frames.ping})
+			c.Send(h.srv.frames.ping)
 		}
 		for _, c := range lost {
 			h.lost(c)

@@ -170,6 +170,7 @@ func (w *wsConn) message(m ws.Message) error {
 		return w.peerClose(code)
 	default:
 		if w.live {
+			w.asked.Store(true)
 			w.conn.packetIn(m.Op == ws.Binary, m.Data)
 		} else {
 			w.conn.probeMessage(w, m.Op == ws.Binary, m.Data)
@@ -236,7 +237,7 @@ func (w *wsConn) readable() {
 	w.conn.in.Lock()
 	err := w.readSome()
 	if err == nil || keepReading(err) {
-		w.srv.poller.rearm(w)
+		w.poller.rearm(w)
 	}
 	w.conn.in.Unlock()
 	if err != nil {

@@ -3,53 +3,70 @@ package eio
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// poller waits for all WebSockets at once, so that an idle one needs no goroutine. Every connection is armed for one
+// poller waits for many WebSockets at once, so that an idle one needs no goroutine. Every connection is armed for one
 // event, and armed again when that has been handled.
+//
+// The epoll descriptor is itself waited for by the runtime, like a socket: a thread is not blocked in it. The goroutine
+// that gets the events handles them itself, because to start another one for each costs more than most messages do.
+// Where one takes longer than pollPatience, its owner blocks; another goroutine then takes over.
 //
 // Events carry a key and not a descriptor, so that a late event never reaches the connection that got the descriptor
 // of a closed one.
 type poller struct {
-	srv     *Server
-	epoll   int
-	stopper int // an eventfd
+	srv   *Server
+	epoll int
+	file  *os.File // owns epoll
+	raw   syscall.RawConn
 
-	mu    sync.Mutex
-	slots []pollSlot
-	free  []uint32 // indexes of empty slots
+	mu      sync.Mutex
+	slots   []pollSlot
+	free    []uint32 // indexes of empty slots
+	turn    int      // of the goroutine that waits for events; stopped: there is none
+	current *wsConn  // whom it reads from
 }
 
 // pollSlot holds a connection. A key is the generation and the index plus one, so that it is never 0.
 type pollSlot struct {
 	ws         *wsConn
 	generation uint32
+	slow       uint8 // its owner has blocked: so many of its events are handled by goroutines of their own
 }
+
+const (
+	// pollEvents bounds the events of one wait.
+	pollEvents = 128
+	// pollPatience is how long the goroutine of a poller may be busy with one connection.
+	pollPatience = 5 * time.Millisecond
+	// slowEvents is how many of a connection's events are handled on goroutines of their own after that. (It may have
+	// been the system that was busy, not the owner.)
+	slowEvents = 32
+	// stopped is the turn after stop.
+	stopped = -1
+)
 
 func newPoller(s *Server) (*poller, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create epoll: %w", err)
 	}
-	stopper, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
+	if err := unix.SetNonblock(epoll, true); err != nil { // what os.NewFile goes by
 		_ = unix.Close(epoll)
-		return nil, fmt.Errorf("create eventfd: %w", err)
+		return nil, fmt.Errorf("create epoll: %w", err)
 	}
-	p := &poller{srv: s, epoll: epoll, stopper: stopper}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, stopper, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
-		p.close()
-		return nil, fmt.Errorf("watch eventfd: %w", err)
+	p := &poller{srv: s, epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		_ = p.file.Close()
+		return nil, fmt.Errorf("create epoll: %w", err)
 	}
 	return p, nil
-}
-
-func (p *poller) close() {
-	_ = unix.Close(p.epoll)
-	_ = unix.Close(p.stopper)
 }
 
 // add registers w, whose slot it sets, and arms it.
@@ -89,55 +106,106 @@ func (p *poller) control(w *wsConn, op int) error {
 
 // remove forgets w. The kernel does so itself when the descriptor is closed.
 func (p *poller) remove(w *wsConn) {
-	if p == nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := uint32(w.slot) - 1
 	if w.slot == 0 || p.slots[i].ws != w {
 		return
 	}
-	p.slots[i].ws = nil
-	p.slots[i].generation++
+	p.slots[i] = pollSlot{generation: p.slots[i].generation + 1}
 	p.free = append(p.free, i)
 }
 
-// lookup returns the connection of an event, nil where it is gone, and counts the goroutine that is to read from it.
-func (p *poller) lookup(key uint64) *wsConn {
+// start runs the poller until stop.
+func (p *poller) start() { p.srv.loops.Go(func() { p.run(0) }) }
+
+// stop makes run return.
+func (p *poller) stop() {
+	p.mu.Lock()
+	p.turn = stopped
+	p.mu.Unlock()
+	_ = p.file.Close()
+}
+
+// run waits for events and handles them, until stop or until another goroutine has the turn.
+func (p *poller) run(turn int) {
+	watch := time.AfterFunc(time.Hour, func() { p.takeOver(turn) })
+	defer watch.Stop()
+	events := make([]unix.EpollEvent, pollEvents)
+	var n int
+	var failure error
+	wait := func(fd uintptr) bool { // false: the runtime calls it again when there are events
+		n, failure = unix.EpollWait(int(fd), events, 0)
+		return n > 0 || failure != nil && failure != unix.EINTR
+	}
+	for p.has(turn) {
+		if err := p.raw.Read(wait); err != nil {
+			return // stop
+		}
+		if failure != nil {
+			p.srv.cfg.Logger.Error("poller stopped", "err", failure)
+			return
+		}
+		for _, e := range events[:n] {
+			w, mine := p.lookup(uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32, turn)
+			switch {
+			case w == nil: // it has gone
+			case mine:
+				watch.Reset(pollPatience)
+				w.readable()
+			default:
+				go w.readable()
+			}
+		}
+		watch.Stop()
+	}
+}
+
+// has tells whether the turn is that, and ends the reading from a connection.
+func (p *poller) has(turn int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn != turn {
+		return false
+	}
+	p.current = nil
+	return true
+}
+
+// lookup returns the connection of an event, nil where it is gone, and counts its reader in Server.work. mine tells
+// whether the goroutine that has the turn is to read itself.
+func (p *poller) lookup(key uint64, turn int) (w *wsConn, mine bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := uint32(key) - 1
 	if i >= uint32(len(p.slots)) || p.slots[i].generation != uint32(key>>32) || p.slots[i].ws == nil {
-		return nil
+		return nil, false
 	}
+	w = p.slots[i].ws
 	p.srv.work.Add(1)
-	return p.slots[i].ws
-}
-
-// run starts a reader for every connection that has something to read, until stop.
-func (p *poller) run() {
-	defer p.close()
-	events := make([]unix.EpollEvent, 256)
-	for {
-		n, err := unix.EpollWait(p.epoll, events, -1)
-		if err != nil && err != unix.EINTR {
-			p.srv.cfg.Logger.Error("poller stopped", "err", err)
-			return
-		}
-		for _, e := range events[:max(n, 0)] {
-			key := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
-			if key == 0 {
-				return // stop
-			}
-			if w := p.lookup(key); w != nil {
-				go w.readable()
-			}
-		}
+	if p.slots[i].slow > 0 {
+		p.slots[i].slow--
+		return w, false
 	}
+	if p.turn != turn {
+		return w, false
+	}
+	p.current = w
+	return w, true
 }
 
-// stop makes run return.
-func (p *poller) stop() {
-	_, _ = unix.Write(p.stopper, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+// takeOver gives the turn to another goroutine, because the one that has it is stuck with a connection.
+func (p *poller) takeOver(turn int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn != turn || p.current == nil {
+		return
+	}
+	if i := uint32(p.current.slot) - 1; p.slots[i].ws == p.current {
+		p.slots[i].slow = slowEvents
+	}
+	p.current = nil
+	p.turn++
+	next := p.turn
+	p.srv.loops.Go(func() { p.run(next) })
 }

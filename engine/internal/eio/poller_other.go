@@ -10,5 +10,5 @@ func newPoller(*Server) (*poller, error) { return nil, nil }
 func (*poller) add(*wsConn) error { return nil }
 func (*poller) rearm(*wsConn)     {}
 func (*poller) remove(*wsConn)    {}
-func (*poller) run()              {}
+func (*poller) start()            {}
 func (*poller) stop()             {}

@@ -79,7 +79,7 @@ func (c *Conn) heartbeat(p Packet) {
 		if len(p.Data) > 0 {
 			pong = plainPacket(PacketPong, string(p.Data))
 		}
-		c.send(false, []*Frame{pong})
+		c.Send(pong)
 	}
 	c.notify(ObserveHeartbeat, c.srv.cfg.Hooks.Heartbeat)
 }

@@ -18,6 +18,18 @@ func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, frames) 
 func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, frames) }
 
 func (c *Conn) send(volatile bool, frames []*Frame) SendStatus {
+	status, ws, waiter := c.enqueue(volatile, frames)
+	if ws != nil {
+		ws.flushAnswer()
+	}
+	if waiter != nil {
+		waiter.wake()
+	}
+	return status
+}
+
+// enqueue queues frames, and returns who has to be told.
+func (c *Conn) enqueue(volatile bool, frames []*Frame) (SendStatus, *wsConn, *waiter) {
 	if c.observes(ObservePacketCreate) && c.State() == Open {
 		c.packetCreate(frames)
 	}
@@ -28,18 +40,17 @@ func (c *Conn) send(volatile bool, frames []*Frame) SendStatus {
 	c.mu.Lock()
 	if c.State() != Open || volatile && !c.writableLocked() {
 		c.mu.Unlock()
-		return Dropped
+		return Dropped, nil, nil
 	}
 	if c.overfullLocked(size) {
 		c.mu.Unlock()
 		c.cut()
-		return Dropped
+		return Dropped, nil, nil
 	}
 	status := c.enqueueLocked(frames, size)
 	ws, waiter := c.kickLocked()
 	c.mu.Unlock()
-	c.kick(ws, waiter)
-	return status
+	return status, ws, waiter
 }
 
 // overfullLocked tells whether size more bytes are more than the connection may have queued.
@@ -81,7 +92,7 @@ func (c *Conn) countLocked(delta int) {
 	}
 }
 
-// kickLocked returns who has to be told that something was queued; kick tells it, without the lock.
+// kickLocked returns who has to be told, without the lock, that something was queued.
 func (c *Conn) kickLocked() (*wsConn, *waiter) {
 	if c.ws == nil {
 		return nil, c.poll.waiter
@@ -90,15 +101,6 @@ func (c *Conn) kickLocked() (*wsConn, *waiter) {
 		return c.ws, nil
 	}
 	return nil, nil
-}
-
-func (c *Conn) kick(ws *wsConn, waiter *waiter) {
-	if ws != nil {
-		ws.flush()
-	}
-	if waiter != nil {
-		waiter.wake()
-	}
 }
 
 // packetCreate calls the hook for frames that are about to be queued.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,19 +29,20 @@ type Server struct {
 	frames   frames
 	beats    *heartbeats
 	flushers []*flusher
-	poller   *poller // nil: every WebSocket has a reader
+	pollers  []*poller // none: every WebSocket has a reader
 
 	// Memory that is used again.
 	chunks   chunks
 	buffers  buffers
 	inbounds sync.Pool // of *inbound
+	writers  sync.Pool // of *writer
 	bodies   sync.Pool // of *bytes.Buffer
 
-	nextFlusher atomic.Uint32
-	observed    atomic.Uint32 // Events
-	budget      atomic.Int64  // bytes queued, of connections that have more than budgetStep
-	upgrades    atomic.Uint64
-	slow        atomic.Uint64
+	next     atomic.Uint32 // deals out flushers and pollers
+	observed atomic.Uint32 // Events
+	budget   atomic.Int64  // bytes queued, of connections that have more than budgetStep
+	upgrades atomic.Uint64
+	slow     atomic.Uint64
 
 	loops sync.WaitGroup // flushers, poller and heartbeats
 	work  sync.WaitGroup // requests, sessions, WebSockets, and the goroutines that serve them
@@ -82,13 +84,29 @@ func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Se
 	s.limits[0] = ws.Limits{Message: cfg.MaxHTTPBufferSize, Fragments: cfg.MaxFragments}
 	s.limits[1] = s.limits[0]
 	s.limits[1].Inflate = new(ws.Inflater)
-	if !cfg.DisablePoller {
-		if s.poller, err = newPoller(s); err != nil {
-			return nil, fmt.Errorf("engine.io server: %w", err)
-		}
+	if err := s.openPollers(); err != nil {
+		return nil, fmt.Errorf("engine.io server: %w", err)
 	}
 	s.start()
 	return s, nil
+}
+
+// openPollers makes as many pollers as there are processors, so that reading is not the work of one.
+func (s *Server) openPollers() error {
+	for !s.cfg.DisablePoller && len(s.pollers) < runtime.GOMAXPROCS(0) {
+		p, err := newPoller(s)
+		if err != nil {
+			for _, p := range s.pollers {
+				p.stop()
+			}
+			return err
+		}
+		if p == nil { // not on this system
+			return nil
+		}
+		s.pollers = append(s.pollers, p)
+	}
+	return nil
 }
 
 func (s *Server) start() {
@@ -99,8 +117,8 @@ func (s *Server) start() {
 		s.flushers = append(s.flushers, f)
 		s.loops.Go(f.run)
 	}
-	if s.poller != nil {
-		s.loops.Go(s.poller.run)
+	for _, p := range s.pollers {
+		p.start()
 	}
 }
 
@@ -326,8 +344,8 @@ func (s *Server) stop() {
 	for _, f := range s.flushers {
 		f.stop()
 	}
-	if s.poller != nil {
-		s.poller.stop()
+	for _, p := range s.pollers {
+		p.stop()
 	}
 }
 

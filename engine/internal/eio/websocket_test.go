@@ -21,8 +21,8 @@ func TestWebSocketOpens(t *testing.T) {
 		if o.ID() != got.SID || o.Protocol() != 4 || o.Transport() != WebSocket || o.State() != Open || o.Handler() != Handler(o) {
 			t.Errorf("session %q %d %s %s", o.ID(), o.Protocol(), o.Transport(), o.State())
 		}
-		if d.name == "poller" && o.ws.slot == 0 && f.eio.poller != nil {
-			t.Error("the poller is not used")
+		if (o.ws.poller != nil) != (d.name == "poller" && len(f.eio.pollers) > 0) {
+			t.Error("the poller is not used, or where it must not be")
 		}
 	})
 }
@@ -297,4 +297,45 @@ func TestRefusedUpgrades(t *testing.T) {
 			t.Errorf("%s %s: %d", c.header, c.value, resp.StatusCode)
 		}
 	}
+}
+
+// An owner that blocks holds up its own connection only, and gets the rest when it goes on.
+func TestBlockedOwner(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		block := make(chan struct{})
+		f := newFixture(t, d, Config{}, func(f *fixture) {
+			f.onMsg = func(o *owner, binary bool, data []byte) {
+				if string(data) == "block" {
+					<-block
+				}
+				echo(o, binary, data)
+			}
+		})
+		var blocked, free []*peer
+		for range 4 {
+			p, _ := f.openWS()
+			blocked = append(blocked, p)
+			p, _ = f.openWS()
+			free = append(free, p)
+		}
+		for round := range 3 {
+			for i := range blocked {
+				if round == 0 {
+					blocked[i].text("4block")
+				}
+				blocked[i].text("4behind")
+				free[i].text("4free")
+				free[i].expectText("4free")
+			}
+		}
+		close(block)
+		for _, p := range blocked {
+			p.expectText("4block")
+			for range 3 {
+				p.expectText("4behind")
+			}
+			p.text("4again")
+			p.expectText("4again")
+		}
+	})
 }

@@ -3,6 +3,7 @@ package eio
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -27,8 +28,9 @@ type wsConn struct {
 	nc       net.Conn
 	raw      syscall.RawConn // for reads and writes that do not block; nil: TLS, or a system without
 	flusher  *flusher        // nil where raw is
+	poller   *poller         // nil: a goroutine of its own reads
 	compress *compressor     // nil: not negotiated
-	slot     uint64          // key in the poller; written before it is armed
+	slot     uint64          // key in the poller, guarded by its mu
 
 	// Read state. Guarded by conn.in.
 	read   *inbound // nil while nothing is incomplete
@@ -40,6 +42,7 @@ type wsConn struct {
 	written int   // bytes of out's first frame that have been written
 	cleared bool  // out has been cut down to what discard leaves
 
+	asked   atomic.Bool // a message has arrived, and nothing has been sent since
 	discard atomic.Bool // write only the rest of the frame that has been begun, then the close frame
 
 	// Guarded by conn.mu.
@@ -60,7 +63,11 @@ func newWSConn(c *Conn, nc net.Conn, k *compressor) *wsConn {
 	s := c.srv
 	w := &wsConn{srv: s, conn: c, nc: nc, compress: k}
 	if w.raw = rawConn(nc); w.raw != nil {
-		w.flusher = s.flushers[int(s.nextFlusher.Add(1))%len(s.flushers)]
+		n := int(s.next.Add(1) & math.MaxInt32)
+		w.flusher = s.flushers[n%len(s.flushers)]
+		if len(s.pollers) > 0 {
+			w.poller = s.pollers[n%len(s.pollers)]
+		}
 	}
 	s.work.Add(1)
 	return w
@@ -133,7 +140,9 @@ func (w *wsConn) kill() {
 	if timer != nil {
 		timer.Stop()
 	}
-	w.srv.poller.remove(w)
+	if w.poller != nil {
+		w.poller.remove(w)
+	}
 	_ = w.nc.Close()
 	w.srv.work.Done()
 }

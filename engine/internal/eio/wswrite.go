@@ -6,6 +6,43 @@ import (
 	"time"
 )
 
+// flushAnswer is flush, but for the first that is sent after a message has arrived: it is likely an answer, and is
+// written at once by the caller's goroutine, which saves the way to another one. What follows goes out together.
+func (w *wsConn) flushAnswer() {
+	if w.flusher == nil || !w.asked.Load() || !w.asked.Swap(false) {
+		w.flush()
+		return
+	}
+	wr, _ := w.srv.writers.Get().(*writer)
+	if wr == nil {
+		wr = newWriter(w.srv, make([]byte, bufferSize))
+	}
+	w.writeOnce(wr)
+	w.srv.writers.Put(wr)
+}
+
+// writeOnce does one write with wr, without waiting. What is left is for the flusher, or for a goroutine that waits.
+func (w *wsConn) writeOnce(wr *writer) {
+	if !w.gather() {
+		return
+	}
+	w.conn.notify(ObserveFlush, w.srv.cfg.Hooks.Flush)
+	wr.ws = w
+	n, err := wr.write(time.Time{})
+	wr.ws = nil
+	switch {
+	case err != nil && err != errWouldBlock:
+		w.failed(err)
+	case n > 0 && !w.wrote(n): // all is written
+	case err == errWouldBlock:
+		if w.block() {
+			go w.writeBlocked()
+		}
+	default:
+		w.flusher.push(w)
+	}
+}
+
 // gather moves what is queued to w.out. It returns false, and gives up the claim, where there is nothing to write.
 func (w *wsConn) gather() bool {
 	if !w.out.empty() {
