@@ -19,7 +19,7 @@ import (
 )
 
 // asCommand makes the test binary be the command: see process.
-const asCommand = "GUILDCAST_TEST_AS_COMMAND"
+const asCommand = "TEST_AS_GUILDCAST"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
@@ -78,6 +78,7 @@ func TestWrongValues(t *testing.T) {
 		"log level":            {nil, []string{"--demo", "--log-level", "loud"}, "--log-level"},
 		"token per request":    {nil, []string{"--demo", "--token-per-request", "never"}, "--token-per-request"},
 		"redis":                {nil, []string{"--demo", "--redis", "nonsense"}, "redis"},
+		"sharded, embedded":    {nil, []string{"--demo", "--adapter", "sharded"}, "sharded pub/sub"},
 		"redis scheme":         {nil, []string{"--demo", "--redis", "http://localhost"}, "redis"},
 		"addr":                 {nil, []string{"--demo", "--addr", "nonsense"}, "address"},
 		"port":                 {nil, []string{"--demo", "--addr", ":99999999"}, "address"},

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/permissions/jwks"
+)
+
+func (n *Node) newVerifier() (*gate, error) {
+	c := &n.config
+	o := permissions.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: &n.known}
+	if c.JWKS != "" {
+		keys, err := jwks.New(c.JWKS, jwks.Options{Refresh: c.JWKSRefresh, Logger: c.Logger})
+		if err != nil {
+			return nil, err
+		}
+		n.keys, o.Keys = keys, keys
+	}
+	verifier, err := permissions.NewVerifier(o)
+	if err != nil {
+		return nil, err
+	}
+	return &gate{Verifier: verifier}, nil
+}
+
+func loadPolicy(file string) (*permissions.Policy, error) {
+	policy := permissions.DefaultPolicy()
+	if file == "" {
+		return policy, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	if policy, err = policy.With(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return policy, nil
+}
+
+func loadTLS(cert, key string) (*tls.Config, error) {
+	switch {
+	case cert == "" && key == "":
+		return nil, nil
+	case cert == "" || key == "":
+		return nil, errors.New("TLS needs both a certificate and a key")
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("load the TLS certificate: %w", err)
+	}
+	// Socket.IO needs HTTP/1.1 for its WebSockets, and polling gains nothing from HTTP/2.
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+}
+
+// compressFrom is the size in bytes from which a message is compressed, where it may be.
+const compressFrom = 1024
+
+// serverOptions are those of the Socket.IO server. CORS is not among them: see origins.
+func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions {
+	c := &n.config
+	o := socket.DefaultServerOptions()
+	o.SetAdapter(a)
+	o.SetServeClient(false)
+	o.SetAllowEIO3(c.AllowEIO3)
+	if c.PingInterval > 0 {
+		o.SetPingInterval(c.PingInterval)
+	}
+	if c.PingTimeout > 0 {
+		o.SetPingTimeout(c.PingTimeout)
+	}
+	if c.MaxMessageBytes > 0 {
+		o.SetMaxHttpBufferSize(c.MaxMessageBytes)
+	}
+	if c.Compression {
+		o.SetPerMessageDeflate(&types.PerMessageDeflate{Threshold: compressFrom})
+	}
+	return o
+}
+
+// adapter is how the node speaks to other Socket.IO servers, and what is counted of it.
+func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
+	c := &n.config
+	if c.Adapter == AdapterClassic {
+		a := adapter.New(n.redis.Client, adapter.Options{Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus})
+		return a, a.Stats
+	}
+	modes := map[AdapterMode]adapter.SubscriptionMode{
+		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static, AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
+	}
+	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
+		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
+	})
+	return a, a.Stats
+}

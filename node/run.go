@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Run serves until ctx ends, then drains: readiness goes, the sockets are closed over the grace period, the adapter
+// leaves the cluster, and Redis is closed last. It returns after all of its goroutines have.
+func (n *Node) Run(ctx context.Context) error {
+	listener, err := net.Listen("tcp", n.config.Addr)
+	if err != nil {
+		n.discard()
+		return fmt.Errorf("listen: %w", err)
+	}
+	if n.tls != nil {
+		listener = tls.NewListener(listener, n.tls)
+	}
+	server := &http.Server{
+		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug), // what clients do wrong with HTTP and TLS
+	}
+	serving, stopServing := context.WithCancelCause(ctx)
+	defer stopServing(nil)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var running sync.WaitGroup
+	n.startBackground(background, &running)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			stopServing(fmt.Errorf("serve: %w", err))
+		}
+	}()
+	info := Info{URL: urlOf(listener.Addr(), n.tls != nil), Redis: n.redis.Embedded}
+	n.config.Logger.Info("node serves", "addr", listener.Addr().String(), "redis", n.redis.Target, "adapter", n.config.Adapter)
+	n.config.Listening(info)
+
+	<-serving.Done()
+	n.drain(context.WithoutCancel(ctx), server)
+	<-served
+	stopBackground()
+	running.Wait()
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	n.leave(leaving)
+	if err := context.Cause(serving); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	n.config.Logger.Info("node stopped")
+	return nil
+}
+
+// startBackground starts what runs beside the server until ctx ends.
+func (n *Node) startBackground(ctx context.Context, running *sync.WaitGroup) {
+	running.Go(func() { n.loadRevocations(ctx) })
+	if n.keys != nil {
+		running.Go(func() { _ = n.keys.Run(ctx) }) // returns nil only
+	}
+	if n.demo != nil {
+		n.demo.start(ctx, running)
+	}
+}
+
+// leaveTimeout bounds each step of the end after the clients are gone.
+const leaveTimeout = 5 * time.Second
+
+// drain ends the clients' connections.
+func (n *Node) drain(ctx context.Context, server *http.Server) {
+	log := n.config.Logger
+	n.draining.Store(true)
+	log.Info("node drains", "sockets", n.gateway.Sessions(), "grace", n.config.Grace)
+	closing, cancel := context.WithTimeout(ctx, n.config.Grace)
+	defer cancel()
+	if err := n.engine.Shutdown(closing); err != nil { // spreads the closing over the time that it has
+		log.Warn("some connections did not close", "err", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		log.Warn("some requests did not end", "err", err)
+		_ = server.Close()
+	}
+}
+
+// leave ends what stands behind the clients, Redis last.
+func (n *Node) leave(ctx context.Context) {
+	log := n.config.Logger
+	if n.gateway != nil {
+		if err := n.gateway.Close(ctx); err != nil {
+			log.Warn("some requests of clients did not end", "err", err)
+		}
+	}
+	if n.topics != nil {
+		n.topics.Close()
+	}
+	if n.requests != nil {
+		n.requests.Close()
+	}
+	if n.revocations != nil {
+		n.revocations.Close()
+	}
+	if n.bus != nil {
+		if err := n.bus.Close(ctx); err != nil {
+			log.Warn("some messages could not be published", "err", err)
+		}
+	}
+	if n.redis != nil {
+		if err := n.redis.Close(); err != nil {
+			log.Warn("redis was not closed", "err", err)
+		}
+	}
+}
+
+// urlOf is where a browser on this machine reaches a listener.
+func urlOf(addr net.Addr, secure bool) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
