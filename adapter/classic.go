@@ -67,7 +67,9 @@ func (c *Classic) acquire(server *socket.Server) *bus.Bus {
 	if b == nil {
 		b = &serverBus{bus: c.opts.Bus}
 		if b.bus == nil {
-			b.bus = bus.New(c.client, bus.Options{Logger: c.opts.Logger, OnState: c.opts.OnState})
+			b.bus = bus.New(c.client, bus.Options{
+				Logger: c.opts.Logger, OnState: c.opts.OnState, ProbePrefix: c.opts.Key + "-probe#",
+			})
 		}
 		c.buses[server] = b
 	}

@@ -29,7 +29,7 @@ type classic struct {
 	own    []byte // how our broadcasts begin
 	heard  *bus.Subscription
 	told   *bus.Subscription
-	rooms  *roomChannels // nil without Options.RoomSubscriptions
+	rooms  *roomChannels // nil with Options.PatternSubscription
 	run    context.Context
 	stop   context.CancelCauseFunc
 	subbed chan struct{} // closed by subscribe when Redis has confirmed everything
@@ -67,7 +67,7 @@ func (a *classic) start() {
 	a.servers.Store(1)
 	a.heard = a.bus.NewSubscription(receiver{a})
 	a.told = a.bus.NewSubscription(bus.HandlerFunc(a.onResponse))
-	if a.opts.RoomSubscriptions {
+	if !a.opts.PatternSubscription {
 		a.rooms = newRoomChannels(a)
 	}
 	a.wg.Go(a.subscribe)

@@ -22,10 +22,11 @@ type Options struct {
 	// Codec replaces msgpack, as the option "parser" does in Node.js. It must be the same on every server.
 	Codec Codec
 
-	// RoomSubscriptions subscribes to the channels of the rooms that have members here, and not to the pattern of all
-	// channels, so that what other servers send to other rooms does not arrive at all. A join then waits for Redis,
-	// so that nothing is missed after it. Nothing changes for other servers. Default off.
-	RoomSubscriptions bool
+	// PatternSubscription subscribes to the pattern of all channels, as Node.js does, so that all that any server sends
+	// to any room arrives here. By default an adapter subscribes to the channels of the rooms that have members here
+	// instead; a join then waits for Redis, so that nothing is missed after it. No other server can tell. Set it where
+	// rooms come and go faster than messages, or with a Redis that is slow with many channels (miniredis).
+	PatternSubscription bool
 
 	// LegacyEmitter hears the emitters of 2014, which know a single channel for all (key#emitter). Node.js servers
 	// since 1.0 do not. Default off.

@@ -8,7 +8,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// roomChannels subscribes to the channels of the rooms that have members here; see Options.RoomSubscriptions. A room is
+// roomChannels subscribes to the channels of the rooms that have members here; see Options.PatternSubscription. A room is
 // subscribed to before its first member is in it, and given up after the last has left. All methods may be called
 // concurrently.
 type roomChannels struct {
@@ -35,8 +35,8 @@ func newRoomChannels(a *classic) *roomChannels {
 	}
 }
 
-// joinTimeout bounds how long a join waits for Redis. After it the socket is in the room, and hears of it what other
-// servers send as soon as Redis is back; the loss of Redis is announced to everybody anyway.
+// joinTimeout bounds how long a join waits for Redis; while Redis is lost it does not wait. The socket is in the room
+// then, and hears what other servers send as soon as Redis is back; the loss of Redis is announced to everybody anyway.
 const joinTimeout = time.Second
 
 // join subscribes to rooms and returns once Redis has confirmed.
@@ -71,6 +71,9 @@ func (c *roomChannels) join(id socket.SocketId, rooms []socket.Room) {
 
 func (c *roomChannels) wait(waits []chan struct{}) {
 	if len(waits) == 0 {
+		return
+	}
+	if s := c.a.bus.State(); !s.Hearing && s.Err != nil {
 		return
 	}
 	timer := time.NewTimer(joinTimeout)

@@ -10,13 +10,13 @@ import (
 	"github.com/architus/guildcast/adapter"
 )
 
-// classicPeer starts one of "go", "go-rooms", and the adapters of node/adapter/server.mjs.
+// classicPeer starts one of "go", "go-pattern", and the adapters of node/adapter/server.mjs.
 func classicPeer(t *testing.T, kind, redisURL string) peer {
 	t.Helper()
 	o := adapter.Options{RequestsTimeout: 2 * time.Second}
 	switch kind {
-	case "go-rooms":
-		o.RoomSubscriptions = true
+	case "go-pattern":
+		o.PatternSubscription = true
 	case "go-specific":
 		o.PublishOnSpecificResponseChannel = true
 	case "go":
@@ -36,7 +36,7 @@ func TestAdapterClassic(t *testing.T) {
 		{"go", "redis", "redis"},
 		{"go", "redis", "ioredis"},
 		{"go", "go", "ioredis"},
-		{"go-rooms", "ioredis", "go-specific"},
+		{"go-pattern", "ioredis", "go-specific"},
 		{"go", "redis-7", "ioredis"},
 	} {
 		t.Run(kinds[0]+" "+kinds[1]+" "+kinds[2], func(t *testing.T) {
