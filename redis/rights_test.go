@@ -1,0 +1,89 @@
+package redis
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/redis/worker"
+)
+
+// rights reads the ACL rules that docs/redis.md recommends: what stands between
+// "ACL SETUSER name on >password" and the end of that line.
+func rights(t *testing.T, name string) []string {
+	t.Helper()
+	doc, err := os.ReadFile("../docs/redis.md")
+	must(t, err)
+	_, rest, found := strings.Cut(string(doc), "ACL SETUSER "+name+" on >password ")
+	if !found {
+		t.Fatalf("docs/redis.md has no rights for %s", name)
+	}
+	line, _, _ := strings.Cut(rest, "\n\n")
+	return strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
+}
+
+// The rights in the documentation are enough for all that this package does.
+func TestDocumentedRights(t *testing.T) {
+	server := redistest.Start(t)
+	root := server.Client()
+	must(t, root.Do(within(t), "ACL", "LOG", "RESET").Err())
+	for _, user := range []string{"guildcast", "worker"} {
+		args := []any{"ACL", "SETUSER", user, "reset", "on", ">password"}
+		for _, r := range rights(t, user) {
+			args = append(args, r)
+		}
+		must(t, root.Do(within(t), args...).Err())
+	}
+	open := func(user string) *Connection {
+		c, err := Connect("redis://" + user + ":password@" + server.Addr())
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	client, workers := open("guildcast").Client, open("worker").Client
+
+	b := newBus(t, client)
+	topics, r := newTopics(t, b, -1)
+	topics.opts.Prefix = "" // the rights are about the default
+	acquire(t, topics, event.Topic{Guild: "123", Logs: true})
+	must(t, root.Publish(within(t), "123_logs", "x").Err())
+	eventually(t, "heard", func() bool { return r.len() == 1 })
+	eventually(t, "probed", func() bool { return b.State().Hearing })
+
+	_, stop := startWorker(t, workers, echo, worker.Options{ClaimAfter: 40 * time.Millisecond})
+	requests := newRequests(t, client, RequestsOptions{Timeout: patience})
+	if got, err := do(t, requests, "1", "search", "{}"); err != nil || got != "{}" {
+		t.Errorf("got %s, %v", got, err)
+	}
+	requests.streams.clean(nil, nil, map[string]string{"guildcast:requests:pool:0": "1526919030474-0"})
+	stop()
+
+	e := NewEntities(client, nil)
+	_, err := e.Get(within(t), "1", "member", []string{"1"})
+	must(t, err)
+	must(t, e.All(within(t), "", "user", nil))
+	_, err = e.Online(within(t), "1")
+	must(t, err)
+
+	a := &applied{}
+	revocations := NewRevocations(client, b, RevocationsOptions{Apply: a.apply})
+	t.Cleanup(revocations.Close)
+	must(t, revocations.Load(within(t)))
+	must(t, revocations.Revoke(within(t), []byte(`{"sub":"1"}`)))
+	eventually(t, "heard and stored", func() bool { return revocations.Stats().Heard == 1 && stored(revocations)() })
+
+	denied, err := root.ACLLog(within(t), 20).Result()
+	must(t, err)
+	for _, d := range denied {
+		t.Errorf("denied to %s: %s %s", d.Username, d.Reason, d.Object)
+	}
+	// And they are not all rights.
+	for _, key := range []string{"guildcast:pool:{1}:member", "other"} {
+		if err := client.HSet(within(t), key, "a", "b").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+			t.Errorf("a node may write %s: %v", key, err)
+		}
+	}
+}
