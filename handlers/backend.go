@@ -62,11 +62,21 @@ func backendError(err error) error {
 	case err == nil, errors.As(err, &own), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &coded) && coded.Code() >= 400 && coded.Code() < 600 && coded.Message() != "":
-		return &Error{Code: coded.Code(), Message: coded.Message(), Human: "The bot refused the request.", cause: err}
+		return &Error{Code: coded.Code(), Message: coded.Message(), Human: humanBackendError(coded.Code()), cause: err}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: 504, Message: wordBackendTimeout, Human: "The bot did not answer in time.", cause: err}
+		return &Error{Code: 504, Message: wordBackendTimeout, Human: humanBackendError(504), cause: err}
 	}
-	return &Error{Code: 503, Message: wordBackendDown, Human: "The bot can't be reached. Try again soon.", cause: err}
+	return &Error{Code: 503, Message: wordBackendDown, Human: humanBackendError(503), cause: err}
+}
+
+func humanBackendError(code int) string {
+	switch code {
+	case 503:
+		return "The bot can't be reached. Try again soon."
+	case 504:
+		return "The bot did not answer in time."
+	}
+	return "The bot refused the request."
 }
 
 // nowhere stands for a cache or a backend that a node is built without.

@@ -14,7 +14,7 @@ import (
 const (
 	// directoryLinger is how long a directory is kept after the last socket that searched it left, so that a page that
 	// is loaded again finds it.
-	directoryLinger = 15 * time.Second
+	directoryLinger = 5 * time.Second
 
 	// directoryAge is how old a directory of users may get. Nothing tells of their changes outside of one guild.
 	directoryAge = time.Minute

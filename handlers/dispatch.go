@@ -74,7 +74,7 @@ func (r *request) handle(args []any) error {
 	case !known && r.ack == nil: // as with any Socket.IO server: an event that nobody listens to
 		return nil
 	case !known:
-		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(nil, "unknown"))
+		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(nil, r.event))
 		return nil
 	case bad != nil && h.bare:
 		r.refuseElevation(bad)

@@ -65,7 +65,7 @@ func (r *request) elevate(token string) {
 	s := r.session
 	claims, err := s.verify(token)
 	if err != nil {
-		r.refuseElevation(publicError(s.log(), r.event, err))
+		r.refuseElevation(s.publicError(r.event, err))
 		return
 	}
 	s.take()

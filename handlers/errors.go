@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"strconv"
 )
 
 // Error is the one type of error that crosses to a browser: the payload of the event `error`. Whatever else goes wrong
@@ -73,16 +73,17 @@ func errRedis() *Error {
 }
 
 // publicError is err as the browser may see it. What isn't an *Error is logged here, once, and shown as internal.
-func publicError(log *slog.Logger, event string, err error) *Error {
+func (s *session) publicError(event string, err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
-		if e.cause != nil {
-			log.Warn("request failed", "event", event, "code", e.Code, "err", e.cause)
-		}
-		return e
+	switch {
+	case !errors.As(err, &e):
+		s.log().Error("handler failed", "event", event, "err", err)
+		e = errInternal()
+	case e.cause != nil: // whoever caused it is logged and counted where it belongs, not once per request
+		s.log().Debug("request failed", "event", event, "code", e.Code, "err", e.cause)
 	}
-	log.Error("handler failed", "event", event, "err", err)
-	return errInternal()
+	s.gateway.metrics.errors.WithLabelValues(strconv.Itoa(e.Code)).Inc()
+	return e
 }
 
 // errorBody is the payload of the event `error`.

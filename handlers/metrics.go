@@ -12,7 +12,8 @@ import (
 
 // metrics are what an operator sees of a gateway. Labels come from fixed sets, never from clients or publishers.
 type metrics struct {
-	events, answers, elevations, demotions    *prometheus.CounterVec
+	events, answers, errors                   *prometheus.CounterVec
+	elevations, demotions                     *prometheus.CounterVec
 	guildEvents, guildMalformed, guildReached *prometheus.CounterVec
 	refused, floods, panics, resyncs          prometheus.Counter
 	elevated                                  prometheus.Gauge
@@ -35,6 +36,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	m := &metrics{
 		events:         vec("client_events_total", "Events received from clients.", "event"),
 		answers:        vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
+		errors:         vec("errors_total", "Errors answered to clients, by code.", "code"),
 		elevations:     vec("elevations_total", "Outcomes of elevations.", "outcome"),
 		demotions:      vec("demotions_total", "Elevations that ended before their socket.", "reason"),
 		guildEvents:    vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
@@ -60,7 +62,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return m, nil
 	}
 	collectors := []prometheus.Collector{
-		m.events, m.answers, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
+		m.events, m.answers, m.errors, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
 		m.refused, m.floods, m.panics, m.resyncs, m.elevated,
 		prometheus.NewGaugeFunc(gauge("sessions", "Sockets connected."), func() float64 { return float64(g.Sessions()) }),
 		prometheus.NewGaugeFunc(gauge("spectators", "Sockets that spectate a guild."), func() float64 { return float64(g.filter.Len()) }),

@@ -111,8 +111,9 @@ func (s *session) subscribe(v view) (h held, err error) {
 	}
 	if err != nil {
 		h.release()
-		s.log().Warn("spectate refused", "guild_id", v.guild, "err", err)
-		return held{}, errRedis()
+		refused := errRedis()
+		refused.cause = err
+		return held{}, refused
 	}
 	return h, nil
 }
