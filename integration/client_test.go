@@ -128,10 +128,12 @@ func (c *client) wait(t testing.TB, what string, match func(heard) bool) heard {
 	for {
 		c.mu.Lock()
 		for i := c.taken; i < len(c.log); i++ {
-			if match(c.log[i]) {
-				c.taken = i + 1
+			if h := c.log[i]; match(h) {
+				if h.Type != "ack" { // what came before an acknowledgement is still to be looked at
+					c.taken = i + 1
+				}
 				c.mu.Unlock()
-				return c.log[i]
+				return h
 			}
 		}
 		more := c.more
@@ -181,11 +183,6 @@ func (c *client) call(t testing.TB, event string, args ...any) []json.RawMessage
 	c.mu.Unlock()
 	c.b.send(t, map[string]any{"op": "emit", "id": c.id, "event": event, "args": args, "ack": ack})
 	return c.wait(t, "ack of "+event, func(h heard) bool { return h.Type == "ack" && h.Ack == ack }).Args
-}
-
-func (c *client) disconnect(t testing.TB) {
-	t.Helper()
-	c.b.send(t, map[string]any{"op": "disconnect", "id": c.id})
 }
 
 // events returns all events of the given names that were heard so far, in order.

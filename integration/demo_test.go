@@ -42,7 +42,13 @@ func TestDemo(t *testing.T) {
 			clients[i].spectate(t, token, guild, viewers[i].has(guild, bitPublicLogs) || viewers[i].has(guild, bitPrivateLogs))
 		}
 		rec.mark(t, "begin")
-		rec.waitFor(t, 30) // of the generator's
+		// The generator's events, until by the reference no two of the three see the same.
+		for n := 0; n < 30 || !rec.separates(viewers); n++ {
+			rec.take(t)
+			if n == 500 {
+				t.Fatal("after 500 events two of the tokens still see the same")
+			}
+		}
 		rec.mark(t, "end")
 
 		distinct := map[string]bool{}
@@ -131,11 +137,21 @@ func (r *recorder) take(t *testing.T) *goredis.Message {
 	}
 }
 
-func (r *recorder) waitFor(t *testing.T, n int) {
-	t.Helper()
-	for range n {
-		r.take(t)
+// separates tells whether of each two viewers one sees a message that the other does not.
+func (r *recorder) separates(viewers []viewer) bool {
+	seen := map[string]bool{}
+	for _, v := range viewers {
+		var stream []string
+		for _, topic := range []string{r.guild, r.guild + "_logs"} {
+			for i, m := range r.log[topic] {
+				if _, _, ok := v.sees(r.guild, topic != r.guild, m); ok {
+					stream = append(stream, fmt.Sprint(topic, i))
+				}
+			}
+		}
+		seen[fmt.Sprint(stream)] = true
 	}
+	return len(seen) == len(viewers)
 }
 
 // mark publishes an event that every member sees to both topics, and returns once it has come back.
