@@ -3,7 +3,7 @@ package eio
 import "sync"
 
 // chunkFrames makes a chunk 256 bytes.
-const chunkFrames = 29
+const chunkFrames = 30
 
 // chunk is a piece of a queue.
 type chunk struct {
