@@ -58,6 +58,8 @@ type fixture struct {
 	owners chan *owner
 	onOpen func(*owner)
 	onMsg  func(o *owner, binary bool, data []byte)
+	refuse error  // what accept returns
+	early  []byte // what WebSocket clients send right behind their request
 }
 
 // owner records what a session tells it.
@@ -125,7 +127,7 @@ func newFixture(t *testing.T, d driver, cfg Config, change ...func(*fixture)) *f
 	cfg.DisablePoller = d.noPoller
 	s, err := NewServer(cfg, func(h *Handshake) (Handler, *Conn, error) {
 		o := &owner{f: f, handshake: *h, messages: make(chan string, 10000), closed: make(chan closing, 2)}
-		return o, &o.Conn, nil
+		return o, &o.Conn, f.refuse
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -350,6 +352,7 @@ func (f *fixture) tryDial(query string, header ...string) (*peer, *http.Response
 		fmt.Fprintf(&b, "%s: %s\r\n", header[i], header[i+1])
 	}
 	b.WriteString("\r\n")
+	b.Write(f.early)
 	if _, err := nc.Write(b.Bytes()); err != nil {
 		return nil, nil, err
 	}

@@ -67,6 +67,22 @@ func TestSlowConsumerByTime(t *testing.T) {
 	})
 }
 
+// A peer that reads nothing cannot hold up the end of its session either.
+func TestDiscardOfStalled(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{StallTimeout: 50 * time.Millisecond})
+		_, o := f.openWS()
+		o.clog(14)
+		o.Close(true)
+		o.expectClose(ReasonForcedClose)
+		eventually(t, "the connection is closed", func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.ws.dead
+		})
+	})
+}
+
 func TestSlowConsumersByBudget(t *testing.T) {
 	f := newFixture(t, plain, Config{QueueBudget: 30 << 20, QueueHard: 100 << 20, StallTimeout: time.Minute})
 	good, goodOwner := f.openWS()

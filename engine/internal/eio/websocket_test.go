@@ -339,3 +339,48 @@ func TestBlockedOwner(t *testing.T) {
 		}
 	})
 }
+
+// What a client sends without waiting for the answer to its handshake is not lost.
+func TestEarlyFrames(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{}, echoing, func(f *fixture) {
+			f.early = append(maskedFrame(0x81, []byte("4early")), maskedFrame(0x81, []byte("4half"))[:8]...)
+		})
+		p, _ := f.openWS() // the answer comes first
+		p.expectText("4early")
+		p.must(p.raw(maskedFrame(0x81, []byte("4half"))[8:]))
+		p.expectText("4half")
+
+		f.early = []byte{0x81, 0x01, '4'}
+		p = f.dial("EIO=4&transport=websocket")
+		p.expectClose(ws.CodeProtocol)
+		f.owner().expectClose(ReasonTransportError)
+	})
+}
+
+func TestAcceptRefuses(t *testing.T) {
+	var refused []*ConnectionError
+	f := newFixture(t, plain, Config{Hooks: Hooks{ConnectionError: func(e *ConnectionError) { refused = append(refused, e) }}},
+		func(f *fixture) { f.refuse = errors.New("no") })
+	if a := f.get("EIO=4&transport=polling"); a.status != 400 || a.body != `{"code":3,"message":"Bad request"}` {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if _, resp, err := f.tryDial("EIO=4&transport=websocket"); err != nil || resp.StatusCode != 400 {
+		t.Errorf("%v %v", resp, err)
+	}
+	if len(refused) != 2 || refused[1].Context["error"] != f.refuse {
+		t.Errorf("%v", refused)
+	}
+}
+
+func TestObserveAll(t *testing.T) {
+	created := make(chan string, 10)
+	f := newFixture(t, plain, Config{Hooks: Hooks{PacketCreate: func(_ *Conn, p Packet) { created <- string(p.Data) }}})
+	_, o := f.openWS()
+	o.Send(TextFrame([]byte("unseen")))
+	f.eio.Observe(ObservePacketCreate)
+	o.Send(TextFrame([]byte("a")), BinaryFrame([]byte("b")))
+	if a, b := <-created, <-created; a != "a" || b != "b" {
+		t.Errorf("%q %q", a, b)
+	}
+}
