@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -25,17 +26,33 @@ func variable(flag string) string {
 type finished struct{}
 
 // parse reads a command line; flags that it leaves out are taken from vars. It is nil when all is done, with --help.
-func parse(args []string, vars map[string]string, stdout io.Writer) (selected command, err error) {
+// unknown are the variables that look like ours and set nothing.
+func parse(args []string, vars map[string]string, stdout io.Writer) (selected command, unknown []string, err error) {
 	defer func() { // kong's --help ends the process; here it ends the parsing
 		if r := recover(); r != nil {
 			if _, ok := r.(finished); !ok {
 				panic(r)
 			}
-			selected, err = nil, nil
+			selected, unknown, err = nil, nil, nil
 		}
 	}()
-	var c cli
-	k, err := kong.New(&c,
+	k, err := newParser(vars, stdout)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
+	}
+	ctx, err := k.Parse(args)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	selected, ok := ctx.Selected().Target.Addr().Interface().(command)
+	if !ok {
+		return nil, nil, usagef("%s is not a command", ctx.Command())
+	}
+	return selected, unknownVariables(k.Model, vars), nil
+}
+
+func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
+	return kong.New(&cli{},
 		kong.Name("guildcast"),
 		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
 		kong.Writers(stdout, stdout),
@@ -49,18 +66,26 @@ func parse(args []string, vars map[string]string, stdout io.Writer) (selected co
 			return nil, nil
 		})),
 	)
-	if err != nil {
-		return nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
+}
+
+// unknownVariables finds the names in vars that begin as ours do and are no flag of any command: probably misspelt.
+func unknownVariables(model *kong.Application, vars map[string]string) []string {
+	known := map[string]bool{}
+	for _, leaf := range model.Leaves(false) {
+		for _, group := range leaf.AllFlags(false) {
+			for _, flag := range group {
+				known[variable(flag.Name)] = true
+			}
+		}
 	}
-	ctx, err := k.Parse(args)
-	if err != nil {
-		return nil, usageError{err}
+	var unknown []string
+	for name := range vars {
+		if strings.HasPrefix(name, variable("")) && !known[name] {
+			unknown = append(unknown, name)
+		}
 	}
-	selected, ok := ctx.Selected().Target.Addr().Interface().(command)
-	if !ok {
-		return nil, usagef("%s is not a command", ctx.Command())
-	}
-	return selected, nil
+	slices.Sort(unknown)
+	return unknown
 }
 
 // describe adds a flag's default and its variable to its help.

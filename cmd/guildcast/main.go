@@ -29,11 +29,11 @@ func main() {
 
 // run carries out one command line. env holds NAME=value pairs.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	command, err := parse(args, environment(env), stdout)
+	command, unknown, err := parse(args, environment(env), stdout)
 	if err != nil || command == nil {
 		return err
 	}
-	return command.Run(ctx, terminal{stdin, stdout, stderr})
+	return command.Run(ctx, terminal{stdin, stdout, stderr, unknown})
 }
 
 // command is what a subcommand's options are.
@@ -45,6 +45,7 @@ type command interface {
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer
+	unknown  []string // variables that look like options and are none
 }
 
 // usageError is a mistake in the command line or the environment.

@@ -112,10 +112,10 @@ func poll(t *testing.T, url string, status int) {
 }
 
 func TestServeDemo(t *testing.T) {
-	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_JWT_SECRET=a secret for this test", "GUILDCAST_LOG_LEVEL=debug"})
+	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_JWT_SECRET=a secret for this test that has 32 bytes", "GUILDCAST_LOG_LEVEL=debug"})
 	url := p.line(t, `open (http://\S+)`)
 	p.line(t, `redis://(127\.0\.0\.1:\d+)`)
-	verifier, err := permissions.NewVerifier(permissions.VerifierOptions{Secrets: []permissions.Secret{{Key: []byte("a secret for this test")}}})
+	verifier, err := permissions.NewVerifier(permissions.VerifierOptions{Secrets: []permissions.Secret{{Key: []byte("a secret for this test that has 32 bytes")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestServeDemo(t *testing.T) {
 			t.Errorf("log line %s", line)
 		}
 	}
-	if strings.Contains(stderr, "eyJ") || strings.Contains(stderr, "a secret for this test") {
+	if strings.Contains(stderr, "eyJ") || strings.Contains(stderr, "a secret for this test that has 32 bytes") {
 		t.Error("the log tells a token or a secret")
 	}
 }

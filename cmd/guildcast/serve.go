@@ -89,6 +89,9 @@ func (l limits) forHandlers() handlers.Limits {
 	}
 }
 
+// weakSecret is the length in bytes below which a secret can be guessed from a token: RFC 7518, section 3.2.
+const weakSecret = 32
+
 // Run serves until ctx ends.
 func (s *serve) Run(ctx context.Context, t terminal) error {
 	config, err := s.config()
@@ -97,6 +100,14 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	}
 	config.Logger = s.logger(t.err)
 	goredis.SetLogger(redisLog{config.Logger})
+	for _, name := range t.unknown {
+		config.Logger.Warn("environment variable is no option and ignored", "name", name)
+	}
+	for _, secret := range config.Secrets {
+		if len(secret.Key) < weakSecret {
+			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes", len(secret.Key), "want", weakSecret)
+		}
+	}
 	if s.Demo {
 		demoSecret(&config)
 		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config)}
