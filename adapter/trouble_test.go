@@ -131,9 +131,8 @@ func TestClassicACL(t *testing.T) {
 		return c
 	}
 	enough := []string{
-		"+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe", "+publish", "+pubsub|numsub", "+pubsub|channels", "+ping",
-		// A pattern must be allowed literally.
-		"&socket.io#/#*", "&socket.io-request#*", "&socket.io-response#*", "&socket.io-probe#*",
+		"+subscribe", "+unsubscribe", "+publish", "+ping", "+pubsub|numsub", "+pubsub|channels",
+		"&socket.io#*", "&socket.io-request#*", "&socket.io-response#*", "&socket.io-probe#*",
 	}
 	nodes := cluster(t, setUser("good", enough...), 2, Options{})
 	c := nodes[1].connect("/", "r1")
@@ -148,7 +147,14 @@ func TestClassicACL(t *testing.T) {
 		t.Errorf("fetched %v", f)
 	}
 
-	n := newNode(t, New(setUser("bad", enough[:8]...), Options{})) // no channels
+	// A pattern must be allowed literally.
+	pattern := newNode(t, New(setUser("pattern", append(enough, "+psubscribe", "+punsubscribe", "&socket.io#/#*")...),
+		Options{PatternSubscription: true}))
+	if err := Ready(ctx, pattern.io.Of("/", nil)); err != nil {
+		t.Error(err)
+	}
+
+	n := newNode(t, New(setUser("bad", enough[:6]...), Options{})) // no channels
 	err := Ready(ctx, n.io.Of("/", nil))
 	if err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "socket.io-response#/#") {
 		t.Errorf("got %v", err)
