@@ -236,19 +236,33 @@ func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*s
 	return a.recovery.restore(pid, offset), nil
 }
 
-// memberLists holds *[]*member that broadcasts collect their targets in. It is a cache, no state.
-var memberLists = sync.Pool{New: func() any { return new([]*member) }}
+// memberLists holds *memberList that broadcasts collect their targets in. It is a cache, no state.
+var memberLists = sync.Pool{New: func() any { return new(memberList) }}
 
-// each calls fn for the local sockets that opts selects (nil: all), each once, outside the index's lock.
-func (a *Adapter) each(opts *socket.BroadcastOptions, fn func(*member)) {
-	list := memberLists.Get().(*[]*member)
+type memberList struct{ list []*member }
+
+// release gives the list back.
+func (l *memberList) release() {
+	clear(l.list)
+	l.list = l.list[:0]
+	memberLists.Put(l)
+}
+
+// choose returns the local members that opts selects (nil: all), each once.
+func (a *Adapter) choose(opts *socket.BroadcastOptions) *memberList {
+	l := memberLists.Get().(*memberList)
 	rooms, except := selection(opts)
-	*list = a.index.choose(rooms, except, (*list)[:0])
-	for _, m := range *list {
+	l.list = a.index.choose(rooms, except, l.list)
+	return l
+}
+
+// each calls fn for the local members that opts selects, outside the index's lock.
+func (a *Adapter) each(opts *socket.BroadcastOptions, fn func(*member)) {
+	targets := a.choose(opts)
+	defer targets.release()
+	for _, m := range targets.list {
 		fn(m)
 	}
-	clear(*list)
-	memberLists.Put(list)
 }
 
 func selection(opts *socket.BroadcastOptions) (rooms, except []socket.Room) {

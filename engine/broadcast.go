@@ -48,8 +48,10 @@ func (a *Adapter) BroadcastWithAck(
 // connections that lag, 50 ms at most.
 func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
 	if a.fast {
+		targets := a.choose(opts)
+		defer targets.release()
 		var p *parser.Packet // for listeners, decoded when there is one
-		a.fanOut(m, opts, func(s *socket.Socket) {
+		a.fanOut(m, targets.list, flagsOf(opts), func(s *socket.Socket) {
 			if listeners := s.ListenersAnyOutgoing(); len(listeners) > 0 {
 				if p == nil {
 					var err error
@@ -71,7 +73,7 @@ func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
 	a.broadcast(p, opts, nil)
 }
 
-// broadcast sends p, and calls before for each socket before it sends to it.
+// broadcast sends p, and calls before for each socket before it sends to it. A packet for nobody is not encoded.
 func (a *Adapter) broadcast(p *parser.Packet, opts *socket.BroadcastOptions, before func(*socket.Socket)) {
 	each := func(s *socket.Socket) {
 		if before != nil {
@@ -85,25 +87,29 @@ func (a *Adapter) broadcast(p *parser.Packet, opts *socket.BroadcastOptions, bef
 		a.slowFanOut(p, opts, each)
 		return
 	}
+	targets := a.choose(opts)
+	defer targets.release()
+	if len(targets.list) == 0 {
+		return
+	}
 	m, err := NewMessage(a.nsp.Name(), p)
 	if err != nil {
 		a.log.Error("broadcast is not sent", "namespace", a.nsp.Name(), "err", err)
 		return
 	}
-	a.fanOut(m, opts, each)
+	a.fanOut(m, targets.list, flagsOf(opts), each)
 }
 
-// fanOut queues m on every connection that opts selects.
-func (a *Adapter) fanOut(m *Message, opts *socket.BroadcastOptions, each func(*socket.Socket)) {
-	flags := flagsOf(opts)
+// fanOut queues m on the connections of targets.
+func (a *Adapter) fanOut(m *Message, targets []*member, flags socket.BroadcastFlags, each func(*socket.Socket)) {
 	if a.flagged && !flags.Compress {
 		m = m.Uncompressed()
 	}
 	d := delivery{message: m, volatile: flags.Volatile}
-	a.each(opts, func(m *member) {
-		each(m.sock)
-		d.to(m.conn)
-	})
+	for _, t := range targets {
+		each(t.sock)
+		d.to(t.conn)
+	}
 	d.pace()
 }
 

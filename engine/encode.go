@@ -1,160 +1,61 @@
 package engine
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
 	"sync"
 
-	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 )
 
-// encodeBuffers holds *bytes.Buffer that JSON is written to before it is framed. It is a cache, no state.
-var encodeBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// encodeBuffers holds *[]byte that packets are encoded into before they are framed. It is a cache, no state.
+var encodeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
 // maxPooledBuffer keeps a rare large message from pinning its buffer, in bytes.
 const maxPooledBuffer = 64 << 10
 
+// headRoom is kept free in front of a packet's JSON: the header depends on the attachments that the JSON has.
+const headRoom = 48
+
 // encodePacket hands the text and the attachments of p, in namespace nsp, to frame; text is only valid during that
-// call. p is not changed. Attachments are []byte and io.Reader values, at any depth of []any and map[string]any.
+// call. p is not changed.
 func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][]byte)) error {
+	pooled := encodeBuffers.Get().(*[]byte)
+	defer encodeBuffers.Put(pooled)
+	room := headRoom + len(nsp)
+	e := jsonEncoder{b: append((*pooled)[:0], make([]byte, room)...)}
 	data := p.Data
-	var bins [][]byte
-	kind := p.Type
-	if hasSpecial(data) {
-		var err error
-		if data, err = extract(data, &bins); err != nil {
-			return fmt.Errorf("encode %s: %w", kind, err)
-		}
+	if args, ok := data.([]any); ok && args == nil {
+		data = []any{} // the arguments of an acknowledgement without any
 	}
-	switch kind {
-	case parser.EVENT, parser.BINARY_EVENT:
-		kind = parser.EVENT
-		if len(bins) > 0 {
-			kind = parser.BINARY_EVENT
-		}
-	case parser.ACK, parser.BINARY_ACK:
-		kind = parser.ACK
-		if len(bins) > 0 {
-			kind = parser.BINARY_ACK
-		}
-		if args, ok := data.([]any); ok && args == nil {
-			data = []any{}
-		}
-	}
-	buf := encodeBuffers.Get().(*bytes.Buffer)
-	buf.Reset()
-	buf.Write(appendHeader(buf.AvailableBuffer(), kind, len(bins), nsp, p.Id))
 	if data != nil {
-		enc := json.NewEncoder(buf)
-		enc.SetEscapeHTML(false) // as JSON.stringify
-		if err := enc.Encode(data); err != nil {
-			encodeBuffers.Put(buf)
-			return fmt.Errorf("encode %s: %w", kind, err)
+		if err := e.value(data, 0); err != nil {
+			return fmt.Errorf("encode %s: %w", p.Type, err)
 		}
-		buf.Truncate(buf.Len() - 1) // the newline
 	}
-	frame(buf.Bytes(), bins)
-	if buf.Cap() <= maxPooledBuffer {
-		encodeBuffers.Put(buf)
+	var space [headRoom]byte
+	head := appendHeader(space[:0], binaryKind(p.Type, len(e.bins)), len(e.bins), nsp, p.Id)
+	start := room - len(head)
+	copy(e.b[start:], head)
+	frame(e.b[start:], e.bins)
+	if cap(e.b) <= maxPooledBuffer {
+		*pooled = e.b
 	}
 	return nil
 }
 
-// hasSpecial tells whether data holds something that extract replaces. Nearly no message does.
-func hasSpecial(data any) bool {
-	switch v := data.(type) {
-	case []any:
-		for i := range v {
-			if hasSpecial(v[i]) {
-				return true
-			}
+// binaryKind is the kind of a packet that carries attachments, or none, whatever it was called before.
+func binaryKind(kind parser.PacketType, attachments int) parser.PacketType {
+	switch kind {
+	case parser.EVENT, parser.BINARY_EVENT:
+		if attachments > 0 {
+			return parser.BINARY_EVENT
 		}
-		return false
-	case map[string]any:
-		for _, x := range v {
-			if hasSpecial(x) {
-				return true
-			}
+		return parser.EVENT
+	case parser.ACK, parser.BINARY_ACK:
+		if attachments > 0 {
+			return parser.BINARY_ACK
 		}
-		return false
-	case []byte, io.Reader:
-		return true
+		return parser.ACK
 	}
-	return false
-}
-
-type placeholder struct {
-	Placeholder bool `json:"_placeholder"`
-	Num         int  `json:"num"`
-}
-
-// extract returns a copy of data in which attachments are placeholders and text readers are strings.
-func extract(data any, bins *[][]byte) (any, error) {
-	switch v := data.(type) {
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			x, err := extract(v[i], bins)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = x
-		}
-		return out, nil
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k := range v {
-			x, err := extract(v[k], bins)
-			if err != nil {
-				return nil, err
-			}
-			out[k] = x
-		}
-		return out, nil
-	case *types.StringBuffer:
-		if v == nil || v.Buffer == nil {
-			return "", nil
-		}
-		return v.String(), nil // its bytes stay unread: the same value may be sent again
-	case *strings.Reader:
-		text, err := io.ReadAll(v)
-		if err != nil {
-			return nil, err
-		}
-		return string(text), nil
-	case []byte:
-		return hold(v, bins), nil
-	case *types.BytesBuffer:
-		if v == nil || v.Buffer == nil {
-			return nil, nil
-		}
-		return hold(v.Bytes(), bins), nil
-	case io.Reader:
-		b, err := readAttachment(v)
-		if err != nil {
-			return nil, err
-		}
-		return hold(b, bins), nil
-	}
-	return data, nil
-}
-
-func hold(b []byte, bins *[][]byte) placeholder {
-	*bins = append(*bins, b)
-	return placeholder{Placeholder: true, Num: len(*bins) - 1}
-}
-
-func readAttachment(r io.Reader) ([]byte, error) {
-	if c, ok := r.(io.Closer); ok {
-		defer c.Close() // read only: nothing to lose
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("read attachment: %w", err)
-	}
-	return b, nil
+	return kind
 }

@@ -95,9 +95,6 @@ func (m *Message) packet() (*parser.Packet, error) {
 	return out, nil
 }
 
-// maxOwnDepth is the JSON depth that our own messages may have: what encoding/json can write.
-const maxOwnDepth = 10_000
-
 // wireBuffer is a Message in the form in which the library passes encoded packets around. All frames of a packet are
 // in one buffer, so that nothing gets between a packet and its attachments. It reads as the packet's text.
 type wireBuffer struct {

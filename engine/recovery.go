@@ -76,7 +76,8 @@ func recoverable(p *parser.Packet, opts *socket.BroadcastOptions) bool {
 func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastOptions) {
 	rooms, except := selection(opts)
 	flags := flagsOf(opts)
-	targets := memberLists.Get().(*[]*member)
+	targets := memberLists.Get().(*memberList)
+	defer targets.release()
 	d := delivery{}
 	r := a.recovery
 
@@ -90,8 +91,8 @@ func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastO
 		}
 		r.logLocked(loggedPacket{m, rooms, except, time.Now()})
 		d.message = m
-		*targets = a.index.choose(rooms, except, (*targets)[:0])
-		for _, t := range *targets {
+		targets.list = a.index.choose(rooms, except, targets.list)
+		for _, t := range targets.list {
 			if _, waits := r.pending[t.id]; !waits {
 				d.to(t.conn)
 			}
@@ -102,13 +103,11 @@ func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastO
 	if err != nil {
 		a.log.Error("broadcast is not sent", "namespace", a.nsp.Name(), "err", err)
 	}
-	for _, t := range *targets {
+	for _, t := range targets.list {
 		if listeners := t.sock.ListenersAnyOutgoing(); len(listeners) > 0 {
 			notifyOutgoing(listeners, &q)
 		}
 	}
-	clear(*targets)
-	memberLists.Put(targets)
 	d.pace()
 }
 

@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/zishang520/engine.io/v2/types"
+)
+
+// jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values,
+// at any depth of []any and map[string]any. What it does not know it leaves to encoding/json, which it agrees with
+// but for the characters <, >, &, U+2028 and U+2029, which it does not escape.
+type jsonEncoder struct {
+	b    []byte
+	bins [][]byte
+}
+
+var errTooDeep = errors.New("data is too deep, or contains itself")
+
+// maxOwnDepth is the depth of data that we encode, and decode from our own messages.
+const maxOwnDepth = 1000
+
+func (e *jsonEncoder) value(v any, depth int) error {
+	if depth > maxOwnDepth {
+		return errTooDeep
+	}
+	switch v := v.(type) {
+	case nil:
+		e.b = append(e.b, "null"...)
+	case string:
+		e.b = appendJSONString(e.b, v)
+	case bool:
+		e.b = strconv.AppendBool(e.b, v)
+	case int:
+		e.b = strconv.AppendInt(e.b, int64(v), 10)
+	case int64:
+		e.b = strconv.AppendInt(e.b, v, 10)
+	case uint64:
+		e.b = strconv.AppendUint(e.b, v, 10)
+	case float64:
+		return e.number(v)
+	case []any:
+		return e.array(v, depth)
+	case map[string]any:
+		return e.object(v, depth)
+	case []byte:
+		e.attachment(v)
+	case *types.StringBuffer:
+		if v == nil || v.Buffer == nil {
+			e.b = append(e.b, `""`...)
+			return nil
+		}
+		e.b = appendJSONString(e.b, v.String()) // what it holds stays unread: it may be sent again
+	case *types.BytesBuffer:
+		if v == nil || v.Buffer == nil {
+			e.b = append(e.b, "null"...)
+			return nil
+		}
+		e.attachment(v.Bytes())
+	case *strings.Reader:
+		text, err := io.ReadAll(v)
+		e.b = appendJSONString(e.b, string(text))
+		return err
+	case io.Reader:
+		b, err := readAttachment(v)
+		e.attachment(b)
+		return err
+	default:
+		return e.other(v)
+	}
+	return nil
+}
+
+func (e *jsonEncoder) array(v []any, depth int) error {
+	if v == nil {
+		e.b = append(e.b, "null"...)
+		return nil
+	}
+	e.b = append(e.b, '[')
+	for i := range v {
+		if i > 0 {
+			e.b = append(e.b, ',')
+		}
+		if err := e.value(v[i], depth+1); err != nil {
+			return err
+		}
+	}
+	e.b = append(e.b, ']')
+	return nil
+}
+
+// object writes the keys in order, so that equal data makes equal messages.
+func (e *jsonEncoder) object(v map[string]any, depth int) error {
+	if v == nil {
+		e.b = append(e.b, "null"...)
+		return nil
+	}
+	var few [16]string
+	keys := few[:0]
+	for k := range v {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	e.b = append(e.b, '{')
+	for i, k := range keys {
+		if i > 0 {
+			e.b = append(e.b, ',')
+		}
+		e.b = append(appendJSONString(e.b, k), ':')
+		if err := e.value(v[k], depth+1); err != nil {
+			return err
+		}
+	}
+	e.b = append(e.b, '}')
+	return nil
+}
+
+// number formats as ECMAScript does.
+func (e *jsonEncoder) number(f float64) error {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return fmt.Errorf("number %v is no JSON", f)
+	}
+	format := byte('f')
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	e.b = strconv.AppendFloat(e.b, f, format, -1, 64)
+	if n := len(e.b); format == 'e' && n >= 4 && e.b[n-4] == 'e' && e.b[n-3] == '-' && e.b[n-2] == '0' {
+		e.b[n-2] = e.b[n-1] // 1e-09 is 1e-9 there
+		e.b = e.b[:n-1]
+	}
+	return nil
+}
+
+// other writes values of the user's own types.
+func (e *jsonEncoder) other(v any) error {
+	w := jsonTail{e.b}
+	enc := json.NewEncoder(&w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	e.b = w.b[:len(w.b)-1] // without the newline
+	return nil
+}
+
+type jsonTail struct{ b []byte }
+
+func (t *jsonTail) Write(b []byte) (int, error) {
+	t.b = append(t.b, b...)
+	return len(b), nil
+}
+
+func (e *jsonEncoder) attachment(b []byte) {
+	e.b = append(e.b, `{"_placeholder":true,"num":`...)
+	e.b = strconv.AppendInt(e.b, int64(len(e.bins)), 10)
+	e.b = append(e.b, '}')
+	e.bins = append(e.bins, b)
+}
+
+func readAttachment(r io.Reader) ([]byte, error) {
+	if c, ok := r.(io.Closer); ok {
+		defer c.Close() // read only: nothing to lose
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read attachment: %w", err)
+	}
+	return b, nil
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendJSONString appends s quoted. Bytes that are no UTF-8 become U+FFFD.
+func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && size == 1 {
+				b = append(append(b, s[start:i]...), "\ufffd"...)
+				i++
+				start = i
+				continue
+			}
+			i += size
+			continue
+		}
+		b = append(b, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		case '\b':
+			b = append(b, '\\', 'b')
+		case '\f':
+			b = append(b, '\\', 'f')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+		}
+		i++
+		start = i
+	}
+	return append(append(b, s[start:]...), '"')
+}
