@@ -9,23 +9,24 @@ import (
 
 // handler answers one event. It returns the error to answer with, or nil when the answer was given or will be.
 type handler struct {
-	answer func(*request) error
-	bare   bool // a payload may be a plain string that is no JSON object
+	answer  func(*request) error
+	bare    bool // a payload may be a plain string that is no JSON object
+	objects bool // answers are objects, whatever the form of the request
 }
 
 // handlerOf is the table of events.
 func handlerOf(event string) (h handler, known bool) {
 	switch event {
 	case "request_elevation":
-		return handler{onRequestElevation, true}, true
+		return handler{answer: onRequestElevation, bare: true}, true
 	case "demote":
-		return handler{onDemote, false}, true
+		return handler{answer: onDemote}, true
 	case "spectate":
-		return handler{onSpectate, false}, true
+		return handler{answer: onSpectate}, true
 	case "pool":
-		return handler{onPool, false}, true
+		return handler{answer: onPool}, true
 	case "interpret":
-		return handler{onInterpret, false}, true
+		return handler{answer: onInterpret, objects: true}, true
 	}
 	return handler{}, false
 }
@@ -62,6 +63,9 @@ func (r *request) handle(args []any) error {
 	var bad *Error
 	if known {
 		r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare)
+	}
+	if h.objects {
+		r.form = asObject
 	}
 	label := r.event
 	if !known {

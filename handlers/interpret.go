@@ -14,7 +14,6 @@ const interpretResponse = "interpret_response"
 // form of the request. One socket's messages are interpreted one after the other.
 func onInterpret(r *request) error {
 	s := r.session
-	r.form = asObject
 	content, bad := r.text("content")
 	if bad != nil {
 		return bad
