@@ -91,6 +91,21 @@ func (in *inbound) room(need int) {
 	in.buf, in.w = buf, n
 }
 
+// smallBuffer is the least that is kept for the rest of a frame, in bytes.
+const smallBuffer = 256
+
+// shrink moves the beginning of a frame out of a borrowed buffer, so that peers who send bit by bit hold little.
+func (in *inbound) shrink() {
+	if in.borrowed == nil {
+		return
+	}
+	left := in.buf[in.r:in.w]
+	buf := make([]byte, max(2*len(left), smallBuffer))
+	n := copy(buf, left)
+	in.release()
+	in.buf, in.w = buf, n
+}
+
 // readOnce reads from the connection once. It returns errWouldBlock where there is nothing and in does not wait.
 func (w *wsConn) readOnce(in *inbound) error {
 	if w.raw == nil {
@@ -278,5 +293,6 @@ func (w *wsConn) keep(in *inbound) {
 		in.recycle()
 		return
 	}
+	in.shrink()
 	w.read = in
 }

@@ -26,11 +26,11 @@ func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_MISMATCH"})
 		return
 	}
-	h, ok := s.openWebSocket(w, r)
+	o, ok := s.openWebSocket(w, r)
 	if !ok {
 		return
 	}
-	wc := newWSConn(c, h.nc, h.compress)
+	wc := newWSConn(c, o.nc, o.compress)
 	p := &probe{ws: wc, done: make(chan struct{})}
 	c.mu.Lock()
 	welcome := c.ws == nil && c.probe == nil && c.State() == Open
@@ -40,12 +40,12 @@ func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Unlock()
 	if welcome {
-		wc.sendControl(rawFrame(h.answer))
+		wc.sendControl(rawFrame(o.answer))
 	} else { // there is another WebSocket, or the session is closing
-		wc.preface(h.answer)
+		wc.preface(o.answer)
 		wc.shut(s.frames.wsClose, true)
 	}
-	s.startReading(wc, h.rest)
+	s.startReading(wc, o.rest)
 }
 
 // probeMessage handles a message from a WebSocket that is not the transport. c.in is held.

@@ -152,7 +152,7 @@ func (w *wsConn) wrote(n int) bool {
 	more := !w.out.empty() || w.gatherLocked()
 	closed := !more && w.closeSent
 	c.mu.Unlock()
-	if !more && c.observes(ObserveDrain) {
+	if !more {
 		c.notify(ObserveDrain, w.srv.cfg.Hooks.Drain)
 	}
 	if closed {
