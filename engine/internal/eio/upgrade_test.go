@@ -3,6 +3,7 @@ package eio
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,18 +166,18 @@ func TestUpgradeHooks(t *testing.T) {
 	p.text("3")
 	p.text("4b")
 	p.expectText("4b")
-	want := `upgrading|upgrade websocket|packet 4 "a"|create 4 "a"|flush|drain|packet 3 ""|heartbeat|packet 4 "b"|create 4 "b"|flush|drain`
-	eventually(t, want, func() bool {
+	want := []string{"upgrading", "upgrade websocket", `packet 4 "a"`, `create 4 "a"`, "flush", "drain",
+		`packet 3 ""`, "heartbeat", `packet 4 "b"`, `create 4 "b"`, "flush", "drain"}
+	eventually(t, strings.Join(want, ", "), func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		var got []string
-		for _, s := range seen {
-			if len(got) > 0 && got[0] == "flush" { // of the probe's answer
-				got = got[1:]
+		next := 0
+		for _, s := range seen { // there are more: of the answer to the probe
+			if next < len(want) && s == want[next] {
+				next++
 			}
-			got = append(got, s)
 		}
-		return strings.Contains(strings.Join(got, "|"), `packet 4 "b"|create 4 "b"|flush|drain`) && strings.Contains(strings.Join(got, "|"), "upgrade websocket")
+		return next == len(want) && !slices.Contains(seen, `packet 4 "unseen"`)
 	})
 }
 
