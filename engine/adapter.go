@@ -233,7 +233,12 @@ func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*s
 	if a.recovery == nil {
 		return nil, nil
 	}
-	return a.recovery.restore(pid, offset), nil
+	session := a.recovery.restore(pid, offset)
+	if session == nil {
+		return nil, nil
+	}
+	a.index.revive(session.Sid)
+	return session, nil
 }
 
 // memberLists holds *memberList that broadcasts collect their targets in. It is a cache, no state.

@@ -428,3 +428,18 @@ func BenchmarkBroadcast(b *testing.B) {
 		})
 	}
 }
+
+// A join that is on its way while its socket leaves does not bring it back.
+func TestJoinAfterDisconnect(t *testing.T) {
+	sockets := make(chan *socket.Socket, 1)
+	s := serve(t, nil, Options{}, func(s *socket.Socket) { sockets <- s })
+	c := s.connect(t, "")
+	x := receive(t, sockets, "connection")
+	c.close()
+	a := s.Sockets().Adapter()
+	eventually(t, "left", func() bool { return a.Sids().Len() == 0 })
+	a.AddAll(x.Id(), types.NewSet[socket.Room]("r"))
+	if a.(*Adapter).HasMembers("r") || a.SocketRooms(x.Id()) != nil {
+		t.Error("it is back")
+	}
+}

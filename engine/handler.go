@@ -93,18 +93,20 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// drainShare is the part of the time that Shutdown has which it spends on closing connections; the rest is for their
-// queues and handlers.
-const drainShare = 0.7
-
-// drainStep is the time between two lots of connections that Shutdown closes.
-const drainStep = 50 * time.Millisecond
+// Timing of Shutdown.
+const (
+	drainStep  = 50 * time.Millisecond // between two lots of connections that are closed
+	drainShare = 0.7                   // of the time until the deadline: connections are closed
+	flushShare = 0.95                  // of it: what is queued for them has been sent, or is dropped
+	flushLimit = 5 * time.Second       // the same without a deadline
+)
 
 // Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have
 // returned, and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node);
 // the server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx
-// leaves, so that clients do not come to the other nodes all at once; without a deadline they are closed at once. When
-// ctx ends first, connections are cut, and Shutdown returns the context's error. It may be called once.
+// leaves, so that clients do not come to the other nodes all at once; without a deadline they are closed at once. What
+// is queued for a client is sent before it is closed. When ctx ends first, its error is returned, and the rest goes on
+// in the background. It may be called once.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	s := h.srv
 	s.draining.Store(true)
@@ -114,31 +116,47 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// drain closes the connections bit by bit.
+// drain closes the connections bit by bit, and waits for their queues.
 func (s *server) drain(ctx context.Context) {
-	conns := s.conns()
-	deadline, ok := ctx.Deadline()
-	if !ok || len(conns) == 0 {
-		return
+	start := time.Now()
+	spread, flush := time.Duration(0), flushLimit
+	if deadline, ok := ctx.Deadline(); ok {
+		left := float64(time.Until(deadline))
+		spread, flush = time.Duration(left*drainShare), time.Duration(left*flushShare)
 	}
-	span := time.Duration(float64(time.Until(deadline)) * drainShare)
-	steps := max(1, int(span/drainStep))
+	conns := s.conns()
+	steps := max(1, int(spread/drainStep))
 	lot := (len(conns) + steps - 1) / steps
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
-	for len(conns) > 0 {
+	for s.ClientsCount() > 0 && time.Since(start) < flush {
 		n := min(lot, len(conns))
 		for _, c := range conns[:n] {
 			c.eio.Close(false)
 		}
 		conns = conns[n:]
-		if len(conns) == 0 {
-			return
-		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// Stats of a server's connections.
+type Stats struct {
+	Polling, WebSocket int    // sessions open now, by transport
+	Upgrades           uint64 // sessions that went from polling to WebSocket
+	SlowConsumers      uint64 // clients that were disconnected because they did not read
+	Floods             uint64 // clients that were disconnected because of Options.MaxInboundBytes
+	QueuedBytes        int64  // waiting to be sent; a connection counts in steps of 64 KiB
+}
+
+// Stats returns a snapshot. It visits every connection.
+func (h *Handler) Stats() Stats {
+	e := h.srv.eio.Stats()
+	return Stats{
+		Polling: e.Polling, WebSocket: e.WebSocket, Upgrades: e.Upgrades, SlowConsumers: e.SlowConsumers,
+		Floods: h.srv.floods.Load(), QueuedBytes: e.QueuedBytes,
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -17,6 +18,11 @@ type index struct {
 	members map[socket.SocketId]*member // Guarded by mu, as all below.
 	all     []*member                   // the same, in no order
 	rooms   map[socket.Room]*room       // without the private rooms
+
+	// Sockets that have left for good not long ago, in two generations: a join that was on its way then must not bring
+	// them back, since nobody would take them out again.
+	gone, goneBefore map[socket.SocketId]struct{}
+	goneSince        time.Time
 
 	events   []roomEvent // wait to be emitted, in the order of the changes
 	emitting bool        // somebody is emitting them
@@ -80,6 +86,9 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	defer x.mu.Unlock()
 	m := x.members[id]
 	if m == nil {
+		if x.isGoneLocked(id) {
+			return
+		}
 		m = &member{id: id, pos: len(x.all)}
 		x.members[id] = m
 		x.all = append(x.all, m)
@@ -149,6 +158,9 @@ func (x *index) removeAll(id socket.SocketId) {
 	}
 	x.leaveLocked(m, socket.Room(id))
 	delete(x.members, id)
+	if m.conn != nil && m.conn.eio.Protocol() != 3 { // there, a socket that comes back has its old id
+		x.buryLocked(id)
+	}
 	last := x.all[len(x.all)-1]
 	x.all[m.pos], last.pos = last, m.pos
 	x.all[len(x.all)-1] = nil
@@ -156,6 +168,30 @@ func (x *index) removeAll(id socket.SocketId) {
 	if x.sidsView != nil {
 		x.sidsView.Delete(id)
 	}
+}
+
+// goneFor is how long, at least, a socket that has left can't join. A join takes microseconds.
+const goneFor = 5 * time.Second
+
+func (x *index) buryLocked(id socket.SocketId) {
+	if now := time.Now(); x.gone == nil || now.Sub(x.goneSince) > goneFor {
+		x.gone, x.goneBefore, x.goneSince = make(map[socket.SocketId]struct{}), x.gone, now
+	}
+	x.gone[id] = struct{}{}
+}
+
+func (x *index) isGoneLocked(id socket.SocketId) bool {
+	_, now := x.gone[id]
+	_, before := x.goneBefore[id]
+	return now || before
+}
+
+// revive lets a socket that has left come back: its session is restored.
+func (x *index) revive(id socket.SocketId) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.gone, id)
+	delete(x.goneBefore, id)
 }
 
 func (x *index) leaveLocked(m *member, name socket.Room) {

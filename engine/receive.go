@@ -36,6 +36,7 @@ func (c *Conn) receive(binary bool, data []byte) {
 		c.queue(p)
 	}
 	if err := c.inbox.waitForRoom(c); err != nil {
+		c.srv.floods.Add(1)
 		c.srv.log.Warn("client floods", "remote", c.shake.remote, "err", err)
 		c.inbox.abort()
 		c.eio.Fail(eio.ReasonTransportError, err)

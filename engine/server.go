@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type server struct {
 
 	rawListeners atomic.Bool // somebody listens to "data" on an Engine.IO socket
 	draining     atomic.Bool // Shutdown has begun
+	floods       atomic.Uint64
 
 	mu    sync.Mutex
 	first *Conn // Guarded by mu: all open connections, a list through them.
@@ -220,9 +222,12 @@ func (s *server) Init() {}
 // Cleanup does nothing.
 func (s *server) Cleanup() {}
 
-// Close cuts all sessions, and serves no new ones. It does not wait; Handler.Shutdown does.
+// Close cuts all sessions, serves no new ones, and ends the server's goroutines. It does not wait, since a handler may
+// call it; Handler.Shutdown does.
 func (s *server) Close() eng.BaseServer {
 	s.draining.Store(true)
-	s.eio.Close(true)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.eio.Shutdown(ended) // goes on in the background
 	return s
 }

@@ -450,3 +450,39 @@ func TestServerClose(t *testing.T) {
 	}
 	c.expectClosed()
 }
+
+// What is queued for a client is sent before Shutdown closes it.
+func TestShutdownFlushes(t *testing.T) {
+	io, h := NewServer(nil, Options{})
+	front := httptest.NewServer(h)
+	defer front.Close()
+	s := &testServer{Server: io, handler: h, http: front}
+	c := s.connect(t, "")
+	for i := range 200 {
+		io.Emit("e", i, strings.Repeat("x", 10_000))
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.Shutdown(context.Background()) }()
+	for i := range 200 {
+		c.expectPrefix(fmt.Sprintf(`42["e",%d,`, i))
+	}
+	c.expectClosed()
+	if err := receive(t, done, "end of Shutdown"); err != nil {
+		t.Error(err)
+	}
+	if st := h.Stats(); st.WebSocket != 0 || st.SlowConsumers != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// io.Close alone ends all goroutines too.
+func TestCloseAlone(t *testing.T) {
+	io, h := NewServer(nil, Options{})
+	front := httptest.NewServer(h)
+	defer front.Close()
+	s := &testServer{Server: io, handler: h, http: front}
+	c := s.connect(t, "")
+	io.Close(nil)
+	c.expectClosed()
+	eventually(t, "closed", func() bool { return io.Engine().ClientsCount() == 0 })
+}
