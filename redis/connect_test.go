@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,10 @@ import (
 	"github.com/architus/guildcast/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	RouteLogs(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}
 
 func TestParseURL(t *testing.T) {
 	for raw, want := range map[string]struct {

@@ -104,7 +104,7 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 // deadlines are short, so that tests of a lost Redis are quick.
 func (s *Server) Client() *goredis.Client {
 	c := goredis.NewClient(&goredis.Options{
-		Addr: s.Addr(), DialTimeout: time.Second, MaxRetries: -1, ContextTimeoutEnabled: true,
+		Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true,
 	})
 	s.tb.Cleanup(func() { _ = c.Close() })
 	return c
@@ -157,7 +157,7 @@ func (s *Server) start() error {
 // waitReady returns when the process that was just started answers. Its pid is
 // compared, for the port may belong to somebody else's server.
 func (s *Server) waitReady() error {
-	c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialTimeout: time.Second, MaxRetries: -1})
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1})
 	defer c.Close()
 	pid := fmt.Sprintf("process_id:%d", s.cmd.Process.Pid)
 	return poll(startTimeout, s.exited, func(ctx context.Context) error {
