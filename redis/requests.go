@@ -27,7 +27,7 @@ type RequestsOptions struct {
 	Timeout time.Duration
 
 	// MaxInFlight bounds the requests of this node that wait for an answer; with
-	// more, Do fails with ErrBusy. Default 1,024.
+	// more, Do fails with ErrBusy. Default 8,192.
 	MaxInFlight int
 
 	// MaxAnswerBytes bounds one answer, and MaxBytes what all requests in flight
@@ -45,7 +45,7 @@ type RequestsOptions struct {
 
 func (o *RequestsOptions) setDefaults() {
 	for v, d := range map[*int]int{
-		&o.Shards: 1, &o.MaxInFlight: 1024, &o.MaxAnswerBytes: 64 << 20, &o.MaxBytes: 256 << 20, &o.MaxStream: 20_000,
+		&o.Shards: 1, &o.MaxInFlight: 8192, &o.MaxAnswerBytes: 64 << 20, &o.MaxBytes: 256 << 20, &o.MaxStream: 20_000,
 	} {
 		if *v <= 0 {
 			*v = d
