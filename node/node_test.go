@@ -1,0 +1,335 @@
+package node_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/node"
+	"github.com/architus/guildcast/permissions"
+)
+
+const (
+	guild  = "607637793107345431"
+	secret = "a secret of the tests that has 32 bytes"
+)
+
+// running is a node in this process.
+type running struct {
+	node.Info
+	addr string // host:port
+	stop func() error
+}
+
+// run starts a node on a free port; it is stopped, and must have stopped well, at the end of the test.
+func run(t *testing.T, c node.Config) running {
+	t.Helper()
+	listening := make(chan node.Info, 1)
+	c.Addr, c.Grace, c.Listening = "127.0.0.1:0", time.Second, func(i node.Info) { listening <- i }
+	if c.Secrets == nil && c.JWKS == "" {
+		c.Secrets = []permissions.Secret{{Key: []byte(secret)}}
+	}
+	n, err := node.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	r := running{}
+	select {
+	case r.Info = <-listening:
+	case err := <-done:
+		cancel()
+		t.Fatalf("run: %v", err)
+	}
+	_, r.addr, _ = strings.Cut(r.URL, "://")
+	stopped := false
+	r.stop = func() error {
+		cancel()
+		if stopped {
+			return nil
+		}
+		stopped = true
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return r
+}
+
+func (r running) status(t *testing.T, path string) int {
+	t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get(r.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
+}
+
+// waitReady waits for the state that /readyz tells: Redis is another process, or as good as one.
+func (r running) waitReady(t *testing.T, want int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for r.status(t, "/readyz") != want {
+		if time.Now().After(deadline) {
+			t.Fatalf("/readyz does not answer %d", want)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// browser is a client that keeps what it hears.
+type browser struct {
+	*sioclient.Conn
+	events chan []json.RawMessage
+}
+
+func (r running) connect(t *testing.T, token string) browser {
+	t.Helper()
+	b := browser{events: make(chan []json.RawMessage, 1000)}
+	auth, err := json.Marshal(map[string]string{"token": token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Conn, err = sioclient.Dial(r.addr, sioclient.Options{Auth: string(auth), OnEvent: func(p []byte) {
+		var args []json.RawMessage
+		if json.Unmarshal(p, &args) == nil {
+			b.events <- args
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// hear waits for the next event, which must have this name, and gives its payload.
+func (b browser) hear(t *testing.T, name string) string {
+	t.Helper()
+	select {
+	case args := <-b.events:
+		if string(args[0]) != `"`+name+`"` {
+			t.Fatalf("heard %s, want %s", args, name)
+		}
+		return string(args[1])
+	case <-time.After(20 * time.Second):
+		t.Fatalf("did not hear %s", name)
+	}
+	return ""
+}
+
+func (b browser) emit(t *testing.T, name string, payload any) {
+	t.Helper()
+	data, err := json.Marshal([]any{name, payload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Send("42" + string(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mint(t *testing.T, method jwt.SigningMethod, key any, bits int) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(method, jwt.MapClaims{
+		"sub": "1", "exp": time.Now().Add(time.Hour).Unix(), "guilds": map[string]int{guild: bits},
+	}).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// One event reaches exactly those who may see it, and a drained node leaves nothing behind.
+func TestNode(t *testing.T) {
+	r := run(t, node.Config{})
+	client := goredis.NewClient(&goredis.Options{Addr: r.Redis})
+	defer client.Close()
+	r.waitReady(t, 200)
+	var browsers []browser
+	for _, bits := range []int{0, int(permissions.ManageSettings)} {
+		token := mint(t, jwt.SigningMethodHS256, []byte(secret), bits)
+		b := r.connect(t, token)
+		b.hear(t, "request_elevation_return")
+		b.emit(t, "spectate", map[string]any{"guild_id": guild, "include_logs": true, "token": token})
+		b.hear(t, "spectate_return")
+		browsers = append(browsers, b)
+	}
+	for _, message := range []string{
+		`{"kind":"member","requires":["MANAGE_SETTINGS"],"payload":{"n":1}}`, `{"kind":"nonsense","payload":{"n":2}}`, `{`, `{"kind":"guild","payload":{"n":3}}`,
+	} {
+		if err := client.Publish(t.Context(), guild, message).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := browsers[1].hear(t, "log_pool") + browsers[1].hear(t, "log_pool") + browsers[0].hear(t, "log_pool"); got != `{"n":1}{"n":3}{"n":3}` {
+		t.Errorf("heard %s", got)
+	}
+	if err := client.Publish(t.Context(), "guildcast:revoke", `{"sub":"1"}`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range browsers {
+		if got := b.hear(t, "elevation_expired"); got != `{"reason":"revoked"}` {
+			t.Errorf("heard %s", got)
+		}
+	}
+	again := r.connect(t, mint(t, jwt.SigningMethodHS256, []byte(secret), 0))
+	if got := again.hear(t, "request_elevation_return"); !strings.Contains(got, "token_revoked") {
+		t.Errorf("a revoked user connects: %s", got)
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	for _, b := range browsers {
+		<-b.Done()
+	}
+}
+
+// Nothing is accepted before the revocations are known, and a node outlives the loss of its Redis.
+func TestRedisComesLate(t *testing.T) {
+	server := redistest.Start(t)
+	token := mint(t, jwt.SigningMethodHS256, []byte(secret), 0)
+	server.Stop()
+	r := run(t, node.Config{Redis: server.URL()})
+	r.waitReady(t, 503)
+	b := r.connect(t, token)
+	if got := b.hear(t, "request_elevation_return"); !strings.Contains(got, "revocations_unavailable") || !strings.Contains(got, "503") {
+		t.Errorf("a token before the revocations are known: %s", got)
+	}
+	server.Start()
+	r.waitReady(t, 200)
+	b.emit(t, "request_elevation", token)
+	if got := b.hear(t, "request_elevation_return"); !strings.Contains(got, `\"success\":true`) { // a bare token is answered with a string
+		t.Errorf("a token afterwards: %s", got)
+	}
+	server.Stop()
+	r.waitReady(t, 503)
+	server.Start()
+	r.waitReady(t, 200)
+}
+
+func TestOriginOfAWebSocket(t *testing.T) {
+	r := run(t, node.Config{Origins: []string{"https://board.example.com"}})
+	for origin, allowed := range map[string]bool{"https://board.example.com": true, r.URL: true, "https://evil.example.com": false, "null": false} {
+		c, err := sioclient.Dial(r.addr, sioclient.Options{Headers: "Origin: " + origin + "\r\n"})
+		if (err == nil) != allowed {
+			t.Errorf("origin %s: %v", origin, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
+func TestTLSAndPublicKeys(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := jwkset.NewJWKFromKey(&key.PublicKey, jwkset.JWKOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := json.Marshal(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string, data []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	r := run(t, node.Config{
+		TLSCert: file("cert", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})),
+		TLSKey:  file("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		JWKS:    file("keys", keys),
+	})
+	parsed, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer client.CloseIdleConnections()
+	poll := func(method, query, body string) string {
+		t.Helper()
+		request, err := http.NewRequest(method, r.URL+"/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		data, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for ready := false; !ready; { // until the revocations are read
+		response, err := client.Get(r.URL + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		ready = response.StatusCode == 200
+	}
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(poll("GET", "", "")[1:]), &open); err != nil {
+		t.Fatal(err)
+	}
+	session := "&sid=" + open.SID
+	poll("POST", session, fmt.Sprintf(`40{"token":%q}`, mint(t, jwt.SigningMethodES256, key, 0)))
+	heard := ""
+	for range 3 {
+		if heard += poll("GET", session, ""); strings.Contains(heard, "request_elevation_return") {
+			break
+		}
+	}
+	if !strings.Contains(heard, `"success":true`) {
+		t.Errorf("heard %s", heard)
+	}
+}
