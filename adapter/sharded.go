@@ -164,6 +164,7 @@ type sharded struct {
 
 	pending   pending
 	acks      ackRequests
+	counting  countBarrier
 	listeners lane
 	rooms     roomSubscriptions
 	servers   atomic.Int64 // the count that Redis gave last, for when it gives none

@@ -55,40 +55,6 @@ func (a *sharded) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	a.Adapter.Broadcast(p, opts)
 }
 
-// BroadcastWithAck is Broadcast of an event that clients acknowledge. counted gets the number of clients of each server,
-// acked one value of each client. How long they are waited for is in the options; the library ends the wait.
-func (a *sharded) BroadcastWithAck(
-	p *parser.Packet, opts *socket.BroadcastOptions, counted func(uint64), acked socket.Ack,
-) {
-	call := newAckRequest(opts, counted, acked, a.opts.Logger, &a.wg)
-	if !isLocal(opts) {
-		var err error
-		if p, err = replayable(p); err == nil {
-			err = a.publishAckRequest(p, wireOptions(opts), call)
-		}
-		if err != nil {
-			a.unsent("broadcast with acknowledgement", err)
-		}
-	}
-	a.Adapter.BroadcastWithAck(p, opts, counted, call.local)
-}
-
-func (a *sharded) publishAckRequest(p *parser.Packet, o wire.Options, call *ackRequest) error {
-	id := randomHex()
-	timeout := a.opts.RequestsTimeout
-	if o.Flags.Timeout > 0 {
-		timeout = o.Flags.Timeout
-	}
-	a.acks.open(id, call, timeout)
-	err := a.publish(typeBroadcast, a.base, wire.Object{
-		{Key: "packet", Value: eventPacket(p.Data)}, {Key: "requestId", Value: id}, shardedOptions(o),
-	})
-	if err != nil {
-		a.acks.drop(id)
-	}
-	return err
-}
-
 // command publishes what all servers are to do, and does it here.
 func (a *sharded) command(t messageType, opts *socket.BroadcastOptions, more wire.Field, here func()) {
 	if !isLocal(opts) {
@@ -125,6 +91,7 @@ func (a *sharded) DisconnectSockets(opts *socket.BroadcastOptions, closing bool)
 func (a *sharded) ServerCount() int64 {
 	ctx, cancel := a.timeout(context.Background())
 	defer cancel()
+	defer a.counting.release()
 	n, err := a.countServers(ctx)
 	if err != nil {
 		a.opts.Logger.Warn("servers are not counted", "namespace", a.nsp, "err", err)

@@ -231,6 +231,9 @@ func (b *Bus) Stats() Stats {
 	return s
 }
 
+// closeGrace is what Close waits for goroutines where ctx was used up by flushing: they end at once, but for handlers.
+const closeGrace = 250 * time.Millisecond
+
 // Close publishes what is queued, ends all subscriptions and waits for every goroutine, all while ctx lasts; then it
 // drops the rest and returns ctx's error. It must not be called from a handler.
 func (b *Bus) Close(ctx context.Context) error {
@@ -248,6 +251,13 @@ func (b *Bus) Close(ctx context.Context) error {
 	case <-done:
 		return flushErr
 	case <-ctx.Done():
+	}
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return flushErr
+	case <-grace.C:
 		return fmt.Errorf("close bus: %w", ctx.Err())
 	}
 }

@@ -158,9 +158,10 @@ func TestClusterLosesPrimary(t *testing.T) {
 		}
 	}
 	in.waitN(t, alive)
-	if s := b.Stats(); s.Queued != 1 || s.UnconfirmedSubs != 1 {
-		t.Errorf("stats %+v", s)
-	}
+	eventually(t, "one message and one subscription wait", func() bool {
+		s := b.Stats()
+		return s.Queued == 1 && s.UnconfirmedSubs == 1
+	})
 	dead.Start()
 	n = st.count()
 	for ; !st.wait(t, n-1).Hearing; n++ {

@@ -370,6 +370,7 @@ func TestCloseInHandler(t *testing.T) {
 	must(t, b.Publish("x", nil))
 	must(t, b.Publish("x", nil))
 	other.waitN(t, 2)
+	in.waitN(t, 1)
 	if len(in.messages()) != 1 {
 		t.Errorf("%d messages", len(in.messages()))
 	}

@@ -45,9 +45,18 @@ type link struct {
 type command struct {
 	kind   kind
 	sub    bool
-	topics []*topic // nil: the probe's
+	topics []named // nil: the probe's
 	done   int
 }
+
+// named is a topic in a command, with the attachment that it had. An answer about an earlier one no longer counts.
+type named struct {
+	*topic
+	attachment int
+}
+
+// current tells whether the topic has been attached to l, and to nothing else since the command.
+func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {
 	return &link{b: b, route: r, opts: o, wake: make(chan struct{}, 1), topics: map[*topic]struct{}{}}
@@ -56,6 +65,7 @@ func newLink(b *Bus, r route, o *redis.Options) *link {
 func (l *link) attachLocked(t *topic) {
 	delete(l.b.unrouted, t)
 	t.link, t.sent, t.outstanding, t.dirty = l, false, 0, false
+	t.attachments++
 	l.topics[t] = struct{}{}
 	l.touchLocked(t)
 }
@@ -236,12 +246,14 @@ func (l *link) commandLocked(buf []byte, key batchKey, topics []*topic) []byte {
 	}
 	args := make([]string, 0, len(topics)+1)
 	args = append(args, verb)
+	cmd := &command{kind: key.kind, sub: key.sub, topics: make([]named, 0, len(topics))}
 	for _, t := range topics {
 		t.sent = key.sub
 		t.outstanding++
 		args = append(args, t.name)
+		cmd.topics = append(cmd.topics, named{t, t.attachments})
 	}
-	l.inflight = append(l.inflight, &command{kind: key.kind, sub: key.sub, topics: topics})
+	l.inflight = append(l.inflight, cmd)
 	return appendCommand(buf, args...)
 }
 
@@ -271,13 +283,13 @@ func (l *link) confirmed(k kind, sub bool, name []byte) error {
 	return fmt.Errorf("%w: confirmation of %.40q", errProtocol, name)
 }
 
-func (l *link) answeredLocked(cmd *command, t *topic) {
+func (l *link) answeredLocked(cmd *command, t named) {
 	if cmd.done++; cmd.done == len(cmd.topics) {
 		l.inflight = l.inflight[1:]
 	}
-	if t.link == l {
+	if t.current(l) {
 		t.outstanding--
-		l.b.settleLocked(t)
+		l.b.settleLocked(t.topic)
 		l.b.reviewLocked()
 	}
 }
@@ -316,23 +328,23 @@ func (l *link) refused(e replyError) error {
 	}
 	moved := cmd.kind == shard && b.router.moved(e)
 	for _, t := range cmd.topics[cmd.done:] {
-		if t.link != l {
+		if !t.current(l) {
 			continue
 		}
 		t.outstanding--
 		if !cmd.sub || t.outstanding > 0 {
-			b.settleLocked(t)
+			b.settleLocked(t.topic)
 			continue
 		}
 		t.sent = false
 		switch {
 		case moved:
-			l.leaveLocked(t)
+			l.leaveLocked(t.topic)
 		case !e.transient() && len(cmd.topics) > 1: // find the one that is meant
 			t.solo = true
-			l.touchLocked(t)
+			l.touchLocked(t.topic)
 		default:
-			l.refusedTopicLocked(t, e)
+			l.refusedTopicLocked(t.topic, e)
 		}
 	}
 	b.reviewLocked()

@@ -35,6 +35,7 @@ type topic struct {
 	subs []*Subscription // the keys of refs, in the order in which they came
 
 	link        *link // nil: unrouted, or not wanted
+	attachments int   // to links, so far
 	dirty       bool  // in link.dirty
 	sent        bool  // the last command said subscribe
 	outstanding int   // commands that Redis has not answered
