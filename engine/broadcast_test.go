@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -289,6 +290,7 @@ func TestJoinsDuringBroadcasts(t *testing.T) {
 				sockets[i].Join(room)
 				_ = s.To(room).Emit("moved")
 				sockets[i].Leave(room)
+				runtime.Gosched()
 			}
 		})
 	}
@@ -356,11 +358,19 @@ func TestVolatile(t *testing.T) {
 }
 
 // polling is a long-polling client, revision 4.
-type polling struct{ url string }
+type polling struct {
+	url    string
+	client *http.Client
+}
 
 func (s *testServer) openPolling(t testing.TB) *polling {
 	t.Helper()
-	p := &polling{s.http.URL + "/socket.io/?EIO=4&transport=polling"}
+	return openPolling(t, s.http.URL+"/socket.io/?EIO=4&transport=polling", http.DefaultClient)
+}
+
+func openPolling(t testing.TB, url string, client *http.Client) *polling {
+	t.Helper()
+	p := &polling{url, client}
 	open := p.poll(t)
 	_, rest, ok := strings.Cut(open, `"sid":"`)
 	if !ok {
@@ -373,7 +383,7 @@ func (s *testServer) openPolling(t testing.TB) *polling {
 
 func (p *polling) poll(t testing.TB) string {
 	t.Helper()
-	status, body := get(t, p.url)
+	status, body := fetch(t, p.client, p.url)
 	if status != http.StatusOK {
 		t.Fatalf("poll: status %d %s", status, body)
 	}
@@ -382,7 +392,7 @@ func (p *polling) poll(t testing.TB) string {
 
 func (p *polling) post(t testing.TB, body string) {
 	t.Helper()
-	res, err := http.Post(p.url, "text/plain;charset=UTF-8", strings.NewReader(body))
+	res, err := p.client.Post(p.url, "text/plain;charset=UTF-8", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

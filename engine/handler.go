@@ -3,12 +3,15 @@ package engine
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	eng "github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine/internal/eio"
 )
 
 // Handler serves the Engine.IO requests of one server, and the browser client's files where they are asked for. It
@@ -124,12 +127,13 @@ func (s *server) drain(ctx context.Context) {
 		left := float64(time.Until(deadline))
 		spread, flush = time.Duration(left*drainShare), time.Duration(left*flushShare)
 	}
-	conns := s.conns()
+	all := s.conns()
+	conns := all // that are not closed yet
 	steps := max(1, int(spread/drainStep))
 	lot := (len(conns) + steps - 1) / steps
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
-	for s.ClientsCount() > 0 && time.Since(start) < flush {
+	for len(conns) > 0 || time.Since(start) < flush && slices.ContainsFunc(all, (*Conn).unsent) {
 		n := min(lot, len(conns))
 		for _, c := range conns[:n] {
 			c.eio.Close(false)
@@ -141,6 +145,13 @@ func (s *server) drain(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// unsent tells whether a connection that is being closed should be given more time: it is a WebSocket whose peer has not
+// confirmed the end, or polling has still to fetch something. (A client that only has to fetch the news that the session
+// is closed finds that out without us.)
+func (c *Conn) unsent() bool {
+	return c.eio.State() != eio.Closed && (c.eio.Transport() == eio.WebSocket || c.eio.Queued() > 0)
 }
 
 // Stats of a server's connections.

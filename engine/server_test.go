@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,12 @@ import (
 
 func get(t testing.TB, url string) (status int, body string) {
 	t.Helper()
-	res, err := http.Get(url)
+	return fetch(t, http.DefaultClient, url)
+}
+
+func fetch(t testing.TB, client *http.Client, url string) (status int, body string) {
+	t.Helper()
+	res, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,16 +243,9 @@ func TestHandshakeAndRequest(t *testing.T) {
 	front.TLS.MinVersion = tls.VersionTLS12
 	defer front.Close()
 	defer func() { _ = h.Shutdown(context.Background()) }()
-	p := &polling{front.URL + "/socket.io/?EIO=4&transport=polling&x=%C3%A9"}
-	http.DefaultClient = front.Client()
-	defer func() { http.DefaultClient = &http.Client{} }()
-	open := p.poll(t)
-	var fields struct{ Sid string }
-	if err := json.Unmarshal([]byte(open[1:]), &fields); err != nil {
-		t.Fatal(err)
-	}
-	p.url += "&sid=" + fields.Sid
+	p := openPolling(t, front.URL+"/socket.io/?EIO=4&transport=polling&x=%C3%A9", front.Client())
 	p.post(t, "40")
+	p.poll(t)
 	x := receive(t, got, "connection")
 	if x.value != "value" {
 		t.Error("the context's value is lost")
