@@ -17,6 +17,11 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
+const (
+	streamPrefix = "guildcast:requests:"
+	replyPrefix  = "guildcast:replies:"
+)
+
 // RequestsOptions configure Requests. The zero value works.
 type RequestsOptions struct {
 	// Shards is the number of pool services, GUILDCAST_SHARDS. Default 1.
@@ -83,8 +88,7 @@ type Requests struct {
 	client  goredis.UniversalClient
 	opts    RequestsOptions
 	channel string
-	sub     *bus.Subscription
-	hears   *bus.Pending
+	ear     *ear
 	unwatch func()
 	streams *streams
 	next    atomic.Uint64 // of ids, and for requests to any shard
@@ -115,12 +119,11 @@ type call struct {
 func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
 	o.setDefaults()
 	r := &Requests{
-		client: client, opts: o, channel: "guildcast:replies:" + rand.Text(),
+		client: client, opts: o, channel: replyPrefix + rand.Text(),
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
 	r.unwatch = b.Watch(r.heard)
-	r.sub = b.NewSubscription(bus.HandlerFunc(r.handle))
-	r.hears = r.sub.Want(r.channel)
+	r.ear = newEar(b, r.channel, r.handle)
 	return r
 }
 
@@ -184,17 +187,12 @@ func (r *Requests) begin() (*call, error) {
 	return c, nil
 }
 
-const (
-	streamPrefix = "guildcast:requests:"
-	replyPrefix  = "guildcast:replies:"
-)
-
 // ask sends the request and waits.
 func (r *Requests) ask(parent context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
 	defer r.end(c)
 	ctx, cancel := context.WithTimeout(parent, r.opts.Timeout)
 	defer cancel()
-	if err := r.hears.Wait(ctx); err != nil {
+	if err := r.ear.wait(ctx); err != nil {
 		return nil, gaveUp(parent, unavailable("hear answers", err))
 	}
 	deadline, _ := ctx.Deadline()
@@ -360,6 +358,6 @@ func (r *Requests) Close() {
 	}
 	r.mu.Unlock()
 	r.unwatch()
-	r.sub.Close()
+	r.ear.close()
 	r.streams.close()
 }

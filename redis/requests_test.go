@@ -267,10 +267,45 @@ func TestRequestsAfterALoss(t *testing.T) {
 	eventually(t, "answered again", func() bool { got, err := do(t, r, "1", "search", `{}`); return err == nil && got == "{}" })
 }
 
+func TestRequestsOfAHungRedis(t *testing.T) {
+	server := redistest.Start(t)
+	r := newRequests(t, server.Client(), RequestsOptions{Timeout: 500 * time.Millisecond})
+	startWorker(t, server.Client(), echo, worker.Options{})
+	eventually(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+	server.Pause()
+	defer server.Resume()
+	begun := time.Now()
+	if _, err := do(t, r, "1", "search", "{}"); !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 3*time.Second {
+		t.Errorf("a hung Redis: %v after %v", err, time.Since(begun))
+	}
+	server.Resume()
+	eventually(t, "answered again", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+}
+
+// A right that is missing at first is not missing for ever.
+func TestRequestsOnceTheyMayHear(t *testing.T) {
+	server := redistest.Start(t)
+	root := server.Client()
+	user := func(rules ...any) {
+		must(t, root.Do(within(t), append([]any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "~*"}, rules...)...).Err())
+	}
+	user("resetchannels", "&guildcast-probe:*")
+	c, err := Connect("redis://u:p@" + server.Addr())
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	r := newRequests(t, c.Client, RequestsOptions{Timeout: time.Second})
+	startWorker(t, root, echo, worker.Options{})
+	if _, err := do(t, r, "1", "search", "{}"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("not allowed to hear: %v", err)
+	}
+	user("&*")
+	eventually(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+}
+
 func TestRequestsIgnoreNonsense(t *testing.T) {
 	_, client := redistest.Mini(t)
 	r := newRequests(t, client, RequestsOptions{Timeout: patience})
-	must(t, r.hears.Wait(within(t)))
+	must(t, r.ear.wait(within(t)))
 	for _, s := range []string{"", "{}", "\xff", `{"id":"nobody","ok":true}`} {
 		must(t, client.Publish(within(t), r.channel, s).Err())
 	}

@@ -58,8 +58,7 @@ type Revocations struct {
 	// Static after construction.
 	opts    RevocationsOptions
 	store   revocationStore
-	sub     *bus.Subscription
-	hears   *bus.Pending
+	ear     *ear
 	unwatch func()
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -94,8 +93,7 @@ func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOpt
 			raise(r.gap)
 		}
 	})
-	r.sub = b.NewSubscription(bus.HandlerFunc(r.handle))
-	r.hears = r.sub.Want(revokeChannel)
+	r.ear = newEar(b, revokeChannel, r.handle)
 	r.wg.Go(func() { r.whenever(r.unsaved, "store revocations", r.save) })
 	r.wg.Go(func() { r.whenever(r.gap, "read revocations again", r.Load) })
 	return r
@@ -112,7 +110,7 @@ func raise(c chan struct{}) {
 // Load waits until new revocations are heard, then puts those in effect that are
 // stored. It fails with ErrUnavailable, and may be called again.
 func (r *Revocations) Load(ctx context.Context) error {
-	if err := r.hears.Wait(ctx); err != nil {
+	if err := r.ear.wait(ctx); err != nil {
 		return unavailable("hear revocations", err)
 	}
 	seen := map[string]struct{}{}
@@ -299,7 +297,7 @@ func (r *Revocations) Stats() RevocationsStats {
 // is stored by the other nodes that heard it.
 func (r *Revocations) Close() {
 	r.unwatch()
-	r.sub.Close()
+	r.ear.close()
 	r.cancel()
 	r.wg.Wait()
 }

@@ -36,7 +36,7 @@ type TopicsOptions struct {
 	OnMissed func(t event.Topic, reason string)
 
 	// Linger is how long a topic stays subscribed after its last release, so that
-	// somebody who reloads the page costs Redis nothing. Default 5 s; negative
+	// somebody who reloads the page costs Redis nothing. Default 2 s; negative
 	// is none.
 	Linger time.Duration
 
@@ -86,7 +86,7 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Linger == 0 {
-		o.Linger = 5 * time.Second
+		o.Linger = 2 * time.Second
 	}
 	if o.Queues <= 0 {
 		o.Queues = min(runtime.GOMAXPROCS(0), 4)

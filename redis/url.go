@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,6 +121,8 @@ func (t *target) defaults() {
 	o.ReadTimeout, o.WriteTimeout = 3*time.Second, 3*time.Second
 	o.DialerRetries = 1
 	o.DisableIdentity = true
+	// Workers in this process keep a connection busy for each of their services.
+	o.PoolSize = max(64, 10*runtime.GOMAXPROCS(0))
 	// Commands of a hosted Redis only; an ordinary one answers them with errors.
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.IsClusterMode = t.mode == modeCluster

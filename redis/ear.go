@@ -1,0 +1,45 @@
+package redis
+
+import (
+	"context"
+	"sync"
+
+	"github.com/architus/guildcast/adapter/bus"
+)
+
+// ear is a subscription to one channel for as long as its owner lives. Nobody
+// waits for it at the start: a node may be started before its Redis.
+type ear struct {
+	sub     *bus.Subscription
+	channel string
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	hears *bus.Pending
+}
+
+func newEar(b *bus.Bus, channel string, handle func(bus.Message)) *ear {
+	sub := b.NewSubscription(bus.HandlerFunc(handle))
+	return &ear{sub: sub, channel: channel, hears: sub.Want(channel)}
+}
+
+// wait returns once Redis has confirmed the subscription. When Redis refuses it
+// (a right may be missing) the next call asks again.
+func (e *ear) wait(ctx context.Context) error {
+	e.mu.Lock()
+	hears := e.hears
+	e.mu.Unlock()
+	err := hears.Wait(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hears == hears {
+		e.hears = e.sub.Want(e.channel)
+		e.sub.Unsubscribe(e.channel) // the reference of the one before
+	}
+	return err
+}
+
+func (e *ear) close() { e.sub.Close() }
