@@ -61,9 +61,8 @@ func (r *request) handle(args []any) error {
 		arg = args[0]
 	}
 	var bad *Error
-	if known {
-		r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare)
-	}
+	// The payload of an unknown event may be anything; it is read for its form and its _id, which the error echoes.
+	r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare || !known)
 	if h.objects {
 		r.form = asObject
 	}
@@ -78,7 +77,7 @@ func (r *request) handle(args []any) error {
 	case !known && r.ack == nil: // as with any Socket.IO server: an event that nobody listens to
 		return nil
 	case !known:
-		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(nil, r.event))
+		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(r.id, r.event))
 		return nil
 	case bad != nil && h.bare:
 		r.refuseElevation(bad)

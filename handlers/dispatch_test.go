@@ -54,6 +54,10 @@ func TestUnknownEvents(t *testing.T) {
 	if !strings.Contains(string(ack), `"code":404`) {
 		t.Fatalf("acknowledged with %s", ack)
 	}
+	ack = c.ask("whatever", map[string]any{"_id": "7"})
+	if !strings.Contains(string(ack), `"context":["whatever"],"_id":"7"`) {
+		t.Fatalf("acknowledged with %s", ack)
+	}
 	c.emit("request_elevation", "x")
 	c.expect("request_elevation_return") // the first thing that is answered with an event
 }

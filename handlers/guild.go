@@ -42,7 +42,7 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	g.fanOut(&e, room.list)
 	clear(room.list) // the room keeps no connection alive
 	g.batches.Put(room)
-	if outcome == permissions.UnknownKind && g.complaints.allow(topic, time.Now()) {
+	if outcome == permissions.UnknownKind && g.complaints.allow(complaint{topic, unknownKind}, time.Now()) {
 		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", e.Kind)
 	}
 }
@@ -63,26 +63,39 @@ func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn])
 
 func (g *Gateway) malformed(topic event.Topic, err error) {
 	g.metrics.malformed(err)
-	if g.complaints.allow(topic, time.Now()) {
+	if g.complaints.allow(complaint{topic, malformedEvent}, time.Now()) {
 		g.log.Warn("guild event dropped", "guild_id", topic.Guild, "logs", topic.Logs, "err", err)
 	}
 }
 
-// complaints keeps the log from what publishers do wrong: one line per topic and minute.
+// complaint is what a line in the log is about: an unknown kind must not keep the first malformed message out of it.
+type complaint struct {
+	topic event.Topic
+	fault fault
+}
+
+type fault uint8
+
+const (
+	malformedEvent fault = iota
+	unknownKind
+)
+
+// complaints keeps the log from what publishers do wrong: one line per topic, fault and minute.
 type complaints struct {
 	mu   sync.Mutex
-	last map[event.Topic]time.Time // at most maxComplaints
+	last map[complaint]time.Time // at most maxComplaints
 }
 
 const (
-	maxComplaints     = 1024 // topics complained about in a minute; more are counted only
+	maxComplaints     = 1024 // complaints made in a minute; more are counted only
 	complaintInterval = time.Minute
 )
 
-func (c *complaints) allow(t event.Topic, now time.Time) bool {
+func (c *complaints) allow(about complaint, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last, ok := c.last[t]; ok && now.Sub(last) < complaintInterval {
+	if last, ok := c.last[about]; ok && now.Sub(last) < complaintInterval {
 		return false
 	}
 	if len(c.last) >= maxComplaints {
@@ -96,8 +109,8 @@ func (c *complaints) allow(t event.Topic, now time.Time) bool {
 		}
 	}
 	if c.last == nil {
-		c.last = map[event.Topic]time.Time{}
+		c.last = map[complaint]time.Time{}
 	}
-	c.last[t] = now
+	c.last[about] = now
 	return true
 }

@@ -86,20 +86,23 @@ func TestFlights(t *testing.T) {
 func TestComplaints(t *testing.T) {
 	var c complaints
 	now := time.Now()
-	topic := event.Topic{Guild: "1"}
-	if !c.allow(topic, now) || c.allow(topic, now.Add(59*time.Second)) || !c.allow(topic, now.Add(time.Minute)) {
+	about := complaint{event.Topic{Guild: "1"}, malformedEvent}
+	if !c.allow(about, now) || c.allow(about, now.Add(59*time.Second)) || !c.allow(about, now.Add(time.Minute)) {
 		t.Fatal("not one a minute")
 	}
-	if !c.allow(event.Topic{Guild: "1", Logs: true}, now) {
+	if !c.allow(complaint{event.Topic{Guild: "1", Logs: true}, malformedEvent}, now) {
 		t.Fatal("topics share their line")
 	}
+	if !c.allow(complaint{about.topic, unknownKind}, now) {
+		t.Fatal("an unknown kind and a malformed message share their line")
+	}
 	for i := range 10 * maxComplaints {
-		c.allow(event.Topic{Guild: fmt.Sprint(i)}, now)
+		c.allow(complaint{topic: event.Topic{Guild: fmt.Sprint(i)}}, now)
 	}
 	if len(c.last) > maxComplaints {
-		t.Fatalf("%d topics are remembered", len(c.last))
+		t.Fatalf("%d complaints are remembered", len(c.last))
 	}
-	if !c.allow(topic, now.Add(time.Hour)) {
+	if !c.allow(about, now.Add(time.Hour)) {
 		t.Fatal("full for ever")
 	}
 }

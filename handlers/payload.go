@@ -43,13 +43,15 @@ func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 	switch v := arg.(type) {
 	case map[string]any:
 		p := payload{form: asObject, fields: v}
-		return p, p.takeID()
+		err := p.takeID() // a statement of its own: "return p, p.takeID()" may copy p before
+		return p, err
 	case string:
 		p := payload{form: asString}
 		if len(v) > maxBytes {
 			return p, tooLarge("The payload is longer than %d bytes.", maxBytes)
 		}
-		return p, p.parse(v, bare)
+		err := p.parse(v, bare)
+		return p, err
 	case nil:
 		return payload{}, nil
 	}
