@@ -192,6 +192,7 @@ func TestClassicSockets(t *testing.T) {
 				t.Errorf("got %+v %+v", s, h)
 			}
 		}
+		//lint:ignore SA1019 deprecated or not, the library calls the adapter for it
 		if ids, err := nodes[2].io.In("r1").AllSockets(); err != nil || ids.Len() != 2 || !ids.Has(socket.SocketId(c1.sid)) {
 			t.Errorf("sockets %v, %v", ids.Keys(), err)
 		}

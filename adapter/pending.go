@@ -52,16 +52,6 @@ func (p *pending) open(op, id string, want int) (*request, error) {
 	return r, nil
 }
 
-// has tells whether request id waits.
-func (p *pending) has(id string) bool {
-	if p.n.Load() == 0 {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.m[id] != nil
-}
-
 // add takes an answer to request id. It returns false where none waits for it; a second answer of one server is
 // ignored.
 func (p *pending) add(id string, a answer) bool {

@@ -16,13 +16,6 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-func joinOnConnect(rooms ...socket.Room) func(*socket.Socket) {
-	return func(s *socket.Socket) {
-		s.Join(rooms...)
-		_ = s.Emit("joined")
-	}
-}
-
 func (s *testServer) joined(t testing.TB) *wire {
 	t.Helper()
 	c := s.connect(t, "")

@@ -24,7 +24,7 @@ func (l logging) logger(w io.Writer) *slog.Logger {
 	if l.Log == "json" || l.Log == "auto" && !isTerminal {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.LogLevel}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
 }
 
 // redisLog takes what the Redis client says about its pool to where it belongs: whoever uses the client handles the

@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
-
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
@@ -281,9 +278,11 @@ func TestShutdownDoesNotWaitForever(t *testing.T) {
 func TestHTTP2(t *testing.T) {
 	d := plain
 	d.transport = func(h http.Handler) *httptest.Server {
-		s := httptest.NewServer(h2c.NewHandler(h, &http2.Server{}))
 		protocols := new(http.Protocols)
 		protocols.SetUnencryptedHTTP2(true)
+		s := httptest.NewUnstartedServer(h)
+		s.Config.Protocols = protocols
+		s.Start()
 		s.Client().Transport.(*http.Transport).Protocols = protocols
 		return s
 	}
