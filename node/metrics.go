@@ -51,6 +51,7 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 			}
 			emit("ready", "Whether /readyz answers 200.", false, ready)
 		}},
+		stats{n.engineStats},
 		stats{n.busStats},
 		stats{func(emit emitFunc) { emitAdapterStats(adapterStats(), emit) }},
 		stats{n.gatewayStats},
@@ -60,6 +61,16 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 		}
 	}
 	return nil
+}
+
+func (n *Node) engineStats(emit emitFunc) {
+	s := n.engine.Stats()
+	emit("connections", "Engine.IO sessions.", false, float64(s.Polling), label{"transport", "polling"})
+	emit("connections", "Engine.IO sessions.", false, float64(s.WebSocket), label{"transport", "websocket"})
+	emit("upgrades_total", "Sessions that went from polling to WebSocket.", true, float64(s.Upgrades))
+	emit("slow_consumers_total", "Clients disconnected because they did not read.", true, float64(s.SlowConsumers))
+	emit("inbound_floods_total", "Clients disconnected because they sent more than was taken.", true, float64(s.Floods))
+	emit("send_queue_bytes", "What waits to be sent to clients; each counts in steps of 64 KiB.", false, float64(s.QueuedBytes))
 }
 
 func (n *Node) busStats(emit emitFunc) {

@@ -39,7 +39,7 @@ func (n *Node) applyRevocation(message []byte) (expires time.Time, err error) {
 
 // loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away.
 func (n *Node) loadRevocations(ctx context.Context) {
-	for {
+	for pause := loadPauseMin; ; pause = min(2*pause, loadPauseMax) {
 		attempt, cancel := context.WithTimeout(ctx, loadTimeout)
 		err := n.revocations.Load(attempt)
 		cancel()
@@ -53,17 +53,18 @@ func (n *Node) loadRevocations(ctx context.Context) {
 		if !errors.Is(err, redis.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 			n.config.Logger.Error("revocations can't be read; all tokens are refused", "err", err)
 		}
-		pause := time.NewTimer(loadPause)
+		timer := time.NewTimer(pause)
 		select {
-		case <-pause.C:
+		case <-timer.C:
 		case <-ctx.Done():
-			pause.Stop()
+			timer.Stop()
 		}
 	}
 }
 
-// How long one attempt to read the revocations may take, and the pause before the next.
+// How long one attempt to read the revocations may take, and the pauses before the next.
 const (
-	loadTimeout = 10 * time.Second
-	loadPause   = 200 * time.Millisecond
+	loadTimeout  = 10 * time.Second
+	loadPauseMin = 100 * time.Millisecond
+	loadPauseMax = 2 * time.Second
 )

@@ -14,7 +14,9 @@ func (n *Node) routes() (http.Handler, error) {
 		return nil, fmt.Errorf("origins: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", origins.guard(n.engine))
+	clients := origins.guard(n.engine)
+	mux.Handle("/socket.io/", clients)
+	mux.Handle("/socket.io", clients) // and not a redirect, which a WebSocket does not follow
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))

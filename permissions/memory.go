@@ -5,15 +5,18 @@ import (
 	"sync"
 )
 
-// memory holds the claims of tokens that were verified, by the tokens' hashes. It holds at most max of them: when the
-// younger half is full it becomes the older, and what was the older is forgotten. Claims that have expired may be among
-// them.
+// memory holds the claims of tokens that were verified, by the tokens' hashes, in two generations: when the younger is
+// full it becomes the older, and what was the older is forgotten. Claims that have expired may be among them.
+//
+// It is bounded by the tokens' bytes, which is what the size of claims follows from: those of a user in hundreds of
+// guilds take as much as those of a hundred others.
 type memory struct {
-	max int // static after construction; nothing is remembered where it is negative
+	max int // of the bytes of all tokens; static after construction; nothing is remembered where it is negative
 
 	mu      sync.Mutex
 	younger map[[sha256.Size]byte]*Claims // guarded by mu
 	older   map[[sha256.Size]byte]*Claims // guarded by mu
+	bytes   int                           // of the tokens in younger; guarded by mu
 }
 
 // recall gives the claims of a remembered token, or nil.
@@ -26,19 +29,16 @@ func (m *memory) recall(key [sha256.Size]byte) *Claims {
 	return m.older[key]
 }
 
-// store remembers claims.
-func (m *memory) store(key [sha256.Size]byte, c *Claims) {
-	half := m.max / 2
-	if half <= 0 {
-		return
-	}
+// store remembers the claims of a token of this many bytes.
+func (m *memory) store(key [sha256.Size]byte, c *Claims, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.younger[key] != nil {
+	if m.younger[key] != nil || size > m.max/2 {
 		return
 	}
-	if m.younger == nil || len(m.younger) >= half {
-		m.older, m.younger = m.younger, make(map[[sha256.Size]byte]*Claims)
+	if m.younger == nil || m.bytes+size > m.max/2 {
+		m.older, m.younger, m.bytes = m.younger, make(map[[sha256.Size]byte]*Claims), 0
 	}
 	m.younger[key] = c
+	m.bytes += size
 }

@@ -86,3 +86,20 @@ func TestRevocationsAreBounded(t *testing.T) {
 		t.Errorf("%d are held after all but one have expired", s.Len())
 	}
 }
+
+func FuzzParseRevocation(f *testing.F) {
+	f.Add([]byte(`{"sub":"1","jti":"a","iat_before":50,"exp":1e3}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := permissions.ParseRevocation(data, at(10), time.Hour)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := permissions.ParseRevocation(again, at(20), time.Minute); err != nil || back != r {
+			t.Fatalf("%s came back from %s as %+v, %v; was %+v", data, again, back, err, r)
+		}
+	})
+}

@@ -40,8 +40,8 @@ type VerifierOptions struct {
 	// Leeway for clocks that differ, on nbf and iat; 0 means 5 s, the most that there is. Exp has none.
 	Leeway time.Duration
 
-	// Remember bounds how many verified tokens are remembered; 0 means 16,384, negative none. Where it is exceeded the
-	// older half is forgotten, and verified again when used again.
+	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
+	// means 16 MiB, negative none. Where it is exceeded the older half is forgotten, and verified again when used again.
 	Remember int
 
 	// MaxBytes bounds a token; 0 means 64 KiB.
@@ -77,7 +77,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	}
 	v.memory.max = o.Remember
 	if o.Remember == 0 {
-		v.memory.max = 16_384
+		v.memory.max = 16 << 20
 	}
 	var methods []string
 	for _, s := range o.Secrets {
@@ -136,7 +136,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if v.o.Revocations.Revoked(claims, now) {
 		return nil, &TokenError{Word: TokenRevoked}
 	}
-	v.memory.store(key, claims)
+	v.memory.store(key, claims, len(token))
 	return claims, nil
 }
 

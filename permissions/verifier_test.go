@@ -265,7 +265,7 @@ func TestVerifierRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	revocations := &permissions.Revocations{}
-	v := newVerifier(t, permissions.VerifierOptions{Remember: 4, Revocations: revocations,
+	v := newVerifier(t, permissions.VerifierOptions{Remember: 1000, Revocations: revocations,
 		Keys: countingKeys{fixedKeys{alg: "EdDSA", key: edPublic}, &calls}, Now: func() time.Time { return clock }})
 	token := func(id string) string { return sign(t, jwt.SigningMethodEdDSA, edKey, nil, good("jti", id)) }
 	first := token("0")

@@ -48,7 +48,7 @@ type Source struct {
 	location string
 	isFile   bool
 	o        Options
-	want     chan struct{} // written by PublicKeys, read by Run; one waiting wish is enough for all
+	want     chan struct{} // capacity 1; written by PublicKeys, read by Run; one waiting wish is enough for all
 
 	mu      sync.Mutex
 	keys    []key         // guarded by mu; replaced, never changed
@@ -116,14 +116,16 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
 	s.mu.Lock()
 	keys, next, err, loaded := s.keys, s.next, s.err, s.loaded
-	fresh := !s.attempt.IsZero() && time.Since(s.attempt) < s.o.MinInterval
-	s.mu.Unlock()
 	found := find(keys, kid, alg)
-	if len(found) == 0 && !fresh {
-		select {
+	again := len(found) == 0 && (s.attempt.IsZero() || time.Since(s.attempt) >= s.o.MinInterval)
+	if again {
+		select { // with the lock, so that the wish and next belong to the same reading
 		case s.want <- struct{}{}:
 		default: // somebody's wish is waiting already
 		}
+	}
+	s.mu.Unlock()
+	if again {
 		select {
 		case <-next:
 		case <-ctx.Done():
@@ -157,6 +159,10 @@ func (s *Source) read(ctx context.Context) {
 		s.keys, s.loaded = keys, true
 	}
 	s.attempt = time.Now()
+	select { // whoever wished for a reading since this one began gets this one
+	case <-s.want:
+	default:
+	}
 	close(s.next)
 	s.next = make(chan struct{})
 	s.mu.Unlock()
