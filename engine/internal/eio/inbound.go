@@ -2,6 +2,7 @@ package eio
 
 import (
 	"io"
+	"time"
 
 	"github.com/architus/guildcast/engine/internal/ws"
 )
@@ -242,6 +243,9 @@ func (w *wsConn) readLoop(in *inbound) {
 		}
 	}
 }
+
+// pollPatience is how long the goroutine of a poller may be busy with one connection.
+const pollPatience = 5 * time.Millisecond
 
 // readTurns bounds the reads for one connection before others have their turn.
 const readTurns = 16

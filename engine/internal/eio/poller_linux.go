@@ -28,9 +28,10 @@ type poller struct {
 
 	mu      sync.Mutex
 	slots   []pollSlot
-	free    []uint32 // indexes of empty slots
-	turn    int      // of the goroutine that waits for events; stopped: there is none
-	current *wsConn  // whom it reads from
+	free    []uint32          // indexes of empty slots
+	turn    int               // of the goroutine that waits for events; stopped: there is none
+	current *wsConn           // whom it reads from
+	batch   []unix.EpollEvent // what it has got and not yet handled
 }
 
 // pollSlot holds a connection. A key is the generation and the index plus one, so that it is never 0.
@@ -43,8 +44,6 @@ type pollSlot struct {
 const (
 	// pollEvents bounds the events of one wait.
 	pollEvents = 128
-	// pollPatience is how long the goroutine of a poller may be busy with one connection.
-	pollPatience = 5 * time.Millisecond
 	// slowEvents is how many of a connection's events are handled on goroutines of their own after that. (It may have
 	// been the system that was busy, not the owner.)
 	slowEvents = 32
@@ -146,55 +145,71 @@ func (p *poller) run(turn int) {
 			p.srv.cfg.Logger.Error("poller stopped", "err", failure)
 			return
 		}
-		for _, e := range events[:n] {
-			w, mine := p.lookup(uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32, turn)
-			switch {
-			case w == nil: // it has gone
-			case mine:
+		p.got(events[:n])
+		for w, more := p.next(turn); more; w, more = p.next(turn) {
+			if w != nil {
 				watch.Reset(pollPatience)
 				w.readable()
-			default:
-				go w.readable()
 			}
 		}
 		watch.Stop()
 	}
 }
 
-// has tells whether the turn is that, and ends the reading from a connection.
+// has tells whether that is the turn. While the goroutine that has it reads from nobody, nobody takes it.
 func (p *poller) has(turn int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.turn != turn {
-		return false
-	}
-	p.current = nil
-	return true
+	return p.turn == turn
 }
 
-// lookup returns the connection of an event, nil where it is gone, and counts its reader in Server.work. mine tells
-// whether the goroutine that has the turn is to read itself.
-func (p *poller) lookup(key uint64, turn int) (w *wsConn, mine bool) {
+// got notes the events of one wait.
+func (p *poller) got(events []unix.EpollEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := uint32(key) - 1
-	if i >= uint32(len(p.slots)) || p.slots[i].generation != uint32(key>>32) || p.slots[i].ws == nil {
+	p.batch = events
+}
+
+// next takes an event from the batch and returns whom to read from: nil where it is gone, or is read from by a goroutine
+// of its own. more is false behind the last event, or where the turn is over.
+func (p *poller) next(turn int) (w *wsConn, more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn != turn {
 		return nil, false
 	}
-	w = p.slots[i].ws
-	p.srv.work.Add(1)
-	if p.slots[i].slow > 0 {
-		p.slots[i].slow--
-		return w, false
+	p.current = nil
+	if len(p.batch) == 0 {
+		return nil, false
 	}
-	if p.turn != turn {
-		return w, false
+	slot := p.popLocked()
+	switch {
+	case slot == nil:
+	case slot.slow > 0:
+		slot.slow--
+		go slot.ws.readable()
+	default:
+		w = slot.ws
+		p.current = w
 	}
-	p.current = w
 	return w, true
 }
 
-// takeOver gives the turn to another goroutine, because the one that has it is stuck with a connection.
+// popLocked takes an event from the batch, and returns the slot of its connection, whose reader it counts in
+// Server.work; nil where the connection is gone.
+func (p *poller) popLocked() *pollSlot {
+	e := p.batch[0]
+	p.batch = p.batch[1:]
+	i, generation := uint32(e.Fd)-1, uint32(e.Pad)
+	if i >= uint32(len(p.slots)) || p.slots[i].generation != generation || p.slots[i].ws == nil {
+		return nil
+	}
+	p.srv.work.Add(1)
+	return &p.slots[i]
+}
+
+// takeOver gives the turn to another goroutine, because the one that has it is stuck with a connection. What else that
+// one has got is handled by goroutines of their own.
 func (p *poller) takeOver(turn int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,7 +219,12 @@ func (p *poller) takeOver(turn int) {
 	if i := uint32(p.current.slot) - 1; p.slots[i].ws == p.current {
 		p.slots[i].slow = slowEvents
 	}
-	p.current = nil
+	for len(p.batch) > 0 {
+		if slot := p.popLocked(); slot != nil {
+			go slot.ws.readable()
+		}
+	}
+	p.current, p.batch = nil, nil
 	p.turn++
 	next := p.turn
 	p.srv.loops.Go(func() { p.run(next) })

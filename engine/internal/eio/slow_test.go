@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -360,5 +361,44 @@ func TestStress(t *testing.T) {
 		casts.Wait()
 		f.eio.Close(true)
 		eventually(t, "all sessions end", func() bool { return len(f.eio.sessions()) == 0 })
+	})
+}
+
+// Owners that are slow now and then lose nothing, and nothing of others.
+func TestSlowOwners(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		var calls atomic.Int32
+		f := newFixture(t, d, Config{}, func(f *fixture) {
+			f.onMsg = func(o *owner, binary bool, data []byte) {
+				if calls.Add(1)%50 == 0 {
+					time.Sleep(2 * pollPatience) // what a slow owner does
+				}
+				echo(o, binary, data)
+			}
+		})
+		const conns, messages = 20, 100
+		var wg sync.WaitGroup
+		for range conns {
+			p, _ := f.openWS()
+			wg.Go(func() {
+				for i := range messages {
+					want := fmt.Sprintf("4%d", i)
+					if err := p.raw(maskedFrame(0x81, []byte(want))); err != nil {
+						t.Error(err)
+						return
+					}
+					if i%3 > 0 {
+						continue // several under way
+					}
+					for k := max(i-2, 0); k <= i; k++ {
+						if _, b, err := p.read(); err != nil || string(b) != fmt.Sprintf("4%d", k) {
+							t.Errorf("%q %v, want message %d", b, err, k)
+							return
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
