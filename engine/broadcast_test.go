@@ -236,10 +236,13 @@ func TestRoomEvents(t *testing.T) {
 		})
 	}
 	c := s.connect(t, "")
-	eventually(t, "joined", func() bool { return a.Sids().Len() == 1 })
+	logged := func(n int) func() bool { return func() bool { mu.Lock(); defer mu.Unlock(); return len(log) == n } }
+	eventually(t, "joined and left r", logged(6))
 	c.close()
-	eventually(t, "left", func() bool { mu.Lock(); defer mu.Unlock(); return len(log) == 8 })
+	eventually(t, "left", logged(8))
 	want := "create-room own|join-room own|create-room r|join-room r|leave-room r|delete-room r|leave-room own|delete-room own"
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(log, "|"); got != want {
 		t.Errorf("got %s", got)
 	}

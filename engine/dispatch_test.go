@@ -173,6 +173,8 @@ func TestAnyListenersAndMiddlewares(t *testing.T) {
 	}
 	receive(t, done, "delayed event")
 	want := "any a|second a|on a|any dropped|any refused|error no|any delayed|any b|second b|on b|any release|second release|second delayed|on delayed"
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(log, "|"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -321,6 +323,8 @@ func TestDisconnectThenConnect(t *testing.T) {
 	c.send(`42["e"]`, "41", `42["lost"]`, "40", `42["e"]`, "41", "40", `42["last"]`)
 	receive(t, last, "last event")
 	want := "connection|event|disconnect client namespace disconnect|connection|event|disconnect client namespace disconnect|connection"
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(log, "|"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
