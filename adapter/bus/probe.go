@@ -99,7 +99,7 @@ func (l *link) verify(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !fatal(err) || moved(err) {
+		if !forbidden(err) {
 			return err
 		}
 		l.b.opts.Logger.Warn("redis refuses the probe: hearing is taken for granted once subscriptions are confirmed",
@@ -114,12 +114,13 @@ func (l *link) verify(ctx context.Context) error {
 	return nil
 }
 
-// moved tells whether err says that the private channel's slot belongs to another server by now.
-func moved(err error) bool {
+// forbidden tells whether an ACL keeps the user from the private channel.
+func forbidden(err error) bool {
 	var re replyError
-	return errors.As(err, &re) && re.code() == "MOVED"
+	return errors.As(err, &re) && re.code() == "NOPERM"
 }
 
+// listen publishes until a message comes back.
 func (l *link) listen(ctx context.Context) error {
 	l.b.mu.Lock()
 	refused := l.probe.refused
