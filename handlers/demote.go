@@ -9,7 +9,7 @@ func onDemote(r *request) error {
 	s.take()
 	defer s.give()
 	if s.claims.Load() == nil {
-		return s.whyNot()
+		return s.lost // meanwhile
 	}
 	r.answer("elevation_expired", s.demote(reasonDemoted, errDemoted("The socket was demoted."), r.id))
 	return nil

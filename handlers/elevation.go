@@ -76,7 +76,7 @@ func (r *request) elevate(token string) {
 	}
 	s.gateway.metrics.elevations.WithLabelValues("ok").Inc()
 	r.answer(elevationReturn, encode(elevationBody{
-		Success: true, Room: s.room(), UserID: claims.Subject, ExpiresAt: claims.ExpiresAt.Unix(), ID: r.id,
+		Success: true, Room: string(s.room()), UserID: claims.Subject, ExpiresAt: claims.ExpiresAt.Unix(), ID: r.id,
 	}))
 }
 

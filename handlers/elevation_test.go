@@ -314,7 +314,7 @@ func TestDemote(t *testing.T) {
 	n.io.To(socket.Room(c.sid)).Emit("still", 1)
 	c.expect("still")
 	c.emit("demote", map[string]any{"token": tok})
-	wantError(t, c.expect("error").as(t), 409, "demoted")
+	wantError(t, c.expect("error").as(t), 409, "not_elevated")
 }
 
 func TestRevocation(t *testing.T) {

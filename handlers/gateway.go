@@ -140,10 +140,10 @@ func (g *Gateway) Close(ctx context.Context) error {
 	left := g.sessions
 	g.sessions = map[*session]struct{}{}
 	g.mu.Unlock()
-	g.cancel()
 	for s := range left {
 		s.close()
 	}
+	g.cancel()
 	g.directories.close()
 	done := make(chan struct{})
 	go func() {
@@ -176,6 +176,9 @@ func (g *Gateway) connect(socket *socket.Socket) {
 	if closed {
 		socket.Disconnect(true)
 		return
+	}
+	if socket.Recovered() { // its rooms came back; its elevation did not
+		socket.Leave(s.room())
 	}
 	socket.OnAny(s.onEvent)
 	_ = socket.On("disconnect", func(...any) { g.disconnected(s) }) // errs only for no listener

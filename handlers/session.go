@@ -43,7 +43,7 @@ type session struct {
 	// Owned by the holder of the turn.
 	closed  bool
 	form    form   // of the pushes: that of the latest elevation
-	lost    *Error // why the last elevation ended, for requests that come too late
+	lost    *Error // why the last elevation ended, for a request that it ended under; nil before
 	alarm   alarm  // elevation_expiring, then elevation_expired
 	watched view   // what the socket spectates
 	topics  held   // the subscriptions that watched needs
@@ -97,7 +97,7 @@ func (s *session) conn() *engine.Conn { return s.conns[0] }
 
 func (s *session) log() *slog.Logger { return s.gateway.log.With("socket_id", s.id) }
 
-func (s *session) room() string { return event.AuthRoom(s.id) }
+func (s *session) room() socket.Room { return socket.Room(event.AuthRoom(s.id)) }
 
 // take waits for the turn; give gives it back.
 func (s *session) take() { <-s.turn }
@@ -121,7 +121,7 @@ func (s *session) elevate(c *permissions.Claims, f form) *Error {
 	fresh := s.claims.Swap(c) == nil
 	if fresh {
 		g.metrics.elevated.Inc()
-		s.peer.Join(socket.Room(s.room()))
+		s.peer.Join(s.room())
 	}
 	s.schedule(c)
 	// A revocation that arrived while the token was verified has passed this session by, which had no claims yet.
@@ -209,7 +209,7 @@ func (s *session) drop(why *Error) {
 	s.lost = why
 	s.alarm.stop()
 	s.gateway.filter.Remove(s.conn())
-	s.peer.Leave(socket.Room(s.room()))
+	s.peer.Leave(s.room())
 	s.abortTasks(func(*task) error { return why })
 	s.unwatch()
 	s.gateway.directories.leave(s)

@@ -46,7 +46,7 @@ func onSpectate(r *request) error {
 	defer s.give()
 	if s.claims.Load() == nil { // the elevation ended while Redis was asked
 		topics.release()
-		return s.whyNot()
+		return s.lost
 	}
 	if err := s.watch(v, topics); err != nil {
 		topics.release()
@@ -60,7 +60,7 @@ func (s *session) stopSpectating(r *request) error {
 	s.take()
 	defer s.give()
 	if s.claims.Load() == nil {
-		return s.whyNot()
+		return s.lost
 	}
 	s.unwatch()
 	r.answer(spectateReturn, encode(spectateBody{Success: true, ID: r.id}))

@@ -75,7 +75,8 @@ func (t *task) run(work func(*task) error) {
 		s.mu.Unlock()
 		s.gateway.requests.Add(-1)
 	}()
-	if err := work(t); err != nil {
+	err := work(t)
+	if err != nil && t.ctx.Err() == nil { // else whoever ended it has seen to the answer, or the node goes down
 		t.abort(err)
 	}
 }
@@ -102,7 +103,7 @@ func (t *task) finish(event string, body []byte) {
 
 // abort ends the task with an error, unless it has ended. After it nothing of the task reaches the client.
 func (t *task) abort(err error) {
-	t.cancel()
+	defer t.cancel() // and not before: what the work makes of it must not become the answer
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.ended {
@@ -113,7 +114,7 @@ func (t *task) abort(err error) {
 
 // discard ends the task without an answer: the client is gone.
 func (t *task) discard() {
-	t.cancel()
+	defer t.cancel()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true

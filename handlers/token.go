@@ -71,7 +71,7 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 	current := s.claims.Load()
 	switch {
 	case current == nil:
-		return nil, s.whyNot()
+		return nil, errNotElevated()
 	case claims == nil || claims == current:
 	case claims.Subject != current.Subject:
 		return nil, &Error{Code: 401, Message: wordTokenOtherUser, Human: "The token is another user's. Request elevation with it first."}
@@ -81,14 +81,6 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 		}
 	}
 	return s.claims.Load(), nil
-}
-
-// whyNot is the error for a request that needs an elevation where there is none. The turn is held.
-func (s *session) whyNot() *Error {
-	if s.lost != nil {
-		return s.lost
-	}
-	return errNotElevated()
 }
 
 // newer tells whether a was issued after b; of tokens that don't say, or say the same, the one that lasts longer counts.
