@@ -36,8 +36,8 @@ type session struct {
 	claims atomic.Pointer[permissions.Claims]
 
 	// turn holds a token while nobody changes the session. It is a channel and no mutex because changes take as long
-	// as it takes to join a room, and up to the 50 ms for which the engine paces a delivery that is under way. Redis
-	// is never asked during a turn.
+	// as it takes to join a room, and up to the 50 ms for which the engine paces a delivery that is under way. What
+	// the session itself asks of Redis, it asks before its turn.
 	turn chan struct{}
 
 	// Owned by the holder of the turn.
@@ -126,7 +126,10 @@ func (s *session) elevate(c *permissions.Claims, f form) *Error {
 	s.schedule(c)
 	// A revocation that arrived while the token was verified has passed this session by, which had no claims yet.
 	if g.revocations.Revoked(c, now) {
-		s.drop(errTokenRevoked())
+		body := s.demote(reasonRevoked, errTokenRevoked(), nil)
+		if !fresh {
+			s.emit("elevation_expired", s.form, body)
+		}
 		return errTokenRevoked()
 	}
 	if !fresh {
@@ -143,11 +146,12 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 	}
 	v := s.watched
 	err := s.gateway.filter.Spectate(s.conn(), s.viewOf(v, c), now)
-	if errors.Is(err, permissions.ErrNoLogAccess) {
-		v.logs = false
-		err = errors.Join(err, s.gateway.filter.Spectate(s.conn(), s.viewOf(v, c), now))
-		s.settle(v, held{guild: s.topics.guild}, held{logs: s.topics.logs})
-	} else if err != nil {
+	without := view{guild: v.guild}
+	switch {
+	case err == nil:
+	case errors.Is(err, permissions.ErrNoLogAccess) && s.gateway.filter.Spectate(s.conn(), s.viewOf(without, c), now) == nil:
+		s.settle(without, held{guild: s.topics.guild}, held{logs: s.topics.logs})
+	default: // the filter still has the old view
 		s.unwatch()
 	}
 	// What was on its way by the old claims comes before the answer to the refresh, and not after it.
