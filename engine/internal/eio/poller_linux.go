@@ -51,6 +51,7 @@ const (
 	stopped = -1
 )
 
+// newPoller returns nil where the system does not allow it.
 func newPoller(s *Server) (*poller, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -64,6 +65,10 @@ func newPoller(s *Server) (*poller, error) {
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	if p.file.SetReadDeadline(time.Time{}) != nil { // the runtime cannot wait for it: readers will do
+		_ = p.file.Close()
+		return nil, nil
 	}
 	return p, nil
 }
@@ -134,15 +139,17 @@ func (p *poller) run(turn int) {
 	var n int
 	var failure error
 	wait := func(fd uintptr) bool { // false: the runtime calls it again when there are events
-		n, failure = unix.EpollWait(int(fd), events, 0)
-		return n > 0 || failure != nil && failure != unix.EINTR
+		if n, failure = unix.EpollWait(int(fd), events, 0); failure == unix.EINTR {
+			failure = nil
+		}
+		return n > 0 || failure != nil
 	}
 	for p.has(turn) {
-		if err := p.raw.Read(wait); err != nil {
-			return // stop
-		}
-		if failure != nil {
-			p.srv.cfg.Logger.Error("poller stopped", "err", failure)
+		err := p.raw.Read(wait)
+		if err = errors.Join(err, failure); err != nil {
+			if p.has(turn) { // else it is stop
+				p.srv.cfg.Logger.Error("poller stopped", "err", err)
+			}
 			return
 		}
 		p.got(events[:n])
