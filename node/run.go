@@ -77,7 +77,7 @@ const leaveTimeout = 5 * time.Second
 func (n *Node) drain(ctx context.Context, server *http.Server) {
 	log := n.config.Logger
 	n.draining.Store(true)
-	log.Info("node drains", "sockets", n.gateway.Sessions(), "grace", n.config.Grace)
+	log.Info("node drains", "sockets", n.gateway.Sessions(), "grace", n.config.Grace.String())
 	closing, cancel := context.WithTimeout(ctx, n.config.Grace)
 	defer cancel()
 	if err := n.engine.Shutdown(closing); err != nil { // spreads the closing over the time that it has
