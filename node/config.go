@@ -28,6 +28,7 @@ type Config struct {
 
 	PingInterval, PingTimeout time.Duration
 	MaxMessageBytes           int64 // of one message from a client
+	MaxQueueBytes             int   // that wait to be sent to one client
 	AllowEIO3                 bool  // admit socket.io-client 2.x
 	Compression               bool  // permessage-deflate
 

@@ -84,7 +84,8 @@ func New(c Config) (_ *Node, err error) {
 	}
 	n.bus = bus.New(n.redis.Client, bus.Options{Logger: n.config.Logger})
 	constructor, adapterStats := n.adapter()
-	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), engine.Options{Logger: n.config.Logger}); err != nil {
+	options := engine.Options{Logger: n.config.Logger, MaxQueueBytes: c.MaxQueueBytes}
+	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), options); err != nil {
 		return nil, err
 	}
 	bot := mockbot.New(mockbot.Config{})

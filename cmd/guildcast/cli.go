@@ -40,7 +40,7 @@ func parse(args []string, vars map[string]string, stdout io.Writer) (selected co
 	if err != nil {
 		return nil, nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
 	}
-	ctx, err := k.Parse(args)
+	ctx, err := k.Parse(flagsFirst(k.Model, args))
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -49,6 +49,43 @@ func parse(args []string, vars map[string]string, stdout io.Writer) (selected co
 		return nil, nil, usagef("%s is not a command", ctx.Command())
 	}
 	return selected, unknownVariables(k.Model, vars), nil
+}
+
+// flagsFirst moves the flags of commands with arguments before their arguments, with -- between them. Arguments may then
+// begin with a dash, as one in 64 socket ids and every negative number does, which kong would take for short flags.
+func flagsFirst(model *kong.Application, args []string) []string {
+	takesValue := map[string]bool{}
+	found := false
+	for _, leaf := range model.Leaves(false) {
+		if len(args) == 0 || leaf.Name != args[0] || len(leaf.Positional) == 0 {
+			continue
+		}
+		found = true
+		for _, group := range leaf.AllFlags(false) {
+			for _, flag := range group {
+				takesValue["--"+flag.Name] = !flag.IsBool()
+			}
+		}
+	}
+	if !found {
+		return args
+	}
+	flags, arguments := []string{args[0]}, []string{"--"}
+	for rest := args[1:]; len(rest) > 0; {
+		arg := rest[0]
+		rest = rest[1:]
+		switch {
+		case arg == "--":
+			arguments, rest = append(arguments, rest...), nil
+		case arg != "-h" && !strings.HasPrefix(arg, "--"):
+			arguments = append(arguments, arg)
+		case takesValue[arg] && len(rest) > 0:
+			flags, rest = append(flags, arg, rest[0]), rest[1:]
+		default:
+			flags = append(flags, arg)
+		}
+	}
+	return append(flags, arguments...)
 }
 
 func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -202,5 +203,49 @@ func TestPublish(t *testing.T) {
 	server.Close()
 	if o := execute(t, nil, "publish", "--redis", url, "1", "{}"); o.code != 1 || !strings.Contains(o.err, "publish") {
 		t.Errorf("without Redis: %+v", o)
+	}
+}
+
+// Socket ids may begin with a dash, and so may arguments.
+func TestFlagsFirst(t *testing.T) {
+	k, err := newParser(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"":                                   "",
+		"serve --addr -x":                    "serve --addr -x",
+		"emit -room event -1":                "emit -- -room event -1",
+		"emit --redis -url room event":       "emit --redis -url -- room event",
+		"emit room --volatile event --a":     "emit --volatile --a -- room event",
+		"emit room event --except=a --redis": "emit --except=a --redis -- room event",
+		"emit -- --room event --volatile":    "emit -- --room event --volatile",
+		"emit -h":                            "emit -h --",
+		"publish 1 - --logs":                 "publish --logs -- 1 -",
+	} {
+		if got := strings.Join(flagsFirst(k.Model, strings.Fields(line)), " "); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestEmit(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer client.Close()
+	subscriber := client.PSubscribe(t.Context(), "*")
+	defer subscriber.Close()
+	if _, err := subscriber.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := execute(t, nil, "emit", "-id_auth", "hello", `{"a":1}`, "-1", "--redis", "redis://"+server.Addr(), "--adapter-key", "key"); o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	m, err := subscriber.ReceiveMessage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Channel != "key#/#-id_auth#" || !strings.Contains(m.Payload, "hello") {
+		t.Errorf("%q on %s", m.Payload, m.Channel)
 	}
 }

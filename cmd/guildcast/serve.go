@@ -24,6 +24,7 @@ type serve struct {
 	PingTimeout     time.Duration `group:"Engine.IO:" default:"20s" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
 	MaxMessageBytes int64         `group:"Engine.IO:" default:"1000000" placeholder:"BYTES" help:"Largest message from a client."`
 	AllowEio3       bool          `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
+	MaxQueueBytes   int           `group:"Engine.IO:" default:"16777216" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected."`
 	Compression     bool          `group:"Engine.IO:" help:"Offer permessage-deflate."`
 
 	Redis              string        `group:"Cluster:" default:"embedded" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
@@ -123,7 +124,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
 		Addr: s.Addr, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins, Grace: s.Grace,
-		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, MaxMessageBytes: s.MaxMessageBytes,
+		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, MaxMessageBytes: s.MaxMessageBytes, MaxQueueBytes: s.MaxQueueBytes,
 		AllowEIO3: s.AllowEio3, Compression: s.Compression,
 		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
 		AdapterWait: s.AdapterTimeout, Shards: s.Shards, RequestWait: s.RequestTimeout,
@@ -144,6 +145,8 @@ func (s *serve) config() (node.Config, error) {
 	switch {
 	case s.MaxMessageBytes <= 0:
 		return c, usagef("--max-message-bytes: must be more than 0")
+	case s.MaxQueueBytes <= 0:
+		return c, usagef("--max-queue-bytes: must be more than 0")
 	case s.Shards <= 0:
 		return c, usagef("--shards: must be more than 0")
 	case s.JwtLeeway < 0 || s.JwtLeeway > 5*time.Second:
