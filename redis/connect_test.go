@@ -2,18 +2,24 @@ package redis
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/architus/guildcast/internal/redistest"
 )
 
+// quiet keeps what go-redis says about servers that the tests have killed out of
+// their output.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 func TestMain(m *testing.M) {
-	RouteLogs(slog.New(slog.DiscardHandler))
+	goredis.SetLogger(quiet{})
 	goleak.VerifyTestMain(m)
 }
 
