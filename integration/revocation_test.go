@@ -33,7 +33,7 @@ func (c *client) refused(t *testing.T, token string) string {
 func TestRevocationReachesLaterNodes(t *testing.T) {
 	r := startRedis(t)
 	b := startBrowsers(t)
-	client := redisClient(t, r.url)
+	database := redisClient(t, r.url)
 	good := mint(t, jwt.MapClaims{"sub": "1", "jti": "good"})
 	bad := mint(t, jwt.MapClaims{"sub": "2", "jti": "bad"})
 	nodes := []*node{startNode(t, "node 0", r.url), startNode(t, "node 1", r.url)}
@@ -46,7 +46,7 @@ func TestRevocationReachesLaterNodes(t *testing.T) {
 		}
 	}
 	begun := time.Now()
-	if err := client.Publish(context.Background(), "guildcast:revoke", `{"jti":"bad"}`).Err(); err != nil {
+	if err := database.Publish(context.Background(), "guildcast:revoke", `{"jti":"bad"}`).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range leaving {
@@ -73,7 +73,7 @@ func TestRevocationReachesLaterNodes(t *testing.T) {
 	r.stop(t)
 	r.start(t)
 	eventually(t, 20*time.Second, "the revocation to be stored again", func() bool {
-		n, err := client.ZCard(context.Background(), "guildcast:revocations").Result()
+		n, err := database.ZCard(context.Background(), "guildcast:revocations").Result()
 		return err == nil && n == 1
 	})
 	check(startNode(t, "after a loss", r.url))
