@@ -14,7 +14,7 @@ import (
 
 // Secret is a key shared with whoever issues tokens, for HS256.
 type Secret struct {
-	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret
+	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret. Without a kid all are tried
 	Key   []byte
 }
 
@@ -59,7 +59,8 @@ type Verifier struct {
 	o       VerifierOptions
 	parser  *jwt.Parser
 	byKeyID map[string][]byte
-	unnamed jwt.VerificationKeySet
+	unnamed jwt.VerificationKeySet // for tokens whose kid names none of byKeyID
+	secrets jwt.VerificationKeySet // all of them, for tokens without kid
 	memory  memory
 }
 
@@ -82,6 +83,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	var methods []string
 	for _, s := range o.Secrets {
 		methods = []string{"HS256"}
+		v.secrets.Keys = append(v.secrets.Keys, s.Key)
 		switch _, known := v.byKeyID[s.KeyID]; {
 		case len(s.Key) == 0:
 			return nil, errors.New("a token secret is empty")
@@ -161,11 +163,11 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 		}
 		return set, nil
 	}
+	if kid == "" {
+		return v.secrets, nil
+	}
 	if secret, ok := v.byKeyID[kid]; ok {
 		return secret, nil
-	}
-	if kid == "" && len(v.unnamed.Keys) == 0 {
-		return nil, errors.New("no kid")
 	}
 	if len(v.unnamed.Keys) == 0 {
 		return nil, errors.New("unknown kid")

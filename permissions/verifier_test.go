@@ -167,7 +167,9 @@ func TestVerifierSecrets(t *testing.T) {
 		"new":               {hs256(t, []byte("new"), good()), ""},
 		"old":               {hs256(t, []byte("old"), good()), ""},
 		"named":             {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid("named"), good()), ""},
-		"named, no kid":     {hs256(t, []byte("named secret"), good()), "token_invalid"},
+		"named, no kid":     {hs256(t, []byte("named secret"), good()), ""},
+		"empty kid":         {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid(""), good()), ""},
+		"none of them":      {hs256(t, []byte("another"), good()), "token_invalid"},
 		"named, other kid":  {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid("x"), good()), "token_invalid"},
 		"kid picks its own": {sign(t, jwt.SigningMethodHS256, []byte("new"), kid("named"), good()), "token_invalid"},
 	} {
@@ -176,8 +178,11 @@ func TestVerifierSecrets(t *testing.T) {
 		}
 	}
 	named := newVerifier(t, permissions.VerifierOptions{Secrets: []permissions.Secret{{KeyID: "a", Key: []byte("x")}}})
-	if got := word(t, named, hs256(t, []byte("x"), good())); got != "token_invalid" {
+	if got := word(t, named, hs256(t, []byte("x"), good())); got != "" {
 		t.Errorf("a token without kid where all secrets are named: %q", got)
+	}
+	if got := word(t, named, sign(t, jwt.SigningMethodHS256, []byte("x"), kid("b"), good())); got != "token_invalid" {
+		t.Errorf("a token with an unknown kid where all secrets are named: %q", got)
 	}
 	for name, o := range map[string]permissions.VerifierOptions{
 		"nothing":      {},

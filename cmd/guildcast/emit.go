@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -51,7 +52,10 @@ func (c *emit) Run(ctx context.Context, _ terminal) error {
 	if c.Volatile {
 		e = e.Volatile()
 	}
-	if err := e.Emit(c.Event, args...); err != nil {
+	switch err := e.Emit(c.Event, args...); {
+	case errors.Is(err, adapter.ErrReservedEvent):
+		return usageError{err}
+	case err != nil:
 		return fmt.Errorf("emit: %w", err)
 	}
 	return nil

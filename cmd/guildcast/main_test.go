@@ -87,6 +87,7 @@ func TestWrongValues(t *testing.T) {
 		"proxies":              {nil, []string{"--demo", "--trusted-proxies", "nonsense"}, "--trusted-proxies"},
 		"leeway":               {nil, []string{"--demo", "--jwt-leeway", "1m"}, "--jwt-leeway"},
 		"jwks":                 {nil, []string{"--jwt-jwks", "ftp://keys"}, "key set"},
+		"jwks file":            {nil, []string{"--jwt-jwks", "/nonexistent/file"}, "key set"},
 		"two secrets":          {nil, []string{"--jwt-secret", "x", "--jwt-secret-file", file(t, "y")}, "--jwt-secret-file"},
 		"secret file":          {nil, []string{"--jwt-secret-file", "/nonexistent/file"}, "--jwt-secret-file"},
 		"secret list":          {nil, []string{"--jwt-secret", "x,,y"}, "secret"},
@@ -103,6 +104,7 @@ func TestWrongValues(t *testing.T) {
 		"publish payload":      {nil, []string{"publish", "1", "{"}, "JSON"},
 		"publish event":        {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
 		"emit argument":        {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
+		"emit event":           {nil, []string{"emit", "room", "disconnect"}, "reserved"},
 		"emit redis":           {nil, []string{"emit", "--redis", "nonsense", "room", "event"}, "redis"},
 	} {
 		o := execute(t, c.env, c.args...)

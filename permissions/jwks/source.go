@@ -58,7 +58,8 @@ type Source struct {
 	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
 }
 
-// New makes a source of the key set at location, an http or https URL or else the path of a file. It reads nothing yet.
+// New makes a source of the key set at location, an http or https URL or else the path of a file. A file must be there and
+// hold a key set; of a URL nothing is read yet, since its server may come up after us.
 func New(location string, o Options) (*Source, error) {
 	s := &Source{location: location, o: o, want: make(chan struct{}, 1), next: make(chan struct{})}
 	u, err := url.Parse(location)
@@ -82,6 +83,13 @@ func New(location string, o Options) (*Source, error) {
 	}
 	if s.o.Logger == nil {
 		s.o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.isFile {
+		keys, err := s.load(context.Background())
+		if err != nil {
+			return nil, fmt.Errorf("read the key set: %w", err)
+		}
+		s.keys, s.loaded = keys, true
 	}
 	return s, nil
 }
@@ -149,11 +157,7 @@ func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.Publ
 func (s *Source) read(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	data, err := s.fetch(ctx)
-	var keys []key
-	if err == nil {
-		keys, err = parse(data)
-	}
+	keys, err := s.load(ctx)
 	s.mu.Lock()
 	if s.err = err; err == nil {
 		s.keys, s.loaded = keys, true
@@ -169,6 +173,14 @@ func (s *Source) read(ctx context.Context) {
 	if err != nil {
 		s.o.Logger.Warn("token issuer's keys could not be read", "location", s.location, "err", err)
 	}
+}
+
+func (s *Source) load(ctx context.Context) ([]key, error) {
+	data, err := s.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return parse(data)
 }
 
 func (s *Source) fetch(ctx context.Context) ([]byte, error) {

@@ -208,20 +208,38 @@ func TestNeverLoaded(t *testing.T) {
 func TestFile(t *testing.T) {
 	public, _ := ed25519Key(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
-	s := running(t, file, jwks.Options{MinInterval: time.Nanosecond})
-	if _, err := count(s, "a", "EdDSA"); !errors.Is(err, permissions.ErrKeysUnavailable) {
-		t.Errorf("without the file: %v", err)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(file, []byte(keySet(t, map[string]any{"a": public})), 0o600); err != nil {
+	write(keySet(t, map[string]any{"a": public}))
+	s := running(t, file, jwks.Options{MinInterval: time.Nanosecond})
+	if n, err := count(s, "a", "EdDSA"); n != 1 {
+		t.Errorf("key of the file: %v", err)
+	}
+	write(keySet(t, map[string]any{"a": public, "b": public}))
+	if n, err := count(s, "b", "EdDSA"); n != 1 {
+		t.Errorf("key added to the file: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := count(s, "c", "EdDSA"); !errors.Is(err, permissions.ErrKeysUnavailable) {
+		t.Errorf("without the file: %v", err)
+	}
 	if n, err := count(s, "a", "EdDSA"); n != 1 {
-		t.Errorf("with the file: %v", err)
+		t.Errorf("key of the file that was: %v", err)
 	}
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, location := range []string{"", "http://", "ftp://keys", "https:///keys", "javascript:1"} {
+	noKeySet := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(noKeySet, []byte("-----BEGIN PUBLIC KEY-----"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, location := range []string{"", "http://", "ftp://keys", "https:///keys", "javascript:1", noKeySet, noKeySet + ".absent"} {
 		if _, err := jwks.New(location, jwks.Options{}); err == nil {
 			t.Errorf("%q was taken", location)
 		}
