@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // client is a Socket.IO client over WebSocket, just big enough for these tests.
 type client struct {

@@ -118,7 +118,7 @@ func TestRateLimits(t *testing.T) {
 
 func TestFloodingDisconnects(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
-		c.Limits = handlers.Limits{SocketPerSecond: 10, SocketBurst: 10, FloodRefusals: 50}
+		c.Limits = handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 10, FloodRefusals: 50}
 	})
 	other := connect(t, n.server, nil)
 	c := connect(t, n.server, nil)

@@ -29,7 +29,7 @@ func withRedis(t *testing.T) (*node, *redis.Connection) {
 		OnMessage: func(topic event.Topic, data []byte) { n.gateway.Message(topic, data) },
 		OnMissed:  func(topic event.Topic, reason string) { n.gateway.Resync(topic, reason) },
 	})
-	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: time.Second})
+	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: 3 * time.Second})
 	t.Cleanup(func() { // after the node's own
 		requests.Close()
 		topics.Close()
