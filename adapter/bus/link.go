@@ -14,7 +14,7 @@ import (
 // retryRefused is the pause before a topic that was held, and is refused now, is asked for again; retrySoon is the
 // pause where Redis says that the reason will pass.
 const (
-	retryRefused = 5 * time.Second
+	retryRefused = 2 * time.Second
 	retrySoon    = 200 * time.Millisecond
 )
 
@@ -356,7 +356,10 @@ func (l *link) refusedTopicLocked(t *topic, e replyError) {
 	if !e.transient() {
 		pause = retryRefused
 		t.refuseLocked(e)
-		l.b.opts.Logger.Error("redis refuses a subscription", "channel", t.name, "err", e)
+		if !t.refused { // once, until it is granted
+			t.refused = true
+			l.b.opts.Logger.Error("redis refuses a subscription", "channel", t.name, "err", e)
+		}
 	}
 	l.b.lastErr = e
 	l.again = append(l.again, t)

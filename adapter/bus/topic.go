@@ -40,6 +40,7 @@ type topic struct {
 	sent        bool  // the last command said subscribe
 	outstanding int   // commands that Redis has not answered
 	solo        bool  // was refused in company: goes in a command of its own
+	refused     bool  // and the log has it
 	lost        bool  // was held before, or wanted when its link ended: counted in Bus.lost
 
 	waiters []*wait
@@ -281,7 +282,7 @@ func (b *Bus) settleLocked(t *topic) {
 	case t.outstanding > 0:
 	case t.sent:
 		b.foundLocked(t)
-		t.solo = false
+		t.solo, t.refused = false, false
 		waiters := t.waiters
 		t.waiters = nil
 		for _, w := range waiters {
