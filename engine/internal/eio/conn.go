@@ -109,15 +109,17 @@ func (c *Conn) Queued() int {
 }
 
 // Lagging tells whether the peer is behind (more than Config.QueueSoft queued) but reading (it took something in the
-// 200 ms before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
+// second before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
 func (c *Conn) Lagging(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.laggingLocked(now.Sub(c.srv.epoch))
 }
 
-// lagTime is how long ago a peer may have taken something to count as reading.
-const lagTime = 200 * time.Millisecond
+// lagTime is how long ago a peer may have taken something to count as reading. On a busy machine a good client may not
+// get to read for some hundred milliseconds; who does not wait for it then fills its queue. One that has stopped costs
+// senders this time once.
+const lagTime = time.Second
 
 func (c *Conn) laggingLocked(now time.Duration) bool {
 	return c.queued > c.srv.cfg.QueueSoft && now-c.progress < lagTime && c.State() == Open

@@ -25,7 +25,7 @@ type beatList struct {
 // is in silent, where its own pings put it back to the end.
 type heartbeats struct {
 	srv     *Server
-	quantum time.Duration // connections that are due this near to each other are served together
+	quantum time.Duration // connections whose pings are due this near to each other are pinged together
 	wake    chan struct{} // written without blocking by add, read by run
 	stop    chan struct{} // closed by the server
 
@@ -34,11 +34,14 @@ type heartbeats struct {
 	next                 time.Duration // when run wakes, since the server's epoch
 }
 
+// timeoutQuantum is how late a timeout may be, for the sake of others at nearly the same time.
+const timeoutQuantum = time.Millisecond
+
 func newHeartbeats(s *Server) *heartbeats {
 	interval, timeout := s.cfg.PingInterval, s.cfg.PingTimeout
 	return &heartbeats{
 		srv:     s,
-		quantum: min(min(interval, timeout)/200, 100*time.Millisecond),
+		quantum: min(interval/20, 250*time.Millisecond),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		pings:   beatList{wait: interval},
@@ -203,9 +206,12 @@ func (h *heartbeats) expire(ping, lost []*Conn) (p, l []*Conn, wait time.Duratio
 		}
 	}
 	wait = time.Hour
-	for _, list := range [...]*beatList{&h.pings, &h.pongs, &h.silent} {
-		if list.first != nil {
-			wait = min(wait, max(list.first.beat.due-now, h.quantum))
+	if c := h.pings.first; c != nil {
+		wait = min(wait, max(c.beat.due-now, h.quantum))
+	}
+	for _, list := range [...]*beatList{&h.pongs, &h.silent} {
+		if c := list.first; c != nil {
+			wait = min(wait, max(c.beat.due-now, timeoutQuantum))
 		}
 	}
 	h.next = now + wait
