@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -353,4 +354,70 @@ func TestClassicBroadcastWithAck(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	}
+}
+
+// TestClassicServersAreCounted gives one constructor to two servers of a process.
+func TestClassicServersAreCounted(t *testing.T) {
+	_, c := redistest.Mini(t)
+	shared := New(c, Options{})
+	nodes := []*node{newNode(t, shared), newNode(t, shared)}
+	if n := nodes[0].classic("/").ServerCount(); n != 2 {
+		t.Errorf("%d servers", n)
+	}
+	cl := nodes[1].connect("/")
+	nodes[0].io.Emit("x")
+	cl.wants("x")
+	if s := shared.Stats(); s.Broadcasts != 1 || s.Bus.Subscriptions == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestClassicOnStockServer runs the adapter on the library's own engine.
+func TestClassicOnStockServer(t *testing.T) {
+	_, c := redistest.Mini(t)
+	opts := socket.DefaultServerOptions()
+	opts.SetAdapter(New(c, Options{}))
+	io := socket.NewServer(nil, opts)
+	stock := &node{t: t, io: io, http: httptest.NewServer(io.ServeHandler(nil))}
+	t.Cleanup(func() {
+		io.Close(nil)
+		stock.http.CloseClientConnections()
+		stock.http.Close()
+	})
+	ours := newNode(t, New(c, Options{}))
+	c1, c2 := stock.connect("/", "r1"), ours.connect("/", "r1")
+	for i, n := range []*node{stock, ours} {
+		n.io.To("r1").Emit("x", i, []byte{7})
+		c1.wants("x", float64(i), []byte{7})
+		c2.wants("x", float64(i), []byte{7})
+	}
+	if f := fetch(t, ours.io); f.err != nil || len(f.sockets) != 2 {
+		t.Errorf("fetched %v", f)
+	}
+}
+
+// TestClassicLegacyEmitter publishes what an emitter of 2014 wrote.
+func TestClassicLegacyEmitter(t *testing.T) {
+	_, rc := redistest.Mini(t)
+	n := cluster(t, rc, 1, Options{LegacyEmitter: true})[0]
+	n.io.Of("/chat", nil)
+	c, chat := n.connect("/", "r1"), n.connect("/chat")
+	seen := 0
+	for _, v := range vectors(t) {
+		if v.Channel != "socket.io#emitter" || v.Expect.Kind != "broadcast" || v.Expect.Nsp != "/" || len(v.Expect.Rooms) > 0 {
+			continue
+		}
+		if strings.Contains(v.Call, "Buffer") || strings.Contains(v.Call, "bin") {
+			continue // in a dialect of msgpack that is gone
+		}
+		seen++
+		if err := rc.Publish(context.Background(), v.Channel, v.Payload).Err(); err != nil {
+			t.Fatal(err)
+		}
+		c.wants(append([]any{v.Expect.Event}, fromNotation(v.Expect.Args).([]any)...)...)
+	}
+	if seen == 0 {
+		t.Error("no vectors")
+	}
+	chat.wantsNothing()
 }

@@ -16,6 +16,7 @@ func (a *classic) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {
 	r := newAckRequest(opts, clientCount, ack, a.opts.Logger, &a.wg)
+	a.counting.hold(a.run, r)
 	if !isLocal(opts) {
 		var err error
 		if p, err = replayable(p); err == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter/bus"
@@ -92,6 +93,9 @@ func (a *classic) concerns(rooms wire.Rooms) bool {
 	return rooms.All
 }
 
+// maxScratch bounds the buffer that is kept for the next message.
+const maxScratch = 64 << 10
+
 func (a *classic) deliver(b wire.Broadcast) error {
 	p, err := b.Packet()
 	if p.Nsp != a.nsp && (err == nil || p.Nsp != "") { // a room of "/a" can look like the namespace "/a#b"
@@ -100,11 +104,41 @@ func (a *classic) deliver(b wire.Broadcast) error {
 	if err != nil {
 		return err
 	}
-	args, attachments, err := p.Args()
+	args, attachments, err := p.AppendArgs(a.scratch[:0])
 	if err != nil {
 		return err
 	}
+	if cap(args) <= maxScratch {
+		a.scratch = args // the engine does not keep it
+	}
 	a.count.broadcasts.Add(1)
-	a.BroadcastMessage(engine.NewEventMessage(a.nsp, args, attachments), libraryOptions(b.Options))
+	a.BroadcastMessage(engine.NewEventMessage(a.nsp, args, attachments), a.selected.set(b.Options))
 	return nil
+}
+
+// selection is the library's form of options, used again for each message of a queue: package engine only reads it.
+type selection struct {
+	opts  socket.BroadcastOptions
+	flags socket.BroadcastFlags
+	rooms *types.Set[socket.Room]
+	names []string // in rooms
+}
+
+func (s *selection) set(w wire.Options) *socket.BroadcastOptions {
+	if len(w.Except) > 0 || len(w.Rooms.Names) > 16 || w.Flags.Timeout > 0 { // rare, or too much to keep
+		return libraryOptions(w)
+	}
+	if s.rooms == nil {
+		s.rooms = types.NewSet[socket.Room]()
+	}
+	for _, n := range s.names {
+		s.rooms.Delete(socket.Room(n))
+	}
+	for _, n := range w.Rooms.Names {
+		s.rooms.Add(socket.Room(n))
+	}
+	s.names = w.Rooms.Names
+	s.flags = libraryFlags(w.Flags)
+	s.opts = socket.BroadcastOptions{Rooms: s.rooms, Flags: &s.flags}
+	return &s.opts
 }

@@ -109,6 +109,7 @@ func fromRooms(rooms []socket.Room) []string {
 func (a *classic) ServerCount() int64 {
 	ctx, cancel := context.WithTimeout(a.run, a.opts.RequestsTimeout)
 	defer cancel()
+	defer a.counting.release()
 	n, _ := a.countServers(ctx)
 	return n
 }

@@ -34,8 +34,13 @@ type classic struct {
 	stop   context.CancelCauseFunc
 	subbed chan struct{} // closed by subscribe when Redis has confirmed everything
 
+	// Owned by the queue of broadcasts and requests.
+	scratch  []byte
+	selected selection
+
 	pending   pending
 	acks      ackRequests
+	counting  countBarrier
 	listeners lane
 	servers   atomic.Int64 // the count that Redis gave last, for when it gives none
 

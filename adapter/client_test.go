@@ -182,7 +182,7 @@ func (c *client) event(p string) {
 		body = rest
 	}
 	body = strings.TrimPrefix(body, c.prefix())
-	i := strings.IndexByte(body, '[')
+	i := max(strings.IndexByte(body, '['), 0)
 	var e event
 	if err := json.Unmarshal([]byte(body[i:]), &e); err != nil {
 		c.t.Errorf("client got %q: %v", p, err)

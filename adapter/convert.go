@@ -3,6 +3,7 @@ package adapter
 import (
 	"io"
 	"strings"
+	"time"
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
@@ -45,19 +46,29 @@ func names(set *types.Set[socket.Room]) []string {
 	return out
 }
 
-// libraryOptions turns our options into the library's, for local sockets.
+// libraryOptions turns our options into the library's, for local sockets. They are for package engine, which takes nil
+// for an empty set.
 func libraryOptions(w wire.Options) *socket.BroadcastOptions {
-	o := &socket.BroadcastOptions{
-		Rooms: roomSet(w.Rooms.Names), Except: roomSet(w.Except),
-		Flags: &socket.BroadcastFlags{Local: true},
+	flags := libraryFlags(w.Flags)
+	o := &socket.BroadcastOptions{Flags: &flags}
+	if len(w.Rooms.Names) > 0 {
+		o.Rooms = roomSet(w.Rooms.Names)
 	}
-	o.Flags.Volatile = w.Flags.Volatile
-	o.Flags.Compress = w.Flags.Compress == nil || *w.Flags.Compress
-	if w.Flags.Timeout > 0 {
-		timeout := w.Flags.Timeout
-		o.Flags.Timeout = &timeout
+	if len(w.Except) > 0 {
+		o.Except = roomSet(w.Except)
 	}
 	return o
+}
+
+func libraryFlags(w wire.Flags) socket.BroadcastFlags {
+	f := socket.BroadcastFlags{Local: true}
+	f.Volatile = w.Volatile
+	f.Compress = w.Compress == nil || *w.Compress
+	if timeout := w.Timeout; timeout > 0 {
+		f.Timeout = new(time.Duration)
+		*f.Timeout = timeout
+	}
+	return f
 }
 
 func roomSet(names []string) *types.Set[socket.Room] {

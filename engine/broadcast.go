@@ -117,6 +117,9 @@ func (a *Adapter) fanOut(m *Message, targets []*member, flags socket.BroadcastFl
 func (a *Adapter) slowFanOut(p *parser.Packet, opts *socket.BroadcastOptions, each func(*socket.Socket)) {
 	q := *p // encoders change their packet
 	q.Nsp = a.nsp.Name()
+	if q.Type == parser.BINARY_EVENT { // which the encoder makes of an event by itself, and only of an event
+		q.Type = parser.EVENT
+	}
 	flags := flagsOf(opts)
 	write := &socket.WriteOptions{Volatile: flags.Volatile, PreEncoded: true}
 	write.Compress = flags.Compress

@@ -133,6 +133,14 @@ func checkMsgpack(b []byte, depth int) (int, error) {
 func skip(b []byte) int {
 	at := 0
 	for todo := 1; todo > 0; todo-- {
+		switch c := b[at]; { // the shortest forms are most of what there is
+		case c < 0x80, c >= 0xe0, c == 0xc0, c == 0xc2, c == 0xc3:
+			at++
+			continue
+		case c >= 0xa0 && c < 0xc0:
+			at += 1 + int(c&0x1f)
+			continue
+		}
 		h := readHead(b[at:])
 		at += h.size
 		switch h.kind {
@@ -145,6 +153,21 @@ func skip(b []byte) int {
 		}
 	}
 	return at
+}
+
+// msgpackKind is the kind of a value by its first byte. An extension's is in its head.
+func msgpackKind(b []byte) Kind {
+	switch c := b[0]; {
+	case c < 0x80, c >= 0xe0:
+		return Number
+	case c < 0x90:
+		return Map
+	case c < 0xa0:
+		return Array
+	case c < 0xc0:
+		return String
+	}
+	return readHead(b).kind
 }
 
 // integer returns the integer whose head is h, in one of two types, and false where the number is none.

@@ -90,7 +90,11 @@ func (p *Packet) readEvent() error {
 // Args returns the JSON array of the event's name and its arguments, with a placeholder for each binary value, and the
 // binary values, which alias the payload. The name is always a string, though some emitters send numbers.
 func (p *Packet) Args() (args []byte, attachments [][]byte, err error) {
-	args = make([]byte, 0, len(p.data.b)+len(p.data.b)/4+16)
+	return p.AppendArgs(make([]byte, 0, len(p.data.b)+len(p.data.b)/4+16))
+}
+
+// AppendArgs is Args, appending to args.
+func (p *Packet) AppendArgs(args []byte) (_ []byte, attachments [][]byte, err error) {
 	args = append(args, '[')
 	i := 0
 	for v := range p.data.Elems() {

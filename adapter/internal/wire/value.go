@@ -90,7 +90,7 @@ func (v Value) Kind() Kind {
 	case v.json:
 		return jsonKind(v.b[0])
 	}
-	return readHead(v.b).kind
+	return msgpackKind(v.b)
 }
 
 // Present tells that v is neither undefined nor null.
@@ -159,8 +159,11 @@ func (v Value) Elems() iter.Seq[Value] {
 		}
 		h := readHead(v.b)
 		rest := v.b[h.size:]
-		for range h.n {
-			n := skip(rest)
+		for i := range h.n {
+			n := len(rest) // the last element is what is left
+			if i < h.n-1 {
+				n = skip(rest)
+			}
 			if !yield(Value{b: rest[:n:n]}) {
 				return
 			}
@@ -182,9 +185,12 @@ func (v Value) Fields() iter.Seq2[Value, Value] {
 		}
 		h := readHead(v.b)
 		rest := v.b[h.size:]
-		for range h.n {
+		for i := range h.n {
 			k := skip(rest)
-			n := skip(rest[k:])
+			n := len(rest) - k
+			if i < h.n-1 {
+				n = skip(rest[k:])
+			}
 			if !yield(Value{b: rest[:k:k]}, Value{b: rest[k : k+n : k+n]}) {
 				return
 			}
