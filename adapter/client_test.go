@@ -22,7 +22,7 @@ import (
 
 // patience is how long a test waits for what should come, silence how long for what should not.
 const (
-	patience = 5 * time.Second
+	patience = 10 * time.Second
 	silence  = 150 * time.Millisecond
 )
 

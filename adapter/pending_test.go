@@ -20,7 +20,7 @@ func TestPending(t *testing.T) {
 		defer cancel()
 
 		all, err := p.open("ask", "1", 2)
-		if err != nil || !p.has("1") || p.has("2") {
+		if err != nil {
 			t.Fatal(err)
 		}
 		some, _ := p.open("ask", "2", 3)
@@ -41,7 +41,7 @@ func TestPending(t *testing.T) {
 		if len(got) != 2 || !errors.As(err, &e) || !errors.Is(err, context.DeadlineExceeded) || time.Since(started) != time.Second {
 			t.Fatalf("got %v, %v after %v", got, err, time.Since(started))
 		}
-		if p.has("2") || p.add("2", answer{}) || p.n.Load() != 0 {
+		if p.add("2", answer{}) || p.n.Load() != 0 {
 			t.Error("the request is still there")
 		}
 		e.Missing = missing([]string{"self", "a", "b", "c"}, "self", got)
