@@ -3,6 +3,7 @@ package engine
 import (
 	"io/fs"
 	"log/slog"
+	"runtime"
 
 	"github.com/zishang520/socket.io/v2/socket"
 )
@@ -41,7 +42,8 @@ type Options struct {
 	// from no flag.
 	CompressFlagged bool
 
-	// Flushers is the number of goroutines that write to WebSockets. Default GOMAXPROCS.
+	// Flushers is the number of goroutines that write to WebSockets. Default: half of GOMAXPROCS, at least 1. More do not
+	// make a burst cheaper: the rest of the processors produce what is coalesced into one write.
 	Flushers int
 	// DisablePoller makes every WebSocket have a reader goroutine, as it has with TLS and outside Linux anyway.
 	DisablePoller bool
@@ -77,5 +79,6 @@ func (o *Options) setDefaults() {
 	def(&o.MaxJSONDepth, 128)
 	def(&o.MaxNamespaces, 100)
 	def(&o.MaxInboundBytes, 8<<20)
+	def(&o.Flushers, max(1, runtime.GOMAXPROCS(0)/2))
 	def(&o.EventBurst, max(10, int(2*o.EventsPerSecond)))
 }
