@@ -101,7 +101,7 @@ func TestPoolsWhileWorkersAreKilled(t *testing.T) {
 	}
 	timedOut := 0
 	for n, c := range clients {
-		eventually(t, 30*time.Second, "every request to end", func() bool {
+		eventually(t, 60*time.Second, "every request to end", func() bool {
 			over := 0
 			for _, e := range c.ends(t) {
 				if e.finished+e.errors > 0 {

@@ -178,7 +178,7 @@ func TestWorkersAreKilled(t *testing.T) {
 				begun := time.Now()
 				ids, _, err := askPool(requests, "all", map[string]any{})
 				switch took := time.Since(begun); {
-				case took > 6*time.Second:
+				case took > 15*time.Second:
 					t.Errorf("a request took %v", took)
 				case errors.Is(err, redis.ErrTimeout):
 					timedOut.Add(1)
@@ -195,7 +195,7 @@ func TestWorkersAreKilled(t *testing.T) {
 	for i := range kills {
 		l := languages[i%2]
 		before := answered.Load()
-		eventually(t, 20*time.Second, "answers between two kills", func() bool { return answered.Load() >= before+20 })
+		eventually(t, 60*time.Second, "answers between two kills", func() bool { return answered.Load() >= before+20 })
 		if err := workers[l].cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

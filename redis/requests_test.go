@@ -136,7 +136,9 @@ func TestRequestsShards(t *testing.T) {
 
 func TestRequestsTimeOut(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
-		r := newRequests(t, client, RequestsOptions{Timeout: 200 * time.Millisecond})
+		r := newRequests(t, client, RequestsOptions{Timeout: 1500 * time.Millisecond})
+		must(t, r.ear.wait(within(t)))
+		must(t, client.XLen(within(t), "guildcast:requests:pool:0").Err()) // connected
 		if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrTimeout) {
 			t.Errorf("no worker: %v", err)
 		}
@@ -226,12 +228,12 @@ func TestRequestsOfASlowWorkerAreNotTakenOver(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		slow := func(ctx context.Context, _ string, args []byte, reply func([]byte, bool) error) error {
 			select { // the handler takes this long
-			case <-time.After(1200 * time.Millisecond):
+			case <-time.After(2500 * time.Millisecond):
 			case <-ctx.Done():
 			}
 			return reply(args, false)
 		}
-		o := worker.Options{ClaimAfter: 400 * time.Millisecond}
+		o := worker.Options{ClaimAfter: 1500 * time.Millisecond}
 		w1, _ := startWorker(t, client, slow, o)
 		w2, _ := startWorker(t, client, slow, o)
 		r := newRequests(t, client, RequestsOptions{Timeout: patience})
@@ -259,7 +261,7 @@ func TestRequestsAfterALoss(t *testing.T) {
 	server.Stop()
 	wg.Wait()
 	begun := time.Now()
-	if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrUnavailable) || time.Since(begun) > 2*time.Second {
+	if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrUnavailable) || time.Since(begun) > 4*time.Second {
 		t.Errorf("without Redis: %v after %v", err, time.Since(begun))
 	}
 	startWorker(t, client, echo, worker.Options{}) // has to wait for Redis too
@@ -275,7 +277,7 @@ func TestRequestsOfAHungRedis(t *testing.T) {
 	server.Pause()
 	defer server.Resume()
 	begun := time.Now()
-	if _, err := do(t, r, "1", "search", "{}"); !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 3*time.Second {
+	if _, err := do(t, r, "1", "search", "{}"); !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 10*time.Second {
 		t.Errorf("a hung Redis: %v after %v", err, time.Since(begun))
 	}
 	server.Resume()

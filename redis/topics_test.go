@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait of the tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func within(t *testing.T) context.Context {
 	t.Helper()
@@ -158,7 +158,7 @@ func testTopicsNeeded(t *testing.T, client goredis.UniversalClient) {
 
 func testTopicsLinger(t *testing.T, client goredis.UniversalClient) {
 	b := newBus(t, client)
-	topics, r := newTopics(t, b, 300*time.Millisecond)
+	topics, r := newTopics(t, b, 2*time.Second)
 	acquire(t, topics, event.Topic{Guild: "7"})()
 	if s := topics.Stats(); s.Lingering != 1 || s.Acquired != 0 {
 		t.Errorf("stats %+v", s)

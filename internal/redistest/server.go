@@ -19,7 +19,7 @@ import (
 
 // startTimeout bounds the wait for a server to answer PING. A machine that
 // runs several test binaries at once is slow, so it is generous.
-const startTimeout = 20 * time.Second
+const startTimeout = time.Minute
 
 // Server is one redis-server process on a port of 127.0.0.1 which stays the
 // same over Stop and Start. Its methods are for the test's own goroutine.

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	stream   = "guildcast:requests:pool:0"
 )
 
@@ -253,7 +253,7 @@ func TestComesBackAfterALoss(t *testing.T) {
 func TestFinishesWhatItHas(t *testing.T) {
 	_, client := redistest.Mini(t)
 	f := newFixture(t, client, Options{Concurrency: 1})
-	f.send("slow", "1", 700*time.Millisecond)
+	f.send("slow", "1", 3*time.Second)
 	eventually(t, "begun", func() bool { return f.worker.Stats().Handling == 1 })
 	if err := f.worker.Run(within(t)); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second Run: %v", err)
@@ -269,7 +269,7 @@ func TestBoundsWhatItTakes(t *testing.T) {
 	_, client := redistest.Mini(t)
 	f := newFixture(t, client, Options{Concurrency: 2})
 	for range 5 {
-		f.send("slow", "1", 1500*time.Millisecond)
+		f.send("slow", "1", 4*time.Second)
 	}
 	eventually(t, "two are taken", func() bool { return f.worker.Stats().Handling == 2 })
 	if p, err := client.XPending(within(t), stream, "workers").Result(); err != nil || p.Count > 2 {
