@@ -22,7 +22,7 @@ const (
 
 func gatewayCases() []benchCase {
 	gateway := []string{"bin/guildcast", "serve"}
-	env := []string{"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_RATE_LIMITS=off", "GUILDCAST_LOG_LEVEL=warn"}
+	env := []string{"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LOG_LEVEL=warn"}
 	return []benchCase{
 		{name: "engine: broadcast to 5000", unit: "µs", target: "(compare the next)", noNode: true,
 			run: func(s *server, _ string) (float64, error) { return burst(s, 5000, 200, 200) }},

@@ -49,7 +49,7 @@ func TestChaos(t *testing.T) {
 	for i := range 3 {
 		n := &chaosNode{node: startNode(t, fmt.Sprint("node ", i), redis.url,
 			// All clients come from one address; the limits are not this test's subject.
-			"GUILDCAST_RATE_LIMITS=off"), witness: &witness{seen: map[string]int{}}}
+			"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1"), witness: &witness{seen: map[string]int{}}}
 		n.watch(t)
 		nodes = append(nodes, n)
 	}
