@@ -138,7 +138,7 @@ func TestClassicAcks(t *testing.T) {
 			err    error
 		}
 		done := make(chan result, 1)
-		nodes[0].io.To("r1").Timeout(3*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		nodes[0].io.To("r1").Timeout(10*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
 		got := <-done
 		slices.SortFunc(got.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		if fmt.Sprint(got) != "{[answer 0q answer 1q answer 2q answer 3q] <nil>}" {
@@ -152,7 +152,7 @@ func TestClassicAcks(t *testing.T) {
 		// one does not answer
 		mute := nodes[1].connect("/", "r1")
 		mute.acks = nil
-		nodes[0].io.To("r1").Timeout(300*time.Millisecond).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+		nodes[0].io.To("r1").Timeout(2*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
 		if got := <-done; len(got.values) != 4 || got.err == nil {
 			t.Errorf("got %v", got)
 		}
@@ -162,7 +162,7 @@ func TestClassicAcks(t *testing.T) {
 			t.Fatalf("fetched %v", f)
 		}
 		for _, s := range f.sockets {
-			s.Timeout(3*time.Second).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
+			s.Timeout(10*time.Second).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
 			if got := <-done; got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
 				t.Errorf("got %v", got)
 			}
@@ -225,7 +225,7 @@ func TestClassicSockets(t *testing.T) {
 
 func TestClassicServerSideEmit(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
-		nodes := cluster(t, c, 3, Options{RequestsTimeout: 500 * time.Millisecond})
+		nodes := cluster(t, c, 3, Options{RequestsTimeout: 2 * time.Second})
 		heard := make(chan string, 10)
 		for i, n := range nodes {
 			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
