@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,19 @@ func moveSlot(t *testing.T, c *redistest.Cluster, channel string) {
 			must(t, c.Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
 		}
 	}
+	// Before the next move the servers must agree on the epoch: a server that has not heard of this one would take the
+	// slot with an old epoch, and the two would send everybody to each other for ever.
+	eventually(t, "the servers agree", func() bool {
+		epochs := map[string]bool{}
+		for _, c := range clients {
+			info, err := c.ClusterInfo(ctx).Result()
+			must(t, err)
+			_, rest, _ := strings.Cut(info, "cluster_current_epoch:")
+			epoch, _, _ := strings.Cut(rest, "\r\n")
+			epochs[epoch] = true
+		}
+		return len(epochs) == 1
+	})
 }
 
 // TestReshard moves the slot of a channel while it is used.
