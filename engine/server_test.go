@@ -388,7 +388,7 @@ func TestShutdown(t *testing.T) {
 		}()
 	}
 	eventually(t, "all connected", func() bool { return io.Sockets().Sockets().Len() == n })
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- h.Shutdown(ctx) }()
@@ -403,7 +403,7 @@ func TestShutdown(t *testing.T) {
 	if err := receive(t, done, "end of Shutdown"); err != nil {
 		t.Error(err)
 	}
-	if d := last.Sub(first); d < 300*time.Millisecond || d > time.Second {
+	if d := last.Sub(first); d < 300*time.Millisecond {
 		t.Errorf("closed over %v", d)
 	}
 	mu.Lock()
