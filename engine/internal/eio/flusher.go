@@ -1,6 +1,9 @@
 package eio
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // flusher writes for the connections that have something queued, one write each, in turn. What is queued meanwhile
 // goes out with the next write: that is what makes a burst cheap.
@@ -12,13 +15,14 @@ type flusher struct {
 	pending []*wsConn // each is there at most once, by its claim
 	idle    bool      // run waits for cond
 	stopped bool
+	quit    chan struct{} // closed by stop
 }
 
 // flushBuffer is the size of one write in bytes.
 const flushBuffer = 64 << 10
 
 func newFlusher(s *Server) *flusher {
-	f := &flusher{srv: s}
+	f := &flusher{srv: s, quit: make(chan struct{})}
 	f.cond.L = &f.mu
 	return f
 }
@@ -37,7 +41,10 @@ func (f *flusher) push(w *wsConn) {
 
 func (f *flusher) stop() {
 	f.mu.Lock()
-	f.stopped = true
+	if !f.stopped {
+		f.stopped = true
+		close(f.quit)
+	}
 	f.mu.Unlock()
 	f.cond.Signal()
 }
@@ -58,9 +65,31 @@ func (f *flusher) run() {
 		}
 		batch, f.pending = f.pending, batch[:0]
 		f.mu.Unlock()
+		begin := time.Now()
 		for i, w := range batch {
 			batch[i] = nil
 			w.writeOnce(wr)
 		}
+		if len(batch) >= floodBatch {
+			f.rest(min(time.Since(begin), maxRest))
+		}
+	}
+}
+
+// A round over floodBatch connections or more is a flood: what is sent comes faster than it can be written one by one.
+// The flusher then rests as long as the round took, maxRest at most, while more gathers for each connection, so that the
+// next round writes it together and its producers have the processor.
+const (
+	floodBatch = 256
+	maxRest    = 20 * time.Millisecond
+)
+
+// rest waits for d, or until stop.
+func (f *flusher) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-f.quit:
 	}
 }
