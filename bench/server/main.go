@@ -95,7 +95,7 @@ func serve(io *socket.Server, s *socket.Socket) {
 		rooms, pad, seed := uint64(num(a[1])), strings.Repeat("x", num(a[2])), uint64(1)
 		for i := range num(a[0]) {
 			seed = (seed*1103515245 + 12345) % 2147483648
-			_ = io.To(socket.Room("p" + strconv.FormatUint(seed%rooms, 10))).Emit("m", i, pad)
+			_ = io.To(socket.Room("p"+strconv.FormatUint(seed%rooms, 10))).Emit("m", i, pad)
 		}
 	})
 }
