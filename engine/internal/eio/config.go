@@ -61,7 +61,8 @@ type Config struct {
 	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More closes it (1008).
 	MaxFragments int
 
-	// QueueSoft is the number of queued bytes from which a connection counts as Lagging. Default 1 MiB.
+	// QueueSoft is the number of queued bytes from which a connection counts as Lagging, unless its share of half of
+	// QueueBudget is less. Default 1 MiB.
 	QueueSoft int
 	// QueueHard is the number of queued bytes that cuts a connection. Default 16 MiB. A single message that is larger
 	// still passes where the queue is empty.

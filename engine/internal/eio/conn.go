@@ -108,8 +108,8 @@ func (c *Conn) Queued() int {
 	return c.queued
 }
 
-// Lagging tells whether the peer is behind (more than Config.QueueSoft queued) but reading (it took something in the
-// second before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
+// Lagging tells whether the peer is behind (more than Config.QueueSoft queued, or its share of half of Config.QueueBudget) but reading (it took something in the
+// lagTime before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
 func (c *Conn) Lagging(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,10 +119,10 @@ func (c *Conn) Lagging(now time.Time) bool {
 // lagTime is how long ago a peer may have taken something to count as reading. On a busy machine a good client may not
 // get to read for some hundred milliseconds; who does not wait for it then fills its queue. One that has stopped costs
 // senders this time once.
-const lagTime = time.Second
+const lagTime = 400 * time.Millisecond
 
 func (c *Conn) laggingLocked(now time.Duration) bool {
-	return c.queued > c.srv.cfg.QueueSoft && now-c.progress < lagTime && c.State() == Open
+	return int64(c.queued) > c.srv.lag.Load() && now-c.progress < lagTime && c.State() == Open
 }
 
 // Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.

@@ -64,7 +64,7 @@ func (c *Conn) enqueueLocked(frames []*Frame, size int) SendStatus {
 	for _, f := range frames {
 		c.q.push(&c.srv.chunks, f)
 	}
-	soft := c.srv.cfg.QueueSoft
+	soft := int(c.srv.lag.Load())
 	before := c.queued
 	c.countLocked(size)
 	if c.queued <= soft {

@@ -41,6 +41,7 @@ type Server struct {
 	next     atomic.Uint32 // deals out flushers and pollers
 	observed atomic.Uint32 // Events
 	budget   atomic.Int64  // bytes queued, of connections that have more than budgetStep
+	lag      atomic.Int64  // queued bytes from which a connection is Lagging; see share
 	upgrades atomic.Uint64
 	slow     atomic.Uint64
 
@@ -268,6 +269,7 @@ func (s *Server) reserve(id string) error {
 		return ErrDuplicateID
 	}
 	s.conns[id] = nil
+	s.shareLocked()
 	s.work.Add(1)
 	return nil
 }
@@ -283,7 +285,16 @@ func (s *Server) publish(c *Conn) {
 func (s *Server) forget(id string) {
 	s.mu.Lock()
 	delete(s.conns, id)
+	s.shareLocked()
 	s.mu.Unlock()
+}
+
+// shareLocked sets from where on senders wait for a connection: QueueSoft, or less where many connections are there, so
+// that all healthy ones together wait with half of the budget. The other half is for those that have stopped reading:
+// they are past QueueSoft, and the ones to be cut, when the budget is spent.
+func (s *Server) shareLocked() {
+	share := s.cfg.QueueBudget / 2 / max(1, len(s.conns))
+	s.lag.Store(int64(min(s.cfg.QueueSoft, max(share, budgetStep))))
 }
 
 func (s *Server) isClosed() bool {

@@ -402,3 +402,29 @@ func TestSlowOwners(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// With many connections senders wait earlier, so that healthy ones do not spend the budget and are cut for it.
+func TestLaggingByShareOfBudget(t *testing.T) {
+	s, err := NewServer(Config{QueueSoft: 1 << 20, QueueBudget: 64 << 20}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(t.Context())
+	for _, want := range []struct{ conns, lag int }{{1, 1 << 20}, {32, 1 << 20}, {64, 512 << 10}, {10_000, budgetStep}, {1, 1 << 20}} {
+		s.mu.Lock()
+		for i := range 10_000 {
+			delete(s.conns, fmt.Sprint(i))
+		}
+		for i := range want.conns {
+			s.conns[fmt.Sprint(i)] = nil
+		}
+		s.shareLocked()
+		s.mu.Unlock()
+		if lag := s.lag.Load(); lag != int64(want.lag) {
+			t.Errorf("%d connections: lagging from %d bytes, want %d", want.conns, lag, want.lag)
+		}
+	}
+	s.mu.Lock()
+	clear(s.conns)
+	s.mu.Unlock()
+}
