@@ -5,8 +5,8 @@ BIN     := bin/guildcast
 PKGS    := ./...
 FUZZTIME ?= 5s
 
-# CI passes GUILDCAST_REQUIRE_REDIS so that a missing redis-server fails the tests instead of skipping them.
-export GUILDCAST_REQUIRE_REDIS ?= 1
+# A missing redis-server fails the tests instead of skipping them.
+test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false
 
 .PHONY: help run test check setup fmt vet lint build cross race integration fuzz bench cluster clean python-lock
