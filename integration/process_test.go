@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +37,8 @@ type process struct {
 func start(t testing.TB, name string, env []string, handle func(line []byte), command string, args ...string) *process {
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{}), more: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	// Nothing of what configures the tests configures the processes.
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GUILDCAST_") }), env...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

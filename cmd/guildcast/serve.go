@@ -101,14 +101,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	}
 	config.Logger = s.logger(t.err)
 	goredis.SetLogger(redisLog{config.Logger})
-	for _, name := range t.unknown {
-		config.Logger.Warn("environment variable is no option and ignored", "name", name)
-	}
-	for _, secret := range config.Secrets {
-		if len(secret.Key) < weakSecret {
-			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes", len(secret.Key), "want", weakSecret)
-		}
-	}
+	given := config.Secrets
 	if s.Demo {
 		demoSecret(&config)
 		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config)}
@@ -117,6 +110,15 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	n, err := node.New(config)
 	if err != nil {
 		return usageError{err}
+	}
+	// Only now: a wrong value ends with its one line alone.
+	for _, name := range t.unknown {
+		config.Logger.Warn("environment variable is no option and ignored", "name", name)
+	}
+	for _, secret := range given {
+		if len(secret.Key) < weakSecret {
+			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes", len(secret.Key), "want", weakSecret)
+		}
 	}
 	return n.Run(ctx)
 }
