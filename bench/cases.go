@@ -127,46 +127,21 @@ func (a *audience) wait() error {
 
 // burst: CPU per delivered message of n broadcasts, in one go, to a room of clients.
 func burst(s *server, clients, n, size int) (float64, error) {
-	a, err := gather(s, clients, "", true, func(int) string { return "room" })
-	if err != nil {
-		return 0, err
-	}
-	defer sioclient.CloseAll(a.conns)
-	control, err := sioclient.Dial(s.addr, sioclient.Options{})
-	if err != nil {
-		return 0, err
-	}
-	defer control.Close()
-	a.expect(clients * n)
-	cpu, err := s.cpu(func() error {
-		if err := control.Send(fmt.Sprintf(`42["burst","room",%d,%d]`, n, size)); err != nil {
-			return err
-		}
-		return a.wait()
-	})
-	return cpu / float64(clients*n), err
+	return ordered(s, clients, n, fmt.Sprintf(`42["burst","room",%d,%d]`, n, size))
 }
 
 // paced: the same with pauses.
 func paced(s *server, clients, n, size int, every time.Duration) (float64, error) {
+	return ordered(s, clients, n, fmt.Sprintf(`42["paced","room",%d,%d,%d]`, n, size, every.Milliseconds()))
+}
+
+// ordered gathers clients in one room and has command send each of them n messages.
+func ordered(s *server, clients, n int, command string) (float64, error) {
 	a, err := gather(s, clients, "", true, func(int) string { return "room" })
 	if err != nil {
 		return 0, err
 	}
-	defer sioclient.CloseAll(a.conns)
-	control, err := sioclient.Dial(s.addr, sioclient.Options{})
-	if err != nil {
-		return 0, err
-	}
-	defer control.Close()
-	a.expect(clients * n)
-	cpu, err := s.cpu(func() error {
-		if err := control.Send(fmt.Sprintf(`42["paced","room",%d,%d,%d]`, n, size, every.Milliseconds())); err != nil {
-			return err
-		}
-		return a.wait()
-	})
-	return cpu / float64(clients*n), err
+	return a.cost(s, clients*n, command)
 }
 
 // privateRooms: CPU per message to random rooms of one member each.
@@ -175,6 +150,11 @@ func privateRooms(s *server, clients, n, size int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return a.cost(s, n, fmt.Sprintf(`42["rooms",%d,%d,%d]`, n, clients, size))
+}
+
+// cost is the CPU per message until command, sent by one more client, has brought n messages to a, which it then closes.
+func (a *audience) cost(s *server, n int, command string) (float64, error) {
 	defer sioclient.CloseAll(a.conns)
 	control, err := sioclient.Dial(s.addr, sioclient.Options{})
 	if err != nil {
@@ -183,7 +163,7 @@ func privateRooms(s *server, clients, n, size int) (float64, error) {
 	defer control.Close()
 	a.expect(n)
 	cpu, err := s.cpu(func() error {
-		if err := control.Send(fmt.Sprintf(`42["rooms",%d,%d,%d]`, n, clients, size)); err != nil {
+		if err := control.Send(command); err != nil {
 			return err
 		}
 		return a.wait()
