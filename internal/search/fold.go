@@ -19,8 +19,10 @@ func fold(s string) string {
 	// Decomposition makes a rune of at most 18; what is longer than this can't
 	// count.
 	if len(s) > maxNameRunes*utf8.UTFMax*4 {
-		s = strings.ToValidUTF8(s[:maxNameRunes*utf8.UTFMax*4], "")
+		s = s[:maxNameRunes*utf8.UTFMax*4]
 	}
+	// What follows an invalid byte is not decomposed.
+	s = strings.ToValidUTF8(s, "")
 	var b strings.Builder
 	runes, space := 0, false
 	for _, r := range norm.NFKD.String(s) {

@@ -77,7 +77,7 @@ func TestFold(t *testing.T) {
 	for in, want := range map[string]string{
 		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full", "ﬁsh": "fish",
 		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i", "x\u0301": "x",
-		"\xff\xfe": "", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "a\u200bb",
+		"\xff\xfe": "", "\xf5Ř": "r", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "a\u200bb",
 	} {
 		if got := fold(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
@@ -261,6 +261,7 @@ func TestConcurrentUse(t *testing.T) {
 func FuzzSearch(f *testing.F) {
 	f.Add("Jürgen the otter", "jurgne")
 	f.Add("\xff\u0301", "ﷺ")
+	f.Add("\xf5Ř", "r")
 	f.Fuzz(func(t *testing.T, name, q string) {
 		x := New(Options{})
 		if err := x.Upsert("1", name); err != nil {
