@@ -162,5 +162,6 @@ func parseDate(raw json.RawMessage) (time.Time, error) {
 		return time.Time{}, errors.New("a date is not a number of seconds")
 	}
 	const endOf9999 = 253402300799
-	return time.UnixMilli(int64(min(seconds, endOf9999) * 1000)), nil
+	// Rounded, since the nearest float64 may be just below: 1.001 s times 1000 is 1000.9999999999999.
+	return time.UnixMilli(int64(math.Round(min(seconds, endOf9999) * 1000))), nil
 }

@@ -16,6 +16,7 @@ func TestParseRevocation(t *testing.T) {
 		`{"jti":"a"}`:                       {TokenID: "a", Expires: at(110)},
 		`{"sub":"1","iat_before":50}`:       {Subject: "1", IssuedBefore: at(50), Expires: at(110)},
 		`{"sub":"1","jti":"a","exp":130.5}`: {Subject: "1", TokenID: "a", Expires: time.UnixMilli(130_500)},
+		`{"sub":"1","exp":1.001}`:           {Subject: "1", Expires: time.UnixMilli(1_001)}, // times 1000 it is just below 1001
 	} {
 		got, err := permissions.ParseRevocation([]byte(data), at(10), 100*time.Second)
 		if err != nil || got != want {
@@ -89,6 +90,7 @@ func TestRevocationsAreBounded(t *testing.T) {
 
 func FuzzParseRevocation(f *testing.F) {
 	f.Add([]byte(`{"sub":"1","jti":"a","iat_before":50,"exp":1e3}`))
+	f.Add([]byte(`{"sub":"1","iat_before":1.0011,"exp":1.0031}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := permissions.ParseRevocation(data, at(10), time.Hour)
 		if err != nil {

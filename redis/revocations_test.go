@@ -183,7 +183,11 @@ func FuzzCanonical(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := canonical(withExpiry(record, time.UnixMilli(1234567)))
+		stored := withExpiry(record, time.UnixMilli(1234567))
+		if len(stored) > maxRevocation {
+			return // escapes and the expiry have made it longer
+		}
+		again, err := canonical(stored)
 		if err != nil || again != record {
 			t.Fatalf("%s became %s, %v", record, again, err)
 		}

@@ -21,12 +21,13 @@ func fold(s string) string {
 	if len(s) > maxNameRunes*utf8.UTFMax*4 {
 		s = s[:maxNameRunes*utf8.UTFMax*4]
 	}
-	// What follows an invalid byte is not decomposed.
-	s = strings.ToValidUTF8(s, "")
+	// Neither invalid bytes nor what stands for them counts. They go first: what follows such a byte is not decomposed,
+	// and marks on both sides of U+FFFD are not brought into one order.
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\uFFFD", "")
 	var b strings.Builder
 	runes, space := 0, false
 	for _, r := range norm.NFKD.String(s) {
-		if unicode.Is(unicode.Mn, r) || r == utf8.RuneError {
+		if unicode.Is(unicode.Mn, r) {
 			continue
 		}
 		if unicode.IsSpace(r) {

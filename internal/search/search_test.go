@@ -78,6 +78,7 @@ func TestFold(t *testing.T) {
 		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full", "ﬁsh": "fish",
 		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i", "x\u0301": "x",
 		"\xff\xfe": "", "\xf5Ř": "r", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "a\u200bb",
+		"\u302f\ufffd\U00016ff1": "\U00016ff1\u302f", // two marks, in the order of their classes
 	} {
 		if got := fold(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
@@ -262,12 +263,19 @@ func FuzzSearch(f *testing.F) {
 	f.Add("Jürgen the otter", "jurgne")
 	f.Add("\xff\u0301", "ﷺ")
 	f.Add("\xf5Ř", "r")
+	f.Add("\u302f\ufffd\U00016ff1", "x")
 	f.Fuzz(func(t *testing.T, name, q string) {
 		x := New(Options{})
 		if err := x.Upsert("1", name); err != nil {
 			t.Fatal(err)
 		}
-		x.Search(q, 5)
+		if err := x.Upsert("2", q, name+q); err != nil {
+			t.Fatal(err)
+		}
+		if fold(q) != "" && !slices.Equal(x.Search(q, 5), slowSearch(x, q, 5)) {
+			t.Fatalf("%q in %q: %v, want %v", q, name, x.Search(q, 5), slowSearch(x, q, 5))
+		}
+		x.Remove("2")
 		if fold(name) != "" && len(x.Search(name, 5)) != 1 {
 			t.Fatalf("%q is not found by its name", name)
 		}

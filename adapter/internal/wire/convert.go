@@ -78,7 +78,7 @@ func (w *jsonWriter) object(b []byte, h head) int {
 	for range h.n {
 		key := Value{b: b[at : at+skip(b[at:])]}
 		at += len(key.b)
-		if readHead(b[at:]).kind == Undefined || key.Is("__proto__") { // neither becomes a property
+		if readHead(b[at:]).kind == Undefined || key.isProto() { // neither becomes a property
 			at += skip(b[at:])
 			continue
 		}
@@ -96,6 +96,11 @@ func (w *jsonWriter) object(b []byte, h head) int {
 	}
 	w.dst = append(w.dst, '}')
 	return at
+}
+
+// isProto tells whether a key, as text, names what JavaScript does not keep as a property.
+func (v Value) isProto() bool {
+	return v.Is("__proto__") || v.Kind() == Array && v.Text() == "__proto__"
 }
 
 func (w *jsonWriter) binary(p []byte) {
@@ -180,7 +185,7 @@ func (r goReader) object(b []byte, h head) (any, int) {
 	for range h.n {
 		key := Value{b: b[at : at+skip(b[at:])]}
 		at += len(key.b)
-		if readHead(b[at:]).kind == Undefined || key.Is("__proto__") {
+		if readHead(b[at:]).kind == Undefined || key.isProto() {
 			at += skip(b[at:])
 			continue
 		}

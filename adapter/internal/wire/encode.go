@@ -32,10 +32,8 @@ var errDepth = errors.New("value nested too deep, or in a cycle")
 // sorted.
 func AppendMsgpack(dst []byte, v any) ([]byte, error) { return appendMsgpack(dst, v, MaxDepth) }
 
+// appendMsgpack appends v, in which arrays and maps may be nested to depth, as Parse counts it.
 func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
-	if depth == 0 {
-		return dst, errDepth
-	}
 	switch x := v.(type) {
 	case nil:
 		return msgp.AppendNil(dst), nil
@@ -115,9 +113,6 @@ func appendMarshalled(dst []byte, v any, depth int) ([]byte, error) {
 
 // appendRaw appends a checked value; JSON is turned into msgpack.
 func appendRaw(dst []byte, v Value, depth int) ([]byte, error) {
-	if depth == 0 {
-		return dst, errDepth
-	}
 	if !v.json {
 		if len(v.b) == 0 {
 			return msgp.AppendNil(dst), nil
@@ -181,6 +176,9 @@ func appendJSONContainer(dst []byte, text []byte, depth int) (_ []byte, rest []b
 }
 
 func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {
+	if depth == 0 {
+		return dst, errDepth
+	}
 	dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
 	for _, e := range x {
 		if dst, err = appendMsgpack(dst, e, depth-1); err != nil {
@@ -194,6 +192,9 @@ func appendMap(dst []byte, x map[string]any, depth int) (_ []byte, err error) {
 	if x == nil {
 		return msgp.AppendNil(dst), nil // as encoding/json does
 	}
+	if depth == 0 {
+		return dst, errDepth
+	}
 	dst = msgp.AppendMapHeader(dst, uint32(len(x)))
 	for _, k := range sortedKeys(x) {
 		if dst, err = appendMsgpack(msgp.AppendString(dst, k), x[k], depth-1); err != nil {
@@ -204,6 +205,9 @@ func appendMap(dst []byte, x map[string]any, depth int) (_ []byte, err error) {
 }
 
 func appendObject(dst []byte, x Object, depth int) (_ []byte, err error) {
+	if depth == 0 {
+		return dst, errDepth
+	}
 	dst = msgp.AppendMapHeader(dst, uint32(len(x)))
 	for _, f := range x {
 		if dst, err = appendMsgpack(msgp.AppendString(dst, f.Key), f.Value, depth-1); err != nil {
