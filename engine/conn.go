@@ -42,6 +42,10 @@ func (c *Conn) ID() string { return c.eio.ID() }
 // low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
 func (c *Conn) Queued() int { return c.eio.Queued() }
 
+// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and tells whether it has.
+// It is true, too, for a connection that is closed, or for which nothing was left out.
+func (c *Conn) Resume() bool { return c.eio.Resume() }
+
 // send queues a message of the library, or of ours for one socket, and waits for a connection that lags, 50 ms at
 // most. It never fails: a closed connection drops it.
 func (c *Conn) send(m *Message) {

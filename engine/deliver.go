@@ -12,24 +12,46 @@ const paceLimit = 50 * time.Millisecond
 // DeliverOptions of Deliver.
 type DeliverOptions struct {
 	Volatile bool // drop where the connection can't take it now
+	Loss     Loss // whether it may be left out where the connection is behind; not together with Volatile
 }
+
+// Loss says whether a message may be left out for a connection that is behind, because the sender can make up for it
+// once Conn.Resume says so.
+type Loss uint8
+
+// Losses, from the strictest.
+const (
+	// Keep leaves nothing out: a connection whose queue would grow over Options.MaxQueueBytes is closed.
+	Keep = Loss(eio.Keep)
+	// ShedWhenFull leaves the message out instead of closing the connection.
+	ShedWhenFull = Loss(eio.ShedWhenFull)
+	// ShedWhenBehind leaves the message out once a quarter of Options.MaxQueueBytes waits, or once the peer has been too
+	// slow for 3 s, during which it was waited for.
+	ShedWhenBehind = Loss(eio.ShedWhenBehind)
+)
 
 // Deliver queues m on every connection of conns, in order with all else that is sent to them, and paces the caller
 // (50 ms at most) while healthy connections lag. conns is only read; nil connections are skipped. It never fails: a
 // closed connection is skipped, and one that has stopped reading is cut by limits of its own.
-func Deliver(m *Message, conns []*Conn, o DeliverOptions) {
-	d := delivery{message: m, volatile: o.Volatile}
+//
+// It returns the connections for which m was left out. From the first message that was, all are that may be left out as
+// well, until Conn.Resume is true.
+func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
+	d := delivery{message: m, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
 	for _, c := range conns {
 		d.to(c)
 	}
 	d.pace()
+	return d.shed
 }
 
 // delivery is one message on its way to many connections.
 type delivery struct {
 	message  *Message
 	volatile bool
+	loss     eio.Loss
 	lagging  []*eio.Conn // a sample of them
+	shed     []*Conn     // for which it was left out
 }
 
 // maxSampled bounds the lagging connections that a sender waits for: it waits for all of the sample, and a healthy
@@ -47,8 +69,13 @@ func (d *delivery) to(c *Conn) {
 		c.eio.SendVolatile(d.message.frames...)
 		return
 	}
-	if c.eio.Send(d.message.frames...) == eio.Lagging && len(d.lagging) < maxSampled {
-		d.lagging = append(d.lagging, &c.eio)
+	switch c.eio.SendLossy(d.loss, d.message.frames...) {
+	case eio.Lagging:
+		if len(d.lagging) < maxSampled {
+			d.lagging = append(d.lagging, &c.eio)
+		}
+	case eio.Shed:
+		d.shed = append(d.shed, c)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +72,7 @@ type Gateway struct {
 
 	directories *directories
 	spectators  *spectators
+	stragglers  *stragglers
 	complaints  complaints
 	batches     sync.Pool // of *batches
 	flights     *flights
@@ -83,7 +86,7 @@ type Gateway struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	closed   bool
-	sessions map[*session]struct{}
+	sessions map[*engine.Conn]*session // a connection has one socket in the namespace at a time
 
 	goroutines sync.WaitGroup // Add under mu while not closed
 }
@@ -121,9 +124,9 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
 		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
-		sessions:  map[*session]struct{}{},
+		sessions:  map[*engine.Conn]*session{},
 	}
-	g.directories = newDirectories(g)
+	g.directories, g.stragglers = newDirectories(g), newStragglers(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err
@@ -138,9 +141,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
 	g.closed = true
 	left := g.sessions
-	g.sessions = map[*session]struct{}{}
+	g.sessions = map[*engine.Conn]*session{}
 	g.mu.Unlock()
-	for s := range left {
+	for _, s := range left {
 		s.close()
 	}
 	g.cancel()
@@ -170,7 +173,7 @@ func (g *Gateway) connect(socket *socket.Socket) {
 	g.mu.Lock()
 	closed := g.closed
 	if !closed {
-		g.sessions[s] = struct{}{}
+		g.sessions[conn] = s
 	}
 	g.mu.Unlock()
 	if closed {
@@ -191,7 +194,9 @@ func (g *Gateway) connect(socket *socket.Socket) {
 
 func (g *Gateway) disconnected(s *session) {
 	g.mu.Lock()
-	delete(g.sessions, s)
+	if g.sessions[s.conn()] == s {
+		delete(g.sessions, s.conn())
+	}
 	g.mu.Unlock()
 	s.close()
 }
@@ -207,11 +212,14 @@ func (g *Gateway) Sessions() int {
 func (g *Gateway) all() []*session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	list := make([]*session, 0, len(g.sessions))
-	for s := range g.sessions {
-		list = append(list, s)
-	}
-	return list
+	return slices.Collect(maps.Values(g.sessions))
+}
+
+// sessionOf is the session of a connection; nil where it has none any more.
+func (g *Gateway) sessionOf(c *engine.Conn) *session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sessions[c]
 }
 
 // begin counts the caller among those that Close waits for, until it calls g.goroutines.Done; or it is false, and the

@@ -47,17 +47,22 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	}
 }
 
-// fanOut queues the event for every recipient: encoded once per form, however many there are.
+// fanOut queues the event for every recipient: encoded once per form, however many there are. It is left out for those
+// that are behind.
 func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) {
 	var encoded [2]*engine.Message
+	loss := lossOf(e.Topic)
 	for i := range list {
 		b := &list[i]
 		m := &encoded[b.Form&1]
 		if *m == nil {
 			*m = g.outlet.encode(e.AppendArgs(nil, b.Form == permissions.FormString))
 		}
-		g.outlet.deliver(*m, b.Recipients)
-		g.metrics.delivered(b.Level, len(b.Recipients))
+		shed := g.outlet.deliver(*m, b.Recipients, loss)
+		g.metrics.delivered(b.Level, len(b.Recipients)-len(shed))
+		if len(shed) > 0 {
+			g.stragglers.note(e.Topic.Guild, shed)
+		}
 	}
 }
 

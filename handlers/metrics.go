@@ -15,7 +15,7 @@ type metrics struct {
 	events, answers, errors                   *prometheus.CounterVec
 	elevations, demotions                     *prometheus.CounterVec
 	guildEvents, guildMalformed, guildReached *prometheus.CounterVec
-	refused, floods, panics, resyncs          prometheus.Counter
+	refused, floods, panics, resyncs, shed    prometheus.Counter
 	elevated                                  prometheus.Gauge
 
 	// Looked up once, for the path that every guild event takes. Static after construction.
@@ -46,6 +46,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		floods:         one("flood_disconnects_total", "Clients disconnected for flooding."),
 		panics:         one("handler_panics_total", "Panics that were recovered. Each is a bug."),
 		resyncs:        one("resyncs_total", "Sockets told that they may have missed events."),
+		shed:           one("guild_events_shed_total", "Guild events left out for sockets that did not read fast enough."),
 		elevated:       prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
 		outcomes:       map[permissions.Outcome]prometheus.Counter{},
 		levels:         map[permissions.Level]prometheus.Counter{},
@@ -63,7 +64,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}
 	collectors := []prometheus.Collector{
 		m.events, m.answers, m.errors, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
-		m.refused, m.floods, m.panics, m.resyncs, m.elevated,
+		m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
 		prometheus.NewGaugeFunc(gauge("sessions", "Sockets connected."), func() float64 { return float64(g.Sessions()) }),
 		prometheus.NewGaugeFunc(gauge("spectators", "Sockets that spectate a guild."), func() float64 { return float64(g.filter.Len()) }),
 		prometheus.NewGaugeFunc(gauge("requests_in_progress", "Pool and interpret requests in progress."), func() float64 { return float64(g.requests.Load()) }),

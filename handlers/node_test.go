@@ -101,6 +101,22 @@ func (n *node) answers(event string) int {
 	return 0
 }
 
+// metric is the sum of a counter over its labels.
+func (n *node) metric(name string) (sum float64) {
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
 // publish is what Redis would bring.
 func (n *node) publish(topic event.Topic, data string) { n.gateway.Message(topic, []byte(data)) }
 

@@ -13,8 +13,9 @@ const namespace = "/"
 
 // outlet is how events leave for clients: package engine.
 type outlet interface {
-	encode(args []byte) *engine.Message // the JSON array of an event and its argument
-	deliver(m *engine.Message, conns []*engine.Conn)
+	encode(args []byte) *engine.Message                                                      // the JSON array of an event and its argument
+	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) // as engine.Deliver
+	resume(conn *engine.Conn) bool                                                           // as engine.Conn.Resume
 }
 
 type engineOutlet struct{}
@@ -23,9 +24,11 @@ func (engineOutlet) encode(args []byte) *engine.Message {
 	return engine.NewEventMessage(namespace, args, nil)
 }
 
-func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn) {
-	engine.Deliver(m, conns, engine.DeliverOptions{})
+func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) []*engine.Conn {
+	return engine.Deliver(m, conns, engine.DeliverOptions{Loss: loss})
 }
+
+func (engineOutlet) resume(conn *engine.Conn) bool { return conn.Resume() }
 
 // request is one event from a client, being answered.
 type request struct {
@@ -67,7 +70,7 @@ func (r *request) fail(err error) {
 func (s *session) emit(event string, f form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
-	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:])
+	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep)
 }
 
 // eventArgs is the JSON array of an event and its argument.

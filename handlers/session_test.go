@@ -25,6 +25,8 @@ type bench struct {
 	revoked *permissions.Revocations
 	streams *streams
 	hook    func(conn any, args []byte, made time.Time) // gets what would be kept; nil keeps
+	sheds   func(conn *engine.Conn, args []byte) bool   // whether a guild event is left out; nil: none is
+	resumes func(conn *engine.Conn) bool                // nil: at once
 	pace    time.Duration                               // between the decision who gets a guild event and its delivery
 
 	mu       sync.Mutex
@@ -72,23 +74,30 @@ func (b *bench) encode(args []byte) *engine.Message {
 	return m
 }
 
-func (b *bench) deliver(m *engine.Message, conns []*engine.Conn) {
+func (b *bench) resume(c *engine.Conn) bool { return b.resumes == nil || b.resumes(c) }
+
+func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
+		if loss != engine.Keep && b.sheds != nil && b.sheds(c, b.messages[m].args) {
+			shed = append(shed, c)
+			continue
+		}
 		if b.hook != nil {
 			b.hook(c, b.messages[m].args, b.messages[m].at)
 			continue
 		}
 		b.got[c] = append(b.got[c], string(b.messages[m].args))
 	}
+	return shed
 }
 
 // socket is a stand-in for a connected one.
 func (b *bench) socket(id string) *session {
 	s := newSession(b.g, &standIn{b, id}, id, new(engine.Conn), "192.0.2.1")
 	b.g.mu.Lock()
-	b.g.sessions[s] = struct{}{}
+	b.g.sessions[s.conn()] = s
 	b.g.mu.Unlock()
 	return s
 }

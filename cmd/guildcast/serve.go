@@ -24,7 +24,7 @@ type serve struct {
 	PingTimeout     time.Duration `group:"Engine.IO:" default:"20s" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
 	MaxMessageBytes int64         `group:"Engine.IO:" default:"1000000" placeholder:"BYTES" help:"Largest message from a client."`
 	AllowEio3       bool          `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
-	MaxQueueBytes   int           `group:"Engine.IO:" default:"16777216" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected."`
+	MaxQueueBytes   int           `group:"Engine.IO:" default:"16777216" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
 	Compression     bool          `group:"Engine.IO:" help:"Offer permessage-deflate."`
 
 	Redis              string        `group:"Cluster:" default:"embedded" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`

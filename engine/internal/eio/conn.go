@@ -56,6 +56,8 @@ type Conn struct {
 	id       string
 	protocol uint8
 
+	shedding Loss // what is being left out; guarded by mu
+
 	observed atomic.Uint32 // Events
 	awaiting atomic.Bool   // a pong; written with heartbeats.mu held
 	state    atomic.Uint32 // State; written with mu held
@@ -69,6 +71,7 @@ type Conn struct {
 	queued   int           // bytes in q, and in what the WebSocket has taken and not yet written
 	charged  int           // what of them counts in Server.budget
 	progress time.Duration // when the peer last took something while much was queued; since the server's epoch
+	late     time.Duration // since when much is queued; since the server's epoch; 0: the peer keeps up
 	ws       *wsConn       // the transport; nil: polling
 	poll     *polling      // nil where the session began as a WebSocket
 	probe    *probe        // the WebSocket that wants to become the transport
@@ -123,6 +126,13 @@ const lagTime = 400 * time.Millisecond
 
 func (c *Conn) laggingLocked(now time.Duration) bool {
 	return int64(c.queued) > c.srv.lag.Load() && now-c.progress < lagTime && c.State() == Open
+}
+
+// takes tells whether much is queued of which the peer took something in the time before now.
+func (c *Conn) takes(within time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ws != nil && c.queued >= volatileQueue && c.srv.now()-c.progress < within
 }
 
 // Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.

@@ -114,18 +114,18 @@ func TestProtocol3Upgrade(t *testing.T) {
 }
 
 func TestProtocol3PingTimeout(t *testing.T) {
-	f := newFixture(t, plain, Config{AllowEIO3: true, PingInterval: 30 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
+	f := newFixture(t, plain, Config{AllowEIO3: true, PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
 	p := f.dial("EIO=3&transport=websocket")
 	p.expectOpen()
 	o := f.owner()
 	start := time.Now()
 	for range 5 { // pings keep it open
-		time.Sleep(25 * time.Millisecond) // the interval of a client, not a wait for something
+		time.Sleep(120 * time.Millisecond) // the interval of a client, not a wait for something
 		p.text("2")
 		p.expectText("3")
 	}
 	o.expectClose(ReasonPingTimeout)
-	if d := time.Since(start); d < 5*25*time.Millisecond+50*time.Millisecond {
+	if d := time.Since(start); d < 5*120*time.Millisecond+500*time.Millisecond {
 		t.Errorf("closed after %v", d)
 	}
 	p.expectClose(0)

@@ -8,17 +8,18 @@ const (
 	Dropped SendStatus = iota // closed, or volatile and not writable: nothing was queued
 	Queued                    // will be sent
 	Lagging                   // will be sent; the peer is behind but reading: see Conn.Lagging and Pace
+	Shed                      // left out: see SendLossy
 )
 
 // Send queues frames, in order and with nothing between them. A queue that would grow over Config.QueueHard ends the
 // session with ErrSlowConsumer.
-func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, frames) }
+func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, Keep, frames) }
 
 // SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
-func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, frames) }
+func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, Keep, frames) }
 
-func (c *Conn) send(volatile bool, frames []*Frame) SendStatus {
-	status, ws, waiter := c.enqueue(volatile, frames)
+func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
+	status, ws, waiter := c.enqueue(volatile, loss, frames)
 	if ws != nil {
 		ws.flushAnswer()
 	}
@@ -29,7 +30,7 @@ func (c *Conn) send(volatile bool, frames []*Frame) SendStatus {
 }
 
 // enqueue queues frames, and returns who has to be told.
-func (c *Conn) enqueue(volatile bool, frames []*Frame) (SendStatus, *wsConn, *waiter) {
+func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *wsConn, *waiter) {
 	if c.observes(ObservePacketCreate) && c.State() == Open {
 		c.packetCreate(frames)
 	}
@@ -42,12 +43,16 @@ func (c *Conn) enqueue(volatile bool, frames []*Frame) (SendStatus, *wsConn, *wa
 		c.mu.Unlock()
 		return Dropped, nil, nil
 	}
+	if c.shedsLocked(loss, size) {
+		c.mu.Unlock()
+		return Shed, nil, nil
+	}
 	if c.overfullLocked(size) {
 		c.mu.Unlock()
 		c.cut()
 		return Dropped, nil, nil
 	}
-	status := c.enqueueLocked(frames, size)
+	status := c.enqueueLocked(loss, frames, size)
 	ws, waiter := c.kickLocked()
 	c.mu.Unlock()
 	return status, ws, waiter
@@ -60,7 +65,7 @@ func (c *Conn) overfullLocked(size int) bool {
 		c.queued > cfg.QueueSoft && c.srv.budget.Load() > int64(cfg.QueueBudget)
 }
 
-func (c *Conn) enqueueLocked(frames []*Frame, size int) SendStatus {
+func (c *Conn) enqueueLocked(loss Loss, frames []*Frame, size int) SendStatus {
 	for _, f := range frames {
 		c.q.push(&c.srv.chunks, f)
 	}
@@ -74,7 +79,11 @@ func (c *Conn) enqueueLocked(frames []*Frame, size int) SendStatus {
 	if before <= soft {
 		c.progress = now // it is given the benefit of the doubt
 	}
-	if c.laggingLocked(now) {
+	if c.late == 0 {
+		c.late = now
+	}
+	// What may be left out is not waited for once its time has come, so that one peer does not hold up all others.
+	if c.laggingLocked(now) && (loss == Keep || !c.slowLocked(now)) {
 		return Lagging
 	}
 	return Queued
@@ -86,6 +95,9 @@ const budgetStep = 64 << 10
 // countLocked changes the number of queued bytes by delta.
 func (c *Conn) countLocked(delta int) {
 	c.queued += delta
+	if c.late != 0 && c.queued <= c.caughtUp() {
+		c.late = 0
+	}
 	if charge := c.queued &^ (budgetStep - 1); charge != c.charged {
 		c.srv.budget.Add(int64(charge - c.charged))
 		c.charged = charge

@@ -49,7 +49,7 @@ type wsConn struct {
 	control   queue // pongs, and the answer to a probe
 	controls  uint8 // length of control
 	claimed   bool  // somebody writes, or will
-	blocked   bool  // the peer's window is full
+	blocked   bool  // the peer's window was full; until nothing is left to write
 	closing   bool  // shut has been called
 	closeSent bool  // the close frame is in out, or written
 	peerLeft  bool  // the peer's close frame has arrived

@@ -60,7 +60,6 @@ func (w *wsConn) gather() bool {
 }
 
 func (w *wsConn) gatherLocked() bool {
-	w.blocked = false
 	w.out.add(w.control.take())
 	w.controls = 0
 	if w.conn.ws == w {
@@ -71,7 +70,7 @@ func (w *wsConn) gatherLocked() bool {
 		w.out.push(&w.srv.chunks, w.bye)
 	}
 	if w.out.empty() || w.dead {
-		w.claimed = false
+		w.claimed, w.blocked = false, false
 		return false
 	}
 	return true
