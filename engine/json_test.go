@@ -3,8 +3,10 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -57,6 +59,9 @@ func FuzzJSON(f *testing.F) {
 		}
 		v = []any{v, s, map[string]any{s: 1.0}}
 		got, err := encodeJSON(v)
+		if errors.Is(err, errTooDeep) && jsonDepth(text) >= maxOwnDepth {
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,15 +71,14 @@ func FuzzJSON(f *testing.F) {
 		if err := enc.Encode(v); err != nil {
 			t.Fatal(err)
 		}
-		w := bytes.TrimSuffix(want.Bytes(), []byte("\n"))
-		w = bytes.ReplaceAll(w, []byte(`\u2028`), []byte("\u2028"))
-		w = bytes.ReplaceAll(w, []byte(`\u2029`), []byte("\u2029"))
-		w = bytes.ReplaceAll(w, []byte(`\ufffd`), []byte("\ufffd"))
-		if got != string(w) && !bytes.Contains(w, []byte(`\\`)) { // an escaped backslash before u2028 is no escape
+		// The pair of backslashes is listed so that what follows an escaped one is not taken for an escape.
+		w := strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029", `\ufffd`, "\ufffd").
+			Replace(strings.TrimSuffix(want.String(), "\n"))
+		if got != w {
 			t.Fatalf("got %s, want %s", got, w)
 		}
 		var again, first any
-		if json.Unmarshal([]byte(got), &again) != nil || json.Unmarshal(w, &first) != nil || !reflect.DeepEqual(again, first) {
+		if json.Unmarshal([]byte(got), &again) != nil || json.Unmarshal([]byte(w), &first) != nil || !reflect.DeepEqual(again, first) {
 			t.Fatalf("%s is not %s", got, w)
 		}
 	})

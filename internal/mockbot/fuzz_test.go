@@ -2,57 +2,71 @@ package mockbot
 
 import (
 	"encoding/json"
+	"reflect"
+	"regexp/syntax"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 )
 
-// FuzzInterpret sends hostile messages to a bot that has some responses. Every
-// answer must be valid, within Discord's limit but for fixed texts, and quick.
+// FuzzInterpret has a new bot interpret two hostile messages, and a reaction to
+// each answer. Every answer must be valid, and quick.
 func FuzzInterpret(f *testing.F) {
 	for _, seed := range []string{
 		"!help", "!help set", "!set a::b", "!set ^(a+)+$::[0]", "!set x::[a,[b,[c]]] [noun] [:x:] [👍]", "!remove a",
 		"!poll t, a, b", `!xpoll "t" a`, "!schedule party in 2 days", "!schedule party Jan 2nd 2027 8:30 pm", "aaaaaaaaaaaaaaa!",
 		"!set ^\\Q$::x", "!set ^[[:alpha:]]{3}\\pL$::x", "!set a\\::b\\", "!set \xff::\xfe", "!poll \u20e3,\u20e3",
 	} {
-		f.Add(seed, "0⃣")
+		f.Add(seed, "aaaa a, x", "0⃣")
 	}
-	b := New(Config{MaxGuilds: 2, Now: fixedNow})
-	f.Fuzz(func(t *testing.T, content, emoji string) {
-		payload, err := json.Marshal(Request{
-			Action: ActionMessageSent, GuildID: 1, MessageID: 2, Content: content,
-			AllowedCommands: []string{"set", "remove", "poll", "xpoll", "schedule"},
-		})
-		if err != nil {
-			t.Skip()
-		}
-		req, err := Decode(payload)
-		if err != nil {
-			if _, ok := err.(*Error); !ok || len(content) <= MaxContentBytes && len(payload) <= maxRequestBytes && content != "" {
-				t.Fatalf("%q: %v", content, err)
-			}
-			return
-		}
-		started := time.Now()
-		resp, err := b.Interpret(t.Context(), req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(started); took > 5*time.Second {
-			t.Fatalf("%q took %v", content, took)
-		}
-		for _, a := range resp.Actions {
-			if a.Action == ActionMessageSent && (a.MessageID%2 == 0 || !utf8.ValidString(a.Content) || a.Content == "") {
-				t.Fatalf("%q: %+v", content, a)
-			}
-			if a.MessageID%2 != 0 && emoji != "" {
-				if _, err := b.Interpret(t.Context(), Request{Action: ActionReactionAdded, GuildID: 1, MessageID: a.MessageID, Emoji: emoji}); err != nil && len(emoji) <= MaxEmojiBytes {
-					t.Fatal(err)
+	f.Add(`!set ^(\w+) (.*)$::[capture] [1] [0]`, "one two\u2028 ", "👍")
+	f.Fuzz(func(t *testing.T, first, second, emoji string) {
+		b := New(Config{MaxGuilds: 2, Now: fixedNow})
+		for _, content := range []string{first, second} {
+			for _, a := range interpretAny(t, b, content) {
+				if a.Action == ActionMessageSent && (a.MessageID%2 == 0 || !utf8.ValidString(a.Content) || a.Content == "") {
+					t.Fatalf("%q: %+v", content, a)
+				}
+				if a.MessageID%2 != 0 && emoji != "" {
+					if _, err := b.Interpret(t.Context(), Request{Action: ActionReactionAdded, GuildID: 1, MessageID: a.MessageID, Emoji: emoji}); err != nil && len(emoji) <= MaxEmojiBytes {
+						t.Fatal(err)
+					}
 				}
 			}
 		}
 	})
+}
+
+// interpretAny gives what the bot does on a message, nothing where it is too
+// long for a request.
+func interpretAny(t *testing.T, b *Bot, content string) []Action {
+	t.Helper()
+	content = string([]rune(content)) // as it comes out of JSON, where invalid bytes are longer
+	payload, err := json.Marshal(Request{
+		Action: ActionMessageSent, GuildID: 1, MessageID: 2, Content: content,
+		AllowedCommands: []string{"set", "remove", "poll", "xpoll", "schedule"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := Decode(payload)
+	if err != nil {
+		if _, ok := err.(*Error); !ok || len(content) <= MaxContentBytes && len(payload) <= maxRequestBytes && content != "" {
+			t.Fatalf("%q: %v", content, err)
+		}
+		return nil
+	}
+	started := time.Now()
+	resp, err := b.Interpret(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(started); took > 10*time.Second {
+		t.Fatalf("%q took %v", content, took)
+	}
+	return resp.Actions
 }
 
 // FuzzDecode: any bytes are a valid request or an *Error.
@@ -71,7 +85,25 @@ func FuzzDecode(f *testing.F) {
 		if r.GuildID < 0 || r.GuildID >= MaxGuildID || len(r.Content) > MaxContentBytes {
 			t.Fatalf("%q: %+v", payload, r)
 		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Action == ActionMessageSent && r.Content == "" || len(again) > maxRequestBytes {
+			return // not written the same way
+		}
+		if back, err := Decode(again); err != nil || !sameRequest(back, r) {
+			t.Fatalf("%q is %+v and then %+v, %v", payload, r, back, err)
+		}
 	})
+}
+
+// sameRequest compares two requests, to which no commands and none named are the
+// same.
+func sameRequest(a, b Request) bool {
+	same := slices.Equal(a.AllowedCommands, b.AllowedCommands)
+	a.AllowedCommands, b.AllowedCommands = nil, nil
+	return same && reflect.DeepEqual(a, b)
 }
 
 // FuzzResponse: what parses also comes back whole as tokens.
@@ -94,7 +126,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// FuzzTrigger: any trigger parses or is refused, soon, and so does matching.
+// FuzzTrigger: any trigger parses or is refused, and one that parses is a small
+// program: matching takes time in proportion to it.
 func FuzzTrigger(f *testing.F) {
 	for _, seed := range []string{"hi", "hi!", "^(a*)*$", "^(a|aa)+$", "^x{1000}$", `^\pL{9}$`, "^((a{9}){9}){9}$"} {
 		f.Add(seed, strings.Repeat("a", 50))
@@ -103,19 +136,39 @@ func FuzzTrigger(f *testing.F) {
 		if len(message) > maxMatchedChars {
 			return
 		}
-		started := time.Now()
 		tr, err := parseTrigger(text)
 		if err != nil {
 			return
 		}
-		tr.match(message)
-		if !tr.collides(tr) {
-			t.Fatalf("%q does not collide with itself", text)
-		}
-		if took := time.Since(started); took > time.Second {
-			t.Fatalf("%q on %q took %v", text, message, took)
+		_, ok := tr.match(message)
+		switch {
+		case tr.re == nil:
+			if want := strings.EqualFold(without(message, tr.strip), text); ok != want {
+				t.Fatalf("%q on %q: %v", text, message, ok)
+			}
+			if _, own := tr.match(text); !own && without(text, tr.strip) == text {
+				t.Fatalf("%q does not match itself", text)
+			}
+		default:
+			if size := programSize(t, tr.re.String()); size > 4*maxTriggerCost {
+				t.Fatalf("%q costs %d and compiles to %d instructions", text, tr.cost, size)
+			}
 		}
 	})
+}
+
+// programSize is how many instructions an expression has.
+func programSize(t *testing.T, expression string) int {
+	t.Helper()
+	re, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(prog.Inst)
 }
 
 // BenchmarkWorstMessage is the longest message tried on the costliest guild.

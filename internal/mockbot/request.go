@@ -149,11 +149,11 @@ func (r *Request) validate() error {
 	case len(r.AllowedCommands) > maxAllowedCommands:
 		return malformed("too_many_commands", "allowed_commands has at most %d names", maxAllowedCommands)
 	}
+	if len(r.Content) > MaxContentBytes { // with a reaction too, which has no use for it
+		return &Error{413, "content_too_large", fmt.Sprintf("a message has at most %d bytes", MaxContentBytes)}
+	}
 	switch r.Action {
 	case ActionMessageSent:
-		if len(r.Content) > MaxContentBytes {
-			return &Error{413, "content_too_large", fmt.Sprintf("a message has at most %d bytes", MaxContentBytes)}
-		}
 		if !utf8.ValidString(r.Content) {
 			return malformed("content_malformed", "content is not UTF-8")
 		}

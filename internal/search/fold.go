@@ -39,11 +39,11 @@ func fold(s string) string {
 			runes++
 			space = false
 		}
-		if runes >= maxNameRunes {
+		l := letter(r)
+		if runes += utf8.RuneCountInString(l); runes > maxNameRunes {
 			break
 		}
-		n, _ := b.WriteString(letter(r))
-		runes += n
+		b.WriteString(l)
 	}
 	return strings.TrimSuffix(b.String(), " ")
 }

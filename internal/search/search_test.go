@@ -84,8 +84,18 @@ func TestFold(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-	if got := fold(strings.Repeat("ﷺ", 100_000)); utf8.RuneCountInString(got) > maxNameRunes+4 {
-		t.Errorf("%d runes", utf8.RuneCountInString(got))
+	for _, r := range []string{"ﷺ", "水", "ß", "a", "a "} {
+		long := fold(strings.Repeat(r, 100_000))
+		if n := utf8.RuneCountInString(long); n > maxNameRunes || n < maxNameRunes-1 || fold(long) != long {
+			t.Errorf("%q folds to %d runes", r, n)
+		}
+	}
+	x := New(Options{})
+	if err := x.Upsert("1", strings.Repeat("水", 31)+"龍"); err != nil { // as long as Discord allows
+		t.Fatal(err)
+	}
+	if got := x.Search("水龍", 5); len(got) != 1 {
+		t.Error("the end of a long name is not found")
 	}
 }
 
@@ -264,6 +274,7 @@ func FuzzSearch(f *testing.F) {
 	f.Add("\xff\u0301", "ﷺ")
 	f.Add("\xf5Ř", "r")
 	f.Add("\u302f\ufffd\U00016ff1", "x")
+	f.Add(strings.Repeat("水", 21)+"ß", "水")
 	f.Fuzz(func(t *testing.T, name, q string) {
 		x := New(Options{})
 		if err := x.Upsert("1", name); err != nil {
