@@ -195,7 +195,14 @@ func wholeNumber(v any) (uint64, bool) {
 }
 
 // quote makes a JSON string of s. Unlike json.Marshal it leaves <, > and & alone.
-func quote(s string) []byte { return bytes.TrimSuffix(encode(s), []byte("\n")) }
+func quote(s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return encode(s)
+		}
+	}
+	return append(append(append(make([]byte, 0, len(s)+2), '"'), s...), '"')
+}
 
 // encode makes JSON of v, which is one of this package's own types and always encodes.
 func encode(v any) []byte {

@@ -32,24 +32,62 @@ type Claims struct {
 // the right type, since a revocation could not match it otherwise. What grants something and can't be understood grants
 // nothing: a guild with an odd value is left out, odd `permissions` count as 0, `architus_admin` is on only when true.
 func ParseClaims(payload []byte) (*Claims, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(payload, &fields); err != nil {
-		return nil, fmt.Errorf("parse claims: %w", err)
+	if !json.Valid(payload) {
+		return nil, errors.New("parse claims: not JSON")
 	}
-	return claimsOf(fields)
+	return fieldsOf(payload).parse()
 }
 
-func claimsOf(fields map[string]json.RawMessage) (*Claims, error) {
-	c := &Claims{ArchitusAdmin: string(fields["architus_admin"]) == "true"}
+// claimFields are the claims that count, as raw JSON; nil where one is absent. They are parts of the payload.
+type claimFields struct {
+	sub, id, jti, iat, exp, nbf, iss, aud json.RawMessage
+	permissions, guilds, architusAdmin    json.RawMessage
+}
+
+// fieldsOf finds the claims in a payload that is valid JSON. Of those that are there twice the last counts, and names
+// count exactly as written.
+func fieldsOf(payload []byte) *claimFields {
+	f := &claimFields{}
+	for name, value := range members(payload) {
+		switch name {
+		case "sub":
+			f.sub = value
+		case "id":
+			f.id = value
+		case "jti":
+			f.jti = value
+		case "iat":
+			f.iat = value
+		case "exp":
+			f.exp = value
+		case "nbf":
+			f.nbf = value
+		case "iss":
+			f.iss = value
+		case "aud":
+			f.aud = value
+		case "permissions":
+			f.permissions = value
+		case "guilds":
+			f.guilds = value
+		case "architus_admin":
+			f.architusAdmin = value
+		}
+	}
+	return f
+}
+
+func (f *claimFields) parse() (*Claims, error) {
+	c := &Claims{ArchitusAdmin: string(f.architusAdmin) == "true"}
 	var errs [4]error
-	subject, ok := fields["sub"]
-	if !ok {
-		subject = fields["id"]
+	subject := f.sub
+	if subject == nil {
+		subject = f.id
 	}
 	c.Subject, errs[0] = parseSubject(subject)
-	c.TokenID, errs[1] = parseTokenID(fields["jti"])
-	c.IssuedAt, errs[2] = parseDate(fields["iat"])
-	c.ExpiresAt, errs[3] = parseDate(fields["exp"])
+	c.TokenID, errs[1] = parseTokenID(f.jti)
+	c.IssuedAt, errs[2] = parseDate(f.iat)
+	c.ExpiresAt, errs[3] = parseDate(f.exp)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("parse claims: %w", err)
 	}
@@ -57,10 +95,10 @@ func claimsOf(fields map[string]json.RawMessage) (*Claims, error) {
 		return nil, errors.New("parse claims: no exp")
 	}
 	base := Default
-	if raw, ok := fields["permissions"]; ok {
-		base, _ = parseBits(raw)
+	if f.permissions != nil {
+		base, _ = parseBits(f.permissions)
 	}
-	c.guilds = parseGuilds(fields["guilds"], base)
+	c.guilds = parseGuilds(f.guilds, base)
 	return c, nil
 }
 
@@ -89,14 +127,14 @@ func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.
 
 // parseGuilds reads the map of guild ids to bits and adds what holds in every guild.
 func parseGuilds(raw json.RawMessage, base Bits) map[string]Bits {
-	var values map[string]json.RawMessage
-	if json.Unmarshal(raw, &values) != nil {
-		return nil
-	}
-	guilds := make(map[string]Bits, len(values))
-	for guild, value := range values {
+	guilds := map[string]Bits{}
+	for guild, value := range members(raw) {
+		if !event.ValidID(guild) {
+			continue
+		}
 		own, ok := parseBits(value)
-		if !ok || !event.ValidID(guild) {
+		if !ok {
+			delete(guilds, guild) // of two values the last counts
 			continue
 		}
 		if own |= base; own.Has(Administrator) {
@@ -110,10 +148,8 @@ func parseGuilds(raw json.RawMessage, base Bits) map[string]Bits {
 // parseBits reads a whole number, or a string that holds one in decimal or, after 0x, in hexadecimal.
 func parseBits(raw json.RawMessage) (Bits, bool) {
 	text, base := string(raw), 10
-	if len(raw) > 0 && raw[0] == '"' {
-		if json.Unmarshal(raw, &text) != nil {
-			return 0, false
-		}
+	if s, ok := unquote(raw); ok {
+		text = s
 		if hex, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
 			text, base = hex, 16
 		}
@@ -139,13 +175,14 @@ func parseSubject(raw json.RawMessage) (string, error) {
 
 // parseTokenID reads an optional id.
 func parseTokenID(raw json.RawMessage) (string, error) {
-	var id string
-	switch {
-	case raw == nil:
+	if raw == nil {
 		return "", nil
-	case event.ValidID(string(raw)):
+	}
+	if event.ValidID(string(raw)) {
 		return string(raw), nil
-	case raw[0] != '"' || json.Unmarshal(raw, &id) != nil || id == "" || len(id) > maxIDBytes:
+	}
+	id, ok := unquote(raw)
+	if !ok || id == "" || len(id) > maxIDBytes {
 		return "", errors.New("jti is not an id")
 	}
 	return id, nil

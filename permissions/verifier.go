@@ -26,6 +26,9 @@ type KeySource interface {
 	PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error)
 }
 
+// keysTimeout bounds how long the verification of one token waits for its issuer's keys.
+const keysTimeout = 4 * time.Second
+
 // ErrKeysUnavailable says that a token could be neither verified nor refused, since its issuer's keys could not be had.
 var ErrKeysUnavailable = errors.New("the issuer's keys are unavailable")
 
@@ -153,6 +156,8 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 		return nil, errors.New("kid is not a string")
 	}
 	if t.Method != jwt.SigningMethodHS256 {
+		ctx, cancel := context.WithTimeout(ctx, keysTimeout)
+		defer cancel()
 		keys, err := v.o.Keys.PublicKeys(ctx, kid, t.Method.Alg())
 		if err != nil {
 			return nil, err
@@ -185,23 +190,20 @@ type tokenClaims struct {
 
 // UnmarshalJSON implements json.Unmarshaler; the parser calls it with the token's payload.
 func (c *tokenClaims) UnmarshalJSON(payload []byte) (err error) {
-	var fields map[string]json.RawMessage // and not a struct, which would match names without case
-	if err = json.Unmarshal(payload, &fields); err != nil {
+	fields := fieldsOf(payload)
+	if c.claims, err = fields.parse(); err != nil {
 		return err
 	}
-	if c.claims, err = claimsOf(fields); err != nil {
+	if c.notBefore, err = parseDate(fields.nbf); err != nil {
 		return err
 	}
-	if c.notBefore, err = parseDate(fields["nbf"]); err != nil {
-		return err
-	}
-	if raw, ok := fields["iss"]; ok {
-		if err = json.Unmarshal(raw, &c.issuer); err != nil {
+	if fields.iss != nil {
+		if err = json.Unmarshal(fields.iss, &c.issuer); err != nil {
 			return err
 		}
 	}
-	if raw, ok := fields["aud"]; ok {
-		return json.Unmarshal(raw, &c.audience)
+	if fields.aud != nil {
+		return json.Unmarshal(fields.aud, &c.audience)
 	}
 	return nil
 }
