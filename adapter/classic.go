@@ -99,8 +99,9 @@ func (c *Classic) release(server *socket.Server) {
 	}
 }
 
-// Ready waits until the adapter of a namespace, of New or NewSharded, hears all that it needs, or ctx ends. Redis
-// errors, such as NOPERM where an ACL forbids a channel, are returned at once. An adapter of another kind is ready.
+// Ready waits until the adapter of a namespace, of New or NewSharded, hears all that it needs, and has seen that it may
+// publish and count servers, or ctx ends. What Redis refuses, as with NOPERM where an ACL forbids a channel or a command,
+// is returned at once; it wraps bus.ErrRefused. An adapter of another kind is ready.
 func Ready(ctx context.Context, nsp socket.Namespace) error {
 	if a, ok := nsp.Adapter().(interface{ Ready(context.Context) error }); ok {
 		return a.Ready(ctx)

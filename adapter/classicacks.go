@@ -117,7 +117,7 @@ func (a *classic) respondAck(r wire.Request, value any) {
 
 // onResponse takes an answer to a request of ours. Those to other servers come too.
 func (a *classic) onResponse(m bus.Message) {
-	if a.pending.n.Load() == 0 && a.acks.empty() {
+	if len(m.Payload) == 0 || a.pending.n.Load() == 0 && a.acks.empty() { // empty: Ready's
 		return
 	}
 	payload := m.Payload

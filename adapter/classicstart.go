@@ -78,13 +78,28 @@ func (a *classic) start() {
 	a.wg.Go(a.subscribe)
 	ctx, cancel := context.WithTimeout(a.run, startTimeout)
 	defer cancel()
-	if err := a.Ready(ctx); err != nil {
+	if err := a.subscribed(ctx); err != nil {
 		a.opts.Logger.Error("adapter does not hear the cluster yet", "namespace", a.nsp, "err", err)
 	}
 }
 
-// Ready waits until Redis has confirmed all subscriptions. See the function Ready.
+// Ready waits until Redis has confirmed all subscriptions, and asks it for the rest that the adapter needs. See the
+// function Ready.
 func (a *classic) Ready(ctx context.Context) error {
+	if err := a.subscribed(ctx); err != nil {
+		return err
+	}
+	if a.run.Err() != nil {
+		return ErrClosed
+	}
+	if _, err := a.countServers(ctx); err != nil {
+		return err
+	}
+	return a.bus.PublishNow(ctx, a.answer+a.uid+"#", nil) // only we hear it
+}
+
+// subscribed waits until Redis has confirmed all subscriptions, or has refused one.
+func (a *classic) subscribed(ctx context.Context) error {
 	a.mu.Lock()
 	failed := a.failed
 	a.mu.Unlock()

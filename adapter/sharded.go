@@ -189,13 +189,28 @@ func (a *sharded) start() {
 	a.ready[1] = a.heard.SWant(a.base)
 	ctx, cancel := context.WithTimeout(a.run, startTimeout)
 	defer cancel()
-	if err := a.Ready(ctx); err != nil {
+	if err := a.subscribed(ctx); err != nil {
 		a.opts.Logger.Error("adapter does not hear the cluster yet", "namespace", a.nsp, "err", err)
 	}
 }
 
-// Ready waits until Redis has confirmed what the adapter needs. See the function Ready.
+// Ready waits until Redis has confirmed all subscriptions, and asks it for the rest that the adapter needs. See the
+// function Ready.
 func (a *sharded) Ready(ctx context.Context) error {
+	if err := a.subscribed(ctx); err != nil {
+		return err
+	}
+	if a.run.Err() != nil {
+		return ErrClosed
+	}
+	if _, err := a.countServers(ctx); err != nil {
+		return err
+	}
+	return a.bus.SPublishNow(ctx, a.answer, nil) // only we hear it
+}
+
+// subscribed waits until Redis has confirmed all subscriptions, or has refused one.
+func (a *sharded) subscribed(ctx context.Context) error {
 	for _, p := range a.ready {
 		if err := p.Wait(ctx); err != nil {
 			return err

@@ -257,6 +257,9 @@ func (a *sharded) onResponse(m bus.Message) {
 	if m.Missed > 0 {
 		a.count.dropped[wire.Overflow].Add(uint64(m.Missed))
 	}
+	if len(m.Payload) == 0 { // Ready's
+		return
+	}
 	guard(a.opts.Logger, func() {
 		r, err := decodeMessage(m.Payload)
 		if err == nil && r.nsp != a.nsp {

@@ -82,7 +82,10 @@ func New(c Config) (_ *Node, err error) {
 	if n.redis, err = redis.Connect(n.config.Redis); err != nil {
 		return nil, err
 	}
-	n.bus = bus.New(n.redis.Client, bus.Options{Logger: n.config.Logger})
+	n.bus = bus.New(n.redis.Client, bus.Options{
+		// Among the adapter's channels, so that rights on those are enough.
+		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#",
+	})
 	constructor, adapterStats := n.adapter()
 	options := engine.Options{Logger: n.config.Logger, MaxQueueBytes: c.MaxQueueBytes}
 	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), options); err != nil {

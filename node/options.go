@@ -90,7 +90,11 @@ func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions 
 func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	c := &n.config
 	if c.Adapter == AdapterClassic {
-		a := adapter.New(n.redis.Client, adapter.Options{Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus})
+		a := adapter.New(n.redis.Client, adapter.Options{
+			Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
+			// With miniredis it is the cheaper way; see docs/decisions/0030.
+			PatternSubscription: n.redis.Embedded != "",
+		})
 		return a, a.Stats
 	}
 	modes := map[AdapterMode]adapter.SubscriptionMode{

@@ -10,6 +10,9 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/adapter/bus"
 )
 
 // Run serves until ctx ends, then drains: readiness goes, the sockets are closed over the grace period, the adapter
@@ -22,6 +25,11 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.tls != nil {
 		listener = tls.NewListener(listener, n.tls)
+	}
+	if err := n.checkRights(ctx); err != nil {
+		_ = listener.Close()
+		n.discard()
+		return err
 	}
 	server := &http.Server{
 		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -56,6 +64,23 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	n.config.Logger.Info("node stopped")
+	return nil
+}
+
+// rightsTimeout is how long the start waits for Redis to say what it permits. The node starts without a Redis too.
+const rightsTimeout = 2 * time.Second
+
+// checkRights returns what Redis refuses to the adapter. It would refuse it for as long as the node runs.
+func (n *Node) checkRights(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rightsTimeout)
+	defer cancel()
+	err := adapter.Ready(ctx, n.io.Sockets())
+	switch {
+	case errors.Is(err, bus.ErrRefused):
+		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w", n.config.AdapterKey, err)
+	case err != nil:
+		n.config.Logger.Warn("node starts without redis", "err", err)
+	}
 	return nil
 }
 

@@ -291,7 +291,7 @@ func TestRequestsOnceTheyMayHear(t *testing.T) {
 	user := func(rules ...any) {
 		must(t, root.Do(within(t), append([]any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "~*"}, rules...)...).Err())
 	}
-	user("resetchannels", "&guildcast-probe:*")
+	user("resetchannels", "&socket.io-probe#*")
 	c, err := Connect("redis://u:p@" + server.Addr())
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })

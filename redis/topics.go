@@ -108,9 +108,8 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 }
 
 // afterLoss tells whether everything is heard again after a time in which it was
-// not. State.Gap alone would not do: it is false where the connection was lost
-// after a subscription was confirmed and before the connection's first probe
-// had come back.
+// not. State.Gap alone would not do: it is about subscriptions that Redis had
+// confirmed, and what is read beside them may be older.
 func afterLoss(s bus.State) bool { return s.Hearing && (s.Gap || s.Down > 0) }
 
 // Acquire subscribes to a topic and returns once Redis has confirmed it: what is

@@ -39,7 +39,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func newBus(t *testing.T, client goredis.UniversalClient) *bus.Bus {
 	t.Helper()
-	b := bus.New(client, bus.Options{BackoffMax: 200 * time.Millisecond, HealthInterval: time.Second})
+	b := bus.New(client, bus.Options{
+		BackoffMax: 200 * time.Millisecond, HealthInterval: time.Second, ProbePrefix: "socket.io-probe#",
+	})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -28,6 +28,8 @@ var (
 	ErrQueueFull = errors.New("publish queue is full")
 	// ErrUnsupported is returned where the client, or the server behind it, can't do what was asked.
 	ErrUnsupported = errors.New("not supported")
+	// ErrRefused is wrapped where Redis has understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
+	ErrRefused = errors.New("redis refuses")
 )
 
 // Options of a Bus. The zero value works.

@@ -185,3 +185,53 @@ func TestClusterLosesPrimary(t *testing.T) {
 	defer cancel()
 	must(t, b.Flush(ctx))
 }
+
+// TestForgottenServer takes the server that the bus hears from out of the cluster. It goes on answering pings, and hears
+// nothing of what is published in the cluster.
+func TestForgottenServer(t *testing.T) {
+	c := redistest.StartCluster(t)
+	ctx := within(t)
+	var servers []*redis.Client
+	var ids []string
+	for _, s := range c.Servers {
+		client := s.Client()
+		id, err := client.Do(ctx, "cluster", "myid").Text()
+		must(t, err)
+		servers, ids = append(servers, client), append(ids, id)
+	}
+	st := newStates()
+	o := quick(st)
+	o.HealthInterval = 500 * time.Millisecond
+	b, in := newBus(t, c.Client(), o), newInbox()
+	_, err := b.Subscribe(ctx, in, "news")
+	must(t, err)
+	if s := st.wait(t, 0); !s.Hearing {
+		t.Fatalf("first state %+v", s)
+	}
+	heard := -1
+	for i, s := range servers {
+		if n, err := s.PubSubNumSub(ctx, "news").Result(); err == nil && n["news"] == 1 {
+			heard = i
+		}
+	}
+	if heard < 0 {
+		t.Fatal("no server has the subscription")
+	}
+	first, last := heard*16384/3, (heard+1)*16384/3-1
+	for i, s := range servers {
+		if i != heard {
+			must(t, s.ClusterForget(ctx, ids[heard]).Err())
+		}
+	}
+	must(t, servers[(heard+1)%3].ClusterAddSlotsRange(ctx, first, last).Err())
+	n := 1
+	for ; ; n++ {
+		if s := st.wait(t, n); s.Hearing {
+			break
+		} else if !s.Gap {
+			t.Errorf("lost without a gap: %+v", s)
+		}
+	}
+	must(t, servers[(heard+1)%3].Publish(ctx, "news", "hello").Err())
+	in.waitN(t, 1)
+}

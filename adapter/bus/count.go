@@ -40,7 +40,24 @@ func (b *Bus) numSub(ctx context.Context, channel string, count countCommand) (i
 		return one(ctx, b.client)
 	})
 	if err != nil {
-		return int(sum.Load()), fmt.Errorf("count subscribers of %q: %w", channel, err)
+		return int(sum.Load()), fmt.Errorf("count subscribers of %q: %w", channel, asReply(err))
 	}
 	return int(sum.Load()), nil
+}
+
+// PublishNow publishes through the client and returns when Redis has answered. It is not in order with Publish.
+func (b *Bus) PublishNow(ctx context.Context, channel string, payload []byte) error {
+	return b.publishNow(ctx, channel, func(ctx context.Context) error { return b.client.Publish(ctx, channel, payload).Err() })
+}
+
+// SPublishNow is PublishNow for a sharded channel.
+func (b *Bus) SPublishNow(ctx context.Context, channel string, payload []byte) error {
+	return b.publishNow(ctx, channel, func(ctx context.Context) error { return b.client.SPublish(ctx, channel, payload).Err() })
+}
+
+func (b *Bus) publishNow(ctx context.Context, channel string, publish func(context.Context) error) error {
+	if err := b.call(ctx, maxCall, publish); err != nil {
+		return fmt.Errorf("publish to %q: %w", channel, asReply(err))
+	}
+	return nil
 }

@@ -296,11 +296,15 @@ func (l *link) answeredLocked(cmd *command, t named) {
 
 // evictedLocked handles an unsubscription that Redis decided: the slot has moved to another server.
 func (l *link) evictedLocked(name string) {
+	if name == l.probe.name {
+		l.probe.evicted = true
+		return
+	}
 	t := l.b.topics[shard][name]
 	if t == nil || t.link != l || !t.sent {
 		return
 	}
-	l.b.lostLocked(t, fmt.Errorf("slot of %q has moved", name))
+	l.b.lostLocked(t, true, fmt.Errorf("slot of %q has moved", name))
 	l.leaveLocked(t)
 	l.b.router.stale()
 }

@@ -24,21 +24,25 @@ func (o *Options) pause(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// lostLocked takes note that messages of t may be missed from now on.
-func (b *Bus) lostLocked(t *topic, err error) {
+// lostLocked takes note that messages of t may be missed from now on. held says whether Redis had confirmed it.
+func (b *Bus) lostLocked(t *topic, held bool, err error) {
 	if len(t.refs) > 0 && !t.lost {
 		t.lost = true
 		b.lost++
 	}
-	b.deafLocked(err)
+	b.deafLocked(held && len(t.refs) > 0, err)
 }
 
-// deafLocked announces that messages may be missed.
-func (b *Bus) deafLocked(err error) {
+// deafLocked announces that nothing is heard. gap says whether somebody relies on a subscription that was lost: where
+// that happens before the first probe, or between two, it is announced by itself.
+func (b *Bus) deafLocked(gap bool, err error) {
+	gap = gap || b.state.Hearing
 	if !b.state.Hearing && !b.hush {
+		if gap && !b.state.Gap {
+			b.announceLocked(State{Gap: true, Err: err})
+		}
 		return
 	}
-	gap := b.state.Hearing
 	b.since = time.Now()
 	b.announceLocked(State{Gap: gap, Err: err})
 	b.opts.Logger.Warn("redis lost", "err", err)
@@ -161,7 +165,7 @@ func (b *Bus) routeOne(t *topic) time.Duration {
 	defer b.mu.Unlock()
 	if err != nil {
 		b.failedLocked(r, err)
-		b.deafLocked(err)
+		b.deafLocked(false, err)
 		return time.Until(b.retry[r].until)
 	}
 	delete(b.retry, anyShard)
@@ -222,10 +226,11 @@ func (b *Bus) linkEnded(l *link, err error) {
 		b.router.stale()
 	}
 	for t := range l.topics {
+		held := t.held()
 		l.detachLocked(t)
 		t.dirty = false
 		if err != nil {
-			b.lostLocked(t, err)
+			b.lostLocked(t, held, err)
 			if fatal(err) {
 				t.refuseLocked(err)
 			}
@@ -233,7 +238,7 @@ func (b *Bus) linkEnded(l *link, err error) {
 		b.placeLocked(t)
 	}
 	if err != nil {
-		b.deafLocked(err)
+		b.deafLocked(false, err)
 	}
 	b.reviewLocked()
 }

@@ -5,8 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strconv"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -14,21 +18,26 @@ const (
 	probeSoon = 20 * time.Millisecond  // before another attempt to publish, where that failed: the client's own
 	// connections are as likely broken as ours was
 	probeTime = 3 * time.Second // for all attempts; then the connection is given up
+
+	doubtAfter = 3 // HealthIntervals after which the probe is repeated, in a cluster
 )
 
 // probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel,
-// publishes to it through the client, as everybody else would, and waits for the message.
+// publishes to it through the client, as everybody else would, and waits for the message. In a cluster it keeps the
+// channel and repeats that, as a server that was taken out of the cluster goes on answering pings.
 type probe struct {
 	// Set by init, then static.
 	kind      kind
 	name      string
 	nonce     string
+	repeats   bool
 	confirmed chan struct{} // closed once Redis has confirmed the private channel
 	heard     chan struct{} // capacity 1
 
 	// Guarded by Bus.mu.
 	sent    bool // subscribed to
 	left    bool // given up
+	evicted bool // Redis gave it up: its slot has moved
 	closed  bool // confirmed is closed
 	refused error
 }
@@ -37,6 +46,7 @@ func (p *probe) init(l *link) {
 	p.confirmed, p.heard = make(chan struct{}), make(chan struct{}, 1)
 	p.nonce = rand.Text()
 	p.name = l.b.opts.ProbePrefix + p.nonce
+	_, p.repeats = l.b.client.(clusterClient)
 	if l.route == mainRoute {
 		return
 	}
@@ -60,7 +70,7 @@ func (p *probe) commandLocked(l *link, buf []byte) []byte {
 		p.sent = true
 		l.inflight = append(l.inflight, &command{kind: p.kind, sub: true})
 		return appendCommand(buf, verbs[p.kind].sub, p.name)
-	case l.verified && p.refused == nil && !p.left:
+	case l.verified && p.refused == nil && !p.left && !p.repeats:
 		p.left = true
 		l.inflight = append(l.inflight, &command{kind: p.kind})
 		return appendCommand(buf, verbs[p.kind].unsub, p.name)
@@ -88,14 +98,15 @@ func (p *probe) hear(nonce string) {
 	}
 }
 
-// verify runs the probe and announces that the link hears.
+// verify runs the probe, announces that the link hears, and goes on to doubt it where that makes sense.
 func (l *link) verify(ctx context.Context) error {
 	select {
 	case <-l.probe.confirmed:
 	case <-ctx.Done():
 		return nil
 	}
-	if err := l.listen(ctx); err != nil {
+	err := l.listen(ctx, probeTime)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -106,13 +117,45 @@ func (l *link) verify(ctx context.Context) error {
 			"channel", l.probe.name, "err", err)
 	}
 	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
 	l.verified = true
 	delete(l.b.retry, l.route)
 	l.b.reviewLocked()
 	signal(l.wake)
-	return nil
+	l.b.mu.Unlock()
+	if err != nil || !l.probe.repeats {
+		return nil
+	}
+	return l.doubt(ctx)
 }
+
+// doubt repeats the probe until what is published is no longer heard. A message that can't be published says nothing.
+func (l *link) doubt(ctx context.Context) error {
+	tick := time.NewTicker(doubtAfter * l.b.opts.HealthInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		l.b.mu.Lock()
+		evicted := l.probe.evicted
+		l.b.mu.Unlock()
+		if evicted {
+			return nil
+		}
+		select {
+		case <-l.probe.heard: // a late one
+		default:
+		}
+		// As much patience as with a silent connection, as others may be waiting to be read before the message.
+		if err := l.listen(ctx, max(probeTime, doubtAfter*l.b.opts.HealthInterval)); errors.Is(err, errUnheard) {
+			return err
+		}
+	}
+}
+
+var errUnheard = errors.New("subscribed, but what is published is not heard")
 
 // forbidden tells whether an ACL keeps the user from the private channel.
 func forbidden(err error) bool {
@@ -120,8 +163,8 @@ func forbidden(err error) bool {
 	return errors.As(err, &re) && re.code() == "NOPERM"
 }
 
-// listen publishes until a message comes back.
-func (l *link) listen(ctx context.Context) error {
+// listen publishes until a message comes back. It ends with errUnheard when none did that Redis had accepted.
+func (l *link) listen(ctx context.Context, patience time.Duration) error {
 	l.b.mu.Lock()
 	refused := l.probe.refused
 	l.b.mu.Unlock()
@@ -129,7 +172,8 @@ func (l *link) listen(ctx context.Context) error {
 		return refused
 	}
 	var err error
-	for end := time.Now().Add(probeTime); time.Now().Before(end); {
+	accepted := false
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		wait := probeWait
 		if err = l.b.call(ctx, probeWait, l.publishProbe); err != nil {
 			if fatal(err) {
@@ -137,6 +181,7 @@ func (l *link) listen(ctx context.Context) error {
 			}
 			wait = probeSoon
 		}
+		accepted = accepted || err == nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-l.probe.heard:
@@ -148,7 +193,10 @@ func (l *link) listen(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
-	return errors.Join(errors.New("subscribed, but what is published is not heard"), err)
+	if accepted {
+		return errors.Join(errUnheard, err)
+	}
+	return err
 }
 
 func (l *link) publishProbe(ctx context.Context) error {
@@ -156,10 +204,36 @@ func (l *link) publishProbe(ctx context.Context) error {
 	if l.probe.kind == shard {
 		err = l.b.client.SPublish(ctx, l.probe.name, l.probe.nonce).Err()
 	} else {
-		err = l.b.client.Publish(ctx, l.probe.name, l.probe.nonce).Err()
+		err = l.elsewhere(ctx).Publish(ctx, l.probe.name, l.probe.nonce).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("publish to %q: %w", l.probe.name, asReply(err))
 	}
 	return nil
+}
+
+// elsewhere is the client, or in a cluster one of a primary that the link is not connected to: the message must come
+// through the cluster.
+func (l *link) elsewhere(ctx context.Context) redis.Cmdable {
+	c, ok := l.b.client.(clusterClient)
+	if !ok {
+		return l.b.client
+	}
+	var mu sync.Mutex
+	var others []*redis.Client
+	// Where the layout is not known, the client says what is wrong.
+	_ = c.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Options().Addr != l.opts.Addr {
+			others = append(others, c)
+		}
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(others) == 0 {
+		return l.b.client
+	}
+	return others[mathrand.IntN(len(others))]
 }

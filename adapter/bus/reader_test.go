@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,3 +146,50 @@ type pipeEnd struct {
 func (p *pipeEnd) Write(b []byte) (int, error)      { return p.Buffer.Write(b) }
 func (p *pipeEnd) Read(b []byte) (int, error)       { return p.Buffer.Read(b) }
 func (p *pipeEnd) SetWriteDeadline(time.Time) error { return nil }
+
+// TestGapBeforeProbe: a subscription was confirmed, and the connection lost before its probe came back. Whoever relies
+// on the confirmation must be told, whether that was the first connection or not.
+func TestGapBeforeProbe(t *testing.T) {
+	const confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+	b := New(nil, Options{})
+	defer b.cancel()
+	s := &Subscription{bus: b, ended: make(chan struct{})}
+	topic := &topic{kind: channel, name: "c", refs: map[*Subscription]int{s: 1}, subs: []*Subscription{s}}
+	b.topics[channel]["c"] = topic
+	session := func(wire string, verified bool) State {
+		l := newLink(b, mainRoute, &redis.Options{Addr: "test"})
+		b.mu.Lock()
+		b.links[mainRoute] = l
+		l.attachLocked(topic)
+		l.probe.init(l)
+		l.commandsLocked(nil)
+		b.mu.Unlock()
+		err := newReader(l, &conn{r: bufio.NewReader(strings.NewReader(wire))}).run()
+		b.mu.Lock()
+		if l.verified = verified; verified {
+			b.reviewLocked()
+		}
+		state := b.state
+		b.mu.Unlock()
+		b.linkEnded(l, err)
+		if verified {
+			return state
+		}
+		return b.State()
+	}
+	for _, step := range []struct {
+		wire     string
+		verified bool
+		want     State
+	}{
+		{"", false, State{}},
+		{confirmation, false, State{Gap: true}},
+		{"", false, State{Gap: true}},
+		{confirmation, true, State{Hearing: true, Gap: true}},
+		{confirmation, true, State{Hearing: true, Gap: true}},
+	} {
+		if got := session(step.wire, step.verified); got.Hearing != step.want.Hearing || got.Gap != step.want.Gap {
+			t.Errorf("after %+v: state %+v", step, got)
+		}
+	}
+}

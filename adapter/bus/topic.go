@@ -332,10 +332,13 @@ func (e replyError) transient() bool {
 	return strings.Contains(string(e), "max number of clients")
 }
 
-// Unwrap makes errors.Is(err, ErrUnsupported) true where the server does not know the command.
-func (e replyError) Unwrap() error {
-	if strings.HasPrefix(strings.ToLower(string(e)), "err unknown command") {
-		return ErrUnsupported
+// Is makes errors.Is true for ErrRefused, and for ErrUnsupported where the server does not know the command.
+func (e replyError) Is(target error) bool {
+	switch target {
+	case ErrRefused:
+		return !e.transient() && e.code() != "MOVED" && e.code() != "ASK" && e.code() != "READONLY"
+	case ErrUnsupported:
+		return strings.HasPrefix(strings.ToLower(string(e)), "err unknown command")
 	}
-	return nil
+	return false
 }
