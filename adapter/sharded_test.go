@@ -15,6 +15,7 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/internal/redistest"
 )
 
@@ -392,6 +393,9 @@ func TestShardedOdd(t *testing.T) {
 func FuzzDecodeMessage(f *testing.F) {
 	f.Add([]byte(`{"type":3,"data":{"packet":{"type":2,"data":["x",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}},"uid":"0123456789abcdef","nsp":"/"}`))
 	f.Add([]byte("\x84\xa4type\x03\xa4data\x81\xa6packet\x80\xa3uid\xa1x\xa3nsp\xa1/"))
+	for _, v := range vectors(f) {
+		f.Add(v.Payload)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeMessage(b)
 		if err != nil {
@@ -399,6 +403,26 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 		if m.typ < 1 || m.typ > 13 {
 			t.Errorf("type %d", m.typ)
+		}
+		if o, err := wire.DecodeOptions(m.data.Get("opts")); err == nil && o.Rooms.All && len(o.Rooms.Names) > 0 {
+			t.Errorf("everybody, but %q", o.Rooms.Names)
+		}
+		if p, err := wire.DecodePacket(m.data.Get("packet")); err == nil {
+			if args, _, err := p.Args(); err == nil && !json.Valid(args) {
+				t.Errorf("arguments %q", args)
+			}
+		}
+		// The same in the protocol's other form.
+		v, err := wire.Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := wire.AppendMsgpack(nil, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := decodeMessage(other); err != nil || n.typ != m.typ || n.uid != m.uid || n.nsp != m.nsp {
+			t.Errorf("%q is %+v, and as msgpack %+v, %v", b, m, n, err)
 		}
 	})
 }

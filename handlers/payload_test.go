@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -149,6 +150,56 @@ func FuzzPayload(f *testing.F) {
 		}
 		if !json.Valid(withID([]byte(`{"a":1}`), r.id)) {
 			t.Fatal("no JSON")
+		}
+		object := &request{session: r.session}
+		var fields map[string]any
+		if json.Unmarshal([]byte(text), &fields) != nil {
+			return // a bare token, or a number that no object can hold
+		}
+		if object.payload, bad = decodePayload(fields, 1<<16, bare); bad != nil {
+			t.Fatalf("%q as an object: %v", text, bad)
+		}
+		sameRequest(t, r, object)
+	})
+}
+
+// sameRequest holds that a payload says the same in both forms.
+func sameRequest(t *testing.T, text, object *request) {
+	t.Helper()
+	v, bad := text.view()
+	if w, worse := object.view(); v != w || (bad == nil) != (worse == nil) {
+		t.Fatalf("view %+v, %v; as an object %+v, %v", v, bad, w, worse)
+	}
+	q, bad := text.poolQuery()
+	if p, worse := object.poolQuery(); bad == nil && !reflect.DeepEqual(q, p) || (bad == nil) != (worse == nil) {
+		t.Fatalf("query %+v, %v; as an object %+v, %v", q, bad, p, worse)
+	}
+}
+
+// FuzzIdentify: an entity of a backend goes out with its id as a string, and is the same otherwise.
+func FuzzIdentify(f *testing.F) {
+	for _, raw := range []string{`{"id":"1","name":"x"}`, `{"name":"<x>","id":607637793107345431}`, `{"id":1e3}`, `{"id":-0}`, `{"id":null}`, `[]`, `{"ID":5}`, `{"ID":"5"}`, `{"id":"1","Id":"2"}`} {
+		f.Add([]byte(raw))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		id, body, ok := identify(raw)
+		if !ok {
+			return
+		}
+		var before, after map[string]any
+		if err := json.Unmarshal(raw, &before); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(body, &after); err != nil {
+			t.Fatal(err)
+		}
+		if id == "" || after["id"] != id {
+			t.Fatalf("%s has the id %q and goes out as %s", raw, id, body)
+		}
+		delete(before, "id")
+		delete(after, "id")
+		if !reflect.DeepEqual(before, after) {
+			t.Fatalf("%s goes out as %s", raw, body)
 		}
 	})
 }

@@ -315,20 +315,14 @@ func (r poolResult) entities() []entity {
 
 // identify finds the id of an entity.
 func identify(raw []byte) (id string, body []byte, ok bool) {
-	var head struct {
-		ID json.RawMessage `json:"id"`
-	}
-	if json.Unmarshal(raw, &head) != nil || len(head.ID) == 0 {
+	var fields map[string]json.RawMessage // and not a struct, which would take "ID" for it
+	if json.Unmarshal(raw, &fields) != nil {
 		return "", nil, false
 	}
-	if json.Unmarshal(head.ID, &id) == nil {
+	if json.Unmarshal(fields["id"], &id) == nil {
 		return id, raw, id != ""
 	}
-	if id = string(head.ID); !event.ValidID(id) {
-		return "", nil, false
-	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(raw, &fields) != nil {
+	if id = string(fields["id"]); !event.ValidID(id) {
 		return "", nil, false
 	}
 	fields["id"] = quote(id)

@@ -49,7 +49,10 @@ func parseOrigins(list []string) (*origins, error) {
 // normalOrigin gives an origin without its scheme's default port. It is false for what no browser sends as an origin.
 func normalOrigin(text string) (string, bool) {
 	u, err := url.Parse(strings.ToLower(text))
-	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if strings.ContainsAny(text, "?#%") { // of which url.Parse forgets some, and decodes others
+		return "", false
+	}
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" {
 		return "", false
 	}
 	return u.Scheme + "://" + normalHost(u.Scheme, u.Host), u.Scheme != ""

@@ -3,6 +3,8 @@ package node
 import (
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -31,6 +33,9 @@ func TestOriginsAllow(t *testing.T) {
 		{nil, "null", "null", false},
 		{nil, "", "", false},
 		{nil, "http://", "", false},
+		{nil, "http://localhost:8080?", "localhost:8080", false},
+		{nil, "http://localhost:8080#", "localhost:8080", false},
+		{nil, "http://%c3%a4.com", "\u00e4.com", false},
 		{[]string{"https://a.com"}, "https://a.com", "x", true},
 		{[]string{"https://a.com:443"}, "https://a.com", "x", true},
 		{[]string{"https://A.com"}, "https://a.com", "x", true},
@@ -98,4 +103,36 @@ func TestGuard(t *testing.T) {
 	if w.Code != 204 || served != 2 || w.Header().Get("Access-Control-Allow-Headers") != "content-type" {
 		t.Errorf("preflight: %d %v", w.Code, w.Header())
 	}
+}
+
+// FuzzOrigins compares with patterns that can be read at a glance.
+func FuzzOrigins(f *testing.F) {
+	for _, origin := range []string{
+		"https://board.example.com", "https://a.example.org:443", "http://localhost:8080", "https://board.example.com@evil.com",
+		"https://evil.com#.example.org", "https://evil.com?.example.org", "https://[::1]", "null", "https://.example.org",
+	} {
+		f.Add(origin, "localhost:8080")
+	}
+	o, err := parseOrigins([]string{"https://board.example.com", "https://*.example.org"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	named := regexp.MustCompile(`^https://(board\.example\.com|[^/?#@\\]*\.example\.org)(:443)?$`)
+	own := regexp.MustCompile(`^https?://([^/?#@\\]+)$`)
+	f.Fuzz(func(t *testing.T, origin, host string) {
+		if !o.allows(origin, host) {
+			return
+		}
+		lower := strings.ToLower(origin)
+		m := own.FindStringSubmatch(lower)
+		if !named.MatchString(lower) && (m == nil || !sameHost(m[1], strings.ToLower(host))) {
+			t.Fatalf("%q is allowed at %q", origin, host)
+		}
+	})
+}
+
+// sameHost compares two hosts, whose ports may be a scheme's default.
+func sameHost(a, b string) bool {
+	cut := func(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, ":80"), ":443") }
+	return cut(a) == cut(b)
 }

@@ -1,8 +1,12 @@
 package permissions_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/architus/guildcast/permissions"
 )
@@ -65,8 +69,70 @@ func TestPolicyWithRefuses(t *testing.T) {
 func FuzzPolicyWith(f *testing.F) {
 	f.Add([]byte(`{"kinds":{"ticket":["VIEW_SETTINGS",4],"purge":{"public":"EXEC_PURGE_CMD","private":8},"x":"nobody"}}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		if p, err := permissions.DefaultPolicy().With(file); (p == nil) == (err == nil) {
+		p, err := permissions.DefaultPolicy().With(file)
+		if (p == nil) == (err == nil) {
 			t.Fatalf("policy %v with error %v", p, err)
+		}
+		if err != nil {
+			return
+		}
+		var content struct{ Kinds map[string]any }
+		if err := json.Unmarshal(file, &content); err != nil {
+			t.Fatal(err)
+		}
+		for kind, value := range content.Kinds {
+			rule, exists := p.Rule(kind)
+			if exists == (value == "nobody") || rule.ArchitusAdmin != (value == "architus_admin") {
+				t.Fatalf("%s: %v became %+v, %v", kind, value, rule, exists)
+			}
+			if _, named := permissions.BitNamed(fmt.Sprint(value)); named && rule.Public == 0 {
+				t.Fatalf("%s: %v requires nothing", kind, value)
+			}
+		}
+		for _, kind := range []string{"guild", "setting", "message", "moderation", "administrator", "internal", "unheard of"} {
+			if _, changed := content.Kinds[kind]; changed {
+				continue
+			}
+			got, exists := p.Rule(kind)
+			if want, existed := permissions.DefaultPolicy().Rule(kind); got != want || exists != existed {
+				t.Fatalf("%s, which is not in the file, became %+v, %v", kind, got, exists)
+			}
+		}
+	})
+}
+
+// FuzzParseSecrets: no secret that is taken is empty, and a list of them is the same as a JSON array.
+func FuzzParseSecrets(f *testing.F) {
+	for _, text := range []string{"one", " new, old\n", `{"a":"x,y","b":"z"}`, `["x,y","z"]`, "a,,b"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		secrets, err := permissions.ParseSecrets(text)
+		if err != nil {
+			if secrets != nil {
+				t.Fatalf("%q gives %q and %v", text, secrets, err)
+			}
+			return
+		}
+		var keys []string
+		for _, s := range secrets {
+			if len(s.Key) == 0 {
+				t.Fatalf("%q gives an empty secret", text)
+			}
+			keys = append(keys, string(s.Key))
+			if s.KeyID != "" || !utf8.Valid(s.Key) {
+				return
+			}
+		}
+		if len(keys) == 0 {
+			return
+		}
+		array, err := json.Marshal(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := permissions.ParseSecrets(string(array)); err != nil || !reflect.DeepEqual(again, secrets) {
+			t.Fatalf("%q is %q, and as an array %q, %v", text, secrets, again, err)
 		}
 	})
 }

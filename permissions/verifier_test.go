@@ -6,13 +6,17 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -320,4 +324,44 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
+}
+
+// FuzzVerify signs any header and any payload with the right secret. What is taken must be what ParseClaims reads from
+// the payload, must be of this moment, and must be refused under another signature.
+func FuzzVerify(f *testing.F) {
+	const exp = `"exp":1790000060`
+	f.Add(`{"alg":"HS256","typ":"JWT"}`, `{"sub":"214037134477230080","permissions":274,"guilds":{"1":6},`+exp+`}`)
+	f.Add(`{"alg":"HS256","kid":"old"}`, `{"id":7,"iat":1790000004,"nbf":1790000000.5,`+exp+`}`)
+	f.Add(`{"alg":"none","crit":["b64"],"kid":1}`, `{"sub":"1","iss":"api","aud":["dash"],`+exp+`}`)
+	f.Add(`{"alg":"HS256"}`, `null`)
+	v := newVerifier(f, permissions.VerifierOptions{Remember: -1})
+	f.Fuzz(func(t *testing.T, header, payload string) {
+		signed := segment(header) + "." + segment(payload)
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte(signed))
+		token := signed + "." + segment(string(mac.Sum(nil)))
+		if len(token) > 60<<10 {
+			return
+		}
+		want, parseErr := permissions.ParseClaims([]byte(payload))
+		refusal := word(t, v, token)
+		if refusal != "" {
+			plain := header == `{"alg":"HS256"}` && !strings.ContainsAny(payload, `\\`) && // a name may be escaped
+				!strings.Contains(payload, `"nbf"`) && !strings.Contains(payload, `"iss"`) && !strings.Contains(payload, `"aud"`)
+			if plain && parseErr == nil && !want.Expired(now) && !want.IssuedAt.After(now) {
+				t.Fatalf("%s is refused: %s", payload, refusal)
+			}
+			return
+		}
+		got, err := v.Verify(context.Background(), token)
+		var h map[string]any
+		if err != nil || parseErr != nil || json.Unmarshal([]byte(header), &h) != nil || h["alg"] != "HS256" || h["crit"] != nil ||
+			!reflect.DeepEqual(got, want) || got.Expired(now) || got.IssuedAt.After(now.Add(5*time.Second)) {
+			t.Fatalf("%s %s is taken as %+v, %v; want %+v, %v", header, payload, got, err, want, parseErr)
+		}
+		mac.Write([]byte{1})
+		if w := word(t, v, signed+"."+segment(string(mac.Sum(nil)))); w != permissions.TokenInvalid {
+			t.Fatalf("%s under another signature: %q", payload, w)
+		}
+	})
 }
