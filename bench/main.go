@@ -5,7 +5,7 @@
 // than wall time on a shared machine.
 //
 //	bench/run                 all cases
-//	bench/run -case burst     those whose name contains "burst"
+//	bench/run -case burst     those whose name contains "burst"; the one that is named so, where there is one
 //	bench/run -rounds 5       the median of five rounds (default 3)
 package main
 
@@ -49,7 +49,7 @@ type row struct {
 }
 
 func main() {
-	only := flag.String("case", "", "run the cases whose name contains this")
+	only := flag.String("case", "", "run the case of this name, or those whose name contains this")
 	rounds := flag.Int("rounds", 3, "rounds; the median counts")
 	out := flag.String("out", "", "also write the results as JSON to this file")
 	dir := flag.String("bin", "bin", "folder with benchserver")
@@ -76,10 +76,7 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 	defer stop()
 	fmt.Printf("%-34s %12s %12s %7s  %-24s\n", "case", "node", "guildcast", "ratio", "target")
 	var rows []row
-	for _, c := range cases() {
-		if !strings.Contains(c.name, only) {
-			continue
-		}
+	for _, c := range chosen(only) {
 		var node, ours []float64
 		for range rounds {
 			if !skipNode && !c.noNode {
@@ -112,6 +109,19 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 		fmt.Printf("%-34s %9.2f %-2s %9.2f %-2s %7.3f  %-24s %s\n", r.Case, r.Node, r.Unit, r.Go, r.Unit, r.Ratio, r.Target, mark)
 	}
 	return rows, nil
+}
+
+// chosen returns the case of that name, or else those whose name contains it.
+func chosen(name string) (cs []benchCase) {
+	for _, c := range cases() {
+		if c.name == name {
+			return []benchCase{c}
+		}
+		if strings.Contains(c.name, name) {
+			cs = append(cs, c)
+		}
+	}
+	return cs
 }
 
 func once(c benchCase, redis, name, command string, args ...string) (float64, error) {

@@ -55,7 +55,7 @@ func (AdapterBuilder) New(nsp socket.Namespace) socket.Adapter {
 
 // MakeAdapter returns an adapter to embed: call Prototype with the outermost type, then Construct.
 func MakeAdapter() *Adapter {
-	a := &Adapter{index: newIndex(), log: slog.New(slog.DiscardHandler)}
+	a := &Adapter{log: slog.New(slog.DiscardHandler)}
 	a.proto = a
 	return a
 }

@@ -83,6 +83,16 @@ func (s *testServer) addr() string { return strings.TrimPrefix(s.http.URL, "http
 // dial opens a WebSocket session and reads the open packet.
 func (s *testServer) dial(t testing.TB, query string) *wire {
 	t.Helper()
+	w := s.webSocket(t, query)
+	if open := w.read(); !strings.HasPrefix(open, "0{") {
+		t.Fatalf("open packet %q", open)
+	}
+	return w
+}
+
+// webSocket opens a WebSocket: a session, or with a sid in the query one that is to replace polling.
+func (s *testServer) webSocket(t testing.TB, query string) *wire {
+	t.Helper()
 	c, err := net.Dial("tcp", s.addr())
 	if err != nil {
 		t.Fatal(err)
@@ -99,9 +109,6 @@ func (s *testServer) dial(t testing.TB, query string) *wire {
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("status %s", res.Status)
-	}
-	if open := w.read(); !strings.HasPrefix(open, "0{") {
-		t.Fatalf("open packet %q", open)
 	}
 	return w
 }

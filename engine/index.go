@@ -7,6 +7,8 @@ import (
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine/internal/compact"
 )
 
 // index knows which socket is in which room. Everything in it changes under one lock, so that the two directions
@@ -15,14 +17,13 @@ import (
 // The room that every socket has for itself, named by its id, takes no more than a flag: most rooms are of that kind.
 type index struct {
 	mu      sync.RWMutex
-	members map[socket.SocketId]*member // Guarded by mu, as all below.
-	all     []*member                   // the same, in no order
-	rooms   map[socket.Room]*room       // without the private rooms
+	members compact.Map[socket.SocketId, *member] // Guarded by mu, as all below.
+	all     []*member                             // the same, in no order
+	rooms   compact.Map[socket.Room, *room]       // without the private rooms
 
 	// Sockets that have left for good not long ago, in two generations: a join that was on its way then must not bring
-	// them back, since nobody would take them out again.
+	// them back, since nobody would take them out again. A timer forgets them, while there are any.
 	gone, goneBefore map[socket.SocketId]struct{}
-	goneSince        time.Time
 
 	events   []roomEvent // wait to be emitted, in the order of the changes
 	emitting bool        // somebody is emitting them
@@ -76,21 +77,17 @@ type roomEvent struct {
 	id   socket.SocketId
 }
 
-func newIndex() index {
-	return index{members: make(map[socket.SocketId]*member), rooms: make(map[socket.Room]*room)}
-}
-
 // add puts id into rooms. find returns the socket of the id, or nil.
 func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.SocketId) *socket.Socket) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	m := x.members[id]
+	m, _ := x.members.Get(id)
 	if m == nil {
 		if x.isGoneLocked(id) {
 			return
 		}
 		m = &member{id: id, pos: len(x.all)}
-		x.members[id] = m
+		x.members.Set(id, m)
 		x.all = append(x.all, m)
 		if x.sidsView != nil {
 			x.sidsView.Store(id, types.NewSet[socket.Room]())
@@ -116,10 +113,10 @@ func (x *index) joinLocked(m *member, name socket.Room) {
 	if string(name) == string(m.id) {
 		m.own = true
 	} else {
-		r := x.rooms[name]
+		r, _ := x.rooms.Get(name)
 		if r == nil {
 			r = &room{name: name}
-			x.rooms[name] = r
+			x.rooms.Set(name, r)
 		}
 		m.in = append(m.in, seat{r, len(r.seats)})
 		r.seats = append(r.seats, occupant{m, len(m.in) - 1})
@@ -138,7 +135,7 @@ func (x *index) joinLocked(m *member, name socket.Room) {
 func (x *index) remove(id socket.SocketId, name socket.Room) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if m := x.members[id]; m != nil {
+	if m, ok := x.members.Get(id); ok {
 		x.leaveLocked(m, name)
 	}
 }
@@ -147,8 +144,8 @@ func (x *index) remove(id socket.SocketId, name socket.Room) {
 func (x *index) removeAll(id socket.SocketId) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	m := x.members[id]
-	if m == nil {
+	m, ok := x.members.Get(id)
+	if !ok {
 		return
 	}
 	for i := len(m.in) - 1; i >= 0; i-- {
@@ -157,14 +154,14 @@ func (x *index) removeAll(id socket.SocketId) {
 		x.leftLocked(m, name)
 	}
 	x.leaveLocked(m, socket.Room(id))
-	delete(x.members, id)
+	x.members.Delete(id)
 	if m.conn != nil && m.conn.eio.Protocol() != 3 { // there, a socket that comes back has its old id
 		x.buryLocked(id)
 	}
 	last := x.all[len(x.all)-1]
 	x.all[m.pos], last.pos = last, m.pos
 	x.all[len(x.all)-1] = nil
-	x.all = x.all[:len(x.all)-1]
+	x.all = compact.Slice(x.all[:len(x.all)-1])
 	if x.sidsView != nil {
 		x.sidsView.Delete(id)
 	}
@@ -174,10 +171,23 @@ func (x *index) removeAll(id socket.SocketId) {
 const goneFor = 5 * time.Second
 
 func (x *index) buryLocked(id socket.SocketId) {
-	if now := time.Now(); x.gone == nil || now.Sub(x.goneSince) > goneFor {
-		x.gone, x.goneBefore, x.goneSince = make(map[socket.SocketId]struct{}), x.gone, now
+	if x.gone == nil {
+		x.gone = make(map[socket.SocketId]struct{})
+		if x.goneBefore == nil { // else the timer runs
+			time.AfterFunc(goneFor, x.forgetGone)
+		}
 	}
 	x.gone[id] = struct{}{}
+}
+
+// forgetGone forgets those that have been gone for longer than goneFor.
+func (x *index) forgetGone() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.gone, x.goneBefore = nil, x.gone
+	if x.goneBefore != nil {
+		time.AfterFunc(goneFor, x.forgetGone)
+	}
 }
 
 func (x *index) isGoneLocked(id socket.SocketId) bool {
@@ -239,9 +249,9 @@ func (x *index) vacateLocked(m *member, i int) {
 	r.seats[at] = moved
 	moved.m.in[moved.at].at = at
 	r.seats[lastOccupant] = occupant{}
-	r.seats = r.seats[:lastOccupant]
+	r.seats = compact.Slice(r.seats[:lastOccupant])
 	if lastOccupant == 0 {
-		delete(x.rooms, r.name)
+		x.rooms.Delete(r.name)
 	}
 	lastSeat := len(m.in) - 1
 	m.in[i] = m.in[lastSeat]
@@ -255,8 +265,8 @@ func (x *index) vacateLocked(m *member, i int) {
 // seatLocked finds the seat of m in a room, or -1: a socket may be in thousands of rooms, a room may have thousands of
 // members, but seldom both.
 func (x *index) seatLocked(m *member, name socket.Room) int {
-	r := x.rooms[name]
-	if r == nil {
+	r, ok := x.rooms.Get(name)
+	if !ok {
 		return -1
 	}
 	if len(r.seats) < len(m.in) {
@@ -279,11 +289,11 @@ func (x *index) isInLocked(m *member, name socket.Room) bool {
 
 // existsLocked tells whether a room has a member.
 func (x *index) existsLocked(name socket.Room) bool {
-	if x.rooms[name] != nil {
+	if _, ok := x.rooms.Get(name); ok {
 		return true
 	}
-	m := x.members[socket.SocketId(name)]
-	return m != nil && m.own
+	m, ok := x.members.Get(socket.SocketId(name))
+	return ok && m.own
 }
 
 func (x *index) recordLocked(kind roomEventKind, name socket.Room, id socket.SocketId) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 	"pgregory.net/rapid"
@@ -23,7 +25,7 @@ func ids(members []*member) []socket.SocketId {
 // TestIndexModel compares the index with sets of pairs.
 func TestIndexModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := newIndex()
+		var x index
 		x.watch()
 		viewed := rapid.Bool().Draw(t, "viewed from the start")
 		if viewed {
@@ -113,10 +115,10 @@ func TestIndexChoose(t *testing.T) {
 		conn[id] = socket.MakeSocket()
 	}
 	// The index asks the socket for its connection, which these have not.
-	x := newIndex()
+	var x index
 	add := func(id socket.SocketId, rooms ...socket.Room) {
 		x.add(id, rooms, func(socket.SocketId) *socket.Socket { return nil })
-		x.members[id].sock = conn[id]
+		x.member(id).sock = conn[id]
 	}
 	add("a", "a", "r", "s")
 	add("b", "b", "r")
@@ -145,7 +147,7 @@ func TestIndexChoose(t *testing.T) {
 
 // TestIndexConcurrent joins and leaves from many goroutines: no join is lost.
 func TestIndexConcurrent(t *testing.T) {
-	x := newIndex()
+	var x index
 	find := func(socket.SocketId) *socket.Socket { return nil }
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -165,8 +167,9 @@ func TestIndexConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(x.rooms["shared"].seats); n != 800 || len(x.rooms) != 1 || len(x.all) != 800 {
-		t.Errorf("%d members, %d rooms, %d sockets", n, len(x.rooms), len(x.all))
+	shared, _ := x.rooms.Get("shared")
+	if n := len(shared.seats); n != 800 || x.rooms.Len() != 1 || len(x.all) != 800 {
+		t.Errorf("%d members, %d rooms, %d sockets", n, x.rooms.Len(), len(x.all))
 	}
 }
 
@@ -179,15 +182,54 @@ func TestHasMembersDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkChooseRoomOf1000(b *testing.B) {
-	x := newIndex()
+	var x index
 	for i := range 1000 {
 		id := socket.SocketId(fmt.Sprint(i))
 		x.add(id, []socket.Room{socket.Room(id), "r"}, func(socket.SocketId) *socket.Socket { return nil })
-		x.members[id].sock = socket.MakeSocket()
+		x.member(id).sock = socket.MakeSocket()
 	}
 	rooms, list := []socket.Room{"r"}, []*member{}
 	b.ReportAllocs()
 	for b.Loop() {
 		list = x.choose(rooms, nil, list[:0])
 	}
+}
+
+func (x *index) member(id socket.SocketId) *member {
+	m, _ := x.members.Get(id)
+	return m
+}
+
+// TestGoneIsForgotten: who has left is remembered for goneFor at least, and not for ever.
+func TestGoneIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x index
+		bury := func(id socket.SocketId) {
+			x.mu.Lock()
+			x.buryLocked(id)
+			x.mu.Unlock()
+		}
+		isGone := func(id socket.SocketId) bool {
+			synctest.Wait() // for the timer's function
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			return x.isGoneLocked(id)
+		}
+		bury("a")
+		time.Sleep(goneFor - time.Second)
+		bury("b")
+		time.Sleep(goneFor - time.Second)
+		if !isGone("b") {
+			t.Error("b is forgotten too early")
+		}
+		bury("c")
+		time.Sleep(2 * time.Second)
+		if isGone("a") || !isGone("c") {
+			t.Error("a should be forgotten, c not yet")
+		}
+		time.Sleep(2 * goneFor)
+		if x.gone != nil || x.goneBefore != nil {
+			t.Error("something is remembered for ever")
+		}
+	})
 }

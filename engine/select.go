@@ -70,10 +70,10 @@ func (x *index) excludedLocked(rooms []socket.Room) map[*member]struct{} {
 }
 
 func (x *index) eachLocked(name socket.Room, fn func(*member)) {
-	if m := x.members[socket.SocketId(name)]; m != nil && m.own {
+	if m, ok := x.members.Get(socket.SocketId(name)); ok && m.own {
 		fn(m)
 	}
-	if r := x.rooms[name]; r != nil {
+	if r, ok := x.rooms.Get(name); ok {
 		for i := range r.seats {
 			fn(r.seats[i].m)
 		}
@@ -84,8 +84,8 @@ func (x *index) eachLocked(name socket.Room, fn func(*member)) {
 func (x *index) roomsOf(id socket.SocketId) ([]socket.Room, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	m := x.members[id]
-	if m == nil {
+	m, ok := x.members.Get(id)
+	if !ok {
 		return nil, false
 	}
 	return m.rooms(), true
@@ -106,15 +106,15 @@ func (m *member) rooms() []socket.Room {
 func (x *index) roomNames(private bool) []socket.Room {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	names := make([]socket.Room, 0, len(x.rooms))
-	for name := range x.rooms {
+	names := make([]socket.Room, 0, x.rooms.Len())
+	for name := range x.rooms.All {
 		names = append(names, name)
 	}
 	if !private {
 		return names
 	}
 	for _, m := range x.all {
-		if m.own && x.rooms[socket.Room(m.id)] == nil {
+		if _, named := x.rooms.Get(socket.Room(m.id)); m.own && !named {
 			names = append(names, socket.Room(m.id))
 		}
 	}

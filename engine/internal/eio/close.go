@@ -63,6 +63,15 @@ func (c *Conn) finish(reason string, err error) { c.finishWith(reason, err, c.sr
 // finishWith ends the session at once. bye is the close frame for a WebSocket. It tells whether the session had not
 // ended before.
 func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
+	over := c.end(bye)
+	if over {
+		go c.closed(reason, err)
+	}
+	return over
+}
+
+// end is finishWith, but for telling the owner: where it returns true the caller owes a call of closed, without c.in.
+func (c *Conn) end(bye *Frame) bool {
 	c.mu.Lock()
 	if s := c.State(); s == Closed || s == Opening {
 		c.mu.Unlock()
@@ -93,8 +102,7 @@ func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
 		probe.abandon()
 	}
 	dropped.clear(&c.srv.chunks)
-	c.srv.work.Add(1)
-	go c.closed(reason, err)
+	c.srv.work.Add(1) // for closed
 	return true
 }
 

@@ -18,8 +18,12 @@ type flusher struct {
 	quit    chan struct{} // closed by stop
 }
 
-// flushBuffer is the size of one write in bytes.
-const flushBuffer = 64 << 10
+const (
+	// flushBuffer is the size of one write in bytes.
+	flushBuffer = 64 << 10
+	// idleBatch is the room for connections that an idle flusher keeps.
+	idleBatch = 1024
+)
 
 func newFlusher(s *Server) *flusher {
 	f := &flusher{srv: s, quit: make(chan struct{})}
@@ -56,6 +60,9 @@ func (f *flusher) run() {
 	for {
 		f.mu.Lock()
 		for len(f.pending) == 0 && !f.stopped {
+			if cap(batch) > idleBatch { // of a time with many connections
+				batch, f.pending = nil, nil
+			}
 			f.idle = true
 			f.cond.Wait()
 		}

@@ -112,8 +112,8 @@ func FuzzSession(f *testing.F) {
 		}
 		z.cancel()
 		z.wg.Wait()
-		if z.owner.closes.Load() != 1 || z.s.budget.Load() != 0 || len(z.s.conns) != 0 {
-			t.Fatalf("closed %d times, budget %d, %d sessions", z.owner.closes.Load(), z.s.budget.Load(), len(z.s.conns))
+		if z.owner.closes.Load() != 1 || z.s.budget.Load() != 0 || z.s.conns.Len() != 0 {
+			t.Fatalf("closed %d times, budget %d, %d sessions", z.owner.closes.Load(), z.s.budget.Load(), z.s.conns.Len())
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/architus/guildcast/engine/internal/compact"
 )
 
 // poller waits for many WebSockets at once, so that an idle one needs no goroutine. Every connection is armed for one
@@ -27,18 +29,11 @@ type poller struct {
 	raw   syscall.RawConn
 
 	mu      sync.Mutex
-	slots   []pollSlot
-	free    []uint32          // indexes of empty slots
-	turn    int               // of the goroutine that waits for events; stopped: there is none
-	current *wsConn           // whom it reads from
-	batch   []unix.EpollEvent // what it has got and not yet handled
-}
-
-// pollSlot holds a connection. A key is the generation and the index plus one, so that it is never 0.
-type pollSlot struct {
-	ws         *wsConn
-	generation uint32
-	slow       uint8 // its owner has blocked: so many of its events are handled by goroutines of their own
+	conns   compact.Map[uint64, *wsConn] // by key
+	keys    uint64                       // that have been given out; they start with 1
+	turn    int                          // of the goroutine that waits for events; stopped: there is none
+	current *wsConn                      // whom it reads from
+	batch   []unix.EpollEvent            // what it has got and not yet handled
 }
 
 const (
@@ -73,17 +68,12 @@ func newPoller(s *Server) (*poller, error) {
 	return p, nil
 }
 
-// add registers w, whose slot it sets, and arms it.
+// add registers w, whose key it sets, and arms it.
 func (p *poller) add(w *wsConn) error {
 	p.mu.Lock()
-	if len(p.free) == 0 {
-		p.slots = append(p.slots, pollSlot{})
-		p.free = append(p.free, uint32(len(p.slots)-1))
-	}
-	i := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	p.slots[i].ws = w
-	w.slot = uint64(p.slots[i].generation)<<32 | uint64(i+1)
+	p.keys++
+	w.key = p.keys
+	p.conns.Set(w.key, w)
 	p.mu.Unlock()
 	if err := p.control(w, unix.EPOLL_CTL_ADD); err != nil {
 		p.remove(w)
@@ -100,8 +90,8 @@ func (p *poller) control(w *wsConn, op int) error {
 	err := w.raw.Control(func(fd uintptr) {
 		event := unix.EpollEvent{
 			Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT,
-			Fd:     int32(uint32(w.slot)),
-			Pad:    int32(uint32(w.slot >> 32)),
+			Fd:     int32(uint32(w.key)),
+			Pad:    int32(uint32(w.key >> 32)),
 		}
 		result = unix.EpollCtl(p.epoll, op, int(fd), &event)
 	})
@@ -111,13 +101,8 @@ func (p *poller) control(w *wsConn, op int) error {
 // remove forgets w. The kernel does so itself when the descriptor is closed.
 func (p *poller) remove(w *wsConn) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := uint32(w.slot) - 1
-	if w.slot == 0 || p.slots[i].ws != w {
-		return
-	}
-	p.slots[i] = pollSlot{generation: p.slots[i].generation + 1}
-	p.free = append(p.free, i)
+	p.conns.Delete(w.key)
+	p.mu.Unlock()
 }
 
 // start runs the poller until stop.
@@ -189,30 +174,29 @@ func (p *poller) next(turn int) (w *wsConn, more bool) {
 	if len(p.batch) == 0 {
 		return nil, false
 	}
-	slot := p.popLocked()
+	w = p.popLocked()
 	switch {
-	case slot == nil:
-	case slot.slow > 0:
-		slot.slow--
-		go slot.ws.readable()
+	case w == nil:
+	case w.slow > 0:
+		w.slow--
+		go w.readable()
+		w = nil
 	default:
-		w = slot.ws
 		p.current = w
 	}
 	return w, true
 }
 
-// popLocked takes an event from the batch, and returns the slot of its connection, whose reader it counts in
-// Server.work; nil where the connection is gone.
-func (p *poller) popLocked() *pollSlot {
+// popLocked takes an event from the batch, and returns its connection, whose reader it counts in Server.work; nil where
+// the connection is gone.
+func (p *poller) popLocked() *wsConn {
 	e := p.batch[0]
 	p.batch = p.batch[1:]
-	i, generation := uint32(e.Fd)-1, uint32(e.Pad)
-	if i >= uint32(len(p.slots)) || p.slots[i].generation != generation || p.slots[i].ws == nil {
-		return nil
+	w, ok := p.conns.Get(uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd)))
+	if ok {
+		p.srv.work.Add(1)
 	}
-	p.srv.work.Add(1)
-	return &p.slots[i]
+	return w
 }
 
 // takeOver gives the turn to another goroutine, because the one that has it is stuck with a connection. What else that
@@ -223,12 +207,10 @@ func (p *poller) takeOver(turn int) {
 	if p.turn != turn || p.current == nil {
 		return
 	}
-	if i := uint32(p.current.slot) - 1; p.slots[i].ws == p.current {
-		p.slots[i].slow = slowEvents
-	}
+	p.current.slow = slowEvents
 	for len(p.batch) > 0 {
-		if slot := p.popLocked(); slot != nil {
-			go slot.ws.readable()
+		if w := p.popLocked(); w != nil {
+			go w.readable()
 		}
 	}
 	p.current, p.batch = nil, nil

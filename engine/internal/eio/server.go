@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/architus/guildcast/engine/internal/compact"
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
@@ -48,8 +49,8 @@ type Server struct {
 	loops sync.WaitGroup // flushers, poller and heartbeats
 	work  sync.WaitGroup // requests, sessions, WebSockets, and the goroutines that serve them
 
-	mu     sync.RWMutex     // guards what follows
-	conns  map[string]*Conn // nil: the id is reserved
+	mu     sync.RWMutex               // guards what follows
+	conns  compact.Map[string, *Conn] // nil: the id is reserved
 	closed bool
 }
 
@@ -80,7 +81,6 @@ func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Se
 			probe:   plainPacket(PacketPong, probeData),
 			wsClose: rawFrame(ws.AppendClose(nil, ws.CodeNone, "")),
 		},
-		conns: make(map[string]*Conn),
 	}
 	s.limits[0] = ws.Limits{Message: cfg.MaxHTTPBufferSize, Fragments: cfg.MaxFragments}
 	s.limits[1] = s.limits[0]
@@ -166,7 +166,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveSession serves a request of a session that exists, or is said to.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, sid string, upgrade bool) {
 	s.mu.RLock()
-	c := s.conns[sid]
+	c, _ := s.conns.Get(sid)
 	s.mu.RUnlock()
 	if c == nil {
 		s.refuse(w, r, CodeUnknownSID, map[string]any{"sid": sid})
@@ -265,10 +265,10 @@ func (s *Server) reserve(id string) error {
 	if s.closed {
 		return ErrShutdown
 	}
-	if _, taken := s.conns[id]; taken {
+	if _, taken := s.conns.Get(id); taken {
 		return ErrDuplicateID
 	}
-	s.conns[id] = nil
+	s.conns.Set(id, nil)
 	s.shareLocked()
 	s.work.Add(1)
 	return nil
@@ -277,14 +277,14 @@ func (s *Server) reserve(id string) error {
 // publish makes a session known under the id that it has reserved.
 func (s *Server) publish(c *Conn) {
 	s.mu.Lock()
-	s.conns[c.id] = c
+	s.conns.Set(c.id, c)
 	s.mu.Unlock()
 }
 
 // forget frees the id of a session.
 func (s *Server) forget(id string) {
 	s.mu.Lock()
-	delete(s.conns, id)
+	s.conns.Delete(id)
 	s.shareLocked()
 	s.mu.Unlock()
 }
@@ -293,7 +293,7 @@ func (s *Server) forget(id string) {
 // that all healthy ones together wait with half of the budget. The other half is for those that have stopped reading:
 // they are past QueueSoft, and the ones to be cut, when the budget is spent.
 func (s *Server) shareLocked() {
-	share := s.cfg.QueueBudget / 2 / max(1, len(s.conns))
+	share := s.cfg.QueueBudget / 2 / max(1, s.conns.Len())
 	s.lag.Store(int64(min(s.cfg.QueueSoft, max(share, budgetStep))))
 }
 
@@ -307,8 +307,8 @@ func (s *Server) isClosed() bool {
 func (s *Server) sessions() []*Conn {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := make([]*Conn, 0, len(s.conns))
-	for _, c := range s.conns {
+	all := make([]*Conn, 0, s.conns.Len())
+	for _, c := range s.conns.All {
 		if c != nil {
 			all = append(all, c)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/architus/guildcast/engine/internal/compact"
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
@@ -412,11 +413,9 @@ func TestLaggingByShareOfBudget(t *testing.T) {
 	defer s.Shutdown(t.Context())
 	for _, want := range []struct{ conns, lag int }{{1, 1 << 20}, {32, 1 << 20}, {64, 512 << 10}, {10_000, budgetStep}, {1, 1 << 20}} {
 		s.mu.Lock()
-		for i := range 10_000 {
-			delete(s.conns, fmt.Sprint(i))
-		}
+		s.conns = compact.Map[string, *Conn]{}
 		for i := range want.conns {
-			s.conns[fmt.Sprint(i)] = nil
+			s.conns.Set(fmt.Sprint(i), nil)
 		}
 		s.shareLocked()
 		s.mu.Unlock()
@@ -425,6 +424,6 @@ func TestLaggingByShareOfBudget(t *testing.T) {
 		}
 	}
 	s.mu.Lock()
-	clear(s.conns)
+	s.conns = compact.Map[string, *Conn]{}
 	s.mu.Unlock()
 }

@@ -30,7 +30,10 @@ type wsConn struct {
 	flusher  *flusher        // nil where raw is
 	poller   *poller         // nil: a goroutine of its own reads
 	compress *compressor     // nil: not negotiated
-	slot     uint64          // key in the poller, guarded by its mu
+
+	// Guarded by poller.mu.
+	key  uint64 // what the poller knows it by; 0: nothing
+	slow uint8  // its owner has blocked: so many of its events are handled by goroutines of their own
 
 	// Read state. Guarded by conn.in.
 	read   *inbound // nil while nothing is incomplete
@@ -184,7 +187,9 @@ func keepReading(err error) bool {
 	return errors.As(err, &breach)
 }
 
-// ended handles the end of reading: an error of the connection or the peer, or its close frame.
+// ended handles the end of reading: an error of the connection or the peer, or its close frame. It runs on the goroutine
+// that read. Where the peer has just gone, that one tells the owner too: when thousands leave at once, a goroutine for
+// each would be all there is for a while, and the runtime keeps what they needed.
 func (w *wsConn) ended(err error) {
 	var breach *ws.Error
 	switch {
@@ -197,12 +202,16 @@ func (w *wsConn) ended(err error) {
 	case errors.Is(err, errAnswered):
 		w.tell(ReasonForcedClose, nil)
 		return
-	case errors.Is(err, io.EOF), isDisconnect(err):
-		w.tell(ReasonTransportClose, nil)
-	default:
-		w.tell(ReasonTransportError, err)
 	}
+	reason := ReasonTransportError
+	if errors.Is(err, io.EOF) || isDisconnect(err) {
+		reason, err = ReasonTransportClose, nil
+	}
+	over := w.end()
 	w.kill()
+	if over {
+		w.conn.closed(reason, err)
+	}
 }
 
 // breach ends a connection whose peer broke the protocol.
@@ -224,6 +233,13 @@ func (w *wsConn) isTransport() bool {
 
 // tell ends the session, or the probe, that the connection is used by.
 func (w *wsConn) tell(reason string, err error) {
+	if w.end() {
+		go w.conn.closed(reason, err)
+	}
+}
+
+// end is tell, but for telling the session's owner, which is left to the caller where it returns true.
+func (w *wsConn) end() bool {
 	c := w.conn
 	c.mu.Lock()
 	live, probe := c.ws == w, c.probe
@@ -232,10 +248,12 @@ func (w *wsConn) tell(reason string, err error) {
 	}
 	c.mu.Unlock()
 	if live {
-		c.finish(reason, err)
-	} else if probe != nil {
+		return c.end(w.srv.frames.wsClose)
+	}
+	if probe != nil {
 		probe.cancel()
 	}
+	return false
 }
 
 // isDisconnect tells whether err is what a peer causes that goes away without a word.
