@@ -18,11 +18,16 @@ type ackRequests struct {
 // ackRequest is one broadcast with acknowledgement. Its callbacks run one at a time: the library compares two counters
 // in them, and would find itself complete twice.
 type ackRequest struct {
-	single bool
-	count  func(uint64)
-	ack    socket.Ack
-	calls  lane // has no limit: as many calls as there are clients
-	timer  *time.Timer
+	single  bool
+	count   func(uint64)
+	ack     socket.Ack
+	calls   lane // has no limit: as many calls as there are clients
+	id      string
+	timer   *time.Timer
+	expired func() // at the end of the wait; nil: nothing
+
+	mu   sync.Mutex
+	from []answer // without value: which other servers have counted their clients. Guarded by mu.
 }
 
 // open stores r for as long as answers are waited for.
@@ -33,7 +38,13 @@ func (s *ackRequests) open(id string, r *ackRequest, timeout time.Duration) {
 		s.m = map[string]*ackRequest{}
 	}
 	s.m[id] = r
-	r.timer = time.AfterFunc(timeout, func() { s.drop(id) })
+	r.id = id
+	r.timer = time.AfterFunc(timeout, func() {
+		s.drop(id)
+		if r.expired != nil {
+			r.calls.post(r.expired)
+		}
+	})
 }
 
 func (s *ackRequests) get(id string) *ackRequest {
@@ -96,5 +107,17 @@ func (r *ackRequest) local(args []any, _ error) {
 	r.acked(args[0])
 }
 
-// counted passes on how many clients another server has asked.
-func (r *ackRequest) counted(n uint64) { r.calls.post(func() { r.count(n) }) }
+// counted passes on how many clients another server has asked. uid is empty where the server does not sign.
+func (r *ackRequest) counted(uid string, n uint64) {
+	r.mu.Lock()
+	r.from = append(r.from, answer{uid: uid})
+	r.mu.Unlock()
+	r.calls.post(func() { r.count(n) })
+}
+
+// servers returns who has counted so far.
+func (r *ackRequest) servers() []answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.from[:len(r.from):len(r.from)]
+}

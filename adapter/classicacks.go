@@ -15,8 +15,13 @@ import (
 func (a *classic) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {
-	r := newAckRequest(opts, clientCount, ack, a.opts.Logger, &a.wg)
-	a.counting.hold(a.run, r)
+	r := a.newAckRequest(opts, clientCount, ack)
+	r.expired = func() { a.expired(r) }
+	a.counting.hold(a.run, r, isLocal(opts))
+	a.askClients(p, opts, r)
+}
+
+func (a *classic) askClients(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) {
 	if !isLocal(opts) {
 		var err error
 		if p, err = replayable(p); err == nil {
@@ -26,7 +31,7 @@ func (a *classic) BroadcastWithAck(
 			a.unsent("broadcast with acknowledgement", err)
 		}
 	}
-	a.Adapter.BroadcastWithAck(p, opts, clientCount, r.local)
+	a.Adapter.BroadcastWithAck(p, opts, r.count, r.local)
 }
 
 func (a *classic) publishAckRequest(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) error {
@@ -136,7 +141,7 @@ func (a *classic) onResponse(m bus.Message) {
 	if ack := a.acks.get(r.ID); ack != nil {
 		switch r.Type {
 		case wire.ClientCount:
-			ack.counted(r.ClientCount)
+			ack.counted(r.UID, r.ClientCount)
 		case wire.AckValue:
 			ack.acked(r.Value.Go(toBuffer))
 		default:

@@ -10,6 +10,7 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
@@ -107,11 +108,20 @@ func fromRooms(rooms []socket.Room) []string {
 // ServerCount is the number of servers in the cluster, this one included. While Redis does not answer it is what it
 // was before.
 func (a *classic) ServerCount() int64 {
-	ctx, cancel := context.WithTimeout(a.run, a.opts.RequestsTimeout)
-	defer cancel()
-	defer a.counting.release()
-	n, _ := a.countServers(ctx)
+	n := a.servers.Load()
+	if !away(a.bus) {
+		ctx, cancel := context.WithTimeout(a.run, a.opts.RequestsTimeout)
+		defer cancel()
+		n, _ = a.countServers(ctx)
+	}
+	a.counting.release(n)
 	return n
+}
+
+// away tells whether Redis is known to be lost.
+func away(b *bus.Bus) bool {
+	s := b.State()
+	return !s.Hearing && s.Err != nil
 }
 
 func (a *classic) countServers(ctx context.Context) (int64, error) {
@@ -289,4 +299,32 @@ func (a *classic) peers() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), peersTimeout)
 	defer cancel()
 	return subscribedIDs(ctx, a.client, a.answer)
+}
+
+// newAckRequest is the function of that name, for this adapter.
+func (a *classic) newAckRequest(opts *socket.BroadcastOptions, count func(uint64), ack socket.Ack) *ackRequest {
+	return newAckRequest(opts, count, ack, a.opts.Logger, &a.wg)
+}
+
+// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others are
+// named.
+func (a *classic) finish(r *ackRequest, want int) (absent []string) {
+	a.acks.drop(r.id)
+	got := r.servers()
+	a.count.responses.Add(uint64(len(got)))
+	if len(got) >= want {
+		return nil
+	}
+	a.count.incomplete.Add(1)
+	return missing(a.peers(), a.uid, got)
+}
+
+// expired logs which servers did not answer an acknowledged broadcast of the library's operator, whose error does not
+// say it.
+func (a *classic) expired(r *ackRequest) {
+	want := int(a.servers.Load()) - 1
+	if absent := a.finish(r, want); len(r.servers()) < want {
+		a.opts.Logger.Warn("servers did not answer a broadcast with acknowledgement", "namespace", a.nsp,
+			"got", len(r.servers()), "want", want, "missing", absent)
+	}
 }

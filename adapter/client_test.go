@@ -17,12 +17,13 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/engine"
 )
 
 // patience is how long a test waits for what should come, silence how long for what should not.
 const (
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	silence  = 150 * time.Millisecond
 )
 
@@ -54,6 +55,13 @@ func newNode(t *testing.T, c socket.AdapterConstructor) *node {
 
 // adapterOf is the adapter of a namespace.
 func (n *node) classic(nsp string) *classic { return n.io.Of(nsp, nil).Adapter().(*classic) }
+
+// confirmed waits until Redis has confirmed every channel of b: a join waits for that too, but not for ever on a busy
+// machine.
+func confirmed(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	await(t, func() (int, bool) { n := b.Stats().UnconfirmedSubs; return n, n == 0 })
+}
 
 // event is what a client got: the name and the arguments. Binary is a []byte.
 type event []any
@@ -264,13 +272,20 @@ func fill(v any, attachments []string) any {
 // wants fails the test unless the next event is e.
 func (c *client) wants(e ...any) {
 	c.t.Helper()
+	if got := c.next(); !reflect.DeepEqual(got, event(e)) {
+		c.t.Fatalf("got %v, want %v", got, e)
+	}
+}
+
+// next waits for an event.
+func (c *client) next() event {
+	c.t.Helper()
 	select {
-	case got := <-c.events:
-		if !reflect.DeepEqual(got, event(e)) {
-			c.t.Fatalf("got %v, want %v", got, e)
-		}
+	case e := <-c.events:
+		return e
 	case <-time.After(patience):
-		c.t.Fatalf("%v did not come", e)
+		c.t.Fatal("nothing comes")
+		return nil
 	}
 }
 

@@ -13,13 +13,15 @@ var ErrClosed = errors.New("adapter is closed")
 // errTooMany is returned while maxPending requests wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
-// IncompleteError says that some servers of the cluster did not answer a request in time. What the others answered is
+// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time. What the others answered is
 // returned together with it.
 type IncompleteError struct {
 	// Op is what was asked.
 	Op string
 	// Got and Want count servers beside this one.
 	Got, Want int
+	// Clients is how many did not acknowledge an event, on this server and those that answered.
+	Clients int
 	// After is how long was waited.
 	After time.Duration
 	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
@@ -30,13 +32,18 @@ type IncompleteError struct {
 }
 
 func (e *IncompleteError) Error() string {
-	s := fmt.Sprintf("%s: %d of %d servers answered within %v, %d missing", e.Op, e.Got, e.Want,
-		e.After.Round(time.Millisecond), e.Want-e.Got)
+	s := fmt.Sprintf("%s: %d of %d servers answered within %v", e.Op, e.Got, e.Want, e.After.Round(time.Millisecond))
+	if e.Want > e.Got {
+		s += fmt.Sprintf(", %d missing", e.Want-e.Got)
+	}
 	switch {
 	case len(e.Missing) > e.Want-e.Got:
 		s += " of " + strings.Join(e.Missing, ", ")
 	case len(e.Missing) > 0:
 		s += ": " + strings.Join(e.Missing, ", ")
+	}
+	if e.Clients > 0 {
+		s += fmt.Sprintf("; clients that did not acknowledge: %d", e.Clients)
 	}
 	return s
 }

@@ -73,7 +73,7 @@ func (c *roomChannels) wait(waits []chan struct{}) {
 	if len(waits) == 0 {
 		return
 	}
-	if s := c.a.bus.State(); !s.Hearing && s.Err != nil {
+	if away(c.a.bus) {
 		return
 	}
 	timer := time.NewTimer(joinTimeout)

@@ -287,7 +287,7 @@ func (a *sharded) answered(r shardedMessage) bool {
 		if !(n >= 0 && n < 1<<53) {
 			n = 0
 		}
-		call.counted(uint64(n))
+		call.counted(r.uid, uint64(n))
 		return true
 	case typeBroadcastAck:
 		call := a.acks.get(request)

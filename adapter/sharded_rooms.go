@@ -80,7 +80,7 @@ func (r *roomSubscriptions) update(rooms ...socket.Room) (waiting []*bus.Pending
 
 // await waits for Redis, unless it is known to be away: then nothing can be missed that is not announced as a gap.
 func (r *roomSubscriptions) await(waiting []*bus.Pending) {
-	if len(waiting) == 0 || r.a.bus.State().Err != nil {
+	if len(waiting) == 0 || away(r.a.bus) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.a.run, joinTimeout)

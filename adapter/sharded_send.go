@@ -89,13 +89,16 @@ func (a *sharded) DisconnectSockets(opts *socket.BroadcastOptions, closing bool)
 // ServerCount is the number of servers in the cluster, this one included. It asks Redis; when Redis does not answer it
 // is the last known number.
 func (a *sharded) ServerCount() int64 {
-	ctx, cancel := a.timeout(context.Background())
-	defer cancel()
-	defer a.counting.release()
-	n, err := a.countServers(ctx)
-	if err != nil {
-		a.opts.Logger.Warn("servers are not counted", "namespace", a.nsp, "err", err)
+	n := max(a.servers.Load(), 1)
+	if !away(a.bus) {
+		ctx, cancel := a.timeout(context.Background())
+		defer cancel()
+		var err error
+		if n, err = a.countServers(ctx); err != nil {
+			a.opts.Logger.Warn("servers are not counted", "namespace", a.nsp, "err", err)
+		}
 	}
+	a.counting.release(n)
 	return n
 }
 
@@ -319,4 +322,32 @@ func shardChannels(ctx context.Context, client redis.UniversalClient, pattern st
 		all = append(all, l...)
 	}
 	return all
+}
+
+// newAckRequest is the function of that name, for this adapter.
+func (a *sharded) newAckRequest(opts *socket.BroadcastOptions, count func(uint64), ack socket.Ack) *ackRequest {
+	return newAckRequest(opts, count, ack, a.opts.Logger, &a.wg)
+}
+
+// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others are
+// named.
+func (a *sharded) finish(r *ackRequest, want int) (absent []string) {
+	a.acks.drop(r.id)
+	got := r.servers()
+	a.count.responses.Add(uint64(len(got)))
+	if len(got) >= want {
+		return nil
+	}
+	a.count.incomplete.Add(1)
+	return missing(a.peers(), a.uid, got)
+}
+
+// expired logs which servers did not answer an acknowledged broadcast of the library's operator, whose error does not
+// say it.
+func (a *sharded) expired(r *ackRequest) {
+	want := int(a.servers.Load()) - 1
+	if absent := a.finish(r, want); len(r.servers()) < want {
+		a.opts.Logger.Warn("servers did not answer a broadcast with acknowledgement", "namespace", a.nsp,
+			"got", len(r.servers()), "want", want, "missing", absent)
+	}
 }

@@ -1,0 +1,121 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
+// one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. It ends with ctx,
+// or after RequestsTimeout; what came until then is returned with an *IncompleteError that says how many servers and
+// clients are missing, and which servers. The library's operator, whose error can't say that, does the same otherwise.
+func EmitWithAck(
+	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
+) ([]any, error) {
+	m, ok := nsp.Adapter().(member)
+	if !ok {
+		return nil, fmt.Errorf("emit with acknowledgement: the adapter is a %T", nsp.Adapter())
+	}
+	if socket.SOCKET_RESERVED_EVENTS.Has(event) {
+		return nil, fmt.Errorf("emit with acknowledgement: %q is a reserved event name", event)
+	}
+	return emitWithAck(ctx, m, opts, append([]any{event}, args...))
+}
+
+// member is an adapter as a member of its cluster.
+type member interface {
+	// timeout is the context of a request.
+	timeout(context.Context) (context.Context, context.CancelFunc)
+	// countServers includes this one.
+	countServers(context.Context) (int64, error)
+	// askClients sends a packet to clients of all servers, or of this one with the local flag.
+	askClients(*parser.Packet, *socket.BroadcastOptions, *ackRequest)
+	// newAckRequest is the function of that name, for this adapter.
+	newAckRequest(*socket.BroadcastOptions, func(uint64), socket.Ack) *ackRequest
+	// finish forgets a request, and counts it if servers are missing: those are named.
+	finish(r *ackRequest, want int) (absent []string)
+}
+
+// ackWait collects what comes back of one EmitWithAck.
+type ackWait struct {
+	want int           // servers, this one included
+	done chan struct{} // closed when all have answered
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	servers int
+	clients uint64
+	values  []any
+	over    bool
+}
+
+func (w *ackWait) count(clients uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers++
+	w.clients += clients
+	w.reviewLocked()
+}
+
+func (w *ackWait) ack(values []any, _ error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.values = append(w.values, values...)
+		w.reviewLocked()
+	}
+}
+
+func (w *ackWait) reviewLocked() {
+	if !w.over && w.servers >= w.want && uint64(len(w.values)) >= w.clients {
+		w.over = true
+		close(w.done)
+	}
+}
+
+func emitWithAck(ctx context.Context, m member, opts *socket.BroadcastOptions, event []any) ([]any, error) {
+	const op = "emit with acknowledgement"
+	ctx, cancel := m.timeout(ctx)
+	defer cancel()
+	started := time.Now()
+	w := &ackWait{want: 1, done: make(chan struct{}), values: []any{}}
+	if !isLocal(opts) {
+		n, err := m.countServers(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+		w.want = int(n)
+	}
+	o, flags := socket.BroadcastOptions{}, socket.BroadcastFlags{}
+	if opts != nil {
+		o = *opts
+		if o.Flags != nil {
+			flags = *o.Flags
+		}
+	}
+	end, _ := ctx.Deadline()
+	left := max(time.Until(end), time.Millisecond)
+	flags.Timeout, flags.ExpectSingleResponse, o.Flags = &left, false, &flags
+	r := m.newAckRequest(&o, w.count, w.ack)
+	m.askClients(&parser.Packet{Type: parser.EVENT, Data: event}, &o, r)
+	select {
+	case <-w.done:
+		m.finish(r, 0)
+		return w.values, nil
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	w.over = true
+	values, missing := w.values, int(max(w.clients, uint64(len(w.values)))-uint64(len(w.values)))
+	w.mu.Unlock()
+	e := &IncompleteError{
+		Op: op, Got: len(r.servers()), Want: w.want - 1, Clients: missing, After: time.Since(started), Cause: context.Cause(ctx),
+	}
+	e.Missing = m.finish(r, e.Want)
+	return values, e
+}

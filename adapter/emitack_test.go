@@ -1,0 +1,166 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/redistest"
+)
+
+// eachProtocol runs a test with clusters of both protocols. mute adds a server to a cluster that never answers, and
+// returns its id.
+func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*node, mute func() string)) {
+	const timeout = 10 * time.Second
+	muteOn := func(t *testing.T, c redis.UniversalClient, subscribe func(*bus.Subscription, ...string) error, channels ...string) {
+		b := bus.New(c, bus.Options{})
+		t.Cleanup(func() { b.Close(context.Background()) })
+		if err := subscribe(b.NewSubscription(bus.HandlerFunc(func(bus.Message) {})), channels...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("classic", func(t *testing.T) {
+		_, c := redistest.Mini(t)
+		test(t, func(n int) []*node { return cluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() string {
+			muteOn(t, c, func(s *bus.Subscription, channels ...string) error {
+				return s.Subscribe(context.Background(), channels...)
+			}, "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#Nobody#")
+			return "Nobody"
+		})
+	})
+	t.Run("sharded", func(t *testing.T) {
+		c := redistest.Start(t).Client()
+		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() string {
+			uid := randomHex()
+			muteOn(t, c, func(s *bus.Subscription, channels ...string) error {
+				return s.SSubscribe(context.Background(), channels...)
+			}, "socket.io#/#", "socket.io#/#"+uid+"#")
+			return uid
+		})
+	})
+}
+
+func toRoom(room socket.Room) *socket.BroadcastOptions {
+	return &socket.BroadcastOptions{Rooms: types.NewSet(room)}
+}
+
+func TestEmitWithAck(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, _ func() string) {
+		nodes := servers(3)
+		for i := range 4 {
+			c := nodes[i%3].connect("/", "r1")
+			c.acks = func(e event) []any { return []any{fmt.Sprint("answer ", i, e[1]), "second"} }
+		}
+		nsp := nodes[0].io.Of("/", nil)
+		for range 10 {
+			values, err := EmitWithAck(context.Background(), nsp, toRoom("r1"), "ask", "q")
+			slices.SortFunc(values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+			if err != nil || fmt.Sprint(values) != "[answer 0q answer 1q answer 2q answer 3q]" {
+				t.Fatalf("got %v, %v", values, err)
+			}
+		}
+		if values, err := EmitWithAck(context.Background(), nsp, toRoom("empty"), "ask", "q"); err != nil || values == nil || len(values) > 0 {
+			t.Errorf("no client: %v, %v", values, err)
+		}
+		local := toRoom("r1")
+		local.Flags = &socket.BroadcastFlags{Local: true}
+		if values, err := EmitWithAck(context.Background(), nsp, local, "ask", "q"); err != nil || len(values) != 2 {
+			t.Errorf("local: %v, %v", values, err)
+		}
+		if _, err := EmitWithAck(context.Background(), nsp, nil, "disconnect"); err == nil {
+			t.Error("a reserved event was emitted")
+		}
+		if local.Flags.Timeout != nil {
+			t.Error("the caller's options were changed")
+		}
+	})
+	io, handler := engine.NewServer(nil, engine.Options{})
+	defer handler.Shutdown(context.Background())
+	if _, err := EmitWithAck(context.Background(), io.Of("/", nil), nil, "ask"); err == nil {
+		t.Error("an adapter of another kind was asked")
+	}
+}
+
+// TestEmitWithAckIncomplete has a server and a client that never answer: they cost their own answers only.
+func TestEmitWithAckIncomplete(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() string) {
+		nodes := servers(2)
+		for _, n := range nodes {
+			n.connect("/", "r1").acks = func(event) []any { return []any{"yes"} }
+		}
+		nodes[1].connect("/", "r1")
+		uid := mute()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		values, err := EmitWithAck(ctx, nodes[0].io.Of("/", nil), toRoom("r1"), "ask")
+		var e *IncompleteError
+		if fmt.Sprint(values) != "[yes yes]" || !errors.As(err, &e) {
+			t.Fatalf("got %v, %v", values, err)
+		}
+		if e.Got != 1 || e.Want != 2 || e.Clients != 1 || !slices.Equal(e.Missing, []string{uid}) || !errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("got %+v: %v", e, e)
+		}
+	})
+}
+
+// TestOperatorWithAck is about the library's operator, which has a data race in its counters.
+func TestOperatorWithAck(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the library's operator has a data race")
+	}
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() string) {
+		nodes := servers(3)
+		for _, n := range nodes {
+			n.connect("/", "r1").acks = func(event) []any { return []any{"yes"} }
+		}
+		type result struct {
+			values []any
+			err    error
+		}
+		ask := func(b *socket.BroadcastOperator) result {
+			done := make(chan result, 10)
+			b.EmitWithAck("ask")(func(values []any, err error) { done <- result{values, err} })
+			r := <-done
+			select {
+			case again := <-done:
+				t.Errorf("called again, with %v", again)
+			default:
+			}
+			return r
+		}
+		for range 20 {
+			// Only this server is asked, and the library expects the others too.
+			if r := ask(nodes[0].io.Local().Timeout(time.Minute)); fmt.Sprint(r) != "{[yes] <nil>}" {
+				t.Fatalf("local: %v", r)
+			}
+			if r := ask(nodes[0].io.Timeout(time.Minute)); fmt.Sprint(r) != "{[yes yes yes] <nil>}" {
+				t.Fatalf("all: %v", r)
+			}
+		}
+		// A server that does not answer is counted, and the log names it.
+		mute()
+		incomplete := func() uint64 {
+			switch a := nodes[0].io.Of("/", nil).Adapter().(type) {
+			case *classic:
+				return a.Stats().Incomplete
+			case *sharded:
+				return a.Stats().Incomplete
+			}
+			return 0
+		}
+		if r := ask(nodes[0].io.Timeout(3 * time.Second)); fmt.Sprint(r.values) != "[yes yes yes]" || r.err == nil {
+			t.Errorf("with a mute server: %v", r)
+		}
+		await(t, func() (uint64, bool) { n := incomplete(); return n, n == 1 })
+	})
+}
