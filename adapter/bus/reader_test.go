@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -31,22 +35,24 @@ func TestSlots(t *testing.T) {
 
 // readAll has a reader read wire, on a link that has a channel "c", a pattern "p*" and a sharded channel "s", whose
 // confirmations are outstanding, and returns what was heard.
-func readAll(wire []byte) (heard []string, b *Bus, err error) {
+func readAll(wire []byte) (heard []string, b *Bus, err error) { return readFrom(bytes.NewReader(wire)) }
+
+func readFrom(wire io.Reader) (heard []string, b *Bus, err error) {
 	b = New(nil, Options{MaxMessageBytes: 1 << 16})
 	l := newLink(b, mainRoute, &redis.Options{Addr: "test"})
 	s := &Subscription{bus: b, wake: make(chan struct{}, 1), space: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.mu.Lock()
+	b.links[mainRoute] = l
+	l.probe.init(l)
+	l.probe.name = "probe"
 	for k, name := range []string{"c", "p*", "s"} {
 		t := &topic{kind: kind(k), name: name, refs: map[*Subscription]int{s: 1}, subs: []*Subscription{s}}
 		b.topics[k][name] = t
 		l.attachLocked(t)
+		l.commandsLocked(nil) // one by one, so that they are always in this order, the probe second
 	}
-	b.links[mainRoute] = l
-	l.probe.init(l)
-	l.probe.name = "probe"
-	l.commandsLocked(nil)
 	b.mu.Unlock()
-	err = newReader(l, &conn{r: bufio.NewReader(bytes.NewReader(wire))}).run()
+	err = newReader(l, &conn{r: bufio.NewReader(wire)}).run()
 	for _, m := range s.queue {
 		heard = append(heard, fmt.Sprintf("%s %s %s", m.Pattern, m.Channel, m.Payload))
 	}
@@ -86,11 +92,23 @@ func TestReader(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n"))
-	f.Add([]byte("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$10\r\npsubscribe\r\n$2\r\np*\r\n:2\r\n-ERR no\r\n"))
+	f.Add([]byte("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\nprobe\r\n:2\r\n" +
+		"*3\r\n$10\r\npsubscribe\r\n$2\r\np*\r\n:3\r\n-ERR no\r\n"))
 	f.Add([]byte("*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$2\r\np1\r\n$70000\r\n"))
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		if _, _, err := readAll(wire); err == nil {
-			t.Error("no error at the end")
+		heard, _, err := readAll(wire)
+		if err == nil {
+			t.Fatal("no error at the end")
+		}
+		again, _, err2 := readFrom(iotest.OneByteReader(bytes.NewReader(wire)))
+		if !slices.Equal(again, heard) || (errors.Is(err, io.EOF)) != errors.Is(err2, io.EOF) {
+			t.Fatalf("%q is %q and %v, and byte by byte %q and %v", wire, heard, err, again, err2)
+		}
+		// Whatever a message holds comes through as it is.
+		const frame = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$%d\r\n%s\r\n"
+		whole := fmt.Appendf(fmt.Appendf(nil, frame, len(wire), wire), frame, 3, "end")
+		if heard, _, _ = readAll(whole); !slices.Equal(heard, []string{" c " + string(wire), " c end"}) && len(wire) <= 1<<16 {
+			t.Fatalf("%q is heard as %q", wire, heard)
 		}
 	})
 }

@@ -300,6 +300,42 @@ func FuzzAssembler(f *testing.F) {
 	})
 }
 
+// FuzzDeflate holds that what is compressed is smaller, comes back whole, and is refused where it is over the limit.
+func FuzzDeflate(f *testing.F) {
+	f.Add([]byte(strings.Repeat("hello ", 50)), 1)
+	f.Add(bytes.Repeat([]byte{0}, 70_000), 9)
+	f.Add([]byte{}, 5)
+	var inflater Inflater
+	f.Fuzz(func(t *testing.T, p []byte, level int) {
+		frame, ok := NewDeflater(level).AppendFrame([]byte("before"), Binary, p)
+		if !ok {
+			if string(frame) != "before" {
+				t.Fatalf("%q was left behind", frame)
+			}
+			return
+		}
+		frame = bytes.TrimPrefix(frame, []byte("before"))
+		size := len(AppendHeader(nil, Binary, true, len(p)))
+		for size > 2 && !bytes.Equal(frame[:size], AppendHeader(nil, Binary, true, len(frame)-size)) {
+			size -= 2 // a header for a shorter frame
+		}
+		deflated := frame[size:]
+		if len(deflated) >= len(p) {
+			t.Fatalf("%d bytes became %d", len(p), len(deflated))
+		}
+		if back, err := inflater.inflate(deflated, len(p)); err != nil || !bytes.Equal(back, p) {
+			t.Fatalf("%x came back as %x, %v", p, back, err)
+		}
+		if _, err := inflater.inflate(deflated, len(p)-1); !errors.Is(err, ErrTooBig) {
+			t.Fatalf("%d bytes, one over the limit: %v", len(p), err)
+		}
+		whole, err := assemble(clientFrame(0xc2, string(deflated)), &Limits{Message: len(p), Fragments: 1, Inflate: &inflater}, 1<<20)
+		if err != nil || len(whole) != 1 || !bytes.Equal(whole[0].Data, p) {
+			t.Fatalf("%x as a frame came back as %v, %v", p, whole, err)
+		}
+	})
+}
+
 func FuzzParseClose(f *testing.F) {
 	f.Add([]byte("\x03\xe8by"))
 	f.Fuzz(func(t *testing.T, p []byte) {
