@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,11 @@ const (
 	// is loaded again finds it.
 	directoryLinger = 5 * time.Second
 
-	// directoryAge is how old a directory of users may get. Nothing tells of their changes outside of one guild.
-	directoryAge = time.Minute
+	// A directory of users gets minDirectoryAge to maxDirectoryAge old, since only events of the guilds at hand tell of
+	// changes: within these directoryAgeFactor times what it took to build, which costs 1 % of the time at most.
+	minDirectoryAge    = time.Second
+	maxDirectoryAge    = time.Minute
+	directoryAgeFactor = 100
 
 	// buildTimeout bounds the reading of a pool into a directory.
 	buildTimeout = 30 * time.Second
@@ -51,9 +55,9 @@ type directory struct {
 	gateway *Gateway
 	index   *search.Index
 
-	ready chan struct{} // closed when err, release and built are set
-	err   error         // why it could not be built
-	built time.Time
+	ready   chan struct{} // closed when err, release and expires are set
+	err     error         // why it could not be built
+	expires time.Time     // of a directory of users
 
 	// Guarded by directories.mu.
 	holders map[*session]struct{}
@@ -130,7 +134,7 @@ func (x *directories) hold(s *session, p pool) (d *directory, fresh bool, superf
 func (d *directory) outdated(now time.Time) bool {
 	select {
 	case <-d.ready:
-		return d.err != nil || d.index.Len() == 0 || d.pool.guild == "" && now.Sub(d.built) > directoryAge
+		return d.err != nil || d.index.Len() == 0 || d.pool.guild == "" && now.After(d.expires)
 	default:
 		return false
 	}
@@ -213,41 +217,44 @@ func (x *directories) changed(e *event.Event) {
 	if e.Kind != event.KindMember && e.Kind != event.KindUser {
 		return
 	}
-	x.mu.Lock()
-	d := x.byPool[pool{e.Topic.Guild, typeMember}]
-	x.mu.Unlock()
-	if d == nil {
-		return
-	}
-	if !d.note(mentions(e.Payload)) {
-		x.lost(e.Topic.Guild)
+	var ids []string
+	for _, p := range [...]pool{{e.Topic.Guild, typeMember}, {"", typeUser}} {
+		x.mu.Lock()
+		d := x.byPool[p]
+		x.mu.Unlock()
+		if d == nil {
+			continue
+		}
+		if ids == nil {
+			ids = mentions(e.Payload)
+		}
+		if !d.note(ids) {
+			x.lost(p.guild)
+		}
 	}
 }
 
-// mentions are the ids that a payload holds anywhere: what is not an entity of the pool is looked up in vain.
+// mentions are the ids that a payload holds anywhere, strings or numbers: what is not an entity of the pool is looked up
+// in vain.
 func mentions(payload []byte) (ids []string) {
-	var v any
-	if json.Unmarshal(payload, &v) != nil {
-		return nil
-	}
-	var walk func(any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case string:
-			if event.ValidID(v) && len(ids) < maxMentions {
-				ids = append(ids, v)
-			}
-		case []any:
-			for _, x := range v {
-				walk(x)
-			}
-		case map[string]any:
-			for _, x := range v {
-				walk(x)
-			}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber() // ids are above 2^53
+	for len(ids) < maxMentions {
+		t, err := d.Token()
+		if err != nil {
+			return ids
+		}
+		var id string
+		switch t := t.(type) {
+		case string: // names of members too: {"<id>": {...}}
+			id = t
+		case json.Number:
+			id = t.String()
+		}
+		if event.ValidID(id) {
+			ids = append(ids, id)
 		}
 	}
-	walk(v)
 	return ids
 }
 
@@ -298,8 +305,10 @@ func (d *directory) settle(ctx context.Context) {
 func (d *directory) build() {
 	ctx, cancel := context.WithTimeout(d.gateway.ctx, buildTimeout)
 	defer cancel()
+	began := time.Now()
 	d.err = d.read(ctx)
-	d.built = time.Now()
+	took := time.Since(began)
+	d.expires = began.Add(took + min(max(directoryAgeFactor*took, minDirectoryAge), maxDirectoryAge))
 	close(d.ready)
 	d.follow()
 	if d.err != nil {

@@ -439,9 +439,19 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	n.pools.put(guildA, "member", "7", `{"id":"7","name":"Zacharias"}`)
 	n.pools.put(guildA, "member", "99", `{"id":"99","name":"xyz","nick":"Zachary"}`)
 	n.publish(topic, `{"kind":"member","payload":{"type":"member","data":[{"id":"7"}]}}`)
+	n.pools.put(guildA, "member", "607637793107345999", `{"id":"607637793107345999","name":"Zachariah"}`)
+	n.pools.put(guildA, "member", "98", `{"id":"98","name":"Zacharie"}`)
 	n.publish(topic, `{"kind":"member","payload":{"members":["99"]}}`)
+	n.publish(topic, `{"kind":"member","payload":{"id":607637793107345999}}`)
+	n.publish(topic, `{"kind":"member","payload":{"98":{"name":"Zacharie"}}}`)
 	// At once, but for a machine so slow that the search gives up to wait for the change.
-	eventually(t, func() bool { return slices.Equal(sorted(search("zach")), []string{"7", "99"}) })
+	eventually(t, func() bool {
+		return slices.Equal(sorted(search("zach")), []string{"607637793107345999", "7", "98", "99"})
+	})
+	for _, id := range []string{"607637793107345999", "98"} {
+		n.pools.remove(guildA, "member", id)
+		n.publish(topic, `{"kind":"member","payload":{"id":"`+id+`"}}`)
+	}
 	n.pools.remove(guildA, "member", "7")
 	n.publish(topic, `{"kind":"member","payload":{"id":"7"}}`)
 	eventually(t, func() bool { return slices.Equal(search("zach"), []string{"99"}) })
@@ -456,6 +466,33 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	}
 	// Who leaves does not search: the directory goes some time later, and at the latest with the node.
 	c.close()
+}
+
+// Users belong to no guild: the events of the guilds at hand tell of their changes, and otherwise the directory is read
+// again after a while.
+func TestSearchOfUsersFollows(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
+		c.Limits = handlers.Limits{SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1}
+	})
+	tok := token(t, nil)
+	n.fill(guildA, 50)
+	c := elevated(t, n, tok)
+	search := func(text string) []string {
+		t.Helper()
+		got, e := c.parts(map[string]any{"type": "user", "request": "search", "query": text, "token": tok, "_id": text})
+		if e != nil {
+			t.Fatalf("got %v", e)
+		}
+		return got[len(got)-1].ids
+	}
+	if got := search("user 7"); len(got) == 0 {
+		t.Fatal("nobody found")
+	}
+	n.pools.put("", "user", "99", `{"id":"99","username":"Zachary"}`)
+	n.gateway.Message(event.Topic{Guild: guildA}, []byte(`{"kind":"user","payload":{"id":"99"}}`))
+	eventually(t, func() bool { return slices.Equal(search("zach"), []string{"99"}) })
+	n.pools.put("", "user", "100", `{"id":"100","username":"Xavier"}`)
+	eventually(t, func() bool { return slices.Equal(search("xavi"), []string{"100"}) })
 }
 
 func sorted(list []string) []string {

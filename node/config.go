@@ -87,6 +87,9 @@ const (
 	InterpreterWorker   Interpreter = "worker"
 )
 
+// embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.
+const embeddedRedis = "embedded"
+
 func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -96,7 +99,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Addr = orDefault(c.Addr, ":8080")
 	c.Grace = orDefault(c.Grace, 10*time.Second)
-	c.Redis = orDefault(c.Redis, "embedded")
+	c.Redis = orDefault(c.Redis, embeddedRedis)
 	c.Adapter = orDefault(c.Adapter, AdapterClassic)
 	c.AdapterKey = orDefault(c.AdapterKey, "socket.io")
 	c.AdapterWait = orDefault(c.AdapterWait, 5*time.Second)

@@ -27,17 +27,39 @@ type Demo struct {
 type demo struct {
 	node      *Node
 	generator *demoguild.Generator
-	worker    *worker.Worker
 	page      http.Handler
 }
 
-// newDemo builds the demo; bot answers the worker's share of `interpret`.
-func newDemo(n *Node, bot *mockbot.Bot) (*demo, error) {
+// addDemo builds what the demo consists of. The worker comes with every embedded Redis too: nobody else is there to answer.
+func (n *Node) addDemo(bot *mockbot.Bot) (err error) {
+	c := n.config.Demo
+	switch {
+	case c != nil:
+		world := demoguild.NewWorld(demoguild.Config{Members: c.Members})
+		n.worker = newWorker(n, world, bot)
+		n.demo, err = newDemo(n, world)
+	case n.config.Redis == embeddedRedis:
+		n.worker = newWorker(n, demoguild.NewWorld(demoguild.Config{}), bot)
+	}
+	return err
+}
+
+// newWorker builds the worker that knows the demo guilds; bot answers its share of `interpret`.
+func newWorker(n *Node, world *demoguild.World, bot *mockbot.Bot) *worker.Worker {
+	services := []string{"interpret"}
+	for shard := range n.config.Shards {
+		services = append(services, fmt.Sprintf("pool:%d", shard))
+	}
+	return worker.New(n.redis.Client, demoguild.NewWorker(world, bot), worker.Options{
+		Services: services, Name: "demo", Logger: n.config.Logger,
+	})
+}
+
+func newDemo(n *Node, world *demoguild.World) (*demo, error) {
 	c := n.config.Demo
 	if c.Mint == nil {
 		return nil, errors.New("the demo can't mint tokens")
 	}
-	world := demoguild.NewWorld(demoguild.Config{Members: c.Members})
 	accounts := map[string]demoguild.Account{}
 	var shown []web.Account
 	for _, a := range demoguild.Accounts() {
@@ -56,14 +78,7 @@ func newDemo(n *Node, bot *mockbot.Bot) (*demo, error) {
 	generator := demoguild.NewGenerator(world, n.redis.Client, demoguild.GeneratorConfig{
 		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Logger: n.config.Logger,
 	})
-	services := []string{"interpret"}
-	for shard := range n.config.Shards {
-		services = append(services, fmt.Sprintf("pool:%d", shard))
-	}
-	answers := worker.New(n.redis.Client, demoguild.NewWorker(world, bot), worker.Options{
-		Services: services, Name: "demo", Logger: n.config.Logger,
-	})
-	return &demo{node: n, generator: generator, worker: answers, page: page}, nil
+	return &demo{node: n, generator: generator, page: page}, nil
 }
 
 // start runs the demo until ctx ends.
@@ -71,11 +86,6 @@ func (d *demo) start(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		if err := d.generator.Run(ctx); err != nil {
 			d.node.config.Logger.Error("demo guild stopped", "err", err)
-		}
-	})
-	running.Go(func() {
-		if err := d.worker.Run(ctx); err != nil {
-			d.node.config.Logger.Error("demo worker stopped", "err", err)
 		}
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/permissions/jwks"
 	"github.com/architus/guildcast/redis"
+	"github.com/architus/guildcast/redis/worker"
 )
 
 // Node is one node. New builds it, Run runs it, once.
@@ -39,7 +40,8 @@ type Node struct {
 	engine   *engine.Handler
 	gateway  *handlers.Gateway
 	handler  http.Handler
-	demo     *demo // nil without
+	demo     *demo          // nil without
+	worker   *worker.Worker // of the demo guilds; nil without
 	topics   *redis.Topics
 	entities *redis.Entities
 	requests *redis.Requests
@@ -95,10 +97,8 @@ func New(c Config) (_ *Node, err error) {
 	if err = n.join(policy, bot); err != nil {
 		return nil, err
 	}
-	if c.Demo != nil {
-		if n.demo, err = newDemo(n, bot); err != nil {
-			return nil, err
-		}
+	if err = n.addDemo(bot); err != nil {
+		return nil, err
 	}
 	if err = n.registerStats(adapterStats); err != nil {
 		return nil, err

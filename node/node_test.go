@@ -214,6 +214,19 @@ func TestNode(t *testing.T) {
 	}
 }
 
+// An embedded Redis comes with a worker, who knows the demo guild: nobody else could answer.
+func TestEmbeddedWorker(t *testing.T) {
+	r := run(t, node.Config{})
+	r.waitReady(t, 200)
+	token := mint(t, jwt.SigningMethodHS256, []byte(secret), 0)
+	b := r.connect(t, token)
+	b.hear(t, "request_elevation_return")
+	b.emit(t, "pool", map[string]any{"type": "guild", "ids": []string{guild}, "token": token})
+	if got := b.hear(t, "pool_response"); !strings.Contains(got, `"name"`) || !strings.Contains(got, `"finished":true`) {
+		t.Errorf("heard %s", got)
+	}
+}
+
 // Nothing is accepted before the revocations are known, and a node outlives the loss of its Redis.
 func TestRedisComesLate(t *testing.T) {
 	server := redistest.Start(t)

@@ -93,6 +93,13 @@ func (n *Node) startBackground(ctx context.Context, running *sync.WaitGroup) {
 	if n.demo != nil {
 		n.demo.start(ctx, running)
 	}
+	if n.worker != nil {
+		running.Go(func() {
+			if err := n.worker.Run(ctx); err != nil {
+				n.config.Logger.Error("embedded worker stopped", "err", err)
+			}
+		})
+	}
 }
 
 // leaveTimeout bounds each step of the end after the clients are gone.

@@ -91,7 +91,8 @@ type Requests struct {
 	ear     *ear
 	unwatch func()
 	streams *streams
-	next    atomic.Uint64 // of ids, and for requests to any shard
+	next    atomic.Uint64 // of ids
+	turn    atomic.Uint64 // of the shards, for requests that concern no guild
 
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
 
@@ -159,8 +160,10 @@ func (r *Requests) stream(guild, method string) (string, error) {
 	if method == "interpret" {
 		return streamPrefix + "interpret", nil
 	}
-	shard := r.next.Add(1) % uint64(r.opts.Shards)
-	if guild != "" {
+	var shard uint64
+	if guild == "" {
+		shard = r.turn.Add(1) % uint64(r.opts.Shards)
+	} else {
 		id, err := strconv.ParseUint(guild, 10, 64)
 		if err != nil || !event.ValidID(guild) {
 			return "", errBadGuild

@@ -134,6 +134,33 @@ func TestRequestsShards(t *testing.T) {
 	}
 }
 
+// Requests that concern no guild are shared among all shards, whatever else is asked between them.
+func TestRequestsOfNoGuild(t *testing.T) {
+	_, client := redistest.Mini(t)
+	for shard := range 2 {
+		answer := fmt.Append(nil, shard)
+		startWorker(t, client, func(_ context.Context, _ string, _ []byte, reply func([]byte, bool) error) error {
+			return reply(answer, false)
+		}, worker.Options{Services: []string{fmt.Sprint("pool:", shard)}})
+	}
+	r := newRequests(t, client, RequestsOptions{Shards: 2, Timeout: patience})
+	for _, between := range []int{0, 1} {
+		got := map[string]int{}
+		for range 4 {
+			shard, err := do(t, r, "", "search", `{}`)
+			must(t, err)
+			got[shard]++
+			for range between {
+				_, err := do(t, r, "1", "search", `{}`)
+				must(t, err)
+			}
+		}
+		if got["0"] != 2 || got["1"] != 2 {
+			t.Errorf("asked %v with %d others between", got, between)
+		}
+	}
+}
+
 func TestRequestsTimeOut(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		r := newRequests(t, client, RequestsOptions{Timeout: 1500 * time.Millisecond})

@@ -102,6 +102,7 @@ func TestWrongValues(t *testing.T) {
 		"token kid":            {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--kid", "a"}, "kid"},
 		"publish guild":        {nil, []string{"publish", "x", "{}"}, "guild id"},
 		"publish payload":      {nil, []string{"publish", "1", "{"}, "JSON"},
+		"publish requires":     {nil, []string{"publish", "--kind", "guild", "--requires", "VIEW_SETTINGS,NONSENSE", "1", "{}"}, "NONSENSE"},
 		"publish event":        {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
 		"emit argument":        {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
 		"emit event":           {nil, []string{"emit", "room", "disconnect"}, "reserved"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 )
 
@@ -33,6 +34,11 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	topic := event.Topic{Guild: c.GuildID, Logs: c.Logs}
 	if !event.ValidID(c.GuildID) {
 		return usagef("%q is not a guild id", c.GuildID)
+	}
+	for _, name := range c.Requires {
+		if _, ok := permissions.BitNamed(name); !ok { // nobody would get the event
+			return usagef("there is no permission %q", name)
+		}
 	}
 	payload := []byte(c.Payload)
 	if c.Payload == "-" {
