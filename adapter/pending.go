@@ -105,9 +105,16 @@ func (p *pending) wait(ctx context.Context, id string, r *request) ([]answer, er
 	}
 }
 
-// missing returns those of the servers uids that are not self and did not sign an answer.
+// missing returns those of the servers uids that are not self and did not sign an answer. It returns none where there
+// are no more of them than unsigned answers: these can be theirs, and the missing server has left.
 func missing(uids []string, self string, got []answer) []string {
 	var out []string
+	unsigned := 0
+	for _, a := range got {
+		if a.uid == "" {
+			unsigned++
+		}
+	}
 next:
 	for _, uid := range uids {
 		if uid == self {
@@ -119,6 +126,9 @@ next:
 			}
 		}
 		out = append(out, uid)
+	}
+	if len(out) <= unsigned {
+		return nil
 	}
 	return out
 }

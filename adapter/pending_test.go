@@ -52,6 +52,9 @@ func TestPending(t *testing.T) {
 		if want := "ask: 2 of 3 servers answered within 1s, 1 missing: b"; e.Error() != want {
 			t.Errorf("got %q, want %q", e, want)
 		}
+		if m := missing([]string{"self", "a", "b"}, "self", got); m != nil { // b may be who did not sign
+			t.Errorf("%q is called missing", m)
+		}
 	})
 }
 
