@@ -306,7 +306,7 @@ func testConfirmed(t *testing.T, client redis.UniversalClient) {
 func testOdd(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{MaxMessageBytes: 1 << 20})
 	in := newInbox()
-	names := []string{"sp ace", "", "nul\x00\r\n", "ü{}*", strings.Repeat("long", 1000)}
+	names := []string{"sp ace", "", "nul\x00\r\n", "ü{}*", strings.Repeat("long", 1000), strings.Repeat("very long", 20_000)}
 	_, err := b.Subscribe(within(t), in, names...)
 	must(t, err)
 	big := make([]byte, 1<<20)

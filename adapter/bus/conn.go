@@ -16,8 +16,9 @@ import (
 
 // Bounds of what is read apart from payloads. More than that is no Redis.
 const (
-	maxLine = 64 << 10 // one line: a status, an error, a length
-	maxName = 64 << 10 // a channel name; a message on a longer one is skipped
+	maxLine = 64 << 10  // one line: a status, an error, a length
+	maxName = 64 << 10  // a channel name that a pattern matched; a message on a longer one is skipped
+	maxOwn  = 512 << 20 // a name that we have subscribed to: Redis takes no longer one
 )
 
 var errProtocol = errors.New("unexpected reply")
@@ -194,19 +195,22 @@ func parseCount(b []byte, kind byte) (int, error) {
 	return n, nil
 }
 
-// bulk appends a bulk string to b. One over maxName is skipped, and long is true.
-func (c *conn) bulk(b []byte) (_ []byte, long bool, err error) {
+// bulk appends a bulk string to b. One over limit is skipped, and long is true.
+func (c *conn) bulk(b []byte, limit int) (_ []byte, long bool, err error) {
 	n, err := c.count('$')
 	if err != nil || n < 0 {
 		return b, false, err
 	}
-	if n > maxName {
+	if n > limit {
 		return b, true, c.skip(n)
 	}
-	have := len(b)
-	b = append(b, make([]byte, n)...)
-	if _, err := io.ReadFull(c.r, b[have:]); err != nil {
-		return b, false, err
+	for n > 0 { // memory for what is here, not for what is announced
+		have, part := len(b), min(n, maxName)
+		b = append(b, make([]byte, part)...)
+		if _, err := io.ReadFull(c.r, b[have:]); err != nil {
+			return b, false, err
+		}
+		n -= part
 	}
 	return b, false, c.end()
 }

@@ -36,6 +36,9 @@ func (r *reader) run() error {
 
 // next reads one reply or push.
 func (r *reader) next() error {
+	if cap(r.name)+cap(r.pat) > 2*maxName {
+		r.name, r.pat = nil, nil // after a long name
+	}
 	b, err := r.c.line()
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func (r *reader) next() error {
 	if n < 2 || n > 4 {
 		return fmt.Errorf("%w: array of %d", errProtocol, n)
 	}
-	if r.verb, _, err = r.c.bulk(r.verb[:0]); err != nil {
+	if r.verb, _, err = r.c.bulk(r.verb[:0], maxName); err != nil {
 		return err
 	}
 	switch string(r.verb) {
@@ -64,14 +67,14 @@ func (r *reader) next() error {
 	case "pmessage":
 		return r.message(pattern)
 	case "pong":
-		r.name, _, err = r.c.bulk(r.name[:0])
+		r.name, _, err = r.c.bulk(r.name[:0], maxName)
 		return err
 	}
 	return r.confirmation()
 }
 
 func (r *reader) confirmation() error {
-	name, _, err := r.c.bulk(r.name[:0])
+	name, _, err := r.c.bulk(r.name[:0], maxOwn)
 	if err != nil {
 		return err
 	}
@@ -88,13 +91,15 @@ func (r *reader) confirmation() error {
 }
 
 func (r *reader) message(k kind) (err error) {
-	var long, longPattern bool
+	var long bool
+	limit := maxOwn
 	if k == pattern {
-		if r.pat, longPattern, err = r.c.bulk(r.pat[:0]); err != nil {
+		if r.pat, _, err = r.c.bulk(r.pat[:0], maxOwn); err != nil {
 			return err
 		}
+		limit = maxName // anybody can make it up
 	}
-	if r.name, long, err = r.c.bulk(r.name[:0]); err != nil {
+	if r.name, long, err = r.c.bulk(r.name[:0], limit); err != nil {
 		return err
 	}
 	size, err := r.c.count('$')
@@ -105,7 +110,7 @@ func (r *reader) message(k kind) (err error) {
 		return fmt.Errorf("%w: null message", errProtocol)
 	}
 	b := r.l.b
-	if long || longPattern || size > b.opts.MaxMessageBytes {
+	if long || size > b.opts.MaxMessageBytes {
 		b.recvDropped.Add(1)
 		b.opts.Logger.Warn("message skipped: too large", "channel", fmt.Sprintf("%.100s", r.name), "bytes", size)
 		return r.c.skip(size)
