@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -144,15 +145,27 @@ func (p *process) wait(t testing.TB, timeout time.Duration) int {
 	}
 }
 
-// freePort returns a TCP port of 127.0.0.1 that was free a moment ago.
+// freePort returns a TCP port of 127.0.0.1 that was free a moment ago, as were the four above it, which scripts/cluster
+// uses too. It stays below the range from which systems take ports for outgoing connections: out of that, a client of a
+// server that is stopped now and then gets the server's own port, is connected to itself, and keeps the server out.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const together = 5
+	for range 200 {
+		port := 11000 + together*rand.IntN(9000/together)
+		free := true
+		for i := range together {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
+			if free = free && err == nil; err == nil {
+				l.Close()
+			}
+		}
+		if free {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port between 11000 and 20000")
+	return 0
 }
 
 const secret = "integration-secret-of-at-least-32-bytes"
