@@ -41,7 +41,7 @@ func newHeartbeats(s *Server) *heartbeats {
 	interval, timeout := s.cfg.PingInterval, s.cfg.PingTimeout
 	return &heartbeats{
 		srv:     s,
-		quantum: min(interval/20, 250*time.Millisecond),
+		quantum: min(interval/10, 250*time.Millisecond),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		pings:   beatList{wait: interval},

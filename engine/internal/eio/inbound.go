@@ -244,7 +244,8 @@ func (w *wsConn) readLoop(in *inbound) {
 	}
 }
 
-// pollPatience is how long the goroutine of a poller may be busy with one connection.
+// pollPatience is how long the goroutine of a poller may be busy with one connection, at least; it is noticed after twice
+// as long at the latest.
 const pollPatience = 5 * time.Millisecond
 
 // readTurns bounds the reads for one connection before others have their turn.
@@ -254,41 +255,44 @@ const readTurns = 16
 func (w *wsConn) readable() {
 	defer w.srv.work.Done()
 	w.conn.in.Lock()
-	err := w.readSome()
-	if err == nil || keepReading(err) {
-		w.poller.rearm(w)
-	}
+	left, err := w.readSome()
 	w.conn.in.Unlock()
 	if err != nil {
 		w.ended(err)
 	}
+	if err == nil || keepReading(err) {
+		w.poller.done(w, left)
+	}
 }
 
-func (w *wsConn) readSome() error {
+// readSome reads until there is nothing more, or it is the turn of others: then something is left.
+func (w *wsConn) readSome() (left bool, err error) {
 	in := w.read
 	if in == nil {
 		in = w.srv.newInbound()
 	}
 	w.read = nil
-	var err error
+	left = true
 	for range readTurns {
 		if err = w.readOnce(in); err != nil {
 			break
 		}
-		full := in.w == len(in.buf)
-		if err = w.consume(in); err != nil || !full {
+		// A read that does not fill the buffer has taken all that had come (see epoll(7)), except for the end.
+		left = in.w == len(in.buf) || w.ending
+		if err = w.consume(in); err != nil || !left {
 			break
 		}
 	}
-	if err == errWouldBlock {
-		err = nil
-	}
-	if err != nil {
+	switch err {
+	case nil:
+	case errWouldBlock:
+		left, err = false, nil
+	default:
 		in.recycle()
-	} else {
-		w.keep(in)
+		return true, err
 	}
-	return err
+	w.keep(in)
+	return left, nil
 }
 
 // keep keeps in for the next event, or gives it back where it holds nothing.

@@ -13,8 +13,9 @@ import (
 	"github.com/architus/guildcast/engine/internal/compact"
 )
 
-// poller waits for many WebSockets at once, so that an idle one needs no goroutine. Every connection is armed for one
-// event, and armed again when that has been handled.
+// poller waits for many WebSockets at once, so that an idle one needs no goroutine. An event tells that something has come
+// (edge-triggered): that costs one system call less for each than to arm the connection again, which is done only where
+// something was left unread. A connection is read from by one goroutine at a time.
 //
 // The epoll descriptor is itself waited for by the runtime, like a socket: a thread is not blocked in it. The goroutine
 // that gets the events handles them itself, because to start another one for each costs more than most messages do.
@@ -33,6 +34,8 @@ type poller struct {
 	keys    uint64                       // that have been given out; they start with 1
 	turn    int                          // of the goroutine that waits for events; stopped: there is none
 	current *wsConn                      // whom it reads from
+	reads   uint64                       // counts the connections that it has read from
+	seen    uint64                       // reads, when takeOver last looked
 	batch   []unix.EpollEvent            // what it has got and not yet handled
 }
 
@@ -82,14 +85,23 @@ func (p *poller) add(w *wsConn) error {
 	return nil
 }
 
-// rearm asks for the next event of w. A closed connection is none of its business.
-func (p *poller) rearm(w *wsConn) { _ = p.control(w, unix.EPOLL_CTL_MOD) }
+// done ends the reading from w. Where something may be left unread, or has come meanwhile, it asks for another event. A
+// closed connection is none of its business.
+func (p *poller) done(w *wsConn, left bool) {
+	p.mu.Lock()
+	left = left || w.again
+	w.reading, w.again = false, false
+	p.mu.Unlock()
+	if left {
+		_ = p.control(w, unix.EPOLL_CTL_MOD)
+	}
+}
 
 func (p *poller) control(w *wsConn, op int) error {
 	var result error
 	err := w.raw.Control(func(fd uintptr) {
 		event := unix.EpollEvent{
-			Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT,
+			Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET,
 			Fd:     int32(uint32(w.key)),
 			Pad:    int32(uint32(w.key >> 32)),
 		}
@@ -118,7 +130,8 @@ func (p *poller) stop() {
 
 // run waits for events and handles them, until stop or until another goroutine has the turn.
 func (p *poller) run(turn int) {
-	watch := time.AfterFunc(time.Hour, func() { p.takeOver(turn) })
+	var watch *time.Timer
+	watch = time.AfterFunc(time.Hour, func() { p.takeOver(turn, watch) })
 	defer watch.Stop()
 	events := make([]unix.EpollEvent, pollEvents)
 	var n int
@@ -138,9 +151,9 @@ func (p *poller) run(turn int) {
 			return
 		}
 		p.got(events[:n])
+		watch.Reset(pollPatience)
 		for w, more := p.next(turn); more; w, more = p.next(turn) {
 			if w != nil {
-				watch.Reset(pollPatience)
 				w.readable()
 			}
 		}
@@ -183,28 +196,41 @@ func (p *poller) next(turn int) (w *wsConn, more bool) {
 		w = nil
 	default:
 		p.current = w
+		p.reads++
 	}
 	return w, true
 }
 
-// popLocked takes an event from the batch, and returns its connection, whose reader it counts in Server.work; nil where
-// the connection is gone.
+// popLocked takes an event from the batch, and returns its connection, which the caller has to read from, and whose reader
+// it counts in Server.work; nil where the connection is gone, or is being read from: then it has another event later.
 func (p *poller) popLocked() *wsConn {
 	e := p.batch[0]
 	p.batch = p.batch[1:]
 	w, ok := p.conns.Get(uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd)))
-	if ok {
-		p.srv.work.Add(1)
+	switch {
+	case !ok:
+		return nil
+	case w.reading:
+		w.again = true
+		return nil
 	}
+	w.reading = true
+	w.ending = e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	p.srv.work.Add(1)
 	return w
 }
 
-// takeOver gives the turn to another goroutine, because the one that has it is stuck with a connection. What else that
-// one has got is handled by goroutines of their own.
-func (p *poller) takeOver(turn int) {
+// takeOver is called every pollPatience while events are handled. Where the goroutine that has the turn is stuck with a
+// connection, it gives the turn to another one. What else the first has got is handled by goroutines of their own.
+func (p *poller) takeOver(turn int, watch *time.Timer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.turn != turn || p.current == nil {
+		return
+	}
+	if p.seen != p.reads {
+		p.seen = p.reads
+		watch.Reset(pollPatience)
 		return
 	}
 	p.current.slow = slowEvents

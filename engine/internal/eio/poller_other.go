@@ -7,8 +7,8 @@ type poller struct{}
 
 func newPoller(*Server) (*poller, error) { return nil, nil }
 
-func (*poller) add(*wsConn) error { return nil }
-func (*poller) rearm(*wsConn)     {}
-func (*poller) remove(*wsConn)    {}
-func (*poller) start()            {}
-func (*poller) stop()             {}
+func (*poller) add(*wsConn) error  { return nil }
+func (*poller) done(*wsConn, bool) {}
+func (*poller) remove(*wsConn)     {}
+func (*poller) start()             {}
+func (*poller) stop()              {}

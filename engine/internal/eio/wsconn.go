@@ -32,8 +32,12 @@ type wsConn struct {
 	compress *compressor     // nil: not negotiated
 
 	// Guarded by poller.mu.
-	key  uint64 // what the poller knows it by; 0: nothing
-	slow uint8  // its owner has blocked: so many of its events are handled by goroutines of their own
+	key     uint64 // what the poller knows it by; 0: nothing
+	slow    uint8  // its owner has blocked: so many of its events are handled by goroutines of their own
+	reading bool   // somebody reads
+	again   bool   // an event has come since
+
+	ending bool // the peer has sent its last. Owned by who reads.
 
 	// Read state. Guarded by conn.in.
 	read   *inbound // nil while nothing is incomplete
