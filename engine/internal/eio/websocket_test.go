@@ -1,10 +1,13 @@
 package eio
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/architus/guildcast/engine/internal/ws"
 )
@@ -338,6 +341,57 @@ func TestBlockedOwner(t *testing.T) {
 			p.expectText("4again")
 		}
 	})
+}
+
+// What has come while the owner was busy is handled to its end, be it more than one turn of reading takes, and though the
+// client has left since.
+func TestTheRestAndTheEnd(t *testing.T) {
+	for _, n := range []int{0, 1, 80} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			overDrivers(t, func(t *testing.T, d driver) { testTheRest(t, d, n) })
+		})
+	}
+}
+
+func testTheRest(t *testing.T, d driver, n int) {
+	const size = 15_000
+	begun, block, got := make(chan struct{}), make(chan struct{}), make(chan int, n)
+	f := newFixture(t, d, Config{}, func(f *fixture) {
+		f.onMsg = func(_ *owner, _ bool, data []byte) {
+			if string(data) == "first" {
+				close(begun)
+				<-block
+				return
+			}
+			got <- len(data)
+		}
+	})
+	p, o := f.openWS()
+	p.text("4first")
+	<-begun
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for range n {
+			p.binary(bytes.Repeat([]byte("x"), size))
+		}
+		p.nc.Close()
+	}()
+	select {
+	case <-sent:
+	case <-time.After(time.Second): // this system's buffers are smaller
+	}
+	close(block)
+	<-sent
+	o.expectClose(ReasonTransportClose)
+	if len(got) != n {
+		t.Errorf("%d messages, want %d", len(got), n)
+	}
+	for range len(got) {
+		if bytes := <-got; bytes != size {
+			t.Errorf("a message of %d bytes", bytes)
+		}
+	}
 }
 
 // What a client sends without waiting for the answer to its handshake is not lost.
