@@ -137,15 +137,12 @@ func (a *answer) add(r reply) (result [][]byte, err error) {
 
 // restarts tells whether r begins the same worker's answer anew: a worker whose
 // process was started again under the same name repeats a part with another
-// content, or, where parts have no numbers, the first part.
+// content. Parts without numbers are one worker's: see Requests.rest.
 func (t *attempt) restarts(r reply) bool {
 	if t.numbered != (r.part >= 0) {
 		return true
 	}
-	if !t.numbered {
-		return t.have > 0 && bytes.Equal(t.parts[0], r.result)
-	}
-	return r.part < len(t.parts) && t.parts[r.part] != nil && !bytes.Equal(t.parts[r.part], r.result)
+	return t.numbered && r.part < len(t.parts) && t.parts[r.part] != nil && !bytes.Equal(t.parts[r.part], r.result)
 }
 
 func (t *attempt) add(r reply) error {

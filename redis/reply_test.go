@@ -105,12 +105,13 @@ func text(rs []reply) string {
 	return fmt.Sprintf("%s", parts)
 }
 
-// Workers that know only the contract don't say who they are.
+// Workers that know only the contract don't say who they are. A part may be like another: an empty one, for instance.
 func TestAnswerOfUnmarkedWorkers(t *testing.T) {
 	var a answer
 	var result [][]byte
 	full := script("", 4, false)
-	for _, r := range append(slices.Clone(full[:2]), full...) { // one dies after two parts, the next begins anew
+	full[0].result, full[2].result, full[3].result = []byte("[]"), []byte("[]"), []byte("[]")
+	for _, r := range full {
 		var err error
 		if result, err = a.add(r); err != nil {
 			t.Fatal(err)

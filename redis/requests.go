@@ -94,6 +94,11 @@ type Requests struct {
 	next    atomic.Uint64 // of ids
 	turn    atomic.Uint64 // of the shards, for requests that concern no guild
 
+	// claimAfter is the least time after which a worker takes over what another
+	// has taken; docs/workers.md asks for it. silence is how long one may pause
+	// between parts.
+	claimAfter, silence time.Duration
+
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
 
 	// Guarded by mu.
@@ -106,21 +111,24 @@ type Requests struct {
 
 // call is one request that waits for its answer.
 type call struct {
-	id   string
-	done chan struct{}
+	id    string
+	done  chan struct{}
+	split chan struct{} // closed with the first part that is not the last and doesn't say whose it is
+	heard chan struct{} // capacity 1: a part has come
 
 	// Guarded by Requests.mu until done is closed, and static then.
 	answer answer
 	result [][]byte
 	err    error
 	over   bool // done is closed
+	parted bool // split is closed
 }
 
 // NewRequests begins to hear answers. Close ends it.
 func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
 	o.setDefaults()
 	r := &Requests{
-		client: client, opts: o, channel: replyPrefix + rand.Text(),
+		client: client, opts: o, channel: replyPrefix + rand.Text(), claimAfter: 2 * time.Second, silence: 2 * time.Second,
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
 	r.unwatch = b.Watch(r.heard)
@@ -138,11 +146,7 @@ func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, pa
 	if err != nil {
 		return fmt.Errorf("request %s: %w", method, err)
 	}
-	var parts [][]byte
-	c, err := r.begin()
-	if err == nil {
-		parts, err = r.ask(ctx, c, stream, method, args)
-	}
+	parts, err := r.ask(ctx, stream, method, args)
 	r.count(err)
 	if err != nil {
 		return err
@@ -185,26 +189,48 @@ func (r *Requests) begin() (*call, error) {
 	case len(r.calls) >= r.opts.MaxInFlight:
 		return nil, ErrBusy
 	}
-	c := &call{id: r.channel[len(replyPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{})}
+	c := &call{id: r.channel[len(replyPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{}),
+		split: make(chan struct{}), heard: make(chan struct{}, 1)}
 	r.calls[c.id] = c
 	return c, nil
 }
 
-// ask sends the request and waits.
-func (r *Requests) ask(parent context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
-	defer r.end(c)
+// ask sends the request and waits, until the deadline again and again where an
+// answer can't be told from another's.
+func (r *Requests) ask(parent context.Context, stream, method string, args []byte) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(parent, r.opts.Timeout)
 	defer cancel()
-	if err := r.ear.wait(ctx); err != nil {
-		return nil, gaveUp(parent, unavailable("hear answers", err))
+	for {
+		c, err := r.begin()
+		if err != nil {
+			return nil, err
+		}
+		result, err := r.attempt(ctx, c, stream, method, args)
+		r.end(c)
+		switch {
+		case !errors.Is(err, errForsaken):
+			return result, gaveUp(parent, err)
+		case ctx.Err() != nil:
+			return nil, gaveUp(parent, ErrTimeout.because("request "+method, err))
+		}
+		// Under a new id: whoever has the old one answers in vain.
+		r.opts.Logger.Debug("request is made anew", "method", method, "err", err)
 	}
+}
+
+// attempt sends the request once and waits.
+func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
+	if err := r.ear.wait(ctx); err != nil {
+		return nil, unavailable("hear answers", err)
+	}
+	begun := time.Now()
 	deadline, _ := ctx.Deadline()
 	entry, err := r.streams.add(ctx, stream, []string{
 		"id", c.id, "method", method, "args", string(args), "reply_to", r.channel,
 		"deadline", strconv.FormatInt(deadline.UnixMilli(), 10),
 	})
 	if err != nil {
-		return nil, gaveUp(parent, unavailable("request "+method, err))
+		return nil, unavailable("request "+method, err)
 	}
 	r.sent.Add(1)
 	// The entry is of no use any more, whatever happens. Without it nobody takes
@@ -212,11 +238,52 @@ func (r *Requests) ask(parent context.Context, c *call, stream, method string, a
 	defer r.streams.drop(stream, entry)
 	select {
 	case <-c.done:
-		return c.result, c.err
+	case <-c.split:
 	case <-ctx.Done():
-		return nil, gaveUp(parent, ErrTimeout.because("request "+method, ctx.Err()))
+		return nil, ErrTimeout.because("request "+method, ctx.Err())
+	}
+	return r.rest(ctx, c, stream, entry, begun)
+}
+
+// rest waits for the rest of an answer of which something has come. Parts that
+// don't say whose they are must all be one worker's: nobody takes a request over
+// before claimAfter, and nobody can once its entry is gone. So it is this node
+// that asks anew, under another id, where that worker falls silent.
+func (r *Requests) rest(ctx context.Context, c *call, stream, entry string, begun time.Time) ([][]byte, error) {
+	select {
+	case <-c.split:
+	default: // its parts are marked, or it has one
+		return c.result, c.err
+	}
+	if err := r.streams.withdraw(ctx, stream, entry); err != nil {
+		return nil, fmt.Errorf("%w: withdraw the request: %w", errForsaken, err)
+	}
+	if time.Since(begun) >= r.claimAfter {
+		switch n, err := r.streams.takers(ctx, stream, entry); {
+		case err != nil:
+			return nil, fmt.Errorf("%w: see who has the request: %w", errForsaken, err)
+		case n > 1:
+			return nil, fmt.Errorf("%w: %d workers have the request", errForsaken, n)
+		}
+	}
+	silence := time.NewTimer(r.silence)
+	defer silence.Stop()
+	for {
+		select {
+		case <-c.done:
+			return c.result, c.err
+		case <-c.heard:
+			silence.Reset(r.silence)
+		case <-silence.C:
+			return nil, fmt.Errorf("%w: the worker has stopped in the middle", errForsaken)
+		case <-ctx.Done():
+			return nil, ErrTimeout.because("rest of the answer", ctx.Err())
+		}
 	}
 }
+
+// errForsaken is why a request has to be made anew.
+var errForsaken = errors.New("the rest of the answer can't be relied on")
 
 // gaveUp is err, unless the caller has gone: then nobody should be blamed.
 func gaveUp(parent context.Context, err error) error {
@@ -269,6 +336,11 @@ func (r *Requests) handle(m bus.Message) {
 	if p.err != nil {
 		r.finishLocked(c, nil, p.err)
 		return
+	}
+	raise(c.heard)
+	if p.worker == "" && p.more && !c.parted {
+		c.parted = true
+		close(c.split)
 	}
 	before := c.answer.bytes
 	result, err := c.answer.add(p)

@@ -60,9 +60,12 @@ func TestDocumentedRights(t *testing.T) {
 	}
 	requests.streams.clean(nil, nil, map[string]string{"guildcast:requests:pool:0": "1526919030474-0"})
 	stop()
+	_, err := requests.streams.takers(within(t), "guildcast:requests:pool:0", "1526919030474-0")
+	must(t, err)
+	must(t, requests.streams.withdraw(within(t), "guildcast:requests:pool:0", "1526919030474-0"))
 
 	e := NewEntities(client, nil)
-	_, err := e.Get(within(t), "1", "member", []string{"1"})
+	_, err = e.Get(within(t), "1", "member", []string{"1"})
 	must(t, err)
 	must(t, e.All(within(t), "", "user", nil))
 	_, err = e.Online(within(t), "1")

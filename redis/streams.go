@@ -51,6 +51,32 @@ func (s *streams) add(ctx context.Context, stream string, fields []string) (entr
 	return s.client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, MaxLen: s.max, Approx: true, Values: fields}).Result()
 }
 
+// withdraw deletes an entry now: who has taken it may answer it, and nobody takes
+// it any more, or takes it over.
+func (s *streams) withdraw(ctx context.Context, stream, entry string) error {
+	return s.client.XDel(ctx, stream, entry).Err()
+}
+
+// takers is how often an entry was given to a worker; 0 where one is done with it.
+func (s *streams) takers(ctx context.Context, stream, entry string) (n int64, err error) {
+	groups, err := s.client.XInfoGroups(ctx, stream).Result()
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range groups {
+		pending, err := s.client.XPendingExt(ctx, &goredis.XPendingExtArgs{
+			Stream: stream, Group: g.Name, Start: entry, End: entry, Count: 1,
+		}).Result()
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range pending {
+			n += p.RetryCount
+		}
+	}
+	return n, nil
+}
+
 // drop has an entry deleted soon. It never blocks.
 func (s *streams) drop(stream, entry string) {
 	select {
