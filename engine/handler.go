@@ -98,10 +98,11 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 
 // Timing of Shutdown.
 const (
-	drainStep  = 50 * time.Millisecond // between two lots of connections that are closed
-	drainShare = 0.7                   // of the time until the deadline: connections are closed
-	flushShare = 0.95                  // of it: what is queued for them has been sent, or is dropped
-	flushLimit = 5 * time.Second       // the same without a deadline
+	drainStep  = 50 * time.Millisecond  // between two lots of connections that are closed, at least
+	drainPause = 200 * time.Millisecond // and at most: a few connections are no crowd elsewhere, and are not worth a long wait
+	drainShare = 0.7                    // of the time until the deadline: connections are closed
+	flushShare = 0.95                   // of it: what is queued for them has been sent, or is dropped
+	flushLimit = 5 * time.Second        // the same without a deadline
 )
 
 // Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have
@@ -131,7 +132,7 @@ func (s *server) drain(ctx context.Context) {
 	conns := all // that are not closed yet
 	steps := max(1, int(spread/drainStep))
 	lot := (len(conns) + steps - 1) / steps
-	tick := time.NewTicker(drainStep)
+	tick := time.NewTicker(min(max(spread/time.Duration(max(1, len(conns))), drainStep), drainPause))
 	defer tick.Stop()
 	for len(conns) > 0 || time.Since(start) < flush && slices.ContainsFunc(all, (*Conn).unsent) {
 		n := min(lot, len(conns))

@@ -51,6 +51,11 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 			r.refuseElevation(errInternal())
 		}
 	}()
+	if !s.gateway.addresses.allow(s.address) { // counts like the event that it stands for; the socket and the user are new
+		s.gateway.metrics.refused.Inc()
+		r.refuseElevation(errRateLimited())
+		return
+	}
 	token, ok := auth["token"].(string)
 	if !ok {
 		r.refuseElevation(malformed("auth.token must be a string."))

@@ -55,7 +55,8 @@ func onPool(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := q.permitted(claims); err != nil {
+	permitted := func(c *permissions.Claims) error { return q.permitted(c, s.gateway.config.UsersByID) }
+	if err := permitted(claims); err != nil {
 		return err
 	}
 	foreign := q.foreign(claims)
@@ -63,7 +64,7 @@ func onPool(r *request) error {
 		if q.foreign(c) != foreign || q.kind == typeGuild && !covers(c, claims) {
 			return errNotAMember()
 		}
-		return q.permitted(c)
+		return permitted(c)
 	}
 	return s.start(r, allowed, func(t *task) error {
 		return newPoolAnswer(t, q, claims).run(foreign)
@@ -195,8 +196,11 @@ func covers(a, b *permissions.Claims) bool {
 	})
 }
 
-// permitted tells whether a member may have the pool.
-func (q *poolQuery) permitted(c *permissions.Claims) error {
+// permitted tells whether a member may have the pool. With usersByID, whose id is known.
+func (q *poolQuery) permitted(c *permissions.Claims, usersByID bool) error {
+	if q.kind == typeUser && q.request != requestIDs && usersByID && !c.ArchitusAdmin {
+		return &Error{Code: 403, Message: wordPermission, Human: "Users can be asked for by their ids only."}
+	}
 	bits, member := c.In(q.guild)
 	if q.kind == typeSettingValue && member && !bits.Has(permissions.ViewSettings) {
 		return errPermission("VIEW_SETTINGS")

@@ -18,7 +18,12 @@ import (
 // withRedis gives a node the real parts, on a Redis in this process.
 func withRedis(t *testing.T) (*node, *redis.Connection) {
 	t.Helper()
-	conn, err := redis.Connect("embedded")
+	return withRedisAt(t, "embedded")
+}
+
+func withRedisAt(t *testing.T, url string) (*node, *redis.Connection) {
+	t.Helper()
+	conn, err := redis.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}

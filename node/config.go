@@ -53,6 +53,7 @@ type Config struct {
 	Audience      []string      // accepted aud; none for any
 	Leeway        time.Duration // default, and most, 5 s
 	TokenOptional bool          // elevated requests may come without a token
+	UsersByID     bool          // users of no guild are had by their ids, and not listed or searched
 	ExpiryWarning time.Duration // default 1 minute
 	PolicyFile    string        // changes the default policy; "" for none
 	Limits        handlers.Limits

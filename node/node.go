@@ -131,7 +131,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	}
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
-		Logger: c.Logger, Registerer: n.registry, TokenOptional: c.TokenOptional, ExpiryWarning: c.ExpiryWarning,
+		Logger: c.Logger, Registerer: n.registry, TokenOptional: c.TokenOptional, UsersByID: c.UsersByID, ExpiryWarning: c.ExpiryWarning,
 		TrustedProxies: c.TrustedProxies, Limits: c.Limits,
 	})
 	if err != nil {

@@ -18,6 +18,9 @@ import (
 const (
 	revokeChannel = "guildcast:revoke"
 
+	// maxRevocations is how many are remembered where nothing else is said.
+	maxRevocations = 100_000
+
 	// retryMin and retryMax bound the pause before Redis is asked again.
 	retryMin, retryMax = 100 * time.Millisecond, 3 * time.Second
 	// attemptTimeout bounds one attempt to read or write the stored revocations.
@@ -78,7 +81,7 @@ type Revocations struct {
 // accepted; Close ends it.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
 	if o.Max <= 0 {
-		o.Max = 100_000
+		o.Max = maxRevocations
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -134,26 +137,23 @@ func (r *Revocations) Load(ctx context.Context) error {
 	return nil
 }
 
-// Revoke stores a revocation and publishes it to every node, this one included.
-// It is for those who are no node: they have only to publish, but nobody may be
-// listening.
-func (r *Revocations) Revoke(ctx context.Context, message []byte) error {
+// Revoke stores a revocation until it expires, and publishes it to every node. It
+// is for those who are no node and can't know whether one runs: what is only
+// published is lost where nobody hears it. It returns how many heard; a message
+// that is no JSON object is an error, what it says is not looked at.
+func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte, expires time.Time) (heard int64, err error) {
 	record, err := canonical(message)
 	if err != nil {
-		return fmt.Errorf("revoke: %w", err)
+		return 0, fmt.Errorf("revoke: %w", err)
 	}
-	expires, err := r.opts.Apply(message)
-	if err != nil {
-		return fmt.Errorf("revoke: %w", err)
+	// First stored: a node that starts in between reads it, or hears it.
+	if err := (revocationStore{client: client, max: maxRevocations}).write(ctx, map[string]time.Time{record: expires}); err != nil {
+		return 0, unavailable("store revocation", err)
 	}
-	r.remember(record, expires)
-	if err := r.store.write(ctx, map[string]time.Time{record: expires}); err != nil {
-		return unavailable("store revocation", err)
+	if heard, err = client.Publish(ctx, revokeChannel, withExpiry(record, expires)).Result(); err != nil {
+		return 0, unavailable("publish revocation", err)
 	}
-	if err := r.store.client.Publish(ctx, revokeChannel, message).Err(); err != nil {
-		return unavailable("publish revocation", err)
-	}
-	return nil
+	return heard, nil
 }
 
 // handle takes what was published. Called by the bus, one at a time.

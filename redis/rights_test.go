@@ -75,7 +75,8 @@ func TestDocumentedRights(t *testing.T) {
 	revocations := NewRevocations(client, b, RevocationsOptions{Apply: a.apply})
 	t.Cleanup(revocations.Close)
 	must(t, revocations.Load(within(t)))
-	must(t, revocations.Revoke(within(t), []byte(`{"sub":"1"}`)))
+	_, err = Revoke(within(t), client, []byte(`{"sub":"1"}`), time.Now().Add(time.Hour))
+	must(t, err)
 	eventually(t, "heard and stored", func() bool { return revocations.Stats().Heard == 1 && stored(revocations)() })
 
 	denied, err := root.ACLLog(within(t), 20).Result()

@@ -15,6 +15,9 @@ type cli struct {
 	Token   token   `cmd:"" help:"Mint a development token and print it."`
 	Publish publish `cmd:"" help:"Publish an event of a guild."`
 	Emit    emit    `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
+	Revoke  revoke  `cmd:"" help:"Take tokens back, on every node and on those started later."`
+
+	Version kong.VersionFlag `help:"Print the version and end."`
 }
 
 // variable is the name of the environment variable that sets a flag.
@@ -88,16 +91,20 @@ func flagsFirst(model *kong.Application, args []string) []string {
 	return append(flags, arguments...)
 }
 
+// ends tells of a flag that prints something and ends: it is no option, and has no variable.
+func ends(flag string) bool { return flag == "help" || flag == "version" }
+
 func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
 	return kong.New(&cli{},
 		kong.Name("guildcast"),
 		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
 		kong.Writers(stdout, stdout),
+		kong.Vars{"version": version()},
 		kong.Exit(func(int) { panic(finished{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.ValueFormatter(describe),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-			if value, ok := vars[variable(flag.Name)]; ok && flag.Name != "help" {
+			if value, ok := vars[variable(flag.Name)]; ok && !ends(flag.Name) {
 				return value, nil
 			}
 			return nil, nil
@@ -111,7 +118,7 @@ func unknownVariables(model *kong.Application, vars map[string]string) []string 
 	for _, leaf := range model.Leaves(false) {
 		for _, group := range leaf.AllFlags(false) {
 			for _, flag := range group {
-				known[variable(flag.Name)] = true
+				known[variable(flag.Name)] = !ends(flag.Name)
 			}
 		}
 	}
@@ -127,7 +134,7 @@ func unknownVariables(model *kong.Application, vars map[string]string) []string 
 
 // describe adds a flag's default and its variable to its help.
 func describe(v *kong.Value) string {
-	if v.Flag == nil || v.Name == "help" {
+	if v.Flag == nil || ends(v.Name) {
 		return v.Help
 	}
 	text := v.Help

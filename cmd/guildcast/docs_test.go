@@ -51,7 +51,7 @@ func optionTables(t *testing.T) string {
 		group := "-"
 		for _, flags := range command.AllFlags(false) {
 			for _, flag := range flags {
-				if flag.Name == "help" {
+				if ends(flag.Name) {
 					continue
 				}
 				if title := groupTitle(flag); title != group {

@@ -106,6 +106,10 @@ func TestWrongValues(t *testing.T) {
 		"publish event":        {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
 		"emit argument":        {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
 		"emit event":           {nil, []string{"emit", "room", "disconnect"}, "reserved"},
+		"revoke nobody":        {nil, []string{"revoke"}, "--sub"},
+		"revoke before":        {nil, []string{"revoke", "--sub", "1", "--iat-before", "soon"}, "--iat-before"},
+		"revoke lifetime":      {nil, []string{"revoke", "--sub", "1", "--revocation-lifetime", "-1h"}, "--revocation-lifetime"},
+		"user pool":            {nil, []string{"--demo", "--user-pool", "some"}, "--user-pool"},
 		"emit redis":           {nil, []string{"emit", "--redis", "nonsense", "room", "event"}, "redis"},
 	} {
 		o := execute(t, c.env, c.args...)
@@ -121,7 +125,7 @@ func TestHelpListsEveryOption(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 	for _, name := range regexp.MustCompile(`(?m)^ +--([a-z0-9-]+)`).FindAllStringSubmatch(o.out, -1) {
-		if !strings.Contains(o.out, variable(name[1])) {
+		if name[1] != "version" && !strings.Contains(o.out, variable(name[1])) {
 			t.Errorf("--%s has no variable in the help", name[1])
 		}
 	}
@@ -136,6 +140,71 @@ func TestHelpListsEveryOption(t *testing.T) {
 		if o := execute(t, nil, args...); o.code != 0 || !strings.Contains(o.out, "Usage: guildcast") {
 			t.Errorf("%v: %+v", args, o)
 		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
+		// The variable is none of ours, and must not end a start.
+		if o := execute(t, []string{"GUILDCAST_VERSION=1"}, args...); o.code != 0 || !regexp.MustCompile(`^guildcast \S+.* \(go1\.\S+, \w+/\w+\)\n$`).MatchString(o.out) {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
+	if _, unknown, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"}, io.Discard); err != nil || len(unknown) != 1 {
+		t.Errorf("unknown variables %v, %v", unknown, err)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer client.Close()
+	subscriber := client.Subscribe(t.Context(), "guildcast:revoke")
+	defer subscriber.Close()
+	if _, err := subscriber.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	url := "redis://" + server.Addr()
+	for _, c := range []struct {
+		args   []string
+		record string
+	}{
+		{[]string{"--sub", "214037134477230080"}, `{"sub":"214037134477230080"}`},
+		{[]string{"--jti", "x", "--revocation-lifetime", "1h"}, `{"jti":"x"}`},
+		{[]string{"--sub", "5", "--iat-before", "1789995000"}, `{"iat_before":1789995000,"sub":"5"}`},
+	} {
+		o := execute(t, []string{"GUILDCAST_REDIS=" + url}, append([]string{"revoke"}, c.args...)...)
+		if o.code != 0 || !strings.HasPrefix(o.out, "stored until 20") || !strings.HasSuffix(o.out, ", 1 subscribed\n") {
+			t.Fatalf("%v: %+v", c.args, o)
+		}
+		m, err := subscriber.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(m.Payload, c.record[1:]) || !strings.HasPrefix(m.Payload, `{"exp":`) {
+			t.Errorf("%v: published %s", c.args, m.Payload)
+		}
+		expires, err := client.ZScore(t.Context(), "guildcast:revocations", c.record).Result()
+		if left := time.Until(time.UnixMilli(int64(expires))); err != nil || left < 59*time.Minute {
+			t.Errorf("%v: stored for %v, %v", c.args, left, err)
+		}
+	}
+	before := time.Now()
+	if o := execute(t, nil, "revoke", "--redis", url, "--sub", "7", "--iat-before", "now"); o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	m, err := subscriber.ReceiveMessage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := permissions.ParseRevocation([]byte(m.Payload), before, time.Hour)
+	if err != nil || !r.Matches(&permissions.Claims{Subject: "7", IssuedAt: before.Truncate(time.Second)}) ||
+		r.Matches(&permissions.Claims{Subject: "7", IssuedAt: time.Now().Add(2 * time.Second)}) {
+		t.Errorf("%s: %v", m.Payload, err)
+	}
+	server.Close()
+	if o := execute(t, nil, "revoke", "--redis", url, "--sub", "1"); o.code != 1 || !strings.Contains(o.err, "store") {
+		t.Errorf("without Redis: %+v", o)
 	}
 }
 

@@ -44,6 +44,7 @@ type serve struct {
 	JwtAudience     []string      `group:"Tokens and permissions:" placeholder:"TEXT" help:"Accepted aud claims, with commas between them; any where left out."`
 	JwtLeeway       time.Duration `group:"Tokens and permissions:" default:"5s" placeholder:"DURATION" help:"How far clocks may differ, for nbf and iat; at most 5s."`
 	TokenPerRequest string        `group:"Tokens and permissions:" enum:"required,optional" default:"required" placeholder:"MODE" help:"Whether requests of elevated sockets must carry a token: required or optional."`
+	UserPool        string        `group:"Tokens and permissions:" enum:"all,ids" default:"all" placeholder:"MODE" help:"What elevated users may ask of the users of no guild: all of them and a search, or only those whose ids they know: all or ids."`
 	ExpiryWarning   time.Duration `group:"Tokens and permissions:" default:"1m" placeholder:"DURATION" help:"How long before a token's end elevation_expiring is sent."`
 	Policy          string        `group:"Tokens and permissions:" placeholder:"FILE" help:"Policy that replaces or adds kinds of events."`
 
@@ -132,7 +133,7 @@ func (s *serve) config() (node.Config, error) {
 		AdapterWait: s.AdapterTimeout, Shards: s.Shards, RequestWait: s.RequestTimeout,
 		Interpreter: node.Interpreter(s.Interpreter), RevokedUntil: s.RevocationLifetime,
 		JWKS: s.JwtJwks, JWKSRefresh: s.JwtJwksRefresh, Issuer: s.JwtIssuer, Audience: s.JwtAudience, Leeway: s.JwtLeeway,
-		TokenOptional: s.TokenPerRequest == "optional", ExpiryWarning: s.ExpiryWarning, PolicyFile: s.Policy,
+		TokenOptional: s.TokenPerRequest == "optional", UsersByID: s.UserPool == "ids", ExpiryWarning: s.ExpiryWarning, PolicyFile: s.Policy,
 		Limits: s.forHandlers(),
 	}
 	for name, d := range map[string]time.Duration{
