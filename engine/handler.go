@@ -139,7 +139,9 @@ func (s *server) drain(ctx context.Context) {
 		for _, c := range conns[:n] {
 			c.eio.Close(false)
 		}
-		conns = conns[n:]
+		if conns = conns[n:]; len(conns) == 0 {
+			tick.Reset(drainStep) // what is left is to wait for the last
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -449,6 +449,33 @@ func TestServerClose(t *testing.T) {
 }
 
 // What is queued for a client is sent before Shutdown closes it.
+// A few connections are closed one after the other as well, and not as slowly as the time would allow.
+func TestShutdownOfAFew(t *testing.T) {
+	io, h := NewServer(nil, Options{})
+	front := httptest.NewServer(h)
+	defer front.Close()
+	s := &testServer{Server: io, handler: h, http: front}
+	for range 4 {
+		c := s.connect(t, "")
+		go func() {
+			for {
+				if _, _, err := c.next(); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	start := time.Now()
+	if err := h.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(start); d < 3*drainPause || d > time.Minute {
+		t.Errorf("took %v", d)
+	}
+}
+
 func TestShutdownFlushes(t *testing.T) {
 	io, h := NewServer(nil, Options{})
 	front := httptest.NewServer(h)

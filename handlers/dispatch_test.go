@@ -89,7 +89,7 @@ func TestRateLimits(t *testing.T) {
 	}{
 		{"socket", handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 5}, nil},
 		{"user", handlers.Limits{UserPerSecond: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, token(t, nil)) }},
-		{"address", handlers.Limits{AddressPerSecond: 0.001, AddressBurst: 5}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
+		{"address", handlers.Limits{AddressPerSecond: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
