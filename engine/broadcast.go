@@ -24,6 +24,9 @@ func (a *Adapter) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 func (a *Adapter) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {
+	if a.proto == socket.Adapter(a) { // else the adapter around it does that, which knows where the answers go
+		ack = oneValue(ack)
+	}
 	id := a.nsp.Ids()
 	q := *p
 	q.Id = &id
@@ -42,6 +45,17 @@ func (a *Adapter) BroadcastWithAck(
 		})
 	}
 	clientCount(uint64(len(asked)))
+}
+
+// oneValue passes on one value of each client, its first argument or nil, as in Node. The library counts values: a client
+// that gives none would be waited for, and one that gives two would stand for another.
+func oneValue(ack socket.Ack) socket.Ack {
+	return func(args []any, err error) {
+		if len(args) == 0 {
+			args = []any{nil}
+		}
+		ack(args[:1], err)
+	}
 }
 
 // BroadcastMessage delivers m to the local sockets that opts selects (nil: all), each at most once. It waits for

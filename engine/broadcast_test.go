@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -331,6 +332,31 @@ func TestStalledClient(t *testing.T) {
 	}
 	if got := receive(t, reasons, "disconnect"); !strings.HasPrefix(got, "transport error") {
 		t.Errorf("reason %s", got)
+	}
+}
+
+// Each client stands for one value, whatever it answers.
+func TestBroadcastAcks(t *testing.T) {
+	s := serve(t, nil, Options{}, nil)
+	clients := []*wire{s.connect(t, ""), s.connect(t, ""), s.connect(t, "")}
+	type result struct {
+		answers []any
+		err     error
+	}
+	done := make(chan result, 1)
+	s.Timeout(testTimeout).EmitWithAck("q")(func(answers []any, err error) { done <- result{answers, err} })
+	for i, answer := range []string{`[1,"more"]`, `[]`, `[3]`} {
+		id := strings.TrimSuffix(clients[i].expectPrefix("42"), `["q"]`)[2:]
+		clients[i].send("43" + id + answer)
+	}
+	r := receive(t, done, "answers")
+	got := make([]string, 0, 3)
+	for _, a := range r.answers {
+		got = append(got, toJSON(t, a))
+	}
+	slices.Sort(got)
+	if want := []string{"1", "3", "null"}; r.err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v, want %v", got, r.err, want)
 	}
 }
 

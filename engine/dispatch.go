@@ -43,7 +43,9 @@ func (c *Conn) handleConnect(b *box, p *packet) {
 	i.mu.Lock()
 	if b.state != boxNew && b.state != boxLeft {
 		i.mu.Unlock()
-		c.invalidState(p) // it is connected already
+		if !p.again {
+			c.invalidState(p) // it is connected already
+		}
 		return
 	}
 	b.state = boxConnecting
@@ -58,8 +60,12 @@ func (c *Conn) handleDisconnect(b *box, p *packet) {
 		c.refuse(err)
 		return
 	}
-	if s := c.inbox.leave(c, b.name); s != nil && s.Connected() {
+	switch s := c.inbox.leave(c, b.name); {
+	case s == nil:
+	case s.Connected():
 		c.feed(&parser.Packet{Type: parser.DISCONNECT, Nsp: b.name})
+	default: // the server has closed it without a word, and "disconnect" with it
+		c.inbox.left(c, s)
 	}
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -367,6 +366,9 @@ func TestNamespaceRefused(t *testing.T) {
 	s.Of("/secret", nil).Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
 		next(socket.NewExtendedError("no", map[string]any{"code": 1}))
 	})
+	s.Of("/plain", nil).Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
+		next(socket.NewExtendedError("no", nil))
+	})
 	for _, name := range []string{"/1", "/2", "/3"} {
 		s.Of(name, nil)
 	}
@@ -375,6 +377,8 @@ func TestNamespaceRefused(t *testing.T) {
 		c.send("40/secret,")
 		c.expect(`44/secret,{"data":{"code":1},"message":"no"}`)
 	}
+	c.send("40/plain,")
+	c.expect(`44/plain,{"message":"no"}`)
 	c.send("40/unknown,")
 	c.expect(`44/unknown,{"message":"Invalid namespace"}`)
 	c.send("40/1,")
@@ -390,6 +394,57 @@ func TestNamespaceRefused(t *testing.T) {
 	if got := c.read(); strings.HasPrefix(got, "44") { // "disconnect" of /2 may just be running
 		c.send("40/3,")
 		c.expectPrefix("40/3,")
+	}
+}
+
+// A client may connect again before it has the answer, as that of socket.io-client does on a second connect(): the
+// first that is let in counts.
+func TestConnectWhileConnecting(t *testing.T) {
+	tries, release := 0, make(chan struct{})
+	s := serve(t, nil, Options{}, nil)
+	s.Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
+		if tries++; tries == 1 {
+			next(socket.NewExtendedError("no", nil))
+			return
+		}
+		<-release
+		next(nil)
+	})
+	_ = s.On("connection", func(args ...any) {
+		_ = args[0].(*socket.Socket).On("e", func(args ...any) { ackOf(args)(nil, nil) })
+	})
+	c := s.dial(t, "EIO=4")
+	c.send("40", "40", "40", `421["e"]`)
+	c.expect(`44{"message":"no"}`)
+	eventually(t, "the third and the event wait", func() bool {
+		i := &s.handler.srv.conns()[0].inbox
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		head := i.boxes.events.head
+		return head != nil && head.next != nil && head.next.kind == parser.EVENT
+	})
+	close(release)
+	c.expectPrefix("40{")
+	c.expect("431[]")
+	c.send("40")
+	c.expectClosed()
+}
+
+// A client that says that it leaves, and then closes, has left: that is the reason, whichever is noticed first.
+func TestDisconnectThenClose(t *testing.T) {
+	reasons := make(chan any, 1)
+	s := serve(t, nil, Options{}, func(s *socket.Socket) {
+		_ = s.On("disconnect", func(args ...any) { reasons <- args[0] })
+		_ = s.Emit("listening")
+	})
+	for range 50 {
+		c := s.connect(t, "")
+		c.expect(`42["listening"]`)
+		c.send("41", "1")
+		if r := receive(t, reasons, "disconnect"); r != "client namespace disconnect" {
+			t.Fatalf("reason %v", r)
+		}
+		c.close()
 	}
 }
 
@@ -526,20 +581,24 @@ func TestForeignParser(t *testing.T) {
 func TestRevision3(t *testing.T) {
 	opts := socket.DefaultServerOptions()
 	opts.SetAllowEIO3(true)
-	auth := make(chan any, 1)
+	auth := make(chan any, 2)
 	s := serve(t, opts, Options{}, func(s *socket.Socket) {
 		_ = s.On("e", func(args ...any) { ackOf(args)(args[:1], nil); _ = s.Emit("b", []byte{1}) })
 	})
 	onConnection(s.Of("/n", nil), func(s *socket.Socket) { auth <- s.Handshake().Auth })
+	onConnection(s.Sockets(), func(s *socket.Socket) { auth <- s.Handshake().Auth })
 	c := s.dial(t, "EIO=3")
 	c.expect("40")
+	if a := toJSON(t, receive(t, auth, "connection")); a != "{}" {
+		t.Errorf("auth %s", a)
+	}
 	c.send(`421["e",1]`)
 	c.expect(`431[1]`)
 	c.expect(`451-["b",{"_placeholder":true,"num":0}]`)
 	c.expect("\x04\x01")
-	c.send("40/n?token=x,")
+	c.send("40/n?token=x&a=1&a=2,")
 	c.expect("40/n,")
-	if a, _ := json.Marshal(receive(t, auth, "connection")); string(a) != `{"token":["x"]}` {
+	if a := toJSON(t, receive(t, auth, "connection")); a != `{"a":["1","2"],"token":"x"}` {
 		t.Errorf("auth %s", a)
 	}
 	c.send("2probe")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
@@ -27,6 +28,9 @@ func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][
 	if args, ok := data.([]any); ok && args == nil {
 		data = []any{} // the arguments of an acknowledgement without any
 	}
+	if p.Type == parser.CONNECT_ERROR {
+		data = withoutNoData(data)
+	}
 	if data != nil {
 		if err := e.value(data, 0); err != nil {
 			return fmt.Errorf("encode %s: %w", p.Type, err)
@@ -41,6 +45,18 @@ func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][
 		*pooled = e.b
 	}
 	return nil
+}
+
+// withoutNoData leaves out the data that an error of a namespace's middleware has not got, as JSON.stringify does. The
+// library always puts it in.
+func withoutNoData(v any) any {
+	refusal, ok := v.(map[string]any)
+	if data, given := refusal["data"]; !ok || !given || data != nil {
+		return v
+	}
+	refusal = maps.Clone(refusal)
+	delete(refusal, "data")
+	return refusal
 }
 
 // binaryKind is the kind of a packet that carries attachments, or none, whatever it was called before.

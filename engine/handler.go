@@ -82,6 +82,9 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 	for name, values := range ctx.ResponseHeaders.All() {
 		w.Header()[name] = values
 	}
+	if w.Header().Get("Access-Control-Allow-Origin") == "false" { // as the library writes that it is not allowed
+		w.Header().Del("Access-Control-Allow-Origin")
+	}
 	if err == nil {
 		return true
 	}

@@ -148,9 +148,8 @@ func codeMessage(e *eio.ConnectionError) *types.CodeMessage {
 		return eng.BAD_REQUEST
 	case eio.CodeForbidden:
 		return eng.FORBIDDEN
-	case eio.CodeUnsupportedProtocol:
-		return eng.UNSUPPORTED_PROTOCOL_VERSION
 	}
+	// The library's value for an unsupported protocol has the code of a refusal, 4.
 	return &types.CodeMessage{Code: int(e.Code), Message: e.Message}
 }
 

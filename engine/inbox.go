@@ -142,6 +142,7 @@ func (i *inbox) put(c *Conn, p *packet) putResult {
 		}
 		b = i.addLocked(p.namespace, boxNew)
 	}
+	p.again = b.state != boxOpen
 	l := &b.events
 	if p.kind == parser.ACK || p.kind == parser.BINARY_ACK {
 		l = &b.acks
@@ -171,8 +172,8 @@ func (i *inbox) readyLocked(b *box, l *lane) bool {
 		connect := l.head.kind == parser.CONNECT
 		switch {
 		case i.broken:
-		case connect:
-			return b.state != boxLeaving // else it waits for "disconnect"
+		case connect: // it waits for the answer to another, or for "disconnect"
+			return b.state != boxConnecting && b.state != boxLeaving
 		case b.state == boxOpen:
 			return true
 		case b.state == boxNew || b.state == boxConnecting:
@@ -243,6 +244,9 @@ func (i *inbox) quietLocked() bool {
 		}
 		if b.state == boxConnecting && b.socket != nil {
 			return false // its "connection" listeners run: it may be about to listen to "disconnect"
+		}
+		if b.state == boxLeaving {
+			return false // the library emits "disconnect" on a goroutine of its own, with a reason of its own
 		}
 	}
 	return true

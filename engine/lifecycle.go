@@ -79,7 +79,6 @@ func (i *inbox) leave(c *Conn, name string) *socket.Socket {
 	}
 	s := b.socket
 	b.state = boxLeaving
-	i.restLocked()
 	i.mu.Unlock()
 	// The last listener of the event: it runs when the users' have.
 	_ = s.Once("disconnect", func(...any) { i.left(c, s) })
@@ -96,6 +95,7 @@ func (i *inbox) left(c *Conn, s *socket.Socket) {
 	}
 	b.state, b.socket = boxLeft, nil
 	i.startBothLocked(c, b)
+	i.restLocked()
 }
 
 // abort drops all that is queued: the client has broken the protocol.

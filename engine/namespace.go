@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/zishang520/engine.io/v2/events"
@@ -85,13 +86,35 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	return true
 }
 
-// slimSockets gives every socket of a namespace a small emitter, before anybody has seen it: in a middleware that is
+// slimSockets gives every socket of a namespace a small emitter, and one of revision 3 an auth, before anybody has seen it: in a middleware that is
 // the first of all. (A socket that is recovered skips the middlewares, and keeps the library's emitter.)
 func slimSockets(nsp socket.Namespace) {
 	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {
+		if s.Conn().Protocol() == 3 {
+			s.Handshake().Auth = authOfQuery(s.Handshake().Auth)
+		}
 		if s.StrictEventEmitter.EventEmitter.Len() == 1 { // the library listens to "error" itself
 			s.StrictEventEmitter.EventEmitter = &emitter{}
 		}
 		next(nil)
 	})
+}
+
+// authOfQuery is the auth of a client of revision 3, which sends a query with the name of the namespace, in the form that
+// other clients' has: strings, and arrays where a name is repeated.
+func authOfQuery(auth any) map[string]any {
+	query, _ := auth.(url.Values)
+	m := make(map[string]any, len(query))
+	for name, values := range query {
+		if len(values) == 1 {
+			m[name] = values[0]
+			continue
+		}
+		all := make([]any, len(values))
+		for i, v := range values {
+			all[i] = v
+		}
+		m[name] = all
+	}
+	return m
 }

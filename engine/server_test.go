@@ -141,6 +141,37 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+func TestCORSForeignOrigin(t *testing.T) {
+	opts := socket.DefaultServerOptions()
+	opts.SetCors(&types.Cors{Origin: []any{"https://a.example", "https://b.example"}})
+	s := serve(t, opts, Options{}, nil)
+	for origin, want := range map[string]string{"https://b.example": "https://b.example", "https://c.example": ""} {
+		req, _ := http.NewRequest(http.MethodGet, s.http.URL+"/socket.io/?EIO=4&transport=polling", nil)
+		req.Header.Set("Origin", origin)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("%s: %q is allowed", origin, got)
+		}
+	}
+}
+
+func TestConnectionErrorOfProtocol(t *testing.T) {
+	s := serve(t, nil, Options{}, nil)
+	failures := make(chan *types.ErrorMessage, 1)
+	_ = s.Engine().On("connection_error", func(args ...any) { failures <- args[0].(*types.ErrorMessage) })
+	if status, body := get(t, s.http.URL+"/socket.io/?EIO=3&transport=polling"); status != http.StatusBadRequest ||
+		body != `{"code":5,"message":"Unsupported protocol version"}` {
+		t.Error(status, body)
+	}
+	if e := receive(t, failures, "connection_error"); e.Code != 5 || e.Message != "Unsupported protocol version" {
+		t.Error(e.CodeMessage)
+	}
+}
+
 func TestMiddlewaresOfEngine(t *testing.T) {
 	s := serve(t, nil, Options{}, nil)
 	failures := make(chan *types.ErrorMessage, 1)

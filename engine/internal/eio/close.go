@@ -83,6 +83,9 @@ func (c *Conn) end(bye *Frame) bool {
 	var waiter *waiter
 	if c.poll != nil {
 		waiter = c.poll.endLocked(c.srv.frames.close)
+		if c.poll.body != nil {
+			_ = c.poll.body.SetReadDeadline(time.Now()) // nobody wants what is still to come
+		}
 	}
 	probe := c.probe
 	c.probe = nil

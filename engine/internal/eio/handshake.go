@@ -159,6 +159,9 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request) (o openin
 		return o, false
 	}
 	h := w.Header()
+	if protocol := ws.Subprotocol(r); protocol != "" {
+		h.Set("Sec-Websocket-Protocol", protocol)
+	}
 	if s.compress != nil {
 		if answer := ws.NegotiateDeflate(r); answer != "" {
 			h.Set("Sec-Websocket-Extensions", answer)

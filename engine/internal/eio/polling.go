@@ -16,9 +16,10 @@ type polling struct {
 	jsonp  string // what stands before the payload; "" without JSONP
 
 	// Guarded by Conn.mu.
-	waiter  *waiter // the poll that waits
-	posting bool    // a POST is being handled
-	left    bool    // the client has POSTed a close packet, and its poll is expected
+	waiter  *waiter                  // the poll that waits
+	posting bool                     // a POST is being handled
+	body    *http.ResponseController // of the POST whose body is being read
+	left    bool                     // the client has POSTed a close packet, and its poll is expected
 	timer   *time.Timer
 }
 

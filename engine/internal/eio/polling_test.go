@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,32 @@ func TestPostsThatOverlap(t *testing.T) {
 	}
 	if len(o.messages) != 0 {
 		t.Error("message after the end of the session")
+	}
+}
+
+// The end of a session ends a POST whose body is still to come.
+func TestPostWhoseBodyDoesNotCome(t *testing.T) {
+	f := newFixture(t, plain, Config{})
+	query, o := f.openPolling()
+	u, _ := url.Parse(f.http.URL)
+	c, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /engine.io/?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", query)
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	r := bufio.NewReader(c)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") { // the body is being read
+		t.Fatal(line, err)
+	}
+	if a := f.post(query, "4a"); a.status != 400 {
+		t.Errorf("second POST: %d", a.status)
+	}
+	o.expectClose(ReasonTransportError)
+	_, _ = r.ReadString('\n')
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "400") {
+		t.Errorf("first POST: %q %v", line, err)
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, ans
 		c.finish(ReasonTransportError, errContent)
 		return http.StatusBadRequest, "INVALID_CONTENT"
 	}
-	body, err := c.srv.readBody(w, r)
+	body, err := c.readBody(w, r)
 	defer c.srv.bodies.Put(body)
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -82,8 +82,9 @@ func (c *Conn) endPost() {
 	c.mu.Unlock()
 }
 
-// readBody reads a body of limited size, in limited time. The buffer goes back to s.bodies.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+// readBody reads a body of limited size, in limited time, while the session is open. The buffer goes back to s.bodies.
+func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+	s := c.srv
 	buf, _ := s.bodies.Get().(*bytes.Buffer)
 	if buf == nil || buf.Cap() > maxPooledBody {
 		buf = new(bytes.Buffer)
@@ -91,9 +92,21 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer
 	buf.Reset()
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.PingInterval + s.cfg.PingTimeout)) // where it is supported
+	if !c.setBody(rc) {
+		return buf, errPostBroken
+	}
 	_, err := io.Copy(buf, http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxHTTPBufferSize)))
+	c.setBody(nil)
 	_ = rc.SetReadDeadline(time.Time{})
 	return buf, err
+}
+
+// setBody says through what the reading of a body can be ended, nil when it is over; false where the session has ended.
+func (c *Conn) setBody(rc *http.ResponseController) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.poll.body = rc
+	return c.State() != Closed
 }
 
 // maxPooledBody is the largest buffer in bytes that is kept for the next body.

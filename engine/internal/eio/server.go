@@ -138,10 +138,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.work.Done()
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	q := r.URL.Query() // what is malformed is left out
 	transport := q.Get("transport")
 	upgrade := ws.IsUpgrade(r)
-	if err != nil || !s.serves(transport) {
+	if !s.serves(transport) {
 		s.refuse(w, r, CodeUnknownTransport, map[string]any{"transport": transport})
 		return
 	}

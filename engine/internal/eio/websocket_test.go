@@ -261,6 +261,30 @@ func TestFrameFormsAreShared(t *testing.T) {
 	}
 }
 
+// A browser that asks for a subprotocol and gets none drops the connection.
+func TestSubprotocol(t *testing.T) {
+	f := newFixture(t, drivers[0], Config{})
+	for offer, want := range map[string]string{"a, b": "a", "b": "b", "": ""} {
+		_, resp, err := f.tryDial("EIO=4&transport=websocket", "Sec-WebSocket-Protocol", offer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("Sec-WebSocket-Protocol"); resp.StatusCode != 101 || got != want {
+			t.Errorf("%q: %d %q, want %q", offer, resp.StatusCode, got, want)
+		}
+	}
+}
+
+// What is malformed in a query does not spoil the rest.
+func TestMalformedQuery(t *testing.T) {
+	f := newFixture(t, plain, Config{})
+	for _, more := range []string{"&x=%zz", "&x=a;b", "&%"} {
+		if a := f.get("EIO=4&transport=polling" + more); a.status != 200 {
+			t.Errorf("%s: %d %s", more, a.status, a.body)
+		}
+	}
+}
+
 func TestRefusedUpgrades(t *testing.T) {
 	f := newFixture(t, drivers[0], Config{})
 	for query, message := range map[string]string{

@@ -33,6 +33,13 @@ func Accept(r *http.Request) (accept string, status int) {
 	return base64.StdEncoding.EncodeToString(sum[:]), 0
 }
 
+// Subprotocol is the first subprotocol that the client offers, "" without one. A browser that offers some wants one to
+// be chosen. What it means is between the client and the handlers.
+func Subprotocol(r *http.Request) string {
+	first, _, _ := strings.Cut(r.Header.Get("Sec-Websocket-Protocol"), ",")
+	return strings.TrimSpace(first)
+}
+
 // NegotiateDeflate picks the first offer of permessage-deflate in r that can be met without context takeover on either
 // side, and returns the value of Sec-WebSocket-Extensions for the answer; "" where there is none (RFC 7692, 7.1).
 func NegotiateDeflate(r *http.Request) string {
