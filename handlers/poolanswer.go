@@ -315,18 +315,12 @@ func (r poolResult) entities() []entity {
 
 // identify finds the id of an entity.
 func identify(raw []byte) (id string, body []byte, ok bool) {
+	body = event.StringIDs(raw)
 	var fields map[string]json.RawMessage // and not a struct, which would take "ID" for it
-	if json.Unmarshal(raw, &fields) != nil {
+	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["id"], &id) != nil {
 		return "", nil, false
 	}
-	if json.Unmarshal(fields["id"], &id) == nil {
-		return id, raw, id != ""
-	}
-	if id = string(fields["id"]); !event.ValidID(id) {
-		return "", nil, false
-	}
-	fields["id"] = quote(id)
-	return id, encode(fields), true
+	return id, body, id != ""
 }
 
 // fetched asks the backend for entities by their ids.

@@ -163,13 +163,13 @@ func (e *Entities) entities(key string, pairs []string) (ids []string, values []
 	return ids, values
 }
 
-// checked gives a value that may be put into an answer as it is, or nil: one
-// broken value must not break the answer around it.
+// checked gives a value that may be put into an answer, its ids as strings, or
+// nil: one broken value must not break the answer around it.
 func (e *Entities) checked(key, id, value string) []byte {
 	raw := []byte(value)
 	if len(raw) > 0 && raw[0] == '{' && json.Valid(raw) {
 		e.hits.Add(1)
-		return raw
+		return event.StringIDs(raw)
 	}
 	e.invalid.Add(1)
 	now := time.Now().UnixNano()

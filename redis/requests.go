@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -168,11 +169,11 @@ func (r *Requests) stream(guild, method string) (string, error) {
 	if guild == "" {
 		shard = r.turn.Add(1) % uint64(r.opts.Shards)
 	} else {
-		id, err := strconv.ParseUint(guild, 10, 64)
-		if err != nil || !event.ValidID(guild) {
+		if !event.ValidID(guild) {
 			return "", errBadGuild
 		}
-		shard = (id >> 22) % uint64(r.opts.Shards)
+		id, _ := new(big.Int).SetString(guild, 10) // 20 digits may be more than 64 bits
+		shard = id.Rsh(id, 22).Mod(id, big.NewInt(int64(r.opts.Shards))).Uint64()
 	}
 	return streamPrefix + "pool:" + strconv.FormatUint(shard, 10), nil
 }

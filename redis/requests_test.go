@@ -122,12 +122,13 @@ func TestRequestsShards(t *testing.T) {
 	r := newRequests(t, client, RequestsOptions{Shards: 7})
 	for guild, want := range map[string]string{
 		"607637793107345431": fmt.Sprint("guildcast:requests:pool:", (607637793107345431>>22)%7), "0": "guildcast:requests:pool:0",
+		"99999999999999999999": "guildcast:requests:pool:6", // more than 64 bits
 	} {
 		if got, err := r.stream(guild, "fetch"); err != nil || got != want {
 			t.Errorf("%s: %s, %v", guild, got, err)
 		}
 	}
-	for _, guild := range []string{"x", "-1", "+1", "99999999999999999999", " 1"} {
+	for _, guild := range []string{"x", "-1", "+1", "999999999999999999999", " 1"} {
 		if _, err := do(t, r, guild, "fetch", "{}"); err == nil || errors.Is(err, ErrTimeout) {
 			t.Errorf("guild %q: %v", guild, err)
 		}

@@ -1,0 +1,44 @@
+package event
+
+// StringIDs gives an entity in which ids are strings, as clients get them: its own "id", where that is a whole number, and
+// every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be valid
+// JSON; it is not changed, and is the result where there is nothing to do.
+func StringIDs(entity []byte) []byte {
+	var out, key []byte // key is the latest string of the outermost object
+	copied, depth := 0, 0
+	for i := 0; i < len(entity); {
+		switch c := entity[i]; {
+		case c == '"':
+			end := skipString(entity, i)
+			if depth == 1 {
+				key = entity[i:end]
+			}
+			i = end
+		case c == '-' || '0' <= c && c <= '9':
+			end := skipValue(entity, i)
+			if number := string(entity[i:end]); ValidID(number) && (inexact(number) || depth == 1 && string(key) == `"id"`) {
+				out = append(append(append(append(out, entity[copied:i]...), '"'), number...), '"')
+				copied = end
+			}
+			i = end
+		default:
+			switch c {
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			i++
+		}
+	}
+	if out == nil {
+		return entity
+	}
+	return append(out, entity[copied:]...)
+}
+
+// inexact tells whether JavaScript may round a whole number: it is 2^53 or more.
+func inexact(digits string) bool {
+	const limit = "9007199254740992"
+	return len(digits) > len(limit) || len(digits) == len(limit) && digits >= limit
+}
