@@ -383,6 +383,28 @@ func TestEngineSocket(t *testing.T) {
 	}
 }
 
+func TestEngineSocketUpgrades(t *testing.T) {
+	conns := make(chan eng.Socket, 1)
+	s := serve(t, nil, Options{}, nil)
+	_ = s.Engine().On("connection", func(args ...any) { conns <- args[0].(eng.Socket) })
+	sid := sidOf.FindStringSubmatch(s.get(t, "/socket.io/?EIO=4&transport=polling"))[1]
+	conn := receive(t, conns, "connection")
+	expect := func(upgrading, upgraded bool) {
+		t.Helper()
+		if conn.Upgrading() != upgrading || conn.Upgraded() != upgraded {
+			t.Errorf("upgrading %v, upgraded %v; want %v, %v", conn.Upgrading(), conn.Upgraded(), upgrading, upgraded)
+		}
+	}
+	expect(false, false)
+	w := s.webSocket(t, "EIO=4&sid="+sid)
+	w.send("2probe")
+	w.expect("3probe")
+	expect(true, false)
+	w.send("5", "2") // a ping in revision 4 ends the session: the upgrade has been handled then
+	w.expectClosed()
+	expect(false, true)
+}
+
 // Shutdown closes clients in a way that makes them connect again, spread over the time, and leaves nothing behind.
 func TestShutdown(t *testing.T) {
 	const n = 20

@@ -53,7 +53,7 @@ func (s *engineSocket) Upgraded() bool {
 }
 
 // Upgrading tells whether a WebSocket is about to replace polling.
-func (s *engineSocket) Upgrading() bool { return false }
+func (s *engineSocket) Upgrading() bool { return s.eio.Upgrading() }
 
 // Construct does nothing: a Conn is made by its server.
 func (s *engineSocket) Construct(string, eng.BaseServer, transports.Transport, *types.HttpContext, int) {

@@ -96,6 +96,13 @@ func (c *Conn) Transport() string {
 	return Polling
 }
 
+// Upgrading tells whether a WebSocket is about to replace polling.
+func (c *Conn) Upgrading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.probe != nil
+}
+
 // State of the session.
 func (c *Conn) State() State { return State(c.state.Load()) }
 

@@ -98,9 +98,13 @@ func TestProtocol3WebSocket(t *testing.T) {
 		p.expect(ws.Binary, "\x04\x01\x02")
 		p.text("b4AQI=")
 		p.expect(ws.Binary, "\x04\x01\x02")
-		p.binary([]byte{9, 1, 2})
+		p.binary([]byte{9, 1, 2}) // as in Node: no such type, which is no error
+		p.binary(nil)
+		p.binary([]byte{2, 0xff}) // a ping, whose data is no text
+		p.expectText("3")
+		p.binary([]byte{3}) // a pong, which only servers send
 		p.expectClose(0)
-		o.expectClose(ReasonParseError)
+		o.expectClose(ReasonTransportError)
 	})
 }
 

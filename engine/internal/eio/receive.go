@@ -16,14 +16,14 @@ func (c *Conn) packetIn(binary bool, data []byte) {
 		c.textIn(data)
 		return
 	}
-	if c.protocol == 3 {
-		if len(data) == 0 || data[0] != binaryType3 {
-			c.finish(ReasonParseError, nil)
-			return
-		}
-		data = data[1:]
+	if c.protocol == 4 {
+		c.handle(Packet{Type: PacketMessage, Binary: true, Data: data})
+		return
 	}
-	c.handle(Packet{Type: PacketMessage, Binary: true, Data: data})
+	// In revision 3 the first byte is the type. One that there is not is no error, as in Node.
+	if len(data) > 0 && data[0] <= byte(PacketNoop) {
+		c.handle(Packet{Type: PacketType(data[0]), Binary: true, Data: data[1:]})
+	}
 }
 
 // textIn handles a text packet. c.in is held.
@@ -76,7 +76,7 @@ func (c *Conn) heartbeat(p Packet) {
 	c.srv.beats.beat(c)
 	if p.Type == PacketPing {
 		pong := c.srv.frames.pong
-		if len(p.Data) > 0 {
+		if len(p.Data) > 0 && !p.Binary {
 			pong = plainPacket(PacketPong, string(p.Data))
 		}
 		c.Send(pong)
