@@ -1,6 +1,9 @@
 package search
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 // mistakes is the smallest number of mistakes with which a word of the name,
 // or what begins with it, begins with the query; above q.typos it is any
@@ -18,11 +21,27 @@ func (q *query) mistakes(name string) int {
 		if n+q.typos < len(q.runes) {
 			break // what is left is too short, and later words are shorter
 		}
+		if !q.mayBegin(buffer[:n]) {
+			continue
+		}
 		if best = min(best, prefixDistance(q.runes, buffer[:n], q.typos)); best <= 1 {
 			break
 		}
 	}
 	return best
+}
+
+// mayBegin reports whether the query can stand at the beginning of word but for
+// the mistakes that are forgiven. They can't spoil all of the first characters,
+// where those are one more, nor bring one farther from its place than they are
+// many (a swap spoils none).
+func (q *query) mayBegin(word []rune) bool {
+	for i, r := range q.runes[:q.typos+1] {
+		if slices.Contains(word[max(0, min(i-q.typos, len(word))):min(len(word), i+q.typos+1)], r) {
+			return true
+		}
+	}
+	return false
 }
 
 // prefixDistance is the smallest distance between a and any prefix of b, where

@@ -94,15 +94,22 @@ func letter(r rune) string {
 	return string(r)
 }
 
-// key is what a search looks at first. The zero key belongs to no name.
+// sketch is what a search looks at of every name.
+type sketch struct {
+	marks uint64 // the characters that it has, see marksOf
+	pairs uint64 // the pairs of neighbours that it has, see pairsOf
+}
+
+func sketchOf(name string) sketch { return sketch{marksOf(name), pairsOf(name)} }
+
+// key is what a search looks at next. The zero key belongs to no name.
 type key struct {
-	marks uint64 // the characters that the name has, see marksOf
 	head  uint64 // its first bytes, see headOf
 	runes uint8
 }
 
 func keyOf(name string) key {
-	return key{marks: marksOf(name), head: headOf(name), runes: uint8(utf8.RuneCountInString(name))}
+	return key{head: headOf(name), runes: uint8(utf8.RuneCountInString(name))}
 }
 
 // headOf packs the first 8 bytes, the first one highest.
@@ -117,6 +124,20 @@ func marksOf(s string) uint64 {
 	var m uint64
 	for _, r := range s {
 		m |= 1 << markOf(r)
+	}
+	return m
+}
+
+// pairsOf is the set of pairs of neighbouring characters in a folded string, with
+// 64 numbers for all that there are.
+func pairsOf(s string) uint64 {
+	var m uint64
+	var last rune
+	for _, r := range s {
+		if last != 0 {
+			m |= 1 << ((uint32(last)*0x9e3779b1 + uint32(r)*0x85ebca6b) >> 26)
+		}
+		last = r
 	}
 	return m
 }

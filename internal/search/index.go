@@ -35,19 +35,20 @@ type Options struct {
 // Index holds the names of entities. All methods may be called concurrently;
 // a search sees all of a change or nothing of it.
 //
-// A search looks at every entry, but at most of them only at a key of a few
-// bytes, which rules the name out: that is fast enough (a millisecond or a few
-// for 100,000), costs nothing to update, and any rule of matching can be
+// A search looks at every entry, but at most of them only at sketches of its
+// names, 16 bytes each, which rule it out: that is fast enough (a millisecond or
+// so for 100,000), costs nothing to update, and any rule of matching can be
 // expressed in it.
 type Index struct {
 	max int // static
 
-	// Guarded by mu. keys has MaxNames for each entry, so that a search reads
-	// memory in order.
-	mu      sync.RWMutex
-	slots   map[string]int32 // id to the index in entries
-	entries []entry
-	keys    []key
+	// Guarded by mu. What a search looks at first lies together, so that it reads
+	// little memory, and that in order.
+	mu       sync.RWMutex
+	slots    map[string]int32 // id to the index in those that follow
+	sketches [][MaxNames]sketch
+	keys     [][MaxNames]key
+	entries  []entry
 }
 
 // entry is an id with its folded names; a name that is not there is empty.
@@ -97,7 +98,8 @@ func (x *Index) Upsert(id string, names ...string) error {
 		e.id = strings.Clone(id) // it may be part of a large message
 		x.slots[e.id] = slot
 		x.entries = append(x.entries, entry{})
-		x.keys = append(x.keys, make([]key, MaxNames)...)
+		x.sketches = append(x.sketches, [MaxNames]sketch{})
+		x.keys = append(x.keys, [MaxNames]key{})
 	} else {
 		e.id = x.entries[slot].id
 	}
@@ -139,12 +141,12 @@ func (x *Index) Remove(id string) {
 	}
 	x.entries[last] = entry{}
 	x.entries = x.entries[:last]
-	x.keys = x.keys[:last*MaxNames]
+	x.sketches, x.keys = x.sketches[:last], x.keys[:last]
 }
 
 func (x *Index) setLocked(slot int32, e entry) {
 	x.entries[slot] = e
 	for i, name := range e.names {
-		x.keys[int(slot)*MaxNames+i] = keyOf(name)
+		x.sketches[slot][i], x.keys[slot][i] = sketchOf(name), keyOf(name)
 	}
 }

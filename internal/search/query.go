@@ -29,6 +29,7 @@ const (
 type query struct {
 	text  string // folded
 	runes []rune
+	sketch
 	key   key
 	mask  uint64 // of the bytes of key.head that count
 	typos int    // how many mistakes are forgiven
@@ -39,6 +40,7 @@ type query struct {
 func newQuery(text string) query {
 	q := query{text: fold(text)}
 	q.runes = []rune(q.text)
+	q.sketch = sketchOf(q.text)
 	q.key = keyOf(q.text)
 	q.mask = ^uint64(0)
 	if n := len(q.text); n < 8 {
@@ -114,7 +116,10 @@ func (x *Index) best(q *query, limit int) hits {
 	worst := hit{class: classNone} // of best, once it is full
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for i := 0; i < len(x.entries); i++ {
+	for i := range x.sketches {
+		if s := &x.sketches[i]; !q.near(&s[0]) && !q.near(&s[1]) {
+			continue
+		}
 		h := x.match(i, q, &worst)
 		if h.class == classNone {
 			continue
@@ -137,12 +142,13 @@ func (x *Index) best(q *query, limit int) hits {
 func (x *Index) match(i int, q *query, worst *hit) hit {
 	best := hit{class: classNone}
 	for n := range MaxNames {
-		k := &x.keys[i*MaxNames+n]
-		if !q.possible(k, worst) {
+		k := &x.keys[i][n]
+		top := q.atBest(&x.sketches[i][n], k)
+		if top == classNone || top > worst.class || top == worst.class && int(k.runes) > worst.runes {
 			continue
 		}
 		e := &x.entries[i]
-		c := q.classOf(e.names[n], worst.class)
+		c := q.classOf(e.names[n], top, worst.class)
 		if c == classNone {
 			continue
 		}
@@ -154,23 +160,28 @@ func (x *Index) match(i int, q *query, worst *hit) hit {
 	return best
 }
 
-// possible reports whether a name with this key can be a better hit than worst.
-func (q *query) possible(k *key, worst *hit) bool {
-	missing := q.key.marks &^ k.marks
-	if k.runes == 0 || int(k.runes)+q.typos < len(q.runes) || !q.forgives(missing) {
-		return false
-	}
-	top := classWord // the best that it can be
+// near reports whether a name with this sketch can match.
+func (q *query) near(s *sketch) bool {
+	missing := bits.OnesCount64(q.marks &^ s.marks)
+	// A mistake spoils two pairs at most; only a swap spoils three, but no character is missing then.
+	return missing <= q.typos && bits.OnesCount64(q.pairs&^s.pairs) <= 3*q.typos-missing
+}
+
+// atBest is the best match that a name with this sketch and key can be; classTypo
+// stands for classTypos, too.
+func (q *query) atBest(s *sketch, k *key) class {
+	missing := q.marks &^ s.marks
 	switch {
-	case missing != 0:
-		top = classTypo
-	case k.head&q.mask == q.key.head:
-		top = classEqual
-		if k.runes > q.key.runes {
-			top = classPrefix
-		}
+	case !q.near(s) || k.runes == 0 || int(k.runes)+q.typos < len(q.runes) || !q.forgives(missing):
+		return classNone
+	case missing != 0 || q.pairs&^s.pairs != 0:
+		return classTypo
+	case k.head&q.mask != q.key.head:
+		return classWord
+	case k.runes > q.key.runes:
+		return classPrefix
 	}
-	return top < worst.class || top == worst.class && int(k.runes) <= worst.runes
+	return classEqual
 }
 
 // forgives reports whether all of its characters with these marks can be
@@ -185,18 +196,20 @@ func (q *query) forgives(marks uint64) bool {
 	return true
 }
 
-// classOf says how well a name matches; no closer look is taken at what is
-// worse than worst.
-func (q *query) classOf(name string, worst class) class {
-	switch at := strings.Index(name, q.text); {
-	case at == 0 && len(name) == len(q.text):
-		return classEqual
-	case at == 0:
-		return classPrefix
-	case at > 0 && beginsWord(name, q.text):
-		return classWord
-	case at > 0:
-		return classSubstring
+// classOf says how well a name matches that matches no better than top; no closer
+// look is taken at what is worse than worst.
+func (q *query) classOf(name string, top, worst class) class {
+	if top < classTypo {
+		switch at := strings.Index(name, q.text); {
+		case at == 0 && len(name) == len(q.text):
+			return classEqual
+		case at == 0:
+			return classPrefix
+		case at > 0 && beginsWord(name, q.text):
+			return classWord
+		case at > 0:
+			return classSubstring
+		}
 	}
 	if q.typos == 0 || worst < classTypo {
 		return classNone

@@ -191,6 +191,40 @@ func TestPrefixDistanceAgainstTheTextbook(t *testing.T) {
 	}
 }
 
+func TestMistakesAgainstTheTextbook(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	word := func(n int) string {
+		w := make([]rune, n)
+		for i := range w {
+			w[i] = []rune("abcé 漢")[rng.IntN(6)]
+		}
+		return fold(string(w))
+	}
+	found := [3]int{}
+	for range 200_000 {
+		q, name := newQuery(word(4+rng.IntN(8))), word(4+rng.IntN(10))
+		if q.typos == 0 {
+			continue
+		}
+		want := q.typos + 1
+		for start := range wordStarts(name) {
+			want = min(want, slowDistance(q.runes, []rune(name[start:])))
+		}
+		got := min(max(q.mistakes(name), 1), q.typos+1)
+		if want = max(want, 1); got != want {
+			t.Fatalf("%q in %q: got %d, want %d of %d", q.text, name, got, want, q.typos)
+		}
+		found[want-1]++
+		// What a search looks at first must not rule it out.
+		if s, k := sketchOf(name), keyOf(name); want <= q.typos && q.atBest(&s, &k) == classNone {
+			t.Fatalf("%q in %q: ruled out", q.text, name)
+		}
+	}
+	if slices.Min(found[:]) < 1000 {
+		t.Errorf("the cases are too much alike: %v", found)
+	}
+}
+
 // slowSearch has the same rules without the short cuts.
 func slowSearch(x *Index, text string, limit int) []string {
 	q := newQuery(text)
@@ -201,7 +235,7 @@ func slowSearch(x *Index, text string, limit int) []string {
 			if name == "" {
 				continue
 			}
-			n := hit{class: q.classOf(name, classNone), runes: utf8.RuneCountInString(name), name: name, id: x.entries[i].id}
+			n := hit{class: q.classOf(name, classEqual, classNone), runes: utf8.RuneCountInString(name), name: name, id: x.entries[i].id}
 			if n.class < classNone && (h.class == classNone || compareHits(n, h) < 0) {
 				h = n
 			}
