@@ -2,7 +2,7 @@
 
 // Command bench measures guildcast beside Node's socket.io in the same run: the same raw clients against both servers, in
 // turns, and the ratio of what the server process spends. CPU time is the process's own (user and system); it is steadier
-// than wall time on a shared machine.
+// than wall time on a shared machine. What Node has nothing like is compared with a number of our own, or with its goal.
 //
 //	bench/run                 all cases
 //	bench/run -case burst     those whose name contains "burst"; the one that is named so, where there is one
@@ -33,19 +33,23 @@ type benchCase struct {
 	command []string
 	// run returns the number; s is fresh for each round.
 	run func(s *server, redis string) (float64, error)
+	// local stands for run where no server is needed.
+	local func() (float64, error)
+	// beside is run on bench/server, in place of Node, for a number to compare ours with.
+	beside func(s *server, redis string) (float64, error)
 	// ok judges the medians.
-	ok func(node, ours float64) bool
+	ok func(reference, ours float64) bool
 }
 
 // row is one line of the results.
 type row struct {
-	Case   string  `json:"case"`
-	Unit   string  `json:"unit"`
-	Node   float64 `json:"node"`
-	Go     float64 `json:"guildcast"`
-	Ratio  float64 `json:"ratio"`
-	Target string  `json:"target"`
-	OK     bool    `json:"ok"`
+	Case      string  `json:"case"`
+	Unit      string  `json:"unit"`
+	Reference float64 `json:"reference"` // Node's number, or what the case names; 0 where there is none
+	Go        float64 `json:"guildcast"`
+	Ratio     float64 `json:"ratio"`
+	Target    string  `json:"target"`
+	OK        bool    `json:"ok"`
 }
 
 func main() {
@@ -74,39 +78,34 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 		return nil, err
 	}
 	defer stop()
-	fmt.Printf("%-34s %12s %12s %7s  %-24s\n", "case", "node", "guildcast", "ratio", "target")
+	fmt.Printf("%-34s %12s %12s %7s  %-24s\n", "case", "reference", "guildcast", "ratio", "target")
 	var rows []row
 	for _, c := range chosen(only) {
-		var node, ours []float64
+		var reference, ours []float64
 		for range rounds {
-			if !skipNode && !c.noNode {
-				v, err := once(c, redis, "node", "node", "--expose-gc", "integration/node/bench/server.mjs")
-				if err != nil {
-					return rows, fmt.Errorf("%s, node: %w", c.name, err)
-				}
-				node = append(node, v)
-			}
-			name, command := "engine", []string{filepath.Join(bin, "benchserver")}
-			if c.command != nil {
-				name, command = "gateway", c.command
-			}
-			v, err := once(c, redis, name, command[0], command[1:]...)
+			v, known, err := c.compared(redis, bin, skipNode)
 			if err != nil {
+				return rows, fmt.Errorf("%s, reference: %w", c.name, err)
+			}
+			if known {
+				reference = append(reference, v)
+			}
+			if v, err = c.own(redis, bin); err != nil {
 				return rows, fmt.Errorf("%s, guildcast: %w", c.name, err)
 			}
 			ours = append(ours, v)
 		}
-		r := row{Case: c.name, Unit: c.unit, Node: median(node), Go: median(ours), Target: c.target}
-		if r.Node > 0 {
-			r.Ratio = r.Go / r.Node
+		r := row{Case: c.name, Unit: c.unit, Reference: median(reference), Go: median(ours), Target: c.target}
+		if r.Reference > 0 {
+			r.Ratio = r.Go / r.Reference
 		}
-		r.OK = c.ok == nil || c.ok(r.Node, r.Go)
+		r.OK = c.ok == nil || c.ok(r.Reference, r.Go)
 		rows = append(rows, r)
 		mark := "ok"
 		if !r.OK {
 			mark = "MISSED"
 		}
-		fmt.Printf("%-34s %9.2f %-2s %9.2f %-2s %7.3f  %-24s %s\n", r.Case, r.Node, r.Unit, r.Go, r.Unit, r.Ratio, r.Target, mark)
+		fmt.Printf("%-34s %9.2f %-2s %9.2f %-2s %7.3f  %-24s %s\n", r.Case, r.Reference, r.Unit, r.Go, r.Unit, r.Ratio, r.Target, mark)
 	}
 	return rows, nil
 }
@@ -124,7 +123,31 @@ func chosen(name string) (cs []benchCase) {
 	return cs
 }
 
-func once(c benchCase, redis, name, command string, args ...string) (float64, error) {
+// compared measures what ours is compared with, if anything.
+func (c benchCase) compared(redis, bin string, skipNode bool) (v float64, known bool, err error) {
+	switch {
+	case c.beside != nil:
+		v, err = once(c, c.beside, redis, "engine", filepath.Join(bin, "benchserver"))
+	case skipNode || c.noNode || c.local != nil:
+		return 0, false, nil
+	default:
+		v, err = once(c, c.run, redis, "node", "node", "--expose-gc", "integration/node/bench/server.mjs")
+	}
+	return v, true, err
+}
+
+func (c benchCase) own(redis, bin string) (float64, error) {
+	switch {
+	case c.local != nil:
+		return c.local()
+	case c.command != nil:
+		return once(c, c.run, redis, "gateway", c.command[0], c.command[1:]...)
+	}
+	return once(c, c.run, redis, "engine", filepath.Join(bin, "benchserver"))
+}
+
+// once runs a case's measure on a fresh server.
+func once(c benchCase, measure func(*server, string) (float64, error), redis, name, command string, args ...string) (float64, error) {
 	env := slices.Clone(c.env)
 	if c.redis {
 		env = append(env, "REDIS_URL=redis://"+redis+"/0", "GUILDCAST_REDIS=redis://"+redis+"/0")
@@ -134,7 +157,7 @@ func once(c benchCase, redis, name, command string, args ...string) (float64, er
 		return 0, err
 	}
 	defer s.stop()
-	v, err := c.run(s, redis)
+	v, err := measure(s, redis)
 	if err != nil {
 		tail := s.log.String()
 		return 0, fmt.Errorf("%w\n%s", err, tail[max(0, len(tail)-2000):])

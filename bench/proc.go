@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // server is a server process under test.
@@ -22,14 +24,11 @@ type server struct {
 	addr string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
-	// kernel: the process has no /stats; the kernel's count, in steps of 10 ms, is taken.
-	kernel bool
 }
 
 // stats are what a server says of itself at /stats.
 type stats struct {
-	CPU        float64 `json:"cpu_us"` // user and system, of the whole process
-	Heap       float64 `json:"heap"`   // bytes
+	Heap       float64 `json:"heap"` // bytes
 	Goroutines int     `json:"goroutines"`
 }
 
@@ -47,7 +46,7 @@ func startServer(name string, env []string, command string, args ...string) (*se
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	ready := "/stats"
-	if s.kernel = name == "gateway"; s.kernel {
+	if name == "gateway" {
 		ready = "/readyz"
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -66,26 +65,7 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-func (s *server) stats() (st stats, err error) {
-	if s.kernel {
-		st.CPU, err = s.ticks()
-		return st, err
-	}
-	err = s.get("/stats", &st)
-	return st, err
-}
-
-// ticks returns the CPU time of the process in µs, as the kernel counts it.
-func (s *server) ticks() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) * 1e4, nil
-}
+func (s *server) stats() (st stats, err error) { return st, s.get("/stats", &st) }
 
 // gc runs the collector of the process and lets it give memory back.
 func (s *server) gc() error { return s.get("/gc", nil) }
@@ -117,14 +97,28 @@ func (s *server) rss() float64 {
 }
 
 // cpu returns the CPU time, in µs, that the server spends while f runs.
-func (s *server) cpu(f func() error) (float64, error) {
-	before, err := s.stats()
+func (s *server) cpu(f func() error) (float64, error) { return cpuOf(s.cmd.Process.Pid, f) }
+
+// cpuOf returns the CPU time, in µs, that a process spends while f runs: user and system, by the kernel's own clock of
+// the process, which counts nanoseconds and asks nothing of it.
+func cpuOf(pid int, f func() error) (float64, error) {
+	before, err := clockOf(pid)
 	if err != nil {
 		return 0, err
 	}
 	if err := f(); err != nil {
 		return 0, err
 	}
-	after, err := s.stats()
-	return after.CPU - before.CPU, err
+	after, err := clockOf(pid)
+	return float64(after-before) / 1e3, err
+}
+
+// clockOf reads the clock of a process, which counts the CPU time of all of its threads, in ns.
+func clockOf(pid int) (int64, error) {
+	const scheduled = 2 // CPUCLOCK_SCHED; see clock_getcpuclockid(3) and MAKE_PROCESS_CPUCLOCK in the kernel
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
+		return 0, fmt.Errorf("read the CPU clock of process %d: %w", pid, err)
+	}
+	return t.Nano(), nil
 }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"log"
 	"net/http"
@@ -30,15 +31,17 @@ func main() {
 	if ms, err := strconv.Atoi(os.Getenv("PING_INTERVAL")); err == nil {
 		opts.SetPingInterval(time.Duration(ms) * time.Millisecond)
 	}
+	var client *redis.Client
 	if url := os.Getenv("REDIS_URL"); url != "" {
 		ro, err := redis.ParseURL(url)
 		if err != nil {
 			log.Fatal(err)
 		}
-		opts.SetAdapter(adapter.New(redis.NewClient(ro), adapter.Options{}))
+		client = redis.NewClient(ro)
+		opts.SetAdapter(adapter.New(client, adapter.Options{}))
 	}
 	io, handler := engine.NewServer(opts, engine.Options{})
-	_ = io.On("connection", func(a ...any) { serve(io, a[0].(*socket.Socket)) })
+	_ = io.On("connection", func(a ...any) { serve(io, client, a[0].(*socket.Socket)) })
 
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", handler)
@@ -66,7 +69,7 @@ func writeStats(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func serve(io *socket.Server, s *socket.Socket) {
+func serve(io *socket.Server, client *redis.Client, s *socket.Socket) {
 	ack := func(a []any, args ...any) { a[len(a)-1].(socket.Ack)(args, nil) }
 	num := func(v any) int { f, _ := v.(float64); return int(f) }
 	_ = s.On("join", func(a ...any) {
@@ -79,6 +82,12 @@ func serve(io *socket.Server, s *socket.Socket) {
 		for i := range num(a[1]) {
 			_ = io.To(room).Emit("m", i, pad)
 		}
+	})
+	_ = s.On("relay", func(a ...any) {
+		if err := relay(io, client, a[0].(string), socket.Room(a[1].(string))); err != nil {
+			log.Fatal(err)
+		}
+		ack(a)
 	})
 	_ = s.On("paced", func(a ...any) {
 		room, n, pad := socket.Room(a[0].(string)), num(a[1]), strings.Repeat("x", num(a[2]))
@@ -98,4 +107,27 @@ func serve(io *socket.Server, s *socket.Socket) {
 			_ = io.To(socket.Room("p"+strconv.FormatUint(seed%rooms, 10))).Emit("m", i, pad)
 		}
 	})
+}
+
+// relay broadcasts what is published on a channel to the clients of this server who are in a room, as log_pool.
+func relay(io *socket.Server, client *redis.Client, channel string, room socket.Room) error {
+	ctx := context.Background()
+	ps := client.Subscribe(ctx, channel)
+	if _, err := ps.Receive(ctx); err != nil {
+		return err
+	}
+	go func() {
+		for {
+			m, err := ps.ReceiveMessage(ctx)
+			if err != nil {
+				log.Fatal(err)
+			}
+			var data any
+			if err := json.Unmarshal([]byte(m.Payload), &data); err != nil {
+				log.Fatal(err)
+			}
+			_ = io.Local().To(room).Emit("log_pool", data)
+		}
+	}()
+	return nil
 }
