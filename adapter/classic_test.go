@@ -18,8 +18,8 @@ import (
 	"github.com/architus/guildcast/internal/redistest"
 )
 
-// cluster makes n servers on one Redis.
-func cluster(t *testing.T, c redis.UniversalClient, n int, o Options) []*node {
+// classicCluster makes n servers on one Redis.
+func classicCluster(t *testing.T, c redis.UniversalClient, n int, o Options) []*node {
 	t.Helper()
 	if o.RequestsTimeout == 0 {
 		o.RequestsTimeout = 2 * time.Second
@@ -43,7 +43,7 @@ func each(t *testing.T, test func(t *testing.T, c redis.UniversalClient, o Optio
 
 func TestClassicBroadcast(t *testing.T) {
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
-		nodes := cluster(t, c, 3, o)
+		nodes := classicCluster(t, c, 3, o)
 		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2", "42"), nodes[2].connect("/", "r2")
 
 		nodes[0].io.Emit("all", "a", 1, nil, map[string]any{"k": []any{true}})
@@ -81,7 +81,7 @@ func TestClassicNamespaces(t *testing.T) {
 		if o.Key = "k*[x]"; !o.PatternSubscription || !strings.HasSuffix(t.Name(), "/miniredis") {
 			names = append(names, "/a#b") // miniredis delivers for one of several matching patterns only
 		}
-		nodes := cluster(t, c, 2, o)
+		nodes := classicCluster(t, c, 2, o)
 		clients := map[string]*client{}
 		for _, name := range names {
 			for _, n := range nodes {
@@ -107,7 +107,7 @@ func TestClassicNamespaces(t *testing.T) {
 
 func TestClassicOrder(t *testing.T) {
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
-		nodes := cluster(t, c, 2, o)
+		nodes := classicCluster(t, c, 2, o)
 		c1 := nodes[1].connect("/", "r1", "r2")
 		targets := []*socket.BroadcastOperator{
 			nodes[0].io.To("r1"), nodes[0].io.To("r1", "r2"), nodes[0].io.Except("none"), nodes[0].io.To("r2"),
@@ -128,7 +128,7 @@ func TestClassicAcks(t *testing.T) {
 		t.Skip("the library's EmitWithAck has a data race")
 	}
 	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
-		nodes := cluster(t, c, 3, Options{})
+		nodes := classicCluster(t, c, 3, Options{})
 		for i := range 4 {
 			cl := nodes[i%3].connect("/", "r1")
 			cl.acks = func(e event) []any { return []any{fmt.Sprint("answer ", i, e[1])} }
@@ -172,7 +172,7 @@ func TestClassicAcks(t *testing.T) {
 
 func TestClassicSockets(t *testing.T) {
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
-		nodes := cluster(t, c, 3, o)
+		nodes := classicCluster(t, c, 3, o)
 		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1"), nodes[2].connect("/", "r2")
 		if n := nodes[0].io.Of("/", nil).Adapter().ServerCount(); n != 3 {
 			t.Errorf("%d servers", n)
@@ -225,7 +225,7 @@ func TestClassicSockets(t *testing.T) {
 
 func TestClassicServerSideEmit(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
-		nodes := cluster(t, c, 3, Options{RequestsTimeout: 2 * time.Second})
+		nodes := classicCluster(t, c, 3, Options{RequestsTimeout: 2 * time.Second})
 		heard := make(chan string, 10)
 		for i, n := range nodes {
 			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
@@ -276,7 +276,7 @@ func TestClassicServerSideEmit(t *testing.T) {
 
 func TestClassicAlone(t *testing.T) {
 	_, c := redistest.Mini(t)
-	n := cluster(t, c, 1, Options{})[0]
+	n := classicCluster(t, c, 1, Options{})[0]
 	done := make(chan error, 1)
 	n.io.ServerSideEmitWithAck("x")(func(v []any, err error) {
 		if v == nil {
@@ -294,7 +294,7 @@ func TestClassicAlone(t *testing.T) {
 
 func TestClassicSpecificResponseChannel(t *testing.T) {
 	_, c := redistest.Mini(t)
-	nodes := cluster(t, c, 3, Options{PublishOnSpecificResponseChannel: true})
+	nodes := classicCluster(t, c, 3, Options{PublishOnSpecificResponseChannel: true})
 	nodes[1].connect("/", "r1")
 	if f := fetch(t, nodes[0].io); f.err != nil || len(f.sockets) != 1 {
 		t.Error(f)
@@ -303,7 +303,7 @@ func TestClassicSpecificResponseChannel(t *testing.T) {
 
 func TestClassicCodec(t *testing.T) {
 	_, c := redistest.Mini(t)
-	nodes := cluster(t, c, 2, Options{Codec: reversed{}})
+	nodes := classicCluster(t, c, 2, Options{Codec: reversed{}})
 	c1 := nodes[1].connect("/", "r1")
 	c1.acks = func(event) []any { return []any{"yes"} }
 	nodes[0].io.To("r1").Emit("x", "text", []byte{7})
@@ -321,7 +321,7 @@ func TestClassicCodec(t *testing.T) {
 // TestClassicBroadcastWithAck goes past the library's operator, so that it can be run under the race detector.
 func TestClassicBroadcastWithAck(t *testing.T) {
 	_, c := redistest.Mini(t)
-	nodes := cluster(t, c, 3, Options{})
+	nodes := classicCluster(t, c, 3, Options{})
 	for i := range 6 {
 		cl := nodes[i%3].connect("/", "r1")
 		cl.acks = func(e event) []any { return []any{[]byte{byte(i)}, "second"}[:i%3] }
@@ -399,7 +399,7 @@ func TestClassicOnStockServer(t *testing.T) {
 // TestClassicLegacyEmitter publishes what an emitter of 2014 wrote.
 func TestClassicLegacyEmitter(t *testing.T) {
 	_, rc := redistest.Mini(t)
-	n := cluster(t, rc, 1, Options{LegacyEmitter: true})[0]
+	n := classicCluster(t, rc, 1, Options{LegacyEmitter: true})[0]
 	n.io.Of("/chat", nil)
 	c, chat := n.connect("/", "r1"), n.connect("/chat")
 	seen := 0

@@ -17,28 +17,16 @@ import (
 func EmitWithAck(
 	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
 ) ([]any, error) {
-	m, ok := nsp.Adapter().(member)
+	a, ok := nsp.Adapter().(interface {
+		emitWithAck(context.Context, *socket.BroadcastOptions, []any) ([]any, error)
+	})
 	if !ok {
 		return nil, fmt.Errorf("emit with acknowledgement: the adapter is a %T", nsp.Adapter())
 	}
 	if socket.SOCKET_RESERVED_EVENTS.Has(event) {
 		return nil, fmt.Errorf("emit with acknowledgement: %q is a reserved event name", event)
 	}
-	return emitWithAck(ctx, m, opts, append([]any{event}, args...))
-}
-
-// member is an adapter as a member of its cluster.
-type member interface {
-	// timeout is the context of a request.
-	timeout(context.Context) (context.Context, context.CancelFunc)
-	// countServers includes this one.
-	countServers(context.Context) (int64, error)
-	// askClients sends a packet to clients of all servers, or of this one with the local flag.
-	askClients(*parser.Packet, *socket.BroadcastOptions, *ackRequest)
-	// newAckRequest is the function of that name, for this adapter.
-	newAckRequest(*socket.BroadcastOptions, func(uint64), socket.Ack) *ackRequest
-	// finish forgets a request, and counts it if servers are missing: those are named.
-	finish(r *ackRequest, want int) (absent []string)
+	return a.emitWithAck(ctx, opts, append([]any{event}, args...))
 }
 
 // ackWait collects what comes back of one EmitWithAck.
@@ -78,14 +66,14 @@ func (w *ackWait) reviewLocked() {
 	}
 }
 
-func emitWithAck(ctx context.Context, m member, opts *socket.BroadcastOptions, event []any) ([]any, error) {
+func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions, event []any) ([]any, error) {
 	const op = "emit with acknowledgement"
-	ctx, cancel := m.timeout(ctx)
+	ctx, cancel := c.timeout(ctx)
 	defer cancel()
 	started := time.Now()
 	w := &ackWait{want: 1, done: make(chan struct{}), values: []any{}}
 	if !isLocal(opts) {
-		n, err := m.countServers(ctx)
+		n, err := c.countServers(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
 		}
@@ -101,11 +89,11 @@ func emitWithAck(ctx context.Context, m member, opts *socket.BroadcastOptions, e
 	end, _ := ctx.Deadline()
 	left := max(time.Until(end), time.Millisecond)
 	flags.Timeout, flags.ExpectSingleResponse, o.Flags = &left, false, &flags
-	r := m.newAckRequest(&o, w.count, w.ack)
-	m.askClients(&parser.Packet{Type: parser.EVENT, Data: event}, &o, r)
+	r := newAckRequest(&o, w.count, w.ack, c.logger, &c.wg)
+	c.askClients(&parser.Packet{Type: parser.EVENT, Data: event}, &o, r)
 	select {
 	case <-w.done:
-		m.finish(r, 0)
+		c.finish(r, 0)
 		return w.values, nil
 	case <-ctx.Done():
 	}
@@ -116,6 +104,6 @@ func emitWithAck(ctx context.Context, m member, opts *socket.BroadcastOptions, e
 	e := &IncompleteError{
 		Op: op, Got: len(r.servers()), Want: w.want - 1, Clients: missing, After: time.Since(started), Cause: context.Cause(ctx),
 	}
-	e.Missing = m.finish(r, e.Want)
+	e.Missing = c.finish(r, e.Want)
 	return values, e
 }

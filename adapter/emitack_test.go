@@ -31,7 +31,7 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 	}
 	t.Run("classic", func(t *testing.T) {
 		_, c := redistest.Mini(t)
-		test(t, func(n int) []*node { return cluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() string {
+		test(t, func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() string {
 			muteOn(t, c, func(s *bus.Subscription, channels ...string) error {
 				return s.Subscribe(context.Background(), channels...)
 			}, "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#Nobody#")

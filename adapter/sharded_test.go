@@ -373,7 +373,7 @@ func TestShardedOdd(t *testing.T) {
 		`{"type":9,"data":{"packet":"x"},"uid":"x","nsp":"/"}`, `{"type":99,"data":{},"uid":"x","nsp":"/"}`, `{"type":2,"uid":"x","nsp":"/"}`,
 		"\xdd\xff\xff\xff\xff", "\x84\xa4type\x03\xa4data\xdf\xff\xff\xff\xff",
 	} {
-		for _, channel := range []string{a.base, a.base + "r1#", a.answer, a.base + "#"} {
+		for _, channel := range []string{a.base, a.base + "r1#", a.answers + a.uid + "#", a.base + "#"} {
 			if err := c.SPublish(context.Background(), channel, m).Err(); err != nil {
 				t.Fatal(err)
 			}

@@ -23,7 +23,7 @@ func TestClassicRedisLostAndFound(t *testing.T) {
 		t.Run(fmt.Sprint("rooms=", rooms), func(t *testing.T) {
 			server := redistest.Start(t)
 			states := make(chan bus.State, 100)
-			nodes := cluster(t, server.Client(), 2, Options{
+			nodes := classicCluster(t, server.Client(), 2, Options{
 				RequestsTimeout: time.Second, PatternSubscription: !rooms, OnState: func(s bus.State) { states <- s },
 			})
 			c0, c1 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1")
@@ -134,7 +134,7 @@ func TestClassicACL(t *testing.T) {
 		"+subscribe", "+unsubscribe", "+publish", "+ping", "+pubsub|numsub", "+pubsub|channels",
 		"&socket.io#*", "&socket.io-request#*", "&socket.io-response#*", "&socket.io-probe#*",
 	}
-	nodes := cluster(t, setUser("good", enough...), 2, Options{})
+	nodes := classicCluster(t, setUser("good", enough...), 2, Options{})
 	c := nodes[1].connect("/", "r1")
 	for _, n := range nodes {
 		if err := Ready(ctx, n.io.Of("/", nil)); err != nil {
@@ -166,7 +166,7 @@ func TestClassicACL(t *testing.T) {
 // TestClassicListeners shows that a listener that panics, waits for an answer, or never returns, costs only itself.
 func TestClassicListeners(t *testing.T) {
 	_, rc := redistest.Mini(t)
-	nodes := cluster(t, rc, 2, Options{})
+	nodes := classicCluster(t, rc, 2, Options{})
 	c := nodes[1].connect("/", "r1")
 	calls := make(chan string, 100)
 	hold := make(chan struct{})
@@ -205,7 +205,7 @@ func TestClassicListeners(t *testing.T) {
 // TestClassicClose ends what waits.
 func TestClassicClose(t *testing.T) {
 	_, rc := redistest.Mini(t)
-	nodes := cluster(t, rc, 2, Options{RequestsTimeout: time.Minute})
+	nodes := classicCluster(t, rc, 2, Options{RequestsTimeout: time.Minute})
 	nodes[1].io.On("mute", func(...any) {})
 	done := make(chan error, 1)
 	nodes[0].io.ServerSideEmitWithAck("mute")(func(_ []any, err error) { done <- err })
@@ -227,7 +227,7 @@ func TestClassicClose(t *testing.T) {
 
 func TestClassicServerSideEmitRefuses(t *testing.T) {
 	_, rc := redistest.Mini(t)
-	n := cluster(t, rc, 1, Options{})[0]
+	n := classicCluster(t, rc, 1, Options{})[0]
 	a := n.classic("/")
 	for _, packet := range [][]any{nil, {}, {socket.Ack(func([]any, error) {})}, {"x", func() {}}} {
 		if err := a.ServerSideEmit(packet); err == nil {

@@ -161,7 +161,7 @@ func TestVectorsOnAllChannels(t *testing.T) {
 		if v.Expect.Kind == "request" && strings.Contains(v.Call, "isconnect") {
 			continue // would end the client
 		}
-		for _, channel := range []string{a.base, a.base + "r1#", a.ask, a.answer, a.answer + a.uid + "#"} {
+		for _, channel := range []string{a.base, a.base + "r1#", a.ask, a.answers, a.answers + a.uid + "#"} {
 			if err := rc.Publish(context.Background(), channel, v.Payload).Err(); err != nil {
 				t.Fatal(err)
 			}

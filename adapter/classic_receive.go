@@ -2,95 +2,48 @@ package adapter
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/engine"
 )
 
-// receiver is the bus.Filter of broadcasts and requests.
-type receiver struct{ a *classic }
-
-// Wants spares us the reading of what is meant for rooms without a member here.
-func (r receiver) Wants(channel string) bool {
-	room, one := r.a.roomOf(channel)
-	return !one || r.a.HasMembers(room)
-}
-
-func (r receiver) HandleMessage(m bus.Message) {
-	a := r.a
-	if m.Missed > 0 {
-		a.count.dropped[wire.Overflow].Add(uint64(m.Missed))
+// onMessage implements protocol.
+func (a *classic) onMessage(channel string, payload []byte) error {
+	if channel == a.ask {
+		return a.onRequest(payload)
 	}
-	guard(a.opts.Logger, func() {
-		if m.Channel == a.ask {
-			a.onRequest(m.Payload)
-		} else {
-			a.onBroadcast(m.Channel, m.Payload)
-		}
-	})
-}
-
-// roomOf returns the room of a channel that belongs to one. The closing "#" may be missing: one emitter forgets it.
-func (a *classic) roomOf(channel string) (socket.Room, bool) {
-	name, ok := strings.CutPrefix(channel, a.base)
-	if !ok || name == "" {
-		return "", false
-	}
-	return socket.Room(strings.TrimSuffix(name, "#")), true
-}
-
-// drop counts a message that was not understood.
-func (a *classic) drop(what string, err error) {
-	a.count.dropped[wire.ReasonOf(err)].Add(1)
-	a.opts.Logger.Debug("message from redis dropped", "namespace", a.nsp, "what", what, "err", err)
+	return a.onBroadcast(channel, payload)
 }
 
 // onBroadcast brings a broadcast to local sockets. The order of the checks is that of their cost.
-func (a *classic) onBroadcast(channel string, payload []byte) {
+func (a *classic) onBroadcast(channel string, payload []byte) error {
 	if bytes.HasPrefix(payload, a.own) {
 		a.count.own.Add(1)
-		return
+		return nil
 	}
 	if room, one := a.roomOf(channel); one && !a.HasMembers(room) {
 		a.count.filtered.Add(1)
-		return
+		return nil
 	}
 	payload, err := decodeWith(a.opts.Codec, payload)
 	if err != nil {
-		a.drop("broadcast", err)
-		return
+		return err
 	}
 	b, err := wire.DecodeBroadcast(payload)
-	if err != nil {
-		a.drop("broadcast", err)
-		return
-	}
 	switch {
+	case err != nil:
+		return err
 	case b.From(a.uid):
 		a.count.own.Add(1)
-		return
+		return nil
 	case !a.concerns(b.Rooms):
 		a.count.filtered.Add(1)
-		return
+		return nil
 	}
-	if err := a.deliver(b); err != nil {
-		a.drop("broadcast", err)
-	}
-}
-
-// concerns tells whether rooms have a member here.
-func (a *classic) concerns(rooms wire.Rooms) bool {
-	for _, r := range rooms.Names {
-		if a.HasMembers(socket.Room(r)) {
-			return true
-		}
-	}
-	return rooms.All
+	return a.deliver(b)
 }
 
 // maxScratch bounds the buffer that is kept for the next message.

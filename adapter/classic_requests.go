@@ -1,47 +1,45 @@
 package adapter
 
 import (
-	"sync"
-	"time"
-
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// listenerGrace is how long messages wait for a listener, so that what it does comes before what they do. A listener
-// that takes longer no longer holds them up.
-const listenerGrace = 100 * time.Millisecond
-
 // onRequest serves a request of another server or of an emitter.
-func (a *classic) onRequest(payload []byte) {
-	if len(payload) > 0 && payload[0] != '{' {
-		var err error
-		if payload, err = decodeWith(a.opts.Codec, payload); err != nil {
-			a.drop("request", err)
-			return
-		}
+func (a *classic) onRequest(payload []byte) error {
+	payload, err := a.decodeUnlessJSON(payload)
+	if err != nil {
+		return err
 	}
 	r, err := wire.DecodeRequest(payload)
-	if err == nil {
-		if r.LegacyID != "" {
-			err = a.serveLegacy(r)
-		} else {
-			err = a.serve(r)
-		}
-	}
 	if err != nil {
-		a.drop("request", err)
-		return
+		return err
 	}
-	a.count.requests.Add(1)
+	if r.LegacyID != "" {
+		err = a.serveLegacy(r)
+	} else {
+		err = a.serve(r)
+	}
+	if err == nil {
+		a.count.requests.Add(1)
+	}
+	return err
+}
+
+// decodeUnlessJSON decodes a request or response, which a codec concerns only where it is not JSON.
+func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
+	if len(payload) > 0 && payload[0] == '{' {
+		return payload, nil
+	}
+	return decodeWith(a.opts.Codec, payload)
 }
 
 func (a *classic) serve(r wire.Request) error {
 	switch r.Type {
 	case wire.RemoteJoin, wire.RemoteLeave, wire.RemoteDisconnect:
-		a.serveCommand(r)
+		a.onCommand(r)
 		return nil
 	}
 	if r.UID == a.uid { // our own question
@@ -53,9 +51,13 @@ func (a *classic) serve(r wire.Request) error {
 	case wire.AllRooms:
 		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "rooms", Value: fromRooms(a.localRooms())}})
 	case wire.RemoteFetch:
-		a.serveFetch(r)
+		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: a.describeSockets(r.Options)}})
 	case wire.ServerSideEmit:
-		return a.serveEmit(r)
+		var reply func([]any)
+		if r.ID != "" {
+			reply = func(values []any) { a.answerEmit(r, values) }
+		}
+		return a.serveEmit(r.Data, reply)
 	case wire.BroadcastAck:
 		return a.onBroadcastAck(r)
 	default:
@@ -64,9 +66,9 @@ func (a *classic) serve(r wire.Request) error {
 	return nil
 }
 
-// serveCommand makes local sockets join, leave or disconnect: those that the options select, or, up to version 7, the
-// one that is named.
-func (a *classic) serveCommand(r wire.Request) {
+// onCommand makes local sockets join, leave or disconnect: those that the options select, or, up to version 7, the one
+// that is named.
+func (a *classic) onCommand(r wire.Request) {
 	if r.Options == nil {
 		if s, ok := a.Nsp().Sockets().Load(socket.SocketId(r.SID)); ok && r.SID != "" {
 			a.command1(r, s)
@@ -74,20 +76,14 @@ func (a *classic) serveCommand(r wire.Request) {
 		}
 		return
 	}
-	if !a.concerns(r.Options.Rooms) {
-		return
-	}
-	opts, rooms := libraryOptions(*r.Options), toRooms(r.Rooms.Names)
+	m := message{kind: join, opts: *r.Options, rooms: r.Rooms.Names, close: r.Close}
 	switch r.Type {
-	case wire.RemoteJoin:
-		if len(rooms) > 0 {
-			a.Adapter.AddSockets(opts, rooms)
-		}
 	case wire.RemoteLeave:
-		a.Adapter.DelSockets(opts, rooms)
+		m.kind = leave
 	case wire.RemoteDisconnect:
-		a.listen(func() { a.Adapter.DisconnectSockets(opts, r.Close) })
+		m.kind = disconnect
 	}
+	a.serveCommand(m)
 }
 
 func (a *classic) command1(r wire.Request, s *socket.Socket) {
@@ -98,13 +94,6 @@ func (a *classic) command1(r wire.Request, s *socket.Socket) {
 		s.Leave(socket.Room(r.Room))
 	case wire.RemoteDisconnect:
 		a.listen(func() { s.Disconnect(r.Close) })
-	}
-}
-
-// listen runs f, which calls listeners of the application, on their lane.
-func (a *classic) listen(f func()) {
-	if !a.listeners.postAndWait(f, listenerGrace) {
-		a.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"})
 	}
 }
 
@@ -121,42 +110,6 @@ func (a *classic) localSockets(rooms wire.Rooms) []string {
 	return out
 }
 
-func (a *classic) serveFetch(r wire.Request) {
-	sockets := []any{}
-	if r.Options == nil || a.concerns(r.Options.Rooms) {
-		var opts *socket.BroadcastOptions
-		if r.Options != nil {
-			opts = libraryOptions(*r.Options)
-		}
-		a.Adapter.FetchSockets(opts)(func(found []socket.SocketDetails, _ error) {
-			for _, s := range found {
-				sockets = append(sockets, describe(s))
-			}
-		})
-	}
-	a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: sockets}})
-}
-
-// serveEmit calls the namespace's listeners of an event that another server emitted.
-func (a *classic) serveEmit(r wire.Request) error {
-	values, _ := r.Data.Go(toBuffer).([]any)
-	if len(values) == 0 {
-		return &wire.Error{Reason: wire.BadShape, Detail: "server side emit without event"}
-	}
-	event, ok := values[0].(string)
-	if !ok || socket.NAMESPACE_RESERVED_EVENTS.Has(event) {
-		return &wire.Error{Reason: wire.BadEventName, Detail: event}
-	}
-	if r.ID != "" {
-		var once sync.Once // only one answer is expected
-		values = append(values, socket.Ack(func(args []any, _ error) {
-			once.Do(func() { a.answerEmit(r, args) })
-		}))
-	}
-	a.listen(func() { a.Nsp().OnServerSideEmit(values) })
-	return nil
-}
-
 // answerEmit publishes what a listener answered: the first value, and none where it gave none. It always goes to all
 // servers, as it does from Node.
 func (a *classic) answerEmit(r wire.Request, args []any) {
@@ -164,14 +117,14 @@ func (a *classic) answerEmit(r wire.Request, args []any) {
 	if len(args) > 0 {
 		o = append(o, wire.Field{Key: "data", Value: args[0]})
 	}
-	a.publishResponse(a.answer, o)
+	a.publishResponse(a.answers, o)
 }
 
 func (a *classic) responseChannel(r wire.Request) string {
 	if a.opts.PublishOnSpecificResponseChannel && r.UID != "" {
-		return a.answer + r.UID + "#"
+		return a.answers + r.UID + "#"
 	}
-	return a.answer
+	return a.answers
 }
 
 // respond answers r, if an answer is wanted.
@@ -185,7 +138,7 @@ func (a *classic) respond(r wire.Request, o wire.Object) {
 func (a *classic) publishResponse(channel string, o wire.Object) {
 	payload, err := wire.AppendJSON(nil, append(o, wire.Field{Key: "uid", Value: a.uid}))
 	if err == nil {
-		err = a.bus.Publish(channel, payload)
+		err = a.publish(channel, payload)
 	}
 	if err != nil {
 		a.unsent("response", err)
@@ -209,7 +162,7 @@ func (a *classic) serveLegacy(r wire.Request) error {
 		}
 		o = append(o, a.serveLegacySocket(r, s)...)
 	}
-	a.publishResponse(a.answer, o)
+	a.publishResponse(a.answers, o)
 	return nil
 }
 

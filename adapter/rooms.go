@@ -1,0 +1,105 @@
+package adapter
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/bus"
+)
+
+// rooms keeps the channels of the rooms that have members here.
+type rooms struct {
+	// Static after start.
+	c    *cluster
+	owns func(room string) bool // tells whether a room has a channel of its own; nil: none has
+
+	// Guarded by mu, which comes before the locks of the bus.
+	mu   sync.Mutex
+	held map[socket.Room]*bus.Pending
+}
+
+// joinTimeout bounds how long a join waits for Redis; while Redis is lost it does not wait. The socket is in the room
+// then, and hears what other servers send as soon as Redis is back; the loss of Redis is announced to everybody anyway.
+const joinTimeout = time.Second
+
+// AddAll puts a socket into rooms. It returns once Redis has confirmed the channels of new ones, so that whatever is
+// sent to a room after a join arrives. After joinTimeout it goes on without; that is logged.
+func (c *cluster) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
+	c.Adapter.AddAll(id, rooms)
+	if c.rooms.owns != nil {
+		c.rooms.await(c.rooms.update(rooms.Keys()...))
+	}
+}
+
+// Del takes a socket out of a room.
+func (c *cluster) Del(id socket.SocketId, room socket.Room) {
+	c.Adapter.Del(id, room)
+	c.rooms.update(room)
+}
+
+// DelAll takes a socket out of all rooms.
+func (c *cluster) DelAll(id socket.SocketId) {
+	var left []socket.Room
+	if c.rooms.owns != nil {
+		if rooms := c.Adapter.SocketRooms(id); rooms != nil {
+			left = rooms.Keys()
+		}
+	}
+	c.Adapter.DelAll(id)
+	c.rooms.update(left...)
+}
+
+// update subscribes to the rooms that have members, gives up those that have none, and returns what Redis has not
+// confirmed. It goes by what is the case when it has the lock, so that concurrent changes can come in any order.
+func (r *rooms) update(rooms ...socket.Room) (waiting []*bus.Pending) {
+	if r.owns == nil || len(rooms) == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var gone []string
+	for _, room := range rooms {
+		if !r.owns(string(room)) {
+			continue
+		}
+		p, member := r.held[room], r.c.HasMembers(room)
+		switch {
+		case member && p == nil:
+			p = r.c.want(r.c.heard, r.channel(room))
+			r.held[room] = p
+			waiting = append(waiting, p)
+		case member && !p.Done():
+			waiting = append(waiting, p)
+		case !member && p != nil:
+			delete(r.held, room)
+			gone = append(gone, r.channel(room))
+		}
+	}
+	if len(gone) > 0 {
+		r.c.unsubscribe(r.c.heard, gone...)
+	}
+	return waiting
+}
+
+func (r *rooms) channel(room socket.Room) string { return r.c.base + string(room) + "#" }
+
+// await waits for Redis, unless it is known to be away: then nothing can be missed that is not announced as a gap.
+func (r *rooms) await(waiting []*bus.Pending) {
+	if len(waiting) == 0 || r.c.away() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.c.run, joinTimeout)
+	defer cancel()
+	for _, p := range waiting {
+		if err := p.Wait(ctx); err != nil {
+			if r.c.run.Err() == nil {
+				r.c.logger.Warn("room joined before redis confirmed its channel", "namespace", r.c.nsp, "err", err)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package adapter
+
+import (
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+)
+
+// Broadcast sends p to the sockets that opts selects, on all servers. It never waits for Redis.
+func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
+	if isLocal(opts) {
+		c.Adapter.Broadcast(p, opts)
+		return
+	}
+	p, err := replayable(p)
+	if err == nil {
+		err = c.protocol.send(message{kind: broadcast, data: p.Data, opts: wireOptions(opts)})
+	}
+	if err != nil {
+		c.unsent("broadcast", err)
+	}
+	c.Adapter.Broadcast(p, opts)
+}
+
+// command publishes what all servers are to do, and does it here where that is not done when it is heard: in the classic
+// protocol only where it can't be published.
+func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
+	if isLocal(opts) {
+		here()
+		return
+	}
+	m.opts = wireOptions(opts)
+	err := c.protocol.send(m)
+	if err != nil {
+		c.unsent("command", err)
+	}
+	if err != nil || !c.echo {
+		here()
+	}
+}
+
+// AddSockets makes the sockets that opts selects, on all servers, join rooms.
+func (c *cluster) AddSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
+	c.command(message{kind: join, rooms: fromRooms(rooms)}, opts, func() { c.Adapter.AddSockets(opts, rooms) })
+}
+
+// DelSockets makes the sockets that opts selects, on all servers, leave rooms.
+func (c *cluster) DelSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
+	c.command(message{kind: leave, rooms: fromRooms(rooms)}, opts, func() { c.Adapter.DelSockets(opts, rooms) })
+}
+
+// DisconnectSockets disconnects the sockets that opts selects, on all servers; closing ends their connections too.
+func (c *cluster) DisconnectSockets(opts *socket.BroadcastOptions, closing bool) {
+	c.command(message{kind: disconnect, close: closing}, opts, func() { c.Adapter.DisconnectSockets(opts, closing) })
+}
+
+func fromRooms(rooms []socket.Room) []string {
+	out := make([]string, len(rooms))
+	for i, r := range rooms {
+		out[i] = string(r)
+	}
+	return out
+}
+
+// BroadcastWithAck is Broadcast of an event that clients acknowledge. clientCount gets the number of clients of each
+// server, ack one value of each client. How long they are waited for is in the options; the library ends the wait.
+func (c *cluster) BroadcastWithAck(
+	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
+) {
+	r := newAckRequest(opts, clientCount, ack, c.logger, &c.wg)
+	r.expired = func() { c.expired(r) }
+	c.counting.hold(c.run, r, isLocal(opts))
+	c.askClients(p, opts, r)
+}
+
+// askClients sends a packet to clients of all servers, or of this one with the local flag.
+func (c *cluster) askClients(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) {
+	if !isLocal(opts) {
+		var err error
+		if p, err = replayable(p); err == nil {
+			err = c.sendAckRequest(p, opts, r)
+		}
+		if err != nil {
+			c.unsent("broadcast with acknowledgement", err)
+		}
+	}
+	c.Adapter.BroadcastWithAck(p, opts, r.count, r.local)
+}
+
+func (c *cluster) sendAckRequest(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) error {
+	m := message{kind: broadcast, id: c.newID(), data: p.Data, opts: wireOptions(opts)}
+	timeout := c.requestsTimeout
+	if m.opts.Flags.Timeout > 0 {
+		timeout = m.opts.Flags.Timeout
+	}
+	c.acks.open(m.id, r, timeout)
+	err := c.protocol.send(m)
+	if err != nil {
+		c.acks.drop(m.id)
+	}
+	return err
+}
+
+// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others are
+// named.
+func (c *cluster) finish(r *ackRequest, want int) (absent []string) {
+	c.acks.drop(r.id)
+	got := r.servers()
+	c.count.responses.Add(uint64(len(got)))
+	if len(got) >= want {
+		return nil
+	}
+	c.count.incomplete.Add(1)
+	return missing(c.peers(), c.uid, got)
+}
+
+// expired logs which servers did not answer an acknowledged broadcast of the library's operator, whose error does not
+// say it.
+func (c *cluster) expired(r *ackRequest) {
+	want := int(c.servers.Load()) - 1
+	if absent := c.finish(r, want); len(r.servers()) < want {
+		c.logger.Warn("servers did not answer a broadcast with acknowledgement", "namespace", c.nsp,
+			"got", len(r.servers()), "want", want, "missing", absent)
+	}
+}

@@ -1,0 +1,148 @@
+package adapter
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// receiver is the bus.Filter of what other servers want.
+type receiver struct{ c *cluster }
+
+// Wants spares us the reading of what is meant for a room that has no member here (any more).
+func (r receiver) Wants(channel string) bool {
+	room, one := r.c.roomOf(channel)
+	return !one || r.c.HasMembers(room)
+}
+
+func (r receiver) HandleMessage(m bus.Message) {
+	r.c.handle(m, func() error { return r.c.protocol.onMessage(m.Channel, m.Payload) })
+}
+
+// onAnswer takes what other servers answer.
+func (c *cluster) onAnswer(m bus.Message) {
+	if len(m.Payload) > 0 { // else it is Ready's
+		c.handle(m, func() error { return c.protocol.onResponse(m.Payload) })
+	}
+}
+
+func (c *cluster) handle(m bus.Message, f func() error) {
+	if m.Missed > 0 {
+		c.count.dropped[wire.Overflow].Add(uint64(m.Missed))
+	}
+	guard(c.logger, func() {
+		if err := f(); err != nil {
+			c.drop(m.Channel, err)
+		}
+	})
+}
+
+// roomOf returns the room of a channel that belongs to one. The closing "#" may be missing: one emitter forgets it.
+func (c *cluster) roomOf(channel string) (socket.Room, bool) {
+	name, ok := strings.CutPrefix(channel, c.base)
+	if !ok || name == "" {
+		return "", false
+	}
+	return socket.Room(strings.TrimSuffix(name, "#")), true
+}
+
+// concerns tells whether rooms have a member here.
+func (c *cluster) concerns(rooms wire.Rooms) bool {
+	for _, r := range rooms.Names {
+		if c.HasMembers(socket.Room(r)) {
+			return true
+		}
+	}
+	return rooms.All
+}
+
+// listenerGrace is how long messages wait for a listener, so that what it does comes before what they do. A listener
+// that takes longer no longer holds them up.
+const listenerGrace = 100 * time.Millisecond
+
+// listen runs f, which calls listeners of the application, on their lane.
+func (c *cluster) listen(f func()) {
+	if !c.listeners.postAndWait(f, listenerGrace) && c.run.Err() == nil {
+		c.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"})
+	}
+}
+
+// serveCommand makes local sockets join, leave or disconnect.
+func (c *cluster) serveCommand(m message) {
+	if !c.concerns(m.opts.Rooms) {
+		return
+	}
+	opts, rooms := libraryOptions(m.opts), toRooms(m.rooms)
+	switch m.kind {
+	case join:
+		if len(rooms) > 0 {
+			c.Adapter.AddSockets(opts, rooms)
+		}
+	case leave:
+		c.Adapter.DelSockets(opts, rooms)
+	case disconnect:
+		c.listen(func() { c.Adapter.DisconnectSockets(opts, m.close) })
+	}
+}
+
+// describeSockets describes the local sockets that o selects; nil means all.
+func (c *cluster) describeSockets(o *wire.Options) []any {
+	list := []any{}
+	if o != nil && !c.concerns(o.Rooms) {
+		return list
+	}
+	var opts *socket.BroadcastOptions
+	if o != nil {
+		opts = libraryOptions(*o)
+	}
+	c.Adapter.FetchSockets(opts)(func(found []socket.SocketDetails, _ error) {
+		for _, s := range found {
+			list = append(list, describe(s))
+		}
+	})
+	return list
+}
+
+// serveEmit calls the namespace's listeners of an event that another server emitted. Where an answer is wanted, reply
+// gets the values of the first one.
+func (c *cluster) serveEmit(event wire.Value, reply func([]any)) error {
+	values, _ := event.Go(toBuffer).([]any)
+	if len(values) == 0 {
+		return &wire.Error{Reason: wire.BadShape, Detail: "server side emit without event"}
+	}
+	name, ok := values[0].(string)
+	if !ok || socket.NAMESPACE_RESERVED_EVENTS.Has(name) {
+		return &wire.Error{Reason: wire.BadEventName, Detail: name}
+	}
+	if reply != nil {
+		var once sync.Once // further calls are ignored, as in Node
+		values = append(values, socket.Ack(func(args []any, _ error) { once.Do(func() { reply(args) }) }))
+	}
+	c.listen(func() { c.Nsp().OnServerSideEmit(values) })
+	return nil
+}
+
+// serveAckRequest sends a packet to local sockets; counted gets how many they are, before it returns, and acked what
+// each of them answers.
+func (c *cluster) serveAckRequest(p wire.Packet, o wire.Options, counted func(uint64), acked func([]any)) {
+	if !c.concerns(o.Rooms) {
+		counted(0)
+		return
+	}
+	if o.Flags.Timeout <= 0 {
+		o.Flags.Timeout = c.requestsTimeout
+	}
+	c.count.broadcasts.Add(1)
+	packet := &parser.Packet{Type: parser.EVENT, Nsp: c.nsp, Data: p.Values(toBuffer)}
+	c.Adapter.BroadcastWithAck(packet, libraryOptions(o), counted, func(args []any, err error) {
+		if err == nil {
+			acked(args)
+		}
+	})
+}
