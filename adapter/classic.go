@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -45,7 +46,6 @@ type classic struct {
 	// Static after subscribe.
 	opts Options
 	ask  string // channel of requests
-	own  []byte // how our broadcasts begin
 
 	// Owned by the queue of broadcasts and requests.
 	scratch  []byte
@@ -61,7 +61,8 @@ func (a *classic) subscribe() {
 	a.counted = a.ask
 	a.answers = a.opts.Key + "-response#" + a.nsp + "#"
 	a.isServer = func(uid string) bool { return !strings.Contains(uid, "#") }
-	a.own = append([]byte{0x93, 0xa0 | byte(len(a.uid))}, a.uid...)
+	own := append([]byte{0x93, 0xa0 | byte(len(a.uid))}, a.uid...) // how our broadcasts begin
+	a.isOwn = func(payload []byte) bool { return bytes.HasPrefix(payload, own) }
 	a.ready = append(a.ready, a.told.Want(a.answers, a.answers+a.uid+"#"))
 	if a.opts.PatternSubscription {
 		a.ready = append(a.ready, a.heard.PWant(globEscape(a.base)+"*"))

@@ -1,8 +1,6 @@
 package adapter
 
 import (
-	"bytes"
-
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -15,19 +13,11 @@ func (a *classic) onMessage(channel string, payload []byte) error {
 	if channel == a.ask {
 		return a.onRequest(payload)
 	}
-	return a.onBroadcast(channel, payload)
+	return a.onBroadcast(payload)
 }
 
 // onBroadcast brings a broadcast to local sockets. The order of the checks is that of their cost.
-func (a *classic) onBroadcast(channel string, payload []byte) error {
-	if bytes.HasPrefix(payload, a.own) {
-		a.count.own.Add(1)
-		return nil
-	}
-	if room, one := a.roomOf(channel); one && !a.HasMembers(room) {
-		a.count.filtered.Add(1)
-		return nil
-	}
+func (a *classic) onBroadcast(payload []byte) error {
 	payload, err := decodeWith(a.opts.Codec, payload)
 	if err != nil {
 		return err

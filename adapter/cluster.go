@@ -36,6 +36,7 @@ type cluster struct {
 	counted  string // channel whose subscribers are the servers
 	answers  string // channels of responses to one server are answers + its uid + "#"
 	isServer func(uid string) bool
+	isOwn    func(payload []byte) bool // tells by its look that a message is ours
 	heard    *bus.Subscription
 	told     *bus.Subscription
 	ready    []*bus.Pending // subscriptions that the adapter can't do without

@@ -149,18 +149,9 @@ func TestOperatorWithAck(t *testing.T) {
 		}
 		// A server that does not answer is counted, and the log names it.
 		mute()
-		incomplete := func() uint64 {
-			switch a := nodes[0].io.Of("/", nil).Adapter().(type) {
-			case *classic:
-				return a.Stats().Incomplete
-			case *sharded:
-				return a.Stats().Incomplete
-			}
-			return 0
-		}
 		if r := ask(nodes[0].io.Timeout(3 * time.Second)); fmt.Sprint(r.values) != "[yes yes yes]" || r.err == nil {
 			t.Errorf("with a mute server: %v", r)
 		}
-		await(t, func() (uint64, bool) { n := incomplete(); return n, n == 1 })
+		await(t, func() (uint64, bool) { n := nodes[0].cluster("/").Stats().Incomplete; return n, n == 1 })
 	})
 }

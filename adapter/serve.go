@@ -21,8 +21,21 @@ func (r receiver) Wants(channel string) bool {
 	return !one || r.c.HasMembers(room)
 }
 
+// HandleMessage drops what is not for us by looks that cost little, before anything is decoded.
 func (r receiver) HandleMessage(m bus.Message) {
-	r.c.handle(m, func() error { return r.c.protocol.onMessage(m.Channel, m.Payload) })
+	c := r.c
+	c.handle(m, func() error {
+		room, one := c.roomOf(m.Channel)
+		switch {
+		case c.isOwn(m.Payload):
+			c.count.own.Add(1)
+			return nil
+		case one && !c.HasMembers(room):
+			c.count.filtered.Add(1)
+			return nil
+		}
+		return c.protocol.onMessage(m.Channel, m.Payload)
+	})
 }
 
 // onAnswer takes what other servers answer.

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"bytes"
 	"log/slog"
 	"time"
 
@@ -86,9 +87,7 @@ func (c *Sharded) New(nsp socket.Namespace) socket.Adapter {
 type sharded struct {
 	cluster
 
-	// Static after subscribe.
-	opts ShardedOptions
-	own  []byte // how our JSON messages end
+	opts ShardedOptions // Static after construction.
 }
 
 // subscribe names the channels, and subscribes to responses first: once the base channel is heard, this server is
@@ -97,7 +96,8 @@ func (a *sharded) subscribe() {
 	a.uid, a.newID = randomHex(), randomHex
 	a.base = a.opts.ChannelPrefix + "#" + a.nsp + "#"
 	a.counted, a.answers, a.isServer = a.base, a.base, isServerID
-	a.own = ownSuffix(a.uid, a.nsp)
+	own := ownSuffix(a.uid, a.nsp)
+	a.isOwn = func(payload []byte) bool { return bytes.HasSuffix(payload, own) }
 	if a.opts.SubscriptionMode != Static {
 		a.rooms.owns = a.opts.SubscriptionMode.ownChannel
 	}

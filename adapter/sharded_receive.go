@@ -1,31 +1,12 @@
 package adapter
 
 import (
-	"bytes"
-
 	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/engine"
 )
 
-// ownSuffix is how the JSON of our own messages ends, so that they need not be read when they come back.
-func ownSuffix(uid, nsp string) []byte {
-	b, err := wire.AppendJSON(nil, wire.Object{{Key: "uid", Value: uid}, {Key: "nsp", Value: nsp}})
-	if err != nil {
-		return []byte(uid) // can't be: two strings
-	}
-	return append([]byte(","), b[1:]...)
-}
-
 // onMessage implements protocol.
-func (a *sharded) onMessage(channel string, payload []byte) error {
-	if bytes.HasSuffix(payload, a.own) {
-		a.count.own.Add(1)
-		return nil
-	}
-	if room, one := a.roomOf(channel); one && !a.HasMembers(room) {
-		a.count.filtered.Add(1)
-		return nil
-	}
+func (a *sharded) onMessage(_ string, payload []byte) error {
 	m, err := decodeMessage(payload)
 	switch {
 	case err != nil:

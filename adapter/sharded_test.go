@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -189,108 +188,6 @@ func (n *node) ask(opts *socket.BroadcastOptions, servers, clients int) []any {
 		n.t.Errorf("%d clients counted instead of %d", sum, clients)
 	}
 	return values
-}
-
-func TestShardedSockets(t *testing.T) {
-	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
-		nodes := shardedCluster(t, c, 3, o)
-		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1"), nodes[2].connect("/", "r2")
-		if n := nodes[0].sharded("/").ServerCount(); n != 3 {
-			t.Errorf("%d servers", n)
-		}
-		s, _ := nodes[1].io.Sockets().Sockets().Load(socket.SocketId(c2.sid))
-		s.SetData(map[string]any{"user": "u1", "picture": []byte{7}})
-		f := fetch(t, nodes[0].io.In("r1"))
-		if f.err != nil || len(f.sockets) != 2 {
-			t.Fatalf("fetched %+v", f)
-		}
-		for _, s := range f.sockets {
-			if string(s.Id()) != c2.sid {
-				continue
-			}
-			h, data := s.Handshake(), s.Data().(map[string]any)
-			if !s.Rooms().Has("r1") || data["user"] != "u1" || string(bytesOf(data["picture"])) != "\x07" ||
-				h.Query["EIO"][0] != "4" || h.Url == "" || h.Issued == 0 || h.Address == "" {
-				t.Errorf("got %+v %+v", s, h)
-			}
-		}
-		if ids := nodes[2].sharded("/").Sockets(nil); ids.Len() != 3 {
-			t.Errorf("sockets %v", ids.Keys())
-		}
-		all, err := nodes[0].sharded("/").AllRooms(context.Background())
-		slices.Sort(all)
-		want := []socket.Room{"r1", "r2", socket.Room(c1.sid), socket.Room(c2.sid), socket.Room(c3.sid)}
-		slices.Sort(want)
-		if err != nil || !slices.Equal(all, want) {
-			t.Errorf("rooms %v, %v; want %v", all, err, want)
-		}
-
-		nodes[2].io.In("r1").SocketsJoin("new", "more")
-		await(t, func() (int, bool) {
-			f := fetch(t, nodes[0].io.In("new"))
-			return len(f.sockets), len(f.sockets) == 2
-		})
-		await(t, func() (int, bool) { n := nodes[1].sharded("/").bus.Stats().UnconfirmedSubs; return n, n == 0 })
-		nodes[0].io.To("more").Emit("hello")
-		c1.wants("hello")
-		c2.wants("hello")
-		nodes[0].io.In("new").SocketsLeave("new")
-		await(t, func() (int, bool) {
-			f := fetch(t, nodes[1].io.In("new"))
-			return len(f.sockets), len(f.sockets) == 0
-		})
-		nodes[0].io.In("r2").DisconnectSockets(true)
-		await(t, func() (int, bool) { n := nodes[2].io.Sockets().Sockets().Len(); return n, n == 0 })
-	})
-}
-
-func TestShardedServerSideEmit(t *testing.T) {
-	eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
-		o.RequestsTimeout = 500 * time.Millisecond
-		nodes := shardedCluster(t, c, 3, o)
-		heard := make(chan string, 10)
-		for i, n := range nodes {
-			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
-			n.io.On("ask", func(args ...any) {
-				ack := args[len(args)-1].(socket.Ack)
-				ack([]any{fmt.Sprint("pong ", i)}, nil)
-				ack([]any{"twice"}, nil)
-			})
-			n.io.On("mute", func(args ...any) {
-				if i == 1 {
-					args[0].(socket.Ack)([]any{[]any{1, 2}}, nil)
-				}
-			})
-		}
-		if err := nodes[0].io.ServerSideEmit("hello", "a", 1, map[string]any{"x": nil}); err != nil {
-			t.Fatal(err)
-		}
-		got := []string{<-heard, <-heard}
-		slices.Sort(got)
-		if fmt.Sprint(got) != "[1 [a 1 map[x:<nil>]] 2 [a 1 map[x:<nil>]]]" {
-			t.Errorf("heard %v", got)
-		}
-		type result struct {
-			values []any
-			err    error
-		}
-		done := make(chan result, 1)
-		nodes[0].io.ServerSideEmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
-		r := <-done
-		slices.SortFunc(r.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		if fmt.Sprint(r) != "{[pong 1 pong 2] <nil>}" {
-			t.Errorf("got %v", r)
-		}
-		nodes[0].io.ServerSideEmitWithAck("mute")(func(v []any, err error) { done <- result{v, err} })
-		r = <-done
-		var e *IncompleteError
-		if !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || fmt.Sprint(r.values) != "[[1 2]]" {
-			t.Fatalf("got %v", r)
-		}
-		if want := []string{nodes[2].sharded("/").uid}; !slices.Equal(e.Missing, want) {
-			t.Errorf("missing %v, want %v (%v)", e.Missing, want, e)
-		}
-	})
 }
 
 func TestShardedEmitter(t *testing.T) {

@@ -90,6 +90,15 @@ func encodeMessage(t messageType, data wire.Object, uid, nsp string) ([]byte, er
 	return wire.AppendJSON(make([]byte, 0, 256), m)
 }
 
+// ownSuffix is how the JSON of our own messages ends, so that they need not be read when they come back.
+func ownSuffix(uid, nsp string) []byte {
+	b, err := wire.AppendJSON(nil, wire.Object{{Key: "uid", Value: uid}, {Key: "nsp", Value: nsp}})
+	if err != nil {
+		return []byte(uid) // can't be: two strings
+	}
+	return append([]byte(","), b[1:]...)
+}
+
 // eventPacket is an event packet as the sharded adapter writes it: without its namespace.
 func eventPacket(data any) wire.Object {
 	return wire.Object{{Key: "type", Value: 2}, {Key: "data", Value: data}}
