@@ -65,7 +65,10 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-func (s *server) stats() (st stats, err error) { return st, s.get("/stats", &st) }
+func (s *server) stats() (st stats, err error) {
+	err = s.get("/stats", &st)
+	return st, err
+}
 
 // gc runs the collector of the process and lets it give memory back.
 func (s *server) gc() error { return s.get("/gc", nil) }
