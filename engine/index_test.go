@@ -228,6 +228,9 @@ func TestGoneIsForgotten(t *testing.T) {
 			t.Error("a should be forgotten, c not yet")
 		}
 		time.Sleep(2 * goneFor)
+		synctest.Wait()
+		x.mu.Lock()
+		defer x.mu.Unlock()
 		if x.gone != nil || x.goneBefore != nil {
 			t.Error("something is remembered for ever")
 		}
