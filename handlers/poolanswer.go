@@ -313,8 +313,11 @@ func (r poolResult) entities() []entity {
 	return list
 }
 
-// identify finds the id of an entity.
+// identify finds the id of an entity, and gives the entity as clients get it.
 func identify(raw []byte) (id string, body []byte, ok bool) {
+	if !json.Valid(raw) {
+		return "", nil, false
+	}
 	body = event.StringIDs(raw)
 	var fields map[string]json.RawMessage // and not a struct, which would take "ID" for it
 	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["id"], &id) != nil {
