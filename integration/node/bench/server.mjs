@@ -7,8 +7,7 @@ const interval = Number(process.env.PING_INTERVAL ?? 25000);
 
 const http = createServer((req, res) => {
   if (req.url === "/gc") global.gc?.();
-  const { user, system } = process.cpuUsage();
-  res.end(JSON.stringify({ cpu_us: user + system, heap: process.memoryUsage().heapUsed, goroutines: 0 }));
+  res.end(JSON.stringify({ heap: process.memoryUsage().heapUsed, goroutines: 0 }));
 });
 const options = { pingInterval: interval, pingTimeout: 20000, maxHttpBufferSize: 1e6 };
 
