@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	eng "github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -227,7 +228,12 @@ func (c *conform) openEngine(t *testing.T, s scenario) target {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /log", log)
-	mux.HandleFunc("POST /close", func(http.ResponseWriter, *http.Request) { io.Close(nil) })
+	mux.HandleFunc("POST /close", func(http.ResponseWriter, *http.Request) {
+		for deadline := time.Now().Add(3 * time.Second); !listened(io) && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		io.Close(nil)
+	})
 	admin := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -238,6 +244,16 @@ func (c *conform) openEngine(t *testing.T, s scenario) target {
 		admin.Close()
 	})
 	return target{Port: portOf(front), Admin: portOf(admin), TLS: tls}
+}
+
+// listened tells whether every client can be written to: one that polls has a poll under way.
+func listened(io *socket.Server) bool {
+	ready := true
+	io.Engine().Clients().Range(func(_ string, conn eng.Socket) bool {
+		ready = conn.Transport().Writable()
+		return ready
+	})
+	return ready
 }
 
 func portOf(s *httptest.Server) int {

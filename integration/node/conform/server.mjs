@@ -2,7 +2,8 @@
 //   in:  {op: "open", id, options}   out: {id, port, admin}
 //   in:  {op: "close", id}
 // What the handlers do is the same here and in conform_app_test.go. GET /log?n=N on the admin port
-// answers with the server's log once it has N lines (or after 3 s), POST /close calls io.close().
+// answers with the server's log once it has N lines (or after 3 s), POST /close calls io.close()
+// once every client can be written to.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTLSServer } from "node:https";
@@ -201,8 +202,14 @@ const open = async ({ id, options }) => {
   const admin = createServer((req, res) => {
     const url = new URL(req.url, "http://x");
     if (url.pathname === "/close") {
-      io.close();
-      res.end();
+      const deadline = Date.now() + 3000;
+      const close = () => {
+        const listened = Object.values(io.engine.clients).every((c) => c.transport.writable);
+        if (!listened && Date.now() < deadline) return void setTimeout(close, 1);
+        io.close();
+        res.end();
+      };
+      close();
       return;
     }
     const n = Number(url.searchParams.get("n"));
