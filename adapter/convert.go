@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"io"
-	"strings"
 	"time"
 
 	"github.com/zishang520/engine.io/v2/types"
@@ -142,12 +141,8 @@ func readAll(v any) (any, error) {
 		return out, nil
 	case interface{ Bytes() []byte }:
 		return v, nil
-	case *strings.Reader: // text, as the library's parser has it
-		b, err := io.ReadAll(x)
-		return string(b), err
 	case io.Reader:
-		b, err := io.ReadAll(x)
-		return b, err
+		return wire.ReadAll(x)
 	}
 	return v, nil
 }

@@ -13,7 +13,8 @@ import (
 // EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
 // one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. It ends with ctx,
 // or after RequestsTimeout; what came until then is returned with an *IncompleteError that says how many servers and
-// clients are missing, and which servers. The library's operator, whose error can't say that, does the same otherwise.
+// clients are missing, and which servers. An event that can't be sent to other servers, as one with a NaN, fails at once.
+// The library's operator, whose error can't say that, does the same otherwise.
 func EmitWithAck(
 	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
 ) ([]any, error) {
@@ -90,7 +91,10 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 	left := max(time.Until(end), time.Millisecond)
 	flags.Timeout, flags.ExpectSingleResponse, o.Flags = &left, false, &flags
 	r := newAckRequest(&o, w.count, w.ack, c.logger, &c.wg)
-	c.askClients(&parser.Packet{Type: parser.EVENT, Data: event}, &o, r)
+	if err := c.askClients(&parser.Packet{Type: parser.EVENT, Data: event}, &o, r); err != nil {
+		c.count.unsent.Add(1)
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
 	select {
 	case <-w.done:
 		c.finish(r, 0)

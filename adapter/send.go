@@ -69,21 +69,21 @@ func (c *cluster) BroadcastWithAck(
 	r := newAckRequest(opts, clientCount, ack, c.logger, &c.wg)
 	r.expired = func() { c.expired(r) }
 	c.counting.hold(c.run, r, isLocal(opts))
-	c.askClients(p, opts, r)
+	if err := c.askClients(p, opts, r); err != nil {
+		c.unsent("broadcast with acknowledgement", err)
+	}
 }
 
-// askClients sends a packet to clients of all servers, or of this one with the local flag.
-func (c *cluster) askClients(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) {
+// askClients sends a packet to clients of all servers, or of this one with the local flag. The error is that of the
+// others.
+func (c *cluster) askClients(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) (err error) {
 	if !isLocal(opts) {
-		var err error
 		if p, err = replayable(p); err == nil {
 			err = c.sendAckRequest(p, opts, r)
 		}
-		if err != nil {
-			c.unsent("broadcast with acknowledgement", err)
-		}
 	}
 	c.Adapter.BroadcastWithAck(p, opts, r.count, r.local)
+	return err
 }
 
 func (c *cluster) sendAckRequest(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) error {

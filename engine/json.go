@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ import (
 
 // jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values,
 // at any depth of []any and map[string]any. What it does not know it leaves to encoding/json, which it agrees with
-// but for the characters <, >, &, U+2028 and U+2029, which it does not escape.
+// but for the characters <, >, &, U+2028 and U+2029, which it does not escape, and for -0, which is 0 to JSON.stringify.
 type jsonEncoder struct {
 	b    []byte
 	bins [][]byte
@@ -52,30 +53,40 @@ func (e *jsonEncoder) value(v any, depth int) error {
 		return e.object(v, depth)
 	case []byte:
 		e.attachment(v)
-	case *types.StringBuffer:
-		if v == nil || v.Buffer == nil {
-			e.b = append(e.b, `""`...)
-			return nil
-		}
-		e.b = appendJSONString(e.b, v.String()) // what it holds stays unread: it may be sent again
-	case *types.BytesBuffer:
-		if v == nil || v.Buffer == nil {
-			e.b = append(e.b, "null"...)
-			return nil
-		}
-		e.attachment(v.Bytes())
-	case *strings.Reader:
-		text, err := io.ReadAll(v)
-		e.b = appendJSONString(e.b, string(text))
-		return err
 	case io.Reader:
-		b, err := readAttachment(v)
-		e.attachment(b)
-		return err
+		return e.reader(v)
 	default:
 		return e.other(v)
 	}
 	return nil
+}
+
+// reader writes what v holds. Buffers stay unread: they may be sent again.
+func (e *jsonEncoder) reader(v io.Reader) error {
+	switch b := v.(type) {
+	case *types.StringBuffer:
+		if b != nil && b.Buffer != nil {
+			e.b = appendJSONString(e.b, b.String())
+			return nil
+		}
+		return e.other(b)
+	case *types.BytesBuffer:
+		if b != nil && b.Buffer != nil {
+			e.attachment(b.Bytes())
+			return nil
+		}
+		return e.other(nil)
+	}
+	if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && p.IsNil() {
+		return e.other(nil)
+	}
+	b, err := readAttachment(v)
+	if _, ok := v.(*strings.Reader); ok {
+		e.b = appendJSONString(e.b, string(b))
+	} else {
+		e.attachment(b)
+	}
+	return err
 }
 
 func (e *jsonEncoder) array(v []any, depth int) error {
@@ -127,8 +138,12 @@ func (e *jsonEncoder) number(f float64) error {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return fmt.Errorf("number %v is no JSON", f)
 	}
+	if f == 0 {
+		e.b = append(e.b, '0') // also -0
+		return nil
+	}
 	format := byte('f')
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+	if abs := math.Abs(f); abs < 1e-6 || abs >= 1e21 {
 		format = 'e'
 	}
 	e.b = strconv.AppendFloat(e.b, f, format, -1, 64)
@@ -147,7 +162,11 @@ func (e *jsonEncoder) other(v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	e.b = w.b[:len(w.b)-1] // without the newline
+	start := len(e.b)
+	e.b = w.b[:len(w.b)-1]                    // without the newline
+	if own := e.b[start:]; !utf8.Valid(own) { // a json.Marshaler's text is only checked to be JSON
+		e.b = append(e.b[:start], string([]rune(string(own)))...)
+	}
 	return nil
 }
 

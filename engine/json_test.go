@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/zishang520/engine.io/v2/types"
 )
 
 func encodeJSON(v any) (string, error) {
@@ -29,12 +31,13 @@ func TestJSON(t *testing.T) {
 	}{
 		{nil, "null"}, {true, "true"}, {-5, "-5"}, {int64(math.MinInt64), "-9223372036854775808"},
 		{uint64(math.MaxUint64), "18446744073709551615"}, {int8(3), "3"}, {float32(0.1), "0.1"},
-		{0.0, "0"}, {1.5, "1.5"}, {1e20, "100000000000000000000"}, {1e21, "1e+21"}, {1e-6, "0.000001"}, {1e-7, "1e-7"},
+		{0.0, "0"}, {math.Copysign(0, -1), "0"}, {1.5, "1.5"}, {1e20, "100000000000000000000"}, {1e21, "1e+21"}, {1e-6, "0.000001"}, {1e-7, "1e-7"},
 		{1.25e-10, "1.25e-10"}, {math.MaxFloat64, "1.7976931348623157e+308"}, {9007199254740993.0, "9007199254740992"},
 		{"<a&b>\u2028\"\\\n\x00\x1f\x7f\xffé😀", "\"<a&b>\u2028\\\"\\\\\\n\\u0000\\u001f\x7f\ufffdé😀\""},
 		{[]any{}, "[]"}, {[]any(nil), "null"}, {map[string]any{}, "{}"}, {map[string]any(nil), "null"},
 		{map[string]any{"b": 1, "a": []any{nil, "x"}}, `{"a":[null,"x"],"b":1}`},
 		{own{1, "<"}, `{"a":1,"b":"<"}`}, {[]string{"a"}, `["a"]`}, {json.RawMessage(`{"x": 1}`), `{"x":1}`},
+		{json.RawMessage("\"\xe2\x82\""), "\"\ufffd\ufffd\""}, {(*bytes.Buffer)(nil), "null"}, {(*types.StringBuffer)(nil), "null"},
 	} {
 		if got, err := encodeJSON(c.in); err != nil || got != c.want {
 			t.Errorf("%#v: %s %v, want %s", c.in, got, err, c.want)
@@ -57,7 +60,7 @@ func FuzzJSON(f *testing.F) {
 		if json.Unmarshal(text, &v) != nil {
 			return
 		}
-		v = []any{v, s, map[string]any{s: 1.0}}
+		v = []any{unsigned(v), s, map[string]any{s: 1.0}}
 		got, err := encodeJSON(v)
 		if errors.Is(err, errTooDeep) && jsonDepth(text) >= maxOwnDepth {
 			return
@@ -82,6 +85,23 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("%s is not %s", got, w)
 		}
 	})
+}
+
+// unsigned returns v with 0 in the place of -0, which JavaScript writes so.
+func unsigned(v any) any {
+	switch x := v.(type) {
+	case []any:
+		for i := range x {
+			x[i] = unsigned(x[i])
+		}
+	case map[string]any:
+		for k := range x {
+			x[k] = unsigned(x[k])
+		}
+	case float64:
+		return x + 0
+	}
+	return v
 }
 
 func BenchmarkEncodeJSON(b *testing.B) {

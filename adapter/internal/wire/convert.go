@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 )
 
@@ -122,8 +123,8 @@ func (w *jsonWriter) binary(p []byte) {
 }
 
 // Go returns v as Go values, of the types that encoding/json gives: map[string]any, []any, string, bool, nil, and
-// float64; an integer that float64 can't hold is int64 or uint64. A date is a string, as for a client. Binary goes
-// through bin, or is a []byte that aliases the payload where bin is nil.
+// float64; an integer that float64 can't hold is int64 or uint64. A date is a string and NaN is nil, as for a client.
+// Binary goes through bin, or is a []byte that aliases the payload where bin is nil.
 func (v Value) Go(bin func([]byte) any) any {
 	if len(v.b) == 0 {
 		return nil
@@ -203,13 +204,16 @@ func (r goReader) binary(p []byte) any {
 	return p
 }
 
-// number returns the Number at b as float64, or as an integer where float64 would round it.
+// number returns the Number at b as float64, as an integer where float64 would round it, or nil where it is no number.
 func (h head) number(b []byte) any {
 	const exact = 1 << 53
 	i, u, isInt := h.integer(b)
 	switch {
 	case !isInt:
-		return h.float(b)
+		if f := h.float(b); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return f
+		}
+		return nil
 	case u != 0:
 		return u
 	case i > exact || i < -exact:

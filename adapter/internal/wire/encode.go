@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
+	"github.com/zishang520/engine.io/v2/types"
 )
 
 // Object is a map that is written in this order. A peer does not care; whoever compares bytes does.
@@ -28,8 +31,8 @@ var errDepth = errors.New("value nested too deep, or in a cycle")
 // AppendMsgpack appends v as notepack.io would encode the JavaScript value that a client receives for v: integers in
 // the shortest form, also those that come as floats; []byte and io.Reader as binary (a reader is read to its end). What
 // is not of a basic type goes through encoding/json, so that v reaches the clients of other servers as it reaches those
-// of this one: a time.Time is text, as msgpack's timestamps are unknown to version 7 of Node's adapter. Map keys are
-// sorted.
+// of this one, whom package engine serves: nil slices and maps are null, NaN is an error, and a time.Time is text, as
+// msgpack's timestamps are unknown to version 7 of Node's adapter. Map keys are sorted.
 func AppendMsgpack(dst []byte, v any) ([]byte, error) { return appendMsgpack(dst, v, MaxDepth) }
 
 // appendMsgpack appends v, in which arrays and maps may be nested to depth, as Parse counts it.
@@ -38,7 +41,7 @@ func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
 	case nil:
 		return msgp.AppendNil(dst), nil
 	case string:
-		return msgp.AppendString(dst, x), nil
+		return appendString(dst, x), nil
 	case bool:
 		return msgp.AppendBool(dst, x), nil
 	case int:
@@ -48,6 +51,9 @@ func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
 	case uint64:
 		return msgp.AppendUint64(dst, x), nil
 	case float64:
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return dst, fmt.Errorf("number %v is no JSON", x)
+		}
 		return appendFloat64(dst, x), nil
 	case []byte:
 		return msgp.AppendBytes(dst, x), nil
@@ -56,9 +62,12 @@ func appendMsgpack(dst []byte, v any, depth int) ([]byte, error) {
 	case []any:
 		return appendArray(dst, x, depth)
 	case []string:
+		if x == nil {
+			return msgp.AppendNil(dst), nil
+		}
 		dst = msgp.AppendArrayHeader(dst, uint32(len(x)))
 		for _, s := range x {
-			dst = msgp.AppendString(dst, s)
+			dst = appendString(dst, s)
 		}
 		return dst, nil
 	case map[string]any:
@@ -86,27 +95,64 @@ func appendOther(dst []byte, v any, depth int) ([]byte, error) {
 		return msgp.AppendUint64(dst, uint64(x)), nil
 	case uint32:
 		return msgp.AppendUint64(dst, uint64(x)), nil
-	case *strings.Reader: // text to socket.io-go-parser, alone among the readers
-		b, err := io.ReadAll(x)
-		return msgp.AppendString(dst, string(b)), err
-	case json.Marshaler:
-		return appendMarshalled(dst, v, depth)
-	case interface{ Bytes() []byte }: // a buffer need not be consumed
-		return msgp.AppendBytes(dst, x.Bytes()), nil
 	case io.Reader:
-		b, err := io.ReadAll(x)
-		if err != nil {
-			return dst, fmt.Errorf("read binary value: %w", err)
-		}
-		return msgp.AppendBytes(dst, b), nil
+		return appendReader(dst, x, depth)
 	}
 	return appendMarshalled(dst, v, depth)
+}
+
+// appendReader appends what r holds. A buffer need not be consumed.
+func appendReader(dst []byte, r io.Reader, depth int) ([]byte, error) {
+	switch x := r.(type) {
+	case *types.StringBuffer:
+		return appendMarshalled(dst, x, depth)
+	case interface{ Bytes() []byte }:
+		if !isNil(r) {
+			return msgp.AppendBytes(dst, x.Bytes()), nil
+		}
+	}
+	v, err := ReadAll(r)
+	if err != nil {
+		return dst, err
+	}
+	return appendMsgpack(dst, v, depth)
+}
+
+// ReadAll reads r to its end, and closes it where it can be closed. It gives what a client gets: text for a
+// strings.Reader, as socket.io-go-parser has it, nil for a nil pointer, and else binary.
+func ReadAll(r io.Reader) (any, error) {
+	if isNil(r) {
+		return nil, nil
+	}
+	if c, ok := r.(io.Closer); ok {
+		defer c.Close() // read only: nothing to lose
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read binary value: %w", err)
+	}
+	if _, ok := r.(*strings.Reader); ok {
+		return string(b), nil
+	}
+	return b, nil
+}
+
+// isNil tells whether r is a nil pointer, or a buffer that holds one.
+func isNil(r io.Reader) bool {
+	if b, ok := r.(*types.BytesBuffer); ok {
+		return b == nil || b.Buffer == nil
+	}
+	p := reflect.ValueOf(r)
+	return p.Kind() == reflect.Pointer && p.IsNil()
 }
 
 func appendMarshalled(dst []byte, v any, depth int) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return dst, err
+	}
+	if !utf8.Valid(text) { // a json.Marshaler's text is only checked to be JSON
+		text = []byte(string([]rune(string(text))))
 	}
 	return appendRaw(dst, Value{bytes.TrimSpace(text), true}, depth)
 }
@@ -176,6 +222,9 @@ func appendJSONContainer(dst []byte, text []byte, depth int) (_ []byte, rest []b
 }
 
 func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {
+	if x == nil {
+		return msgp.AppendNil(dst), nil
+	}
 	if depth == 0 {
 		return dst, errDepth
 	}
@@ -190,14 +239,14 @@ func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {
 
 func appendMap(dst []byte, x map[string]any, depth int) (_ []byte, err error) {
 	if x == nil {
-		return msgp.AppendNil(dst), nil // as encoding/json does
+		return msgp.AppendNil(dst), nil
 	}
 	if depth == 0 {
 		return dst, errDepth
 	}
 	dst = msgp.AppendMapHeader(dst, uint32(len(x)))
 	for _, k := range sortedKeys(x) {
-		if dst, err = appendMsgpack(msgp.AppendString(dst, k), x[k], depth-1); err != nil {
+		if dst, err = appendMsgpack(appendString(dst, k), x[k], depth-1); err != nil {
 			return dst, err
 		}
 	}
@@ -215,6 +264,14 @@ func appendObject(dst []byte, x Object, depth int) (_ []byte, err error) {
 		}
 	}
 	return dst, nil
+}
+
+// appendString appends s. Each byte that is no UTF-8 becomes U+FFFD, as encoding/json has it: a peer would make one of several.
+func appendString(dst []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = string([]rune(s))
+	}
+	return msgp.AppendString(dst, s)
 }
 
 func sortedKeys(m map[string]any) []string {
@@ -270,7 +327,7 @@ func hasBinary(v any, depth int) bool {
 		return false
 	}
 	switch x := v.(type) {
-	case nil, string, bool, float64, int, int64, *strings.Reader:
+	case nil, string, bool, float64, int, int64, *strings.Reader, *types.StringBuffer:
 		return false
 	case []byte:
 		return true
@@ -287,10 +344,8 @@ func hasBinary(v any, depth int) bool {
 		return slices.ContainsFunc(x, func(f Field) bool { return hasBinary(f.Value, depth-1) })
 	case Value:
 		return x.HasBinary()
-	case json.Marshaler:
-		return false
-	case interface{ Bytes() []byte }, io.Reader:
-		return true
+	case io.Reader:
+		return !isNil(x)
 	}
 	return false
 }
