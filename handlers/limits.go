@@ -29,7 +29,7 @@ type Limits struct {
 	IDsPerPool   int // ids in one pool request; default 10000
 	ContentRunes int // characters of an interpret message; default 4000
 
-	// Names that are held for search, of about 200 bytes each, and pools that they are of. Beyond these the pool that
+	// Names that are held for search, of about 300 bytes each, and pools that they are of. Beyond these the pool that
 	// was searched longest ago is dropped, and of a single pool that is larger only a part is found. Defaults 1000000
 	// and 1000.
 	SearchEntries, SearchPools int

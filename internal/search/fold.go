@@ -94,22 +94,15 @@ func letter(r rune) string {
 	return string(r)
 }
 
-// sketch is what a search looks at of every name.
-type sketch struct {
-	marks uint64 // the characters that it has, see marksOf
-	pairs uint64 // the pairs of neighbours that it has, see pairsOf
-}
-
-func sketchOf(name string) sketch { return sketch{marksOf(name), pairsOf(name)} }
-
-// key is what a search looks at next. The zero key belongs to no name.
-type key struct {
+// name is a folded name with what a search looks at first.
+type name struct {
+	text  string
 	head  uint64 // its first bytes, see headOf
 	runes uint8
 }
 
-func keyOf(name string) key {
-	return key{head: headOf(name), runes: uint8(utf8.RuneCountInString(name))}
+func nameOf(folded string) name {
+	return name{text: folded, head: headOf(folded), runes: uint8(utf8.RuneCountInString(folded))}
 }
 
 // headOf packs the first 8 bytes, the first one highest.
@@ -117,29 +110,6 @@ func headOf(s string) uint64 {
 	var b [8]byte
 	copy(b[:], s)
 	return binary.BigEndian.Uint64(b[:])
-}
-
-// marksOf is the set of characters in a folded string.
-func marksOf(s string) uint64 {
-	var m uint64
-	for _, r := range s {
-		m |= 1 << markOf(r)
-	}
-	return m
-}
-
-// pairsOf is the set of pairs of neighbouring characters in a folded string, with
-// 64 numbers for all that there are.
-func pairsOf(s string) uint64 {
-	var m uint64
-	var last rune
-	for _, r := range s {
-		if last != 0 {
-			m |= 1 << ((uint32(last)*0x9e3779b1 + uint32(r)*0x85ebca6b) >> 26)
-		}
-		last = r
-	}
-	return m
 }
 
 // markOf numbers a character from 0 to 63: each of a to z and of the digits has

@@ -173,22 +173,24 @@ func slowDistance(a, b []rune) int {
 	return best
 }
 
-func TestPrefixDistanceAgainstTheTextbook(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	word := func() []rune {
-		w := make([]rune, rng.IntN(12))
-		for i := range w {
-			w[i] = rune('a' + rng.IntN(3))
+// typed is text with as many mistakes.
+func typed(rng *rand.Rand, text string, mistakes int) string {
+	w := []rune(text)
+	for range mistakes {
+		at, r := rng.IntN(len(w)), []rune("abcdeé 漢")[rng.IntN(8)]
+		switch rng.IntN(4) {
+		case 0:
+			w[at] = r
+		case 1:
+			w = slices.Insert(w, at, r)
+		case 2:
+			w = slices.Delete(w, at, min(at+1, len(w)-1))
+		default:
+			next := min(at+1, len(w)-1)
+			w[at], w[next] = w[next], w[at]
 		}
-		return w
 	}
-	for range 200_000 {
-		a, b, most := word(), word(), 1+rng.IntN(2)
-		want, got := slowDistance(a, b), prefixDistance(a, b, most)
-		if want <= most && got != want || want > most && got <= most {
-			t.Fatalf("%q in %q: got %d, want %d (most %d)", string(a), string(b), got, want, most)
-		}
-	}
+	return string(w)
 }
 
 func TestMistakesAgainstTheTextbook(t *testing.T) {
@@ -198,25 +200,30 @@ func TestMistakesAgainstTheTextbook(t *testing.T) {
 		for i := range w {
 			w[i] = []rune("abcé 漢")[rng.IntN(6)]
 		}
-		return fold(string(w))
+		return string(w)
 	}
 	found := [3]int{}
 	for range 200_000 {
-		q, name := newQuery(word(4+rng.IntN(8))), word(4+rng.IntN(10))
+		text := word(4 + rng.IntN(8))
+		q, name := newQuery(text), fold(word(rng.IntN(4))+typed(rng, text, rng.IntN(4))+word(rng.IntN(4)))
 		if q.typos == 0 {
 			continue
 		}
-		want := q.typos + 1
+		want := 3
 		for start := range wordStarts(name) {
 			want = min(want, slowDistance(q.runes, []rune(name[start:])))
 		}
-		got := min(max(q.mistakes(name), 1), q.typos+1)
-		if want = max(want, 1); got != want {
+		if want = max(want, 1); want > q.typos {
+			want = 3
+		}
+		if got := q.mistakes(name); got != want {
 			t.Fatalf("%q in %q: got %d, want %d of %d", q.text, name, got, want, q.typos)
 		}
 		found[want-1]++
 		// What a search looks at first must not rule it out.
-		if s, k := sketchOf(name), keyOf(name); want <= q.typos && q.atBest(&s, &k) == classNone {
+		var s sketches
+		s.change(70, sketch{}, sketchOf(name))
+		if want <= q.typos && s.near(q, 70/64) != 1<<(70%64) {
 			t.Fatalf("%q in %q: ruled out", q.text, name)
 		}
 	}
@@ -225,17 +232,21 @@ func TestMistakesAgainstTheTextbook(t *testing.T) {
 	}
 }
 
-// slowSearch has the same rules without the short cuts.
-func slowSearch(x *Index, text string, limit int) []string {
+// slowSearch has the same rules without the short cuts. It also says how well the
+// last one matches.
+func slowSearch(x *Index, text string, limit int) (ids []string, worst class) {
 	q := newQuery(text)
 	var all hits
 	for i := range x.entries {
 		h := hit{class: classNone}
 		for _, name := range x.entries[i].names {
-			if name == "" {
+			if name.text == "" {
 				continue
 			}
-			n := hit{class: q.classOf(name, classEqual, classNone), runes: utf8.RuneCountInString(name), name: name, id: x.entries[i].id}
+			n := hit{class: q.literally(name.text), name: name, id: x.entries[i].id}
+			if n.class == classNone && q.typos > 0 {
+				n.class = q.forgivingly(name.text)
+			}
 			if n.class < classNone && (h.class == classNone || compareHits(n, h) < 0) {
 				h = n
 			}
@@ -245,25 +256,25 @@ func slowSearch(x *Index, text string, limit int) []string {
 		}
 	}
 	slices.SortFunc(all, compareHits)
-	ids := []string{}
 	for _, h := range all[:min(limit, len(all))] {
-		ids = append(ids, h.id)
+		ids, worst = append(ids, h.id), h.class
 	}
-	return ids
+	return ids, worst
 }
 
 func TestSearchAgainstSlowSearch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	name := func() string {
-		b := make([]rune, 1+rng.IntN(9))
+		b := make([]rune, 1+rng.IntN(14))
 		for i := range b {
 			b[i] = []rune("abcdeé _1")[rng.IntN(9)]
 		}
 		return string(b)
 	}
 	x := New(Options{})
-	for step := range 3000 {
-		id := fmt.Sprint(rng.IntN(400))
+	last := [classNone]int{} // of the worst that was found
+	for step := range 12_000 {
+		id := fmt.Sprint(rng.IntN(3*blockSize + step%2*blockSize))
 		if rng.IntN(4) == 0 {
 			x.Remove(id)
 		} else if err := x.Upsert(id, name(), name()); err != nil {
@@ -272,13 +283,23 @@ func TestSearchAgainstSlowSearch(t *testing.T) {
 		if step%10 != 0 {
 			continue
 		}
-		q, limit := name(), 1+rng.IntN(30)
-		if fold(q) == "" {
+		text, limit := name(), 1+rng.IntN(30)
+		if rng.IntN(2) == 0 { // what is there, or nearly
+			text = typed(rng, x.entries[rng.IntN(len(x.entries))].names[0].text+" ", rng.IntN(3))
+		}
+		if fold(text) == "" {
 			continue
 		}
-		if got, want := x.Search(q, limit), slowSearch(x, q, limit); !slices.Equal(got, want) {
-			t.Fatalf("%q: got %v, want %v", q, got, want)
+		want, worst := slowSearch(x, text, limit)
+		if got := x.Search(text, limit); !slices.Equal(got, want) {
+			t.Fatalf("%q: got %v, want %v", text, got, want)
 		}
+		if len(want) > 0 {
+			last[worst]++
+		}
+	}
+	if slices.Min(last[:]) < 10 {
+		t.Errorf("the cases are too much alike: %v", last)
 	}
 }
 
@@ -307,6 +328,7 @@ func FuzzSearch(f *testing.F) {
 	f.Add("Jürgen the otter", "jurgne")
 	f.Add("\xff\u0301", "ﷺ")
 	f.Add("\xf5Ř", "r")
+	f.Add("\x000", "0")
 	f.Add("\u302f\ufffd\U00016ff1", "x")
 	f.Add(strings.Repeat("水", 21)+"ß", "水")
 	f.Fuzz(func(t *testing.T, name, q string) {
@@ -317,8 +339,10 @@ func FuzzSearch(f *testing.F) {
 		if err := x.Upsert("2", q, name+q); err != nil {
 			t.Fatal(err)
 		}
-		if fold(q) != "" && !slices.Equal(x.Search(q, 5), slowSearch(x, q, 5)) {
-			t.Fatalf("%q in %q: %v, want %v", q, name, x.Search(q, 5), slowSearch(x, q, 5))
+		if fold(q) != "" {
+			if want, _ := slowSearch(x, q, 5); !slices.Equal(x.Search(q, 5), want) {
+				t.Fatalf("%q in %q: %v, want %v", q, name, x.Search(q, 5), want)
+			}
 		}
 		x.Remove("2")
 		if fold(name) != "" && len(x.Search(name, 5)) != 1 {
