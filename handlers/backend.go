@@ -45,7 +45,7 @@ func (g *Gateway) ask(ctx context.Context, method string, args poolArgs, part fu
 		var r poolResult
 		if err := json.Unmarshal(result, &r); err != nil {
 			return &Error{
-				Code: 502, Message: wordBackendFailed, Human: "The backend's answer is unreadable.",
+				Code: 503, Message: wordBackendFailed, Human: "The backend's answer is unreadable.",
 				cause: fmt.Errorf("decode result of %s: %w", method, err),
 			}
 		}

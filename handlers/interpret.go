@@ -62,7 +62,7 @@ func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 		return nil
 	})
 	if err == nil && !isObject(result) {
-		err = &Error{Code: 502, Message: wordBackendFailed, Human: "The backend's answer is unreadable."}
+		err = &Error{Code: 503, Message: wordBackendFailed, Human: "The backend's answer is unreadable."}
 	}
 	return result, backendError(err)
 }

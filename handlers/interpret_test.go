@@ -61,8 +61,8 @@ func TestInterpretByAWorker(t *testing.T) {
 	}{
 		{`{"guild_id":1,"actions":[]}`, nil, `{"_id":7,"guild_id":1,"actions":[]}`},
 		{` {} `, nil, `{"_id":7} `},
-		{`[]`, nil, "502"},
-		{`nonsense`, nil, "502"},
+		{`[]`, nil, "503"},
+		{`nonsense`, nil, "503"},
 		{``, workerError{400, "odd"}, "odd"},
 		{``, context.DeadlineExceeded, "504"},
 	} {

@@ -265,7 +265,7 @@ func TestPoolErrorsOfTheWorker(t *testing.T) {
 		{"its own", func(func(string) error) error { return workerError{404, "unknown_method"} }, 404, "unknown_method"},
 		{"one that makes no sense", func(func(string) error) error { return workerError{200, "fine"} }, 503, "backend_unavailable"},
 		{"another", func(func(string) error) error { return errDown }, 503, "backend_unavailable"},
-		{"garbage", func(part func(string) error) error { return part(`[]`) }, 502, "backend_failed"},
+		{"garbage", func(part func(string) error) error { return part(`[]`) }, 503, "backend_failed"},
 		{"panic", func(func(string) error) error { panic("on purpose") }, 500, "internal"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

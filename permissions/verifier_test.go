@@ -100,6 +100,7 @@ func TestVerify(t *testing.T) {
 	unix := now.Unix()
 	for name, c := range map[string]struct{ token, want string }{
 		"good":                 {ok, ""},
+		"sub is a name":        {hs256(t, secret, ours("sub", "an operator")), ""},
 		"integer sub":          {hs256(t, secret, ours("sub", 214037134477230080)), ""},
 		"id for sub":           {hs256(t, secret, map[string]any{"id": 7, "exp": unix + 1, "iss": "api", "aud": []string{"x", "board"}}), ""},
 		"nbf within leeway":    {hs256(t, secret, ours("nbf", unix+4)), ""},

@@ -96,8 +96,13 @@ func TestHelp(t *testing.T) {
 	if len(only) != 1 || strings.Contains(only[0].Content, "set") || !strings.Contains(only[0].Content, "poll: poll title, option1") {
 		t.Errorf("help with one command: %+v", only)
 	}
-	if none := c.do(Request{Action: ActionMessageSent, Content: "!help"}); len(none) != 0 {
-		t.Errorf("help without commands: %+v", none)
+	for content, want := range map[string]string{"!help": "❌ there are no commands here", "!help set": "❌ there are no commands here"} {
+		if none := c.do(Request{Action: ActionMessageSent, Content: content}); len(none) != 1 || none[0].Content != want {
+			t.Errorf("%s without commands: %+v", content, none)
+		}
+	}
+	if got := c.say("!help me"); got != "❌ idk that command" {
+		t.Errorf("help with what is no command: %q", got)
 	}
 }
 

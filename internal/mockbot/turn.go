@@ -88,13 +88,21 @@ func cutWord(s string) (word, rest string) {
 func (t *turn) help(args string) {
 	var b strings.Builder
 	one, _ := cutWord(args)
-	for _, c := range t.allowed() {
+	allowed := t.allowed()
+	if len(allowed) == 0 {
+		t.say("❌ there are no commands here")
+		return
+	}
+	for _, c := range allowed {
 		switch {
 		case one == "":
 			b.WriteString("```" + c.name + ": " + c.help + "```\n")
 		case strings.EqualFold(one, c.name):
 			b.WriteString("```" + c.name + " - " + c.help + "```")
 		}
+	}
+	if b.Len() == 0 {
+		b.WriteString("❌ idk that command")
 	}
 	t.say(strings.TrimSuffix(b.String(), "\n"))
 }
