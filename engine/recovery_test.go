@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -245,4 +246,50 @@ func TestRecoverable(t *testing.T) {
 		recoverable(&parser.Packet{Type: parser.EVENT, Data: []any{"a"}, Id: id(1)}, nil) {
 		t.Error("recoverable")
 	}
+}
+
+// FuzzOffset has a client come back with any offset: it is restored with all that came after a packet that it names, and
+// not at all where it names none.
+func FuzzOffset(f *testing.F) {
+	for _, tail := range []string{"10", "z", "Z", "00z", "", "+z", "-1", "zzzzzzzzzzzzzzzz", "1_0", "3w5e11264sgsf", "10 "} {
+		f.Add(tail, uint64(35), true)
+	}
+	f.Add("other.10", uint64(35), false)
+	f.Add("3w5e11264sgsf", uint64(1<<64-2), true) // the last number of all
+	f.Fuzz(func(t *testing.T, offset string, first uint64, ours bool) {
+		const packets = 3
+		r := newRecovery(time.Hour)
+		r.first = min(first, 1<<64-1-packets)
+		number := offset // in the form in which it was given to clients
+		if ours {
+			if n, err := strconv.ParseUint(offset, 36, 64); err == nil {
+				number = strconv.FormatUint(n, 36)
+			}
+			offset, number = r.epoch+offset, r.epoch+number
+		}
+		names := -1 // the packet that offset names
+		for i := range packets {
+			o := r.nextOffsetLocked()
+			if number == o {
+				names = i
+			}
+			m, err := NewMessage("/", &parser.Packet{Type: parser.EVENT, Data: []any{"e", i, o}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.logLocked(loggedPacket{message: m, at: time.Now()})
+		}
+		saved := &socket.SessionToPersist{Sid: "s", Pid: "p", Rooms: types.NewSet[socket.Room]("s")}
+		r.persist(saved)
+		session := r.restore("p", offset)
+		if (session != nil) != (names >= 0) || session != nil && len(session.MissedPackets) != packets-1-names {
+			t.Fatalf("%q names packet %d from %d on; restored %+v", offset, names, r.first, session)
+		}
+		if session != nil && r.restore("p", offset) != nil {
+			t.Fatal("restored twice")
+		}
+		if session == nil && r.sessions["p"] == nil {
+			t.Fatal("the session is gone because of an offset")
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -161,20 +162,31 @@ func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redi
 	return route(o.Addr), &o, nil
 }
 
-// moved reads "MOVED <slot> <host>:<port>". An empty host means the one that answered, which go-redis finds itself.
+// moved reads "MOVED <slot> <host>:<port>". A host that is empty, or "?", is for go-redis to find.
 func (r *clusterRouter) moved(e replyError) bool {
 	fields := strings.Fields(string(e))
-	if len(fields) != 3 || fields[0] != "MOVED" {
+	if len(fields) != 3 || e.code() != "MOVED" {
 		return false
 	}
 	slot, err := strconv.ParseUint(fields[1], 10, 14)
-	if err == nil && !strings.HasPrefix(fields[2], ":") {
+	if addr, ok := dialable(fields[2]); ok && err == nil {
 		r.mu.Lock()
-		r.patches[uint16(slot)] = patch{addr: fields[2], until: time.Now().Add(patchLife)}
+		r.patches[uint16(slot)] = patch{addr: addr, until: time.Now().Add(patchLife)}
 		r.mu.Unlock()
 	}
 	r.stale()
 	return true
+}
+
+// dialable turns an address as Redis writes it, with nothing around an IPv6 host, into one as package net has it.
+func dialable(addr string) (string, bool) {
+	colon := strings.LastIndexByte(addr, ':')
+	if colon < 0 {
+		return "", false
+	}
+	host, port := strings.Trim(addr[:colon], "[]"), addr[colon+1:]
+	n, err := strconv.ParseUint(port, 10, 16)
+	return net.JoinHostPort(host, port), err == nil && n > 0 && host != "" && host != "?" && !strings.ContainsAny(host, "[]")
 }
 
 func (r *clusterRouter) stale() { r.client.ReloadState(context.Background()) }
