@@ -60,8 +60,17 @@ func (w *ackWait) ack(values []any, _ error) {
 	}
 }
 
+// acked tells whether all clients that were counted have answered.
+func (w *ackWait) acked() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ackedLocked()
+}
+
+func (w *ackWait) ackedLocked() bool { return uint64(len(w.values)) >= w.clients }
+
 func (w *ackWait) reviewLocked() {
-	if !w.over && w.servers >= w.want && uint64(len(w.values)) >= w.clients {
+	if !w.over && w.servers >= w.want && w.ackedLocked() {
 		w.over = true
 		close(w.done)
 	}
@@ -95,18 +104,18 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 		c.count.unsent.Add(1)
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	select {
-	case <-w.done:
-		c.finish(r, 0)
-		return w.values, nil
-	case <-ctx.Done():
-	}
+	cause := c.await(ctx, w.done, func() bool { return w.acked() && c.othersLeft(ctx, w.want-1, r.servers()) })
 	w.mu.Lock()
+	complete := w.over // the last answer may have come meanwhile
 	w.over = true
 	values, missing := w.values, int(max(w.clients, uint64(len(w.values)))-uint64(len(w.values)))
 	w.mu.Unlock()
+	if complete {
+		c.finish(r, 0)
+		return values, nil
+	}
 	e := &IncompleteError{
-		Op: op, Got: len(r.servers()), Want: w.want - 1, Clients: missing, After: time.Since(started), Cause: context.Cause(ctx),
+		Op: op, Got: len(r.servers()), Want: w.want - 1, Clients: missing, After: time.Since(started), Cause: cause,
 	}
 	e.Missing = c.finish(r, e.Want)
 	return values, e

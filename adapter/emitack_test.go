@@ -18,34 +18,42 @@ import (
 	"github.com/architus/guildcast/internal/redistest"
 )
 
-// eachProtocol runs a test with clusters of both protocols. mute adds a server to a cluster that never answers, and
-// returns its id.
-func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*node, mute func() string)) {
-	const timeout = 10 * time.Second
-	muteOn := func(t *testing.T, c redis.UniversalClient, subscribe func(*bus.Subscription, ...string) error, channels ...string) {
+// muteServer is one that never answers.
+type muteServer struct {
+	uid   string
+	leave func()
+}
+
+// eachProtocol runs a test with clusters of both protocols. mute adds a server to a cluster that never answers.
+func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*node, mute func() muteServer)) {
+	const timeout = patience
+	muteOn := func(
+		t *testing.T, c redis.UniversalClient, uid string, subscribe func(*bus.Subscription, ...string) error, channels ...string,
+	) muteServer {
 		b := bus.New(c, bus.Options{})
-		t.Cleanup(func() { b.Close(context.Background()) })
+		leave := func() { b.Close(context.Background()) }
+		t.Cleanup(leave)
 		if err := subscribe(b.NewSubscription(bus.HandlerFunc(func(bus.Message) {})), channels...); err != nil {
 			t.Fatal(err)
 		}
+		return muteServer{uid, leave}
 	}
 	t.Run("classic", func(t *testing.T) {
 		_, c := redistest.Mini(t)
-		test(t, func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() string {
-			muteOn(t, c, func(s *bus.Subscription, channels ...string) error {
+		test(t, func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() muteServer {
+			uid := randomID(6)
+			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
 				return s.Subscribe(context.Background(), channels...)
-			}, "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#Nobody#")
-			return "Nobody"
+			}, "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#"+uid+"#")
 		})
 	})
 	t.Run("sharded", func(t *testing.T) {
 		c := redistest.Start(t).Client()
-		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() string {
+		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() muteServer {
 			uid := randomHex()
-			muteOn(t, c, func(s *bus.Subscription, channels ...string) error {
+			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
 				return s.SSubscribe(context.Background(), channels...)
 			}, "socket.io#/#", "socket.io#/#"+uid+"#")
-			return uid
 		})
 	})
 }
@@ -55,7 +63,7 @@ func toRoom(room socket.Room) *socket.BroadcastOptions {
 }
 
 func TestEmitWithAck(t *testing.T) {
-	eachProtocol(t, func(t *testing.T, servers func(int) []*node, _ func() string) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, _ func() muteServer) {
 		nodes := servers(3)
 		for i := range 4 {
 			c := nodes[i%3].connect("/", "r1")
@@ -93,13 +101,13 @@ func TestEmitWithAck(t *testing.T) {
 
 // TestEmitWithAckIncomplete has a server and a client that never answer: they cost their own answers only.
 func TestEmitWithAckIncomplete(t *testing.T) {
-	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() string) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() muteServer) {
 		nodes := servers(2)
 		for _, n := range nodes {
 			n.connect("/", "r1").acks = func(event) []any { return []any{"yes"} }
 		}
 		nodes[1].connect("/", "r1")
-		uid := mute()
+		uid := mute().uid
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		values, err := EmitWithAck(ctx, nodes[0].io.Of("/", nil), toRoom("r1"), "ask")
@@ -113,12 +121,63 @@ func TestEmitWithAckIncomplete(t *testing.T) {
 	})
 }
 
+// TestServersLeave has servers that leave while they are asked: they are not waited for, unlike one that is slow.
+func TestServersLeave(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() muteServer) {
+		nodes := servers(2)
+		for _, n := range nodes {
+			n.connect("/").acks = func(event) []any { return []any{"yes"} }
+		}
+		asked := nodes[0].cluster("/")
+		type result struct {
+			n   int
+			err error
+		}
+		// begin asks in two ways, and returns when the servers have been counted for both.
+		begin := func(ctx context.Context) chan result {
+			done := make(chan result, 2)
+			go func() {
+				rooms, err := nodes[0].adapter("/").AllRooms(ctx)
+				done <- result{len(rooms), err}
+			}()
+			go func() {
+				values, err := EmitWithAck(ctx, nodes[0].io.Of("/", nil), nil, "ask")
+				done <- result{len(values), err}
+			}()
+			await(t, func() (any, bool) { return nil, asked.pending.n.Load() > 0 && !asked.acks.empty() })
+			return done
+		}
+		gone := mute()
+		done := begin(context.Background())
+		gone.leave()
+		for range 2 {
+			var e *IncompleteError
+			if r := receive(t, done); r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || len(e.Missing) > 0 || e.Cause != ErrLeft {
+				t.Errorf("%d, %v", r.n, r.err)
+			}
+		}
+
+		gone, slow := mute(), mute()
+		ctx, cancel := context.WithTimeout(context.Background(), (leftLooks+6)*lookInterval)
+		defer cancel()
+		done = begin(ctx)
+		gone.leave()
+		for range 2 {
+			var e *IncompleteError
+			if r := receive(t, done); r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 3 || e.Cause != context.DeadlineExceeded ||
+				!slices.Equal(e.Missing, []string{slow.uid}) {
+				t.Errorf("with a slow server: %d, %v", r.n, r.err)
+			}
+		}
+	})
+}
+
 // TestOperatorWithAck is about the library's operator, which has a data race in its counters.
 func TestOperatorWithAck(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the library's operator has a data race")
 	}
-	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() string) {
+	eachProtocol(t, func(t *testing.T, servers func(int) []*node, mute func() muteServer) {
 		nodes := servers(3)
 		for _, n := range nodes {
 			n.connect("/", "r1").acks = func(event) []any { return []any{"yes"} }

@@ -10,6 +10,9 @@ import (
 // ErrClosed is the error of calls on the adapter of a closed namespace or server.
 var ErrClosed = errors.New("adapter is closed")
 
+// ErrLeft is the cause of an IncompleteError where the servers that did not answer have left the cluster.
+var ErrLeft = errors.New("servers have left")
+
 // errTooMany is returned while maxPending requests wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
@@ -27,7 +30,7 @@ type IncompleteError struct {
 	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
 	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.
 	Missing []string
-	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled or ErrClosed.
+	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled, ErrClosed, or, before the deadline, ErrLeft.
 	Cause error
 }
 

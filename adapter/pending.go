@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,23 +85,23 @@ func (p *pending) removeLocked(id string) {
 	p.n.Store(int64(len(p.m)))
 }
 
-// wait returns the answers when all of them came, or what came when ctx ends. The error is then an *IncompleteError
-// without Missing.
-func (p *pending) wait(ctx context.Context, id string, r *request) ([]answer, error) {
-	select {
-	case <-r.done:
-		return r.got, nil
-	case <-ctx.Done():
-	}
+// answers returns what came so far.
+func (p *pending) answers(r *request) []answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.removeLocked(id)
-	if len(r.got) == r.want { // the last answer came meanwhile
+	return r.got[:len(r.got):len(r.got)]
+}
+
+// end forgets request id and returns the answers. cause is why no more are waited for, nil when all are there; the error
+// is an *IncompleteError without Missing.
+func (p *pending) end(id string, r *request, cause error) ([]answer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cause == nil || len(r.got) == r.want { // the last answer may have come meanwhile
 		return r.got, nil
 	}
-	return r.got, &IncompleteError{
-		Op: r.op, Got: len(r.got), Want: r.want, After: time.Since(r.started), Cause: context.Cause(ctx),
-	}
+	p.removeLocked(id)
+	return r.got, &IncompleteError{Op: r.op, Got: len(r.got), Want: r.want, After: time.Since(r.started), Cause: cause}
 }
 
 // missing returns those of the servers uids that are not self and did not sign an answer. It returns none where there

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -11,8 +12,8 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// askOthers asks all other servers and waits for their answers until ctx ends. With the answers of some it returns an
-// *IncompleteError.
+// askOthers asks all other servers and waits for their answers until ctx ends, or those that did not answer have left. With
+// the answers of some it returns an *IncompleteError.
 func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer, error) {
 	n, err := c.countServers(ctx)
 	if err != nil {
@@ -30,13 +31,61 @@ func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer
 		c.pending.drop(m.id)
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	got, err := c.pending.wait(ctx, m.id, r)
+	cause := c.await(ctx, r.done, func() bool { return c.othersLeft(ctx, r.want, c.pending.answers(r)) })
+	got, err := c.pending.end(m.id, r, cause)
 	c.count.responses.Add(uint64(len(got)))
 	if e := (*IncompleteError)(nil); errors.As(err, &e) {
 		c.count.incomplete.Add(1)
 		e.Missing = missing(c.peers(), c.uid, got)
 	}
 	return got, err
+}
+
+// Servers that are not subscribed when they are looked for leftLooks times in a row, lookInterval apart, have left.
+const (
+	lookInterval = time.Second
+	leftLooks    = 3
+)
+
+// await waits for done, and returns why it ended before: ctx has ended, or none is left that could still answer.
+func (c *cluster) await(ctx context.Context, done <-chan struct{}, left func() bool) error {
+	losses := c.bus.Stats().Losses
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for looks := 0; looks < leftLooks; {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		looks++
+		// When this server has lost Redis, others may have, and are on their way back.
+		if c.bus.Stats().Losses != losses || !left() {
+			looks = 0
+		}
+	}
+	return ErrLeft
+}
+
+// othersLeft tells whether some of the want servers that were asked are not subscribed, and all that are have answered. A
+// server that does not sign its answer may be among the former: then it is false.
+func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
+	n, err := c.countServers(ctx)
+	if err != nil || n > int64(want) {
+		return false
+	}
+	here := map[string]bool{c.uid: true} // and have answered
+	for _, a := range got {
+		if a.uid == "" {
+			continue
+		}
+		if subscribers, err := c.numSub(ctx, c.answers+a.uid+"#"); err == nil && subscribers > 0 {
+			here[a.uid] = true
+		}
+	}
+	return int64(len(here)) >= n
 }
 
 // fetch asks all other servers for the sockets that o selects.
