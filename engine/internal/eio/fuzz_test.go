@@ -34,10 +34,12 @@ func (z *fuzzSession) request(method, body string) {
 // hijacker is a ResponseWriter whose connection is a pipe.
 type hijacker struct {
 	*httptest.ResponseRecorder
-	nc net.Conn
+	nc    net.Conn
+	taken bool
 }
 
-func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h.taken = true
 	return h.nc, bufio.NewReadWriter(bufio.NewReader(h.nc), bufio.NewWriter(h.nc)), nil
 }
 
@@ -58,7 +60,11 @@ func (z *fuzzSession) dial() {
 			}
 		}
 	})
-	z.s.ServeHTTP(hijacker{httptest.NewRecorder(), server}, r)
+	h := &hijacker{ResponseRecorder: httptest.NewRecorder(), nc: server}
+	z.s.ServeHTTP(h, r)
+	if !h.taken { // refused: nobody reads from it
+		server.Close()
+	}
 }
 
 // write sends raw bytes on the newest WebSocket.
