@@ -49,7 +49,9 @@ func (c *Conn) Resume() bool { return c.eio.Resume() }
 // send queues a message of the library, or of ours for one socket, and waits for a connection that lags, 50 ms at
 // most. It never fails: a closed connection drops it.
 func (c *Conn) send(m *Message) {
-	c.inbox.sent(c, m)
+	if !c.inbox.sent(c, m) {
+		return
+	}
 	if c.eio.Send(m.frames...) == eio.Lagging {
 		eio.Pace([]*eio.Conn{&c.eio}, paceLimit)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zishang520/engine.io/v2/events"
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -359,6 +360,37 @@ func TestServerDisconnect(t *testing.T) {
 		t.Errorf("got %q", both)
 	}
 	c.expectClosed()
+}
+
+// connectSpy is before all that happens when the library says that it has connected a socket.
+type connectSpy struct {
+	events.EventEmitter
+	connected func()
+}
+
+func (e connectSpy) Emit(event events.EventName, args ...any) {
+	if event == "connect" {
+		e.connected()
+	}
+	e.EventEmitter.Emit(event, args...)
+}
+
+// A client learns that it is connected when the server's side of it is complete. Else Disconnect(true) in answer to what
+// it sends then, in another namespace, leaves the new socket out.
+func TestConnectIsAnsweredLast(t *testing.T) {
+	var created atomic.Int32
+	s := serve(t, nil, Options{}, func(s *socket.Socket) {
+		_ = s.Conn().On("packetCreate", func(...any) { created.Add(1) })
+	})
+	e := s.Of("/other", nil).EventEmitter()
+	e.EventEmitter = connectSpy{e.EventEmitter, func() {
+		if created.Load() != 0 {
+			t.Error("the answer is sent before the library knows the socket")
+		}
+	}}
+	c := s.connect(t, "")
+	c.send("40/other,")
+	c.expectPrefix(`40/other,{"sid":"`)
 }
 
 func TestNamespaceRefused(t *testing.T) {

@@ -57,6 +57,7 @@ type box struct {
 	name   string
 	state  boxState
 	socket *socket.Socket // nil before it is connected, and after it has left
+	answer *Message       // to the CONNECT, until the library's Client knows the socket
 	events lane           // CONNECT, EVENT, DISCONNECT
 	acks   lane
 	rate   *bucket // nil without a limit, and before the first event

@@ -16,15 +16,17 @@ func (i *inbox) connecting(name string) {
 	i.addLocked(name, boxConnecting)
 }
 
-// connected is called when the library has connected a socket, before any "connection" listener runs. Where the
-// connection has closed meanwhile, it returns why: nobody has told this socket.
-func (i *inbox) connected(s *socket.Socket) (ended []any) {
+// connected is called when the library has connected a socket, before any "connection" listener runs. It returns the
+// answer to the CONNECT, which is to be sent; or, where the connection has closed meanwhile, why: nobody has told this
+// socket.
+func (i *inbox) connected(s *socket.Socket) (answer *Message, ended []any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if b := i.findLocked(s.Nsp().Name()); b != nil && b.state == boxConnecting && i.ended == nil {
 		b.socket = s
+		answer, b.answer = b.answer, nil
 	}
-	return i.ended
+	return answer, i.ended
 }
 
 // has tells whether s is a socket of this connection.
@@ -49,9 +51,17 @@ func (i *inbox) open(c *Conn, s *socket.Socket) {
 }
 
 // sent looks at what goes to the client: a refused CONNECT and a DISCONNECT change the box, a question wakes the
-// reader.
-func (i *inbox) sent(c *Conn, m *Message) {
+// reader. It returns false for the answer to a CONNECT, which is kept until connected: the library makes it before its
+// Client knows the socket, and a client that has read it may have the server disconnect all that the Client knows.
+func (i *inbox) sent(c *Conn, m *Message) bool {
 	switch m.kind {
+	case parser.CONNECT:
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if b := i.findLocked(m.namespace); b != nil && b.state == boxConnecting && b.socket == nil {
+			b.answer = m
+			return false
+		}
 	case parser.EVENT, parser.BINARY_EVENT:
 		if m.hasID {
 			i.expectAck()
@@ -64,8 +74,22 @@ func (i *inbox) sent(c *Conn, m *Message) {
 			i.startBothLocked(c, b)
 		}
 	case parser.DISCONNECT:
+		if answer := i.takeAnswer(m.namespace); answer != nil {
+			c.eio.Send(answer.frames...)
+		}
 		i.leave(c, m.namespace)
 	}
+	return true
+}
+
+// takeAnswer returns the answer to a CONNECT that has been kept, nil if there is none.
+func (i *inbox) takeAnswer(name string) (answer *Message) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if b := i.findLocked(name); b != nil {
+		answer, b.answer = b.answer, nil
+	}
+	return answer
 }
 
 // leave drops what is queued for a namespace, and makes a new CONNECT wait until "disconnect" has been emitted. It

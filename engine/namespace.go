@@ -75,9 +75,13 @@ func socketAndConn(arg any) (*socket.Socket, *Conn) {
 // the connection has closed while it did: then the socket is closed too, and nobody ever hears of it. (The library
 // would keep it for ever.)
 func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
-	if ended := c.inbox.connected(s); ended != nil {
+	answer, ended := c.inbox.connected(s)
+	if ended != nil {
 		c.hangUp(ended...)
 		return false
+	}
+	if answer != nil {
+		c.send(answer)
 	}
 	c.shake.share(s.Handshake())
 	if r, ok := nsp.Adapter().(interface{ resume(*socket.Socket) }); ok {
