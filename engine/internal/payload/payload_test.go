@@ -84,12 +84,20 @@ func TestMalformed(t *testing.T) {
 		{"3", ""}, {"3", "abc"}, {"3", ":4"}, {"3", "1"}, {"3", "2:4"}, {"3", "-1:4"}, {"3", "+1:4"}, {"3", "1:42"},
 		{"3", "99999999999:4"}, {"3", "2:4a:"}, {"3", "2:😀x"}, {"3", "1:😀"}, {"3", "3:b2AA"}, {"3", "3:b4!"}, {"3", "0x1:4"},
 		{"3 binary", "\x02\x01\xff4"}, {"3 binary", "\x00\xff4"}, {"3 binary", "\x00\x01"}, {"3 binary", "\x00\x02\xff4"},
-		{"3 binary", "\x00\x0b\xff4"}, {"3 binary", "\x01\x01\xff\x05"}, {"3 binary", "\x00\x02\xff4\xff"}, {"3 binary", "\x00\x00\xff"},
+		{"3 binary", "\x00\x0b\xff4"}, {"3 binary", "\x00\x02\xff4\xff"}, {"3 binary", "\x00\x00\xff"},
 		{"3 binary", "\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff4"},
 	} {
 		if all, err := collect(decoders[c.decoder], []byte(c.body), 10); err == nil {
 			t.Errorf("%s: %q gave %v", c.decoder, c.body, all)
 		}
+	}
+}
+
+// Binary packets that are not messages: a ping, an unknown type, and one without any.
+func TestBinaryPackets3(t *testing.T) {
+	all, err := collect(DecodeBinary3, []byte("\x01\x02\xff\x02x\x01\x01\xff\x07\x01\x00\xff\x01\x02\xff\x04x"), 10)
+	if want := []Packet{text("2"), bin('x')}; err != nil || !slices.EqualFunc(all, want, same) {
+		t.Errorf("%v %v, want %v", all, err, want)
 	}
 }
 

@@ -14,6 +14,9 @@ const (
 	markEnd    = 255
 )
 
+// maxType is the largest type of a packet.
+const maxType = 6
+
 // maxDigits bounds the digits of a length.
 const maxDigits = 10
 
@@ -95,6 +98,9 @@ func DecodeBinary3(body []byte, limit int, yield func(Packet) bool) error {
 		}
 		packet := body[:length:length]
 		body = body[length:]
+		if mark == markBinary && (len(packet) == 0 || packet[0] > maxType) {
+			continue // as engine.io does
+		}
 		p, err := binaryPacket3(mark, packet)
 		if err != nil {
 			return err
@@ -106,16 +112,14 @@ func DecodeBinary3(body []byte, limit int, yield func(Packet) bool) error {
 	return nil
 }
 
+// binaryPacket3 returns a packet of a binary payload. A binary one that is not a message is as good as a text without data.
 func binaryPacket3(mark byte, packet []byte) (Packet, error) {
 	switch {
-	case len(packet) == 0:
-		return Packet{}, ErrMalformed
-	case mark == markBinary:
-		if packet[0] != binaryMessage {
-			return Packet{}, ErrMalformed
-		}
+	case mark == markBinary && packet[0] == binaryMessage:
 		return Packet{Binary: true, Data: packet[1:]}, nil
-	case !utf8.Valid(packet):
+	case mark == markBinary:
+		return Packet{Data: []byte{'0' + packet[0]}}, nil
+	case len(packet) == 0 || !utf8.Valid(packet):
 		return Packet{}, ErrMalformed
 	case packet[0] == 'b':
 		return DecodeBase64(packet, 3)

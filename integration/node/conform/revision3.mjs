@@ -83,6 +83,37 @@ export default {
       await show("event");
     },
   },
+  "revision 3: binary payloads of other types": {
+    options,
+    differs: { malformed: "Node makes packets of it" },
+    run: async (p) => {
+      const message = Buffer.concat([Buffer.from([0, 1, 7, 255]), Buffer.from('42["message","x"]')]);
+      const attachment = Buffer.concat([Buffer.from([1, 5, 255, 4]), bin]);
+      for (const [what, type, body] of [
+        ["text/plain", "text/plain", message],
+        ["text/plain, attachment", "text/plain", attachment],
+        ["none", undefined, message],
+        ["with parameter", "application/octet-stream; charset=x-user-defined", message],
+        ["in capitals", "Application/Octet-Stream", message],
+        ["text in binary type", "application/octet-stream", Buffer.from(payload('42["message","x"]'))],
+        ["ping in binary", "application/octet-stream", Buffer.from([1, 1, 255, 2])],
+        ["unknown packet in binary", "application/octet-stream", Buffer.from([1, 2, 255, 9, 9])],
+        ["ping as text in binary type", "application/octet-stream", Buffer.from([0, 1, 255, 50])],
+        ["empty packet", "application/octet-stream", Buffer.from([0, 0, 255])],
+        ["empty binary packet", "application/octet-stream", Buffer.from([1, 0, 255])],
+        ["no packet", "application/octet-stream", Buffer.from([])],
+        ["malformed, other mark", "application/octet-stream", Buffer.from([2, 1, 255, 50])],
+        ["malformed, too short", "application/octet-stream", Buffer.from([0, 9, 255, 50])],
+        ["invalid UTF-8", "application/octet-stream", Buffer.from([0, 2, 255, 50, 200])],
+      ]) {
+        const s = await open(p);
+        const status = await p.http("POST", s, { body, headers: type ? { "content-type": type } : {} }).then((r) => (r.status === 200 ? 200 : "refused"), () => "refused");
+        const res = await p.http("POST", s, { body: "1:2" });
+        const got = res.status === 200 ? (await p.http("GET", s)).bytes.toString("latin1") : "";
+        p.log(what, status === 200 && res.status === 200 ? "alive" : "closed", JSON.stringify(got)); // Node answers some with 200 before it closes
+      }
+    },
+  },
   "revision 3: bad payloads": {
     options,
     run: async (p) => {
