@@ -27,6 +27,7 @@ func (c *Conn) Close(discard bool) {
 		return
 	}
 	c.state.Store(uint32(Closing))
+	c.srv.beats.remove(c) // its pong does not count any more, and may be behind much that is queued
 	if c.ws != nil {
 		start := c.ws.shutLocked(c.srv.frames.wsClose, false)
 		w := c.ws

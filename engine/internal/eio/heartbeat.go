@@ -25,7 +25,7 @@ type beatList struct {
 // is in silent, where its own pings put it back to the end.
 type heartbeats struct {
 	srv     *Server
-	quantum time.Duration // connections whose pings are due this near to each other are pinged together
+	quantum time.Duration // how early a ping may be, to go out together with others
 	wake    chan struct{} // written without blocking by add, read by run
 	stop    chan struct{} // closed by the server
 
@@ -198,10 +198,12 @@ func (h *heartbeats) expire(ping, lost []*Conn) (p, l []*Conn, wait time.Duratio
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.srv.now()
-	for c := h.pings.first; c != nil && c.beat.due <= now; c = h.pings.first {
-		h.insert(c, &h.pongs)
-		c.awaiting.Store(true)
-		ping = append(ping, c)
+	if c := h.pings.first; c != nil && c.beat.due <= now {
+		for ; c != nil && c.beat.due <= now+h.quantum; c = h.pings.first {
+			h.insert(c, &h.pongs)
+			c.awaiting.Store(true)
+			ping = append(ping, c)
+		}
 	}
 	for _, list := range [...]*beatList{&h.pongs, &h.silent} {
 		for c := list.first; c != nil && c.beat.due <= now; c = list.first {
@@ -211,7 +213,7 @@ func (h *heartbeats) expire(ping, lost []*Conn) (p, l []*Conn, wait time.Duratio
 	}
 	wait = time.Hour
 	if c := h.pings.first; c != nil {
-		wait = min(wait, max(c.beat.due-now, h.quantum))
+		wait = min(wait, c.beat.due-now)
 	}
 	for _, list := range [...]*beatList{&h.pongs, &h.silent} {
 		if c := list.first; c != nil {

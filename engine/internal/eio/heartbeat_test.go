@@ -71,8 +71,8 @@ func TestPingTimeoutWhileBlocked(t *testing.T) {
 	o.expectClose(ReasonTransportClose)
 }
 
-// The lists, in virtual time.
-func TestHeartbeats(t *testing.T) {
+// virtual runs test in virtual time, with a server and what makes a session that polls.
+func virtual(t *testing.T, test func(t *testing.T, s *Server, session func(id string, protocol uint8) *owner)) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := NewServer(Config{DisablePoller: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, AllowEIO3: true}, nil)
 		if err != nil {
@@ -84,7 +84,7 @@ func TestHeartbeats(t *testing.T) {
 			}
 		}()
 		f := &fixture{t: t, owners: make(chan *owner, 10)}
-		session := func(id string, protocol uint8) *owner {
+		test(t, s, func(id string, protocol uint8) *owner {
 			o := &owner{f: f, closed: make(chan closing, 1), messages: make(chan string, 10)}
 			o.srv, o.handler, o.id, o.protocol, o.poll = s, o, id, protocol, &polling{}
 			if err := s.reserve(id); err != nil {
@@ -92,7 +92,47 @@ func TestHeartbeats(t *testing.T) {
 			}
 			s.open(&o.Conn, nil)
 			return o
+		})
+	})
+}
+
+// A session without a pong ends when its interval and its timeout are over, and not later for the sake of others.
+func TestPingTimeoutIsOnTime(t *testing.T) {
+	virtual(t, func(t *testing.T, s *Server, session func(id string, protocol uint8) *owner) {
+		for _, id := range []string{"a", "b", "c"} { // their pings go out together
+			opened := s.now()
+			o := session(id, 4)
+			go func() {
+				<-o.closed
+				if took := s.now() - opened; took > 45*time.Second+2*timeoutQuantum || took < 45*time.Second-s.beats.quantum {
+					t.Errorf("%s ended after %v", id, took)
+				}
+			}()
+			time.Sleep(30 * time.Millisecond)
 		}
+		time.Sleep(50 * time.Second)
+	})
+}
+
+// A session that is closing is not ended for want of a pong, which nobody would look at.
+func TestNoPingTimeoutWhileClosing(t *testing.T) {
+	virtual(t, func(t *testing.T, _ *Server, session func(id string, protocol uint8) *owner) {
+		o := session("a", 4)
+		time.Sleep(30 * time.Second) // it is pinged
+		o.Close(false)
+		time.Sleep(25 * time.Second) // and the time for the pong is over
+		if s := o.State(); s != Closing {
+			t.Errorf("%v", s)
+		}
+		if c := <-o.closed; c.reason != ReasonForcedClose {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// The lists, in virtual time.
+func TestHeartbeats(t *testing.T) {
+	virtual(t, func(t *testing.T, s *Server, session func(id string, protocol uint8) *owner) {
 		at := func(d time.Duration) { time.Sleep(d - s.now()); synctest.Wait() }
 		queued := func(o *owner) int { o.mu.Lock(); defer o.mu.Unlock(); return o.queued }
 		alive := func(o *owner, want bool) {

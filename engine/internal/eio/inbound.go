@@ -185,8 +185,8 @@ func (w *wsConn) message(m ws.Message) error {
 		}
 		return w.peerClose(code)
 	default:
+		w.asked.Store(true)
 		if w.live {
-			w.asked.Store(true)
 			w.conn.packetIn(m.Op == ws.Binary, m.Data)
 		} else {
 			w.conn.probeMessage(w, m.Op == ws.Binary, m.Data)

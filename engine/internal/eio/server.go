@@ -32,6 +32,8 @@ type Server struct {
 	flushers []*flusher
 	pollers  []*poller // none: every WebSocket has a reader
 
+	closeTimeout time.Duration // wsCloseTimeout, less in tests
+
 	// Memory that is used again.
 	chunks   chunks
 	buffers  buffers
@@ -73,6 +75,9 @@ func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Se
 		epoch:    time.Now(),
 		compress: newCompressor(cfg.Deflate),
 		gzip:     newCompressor(cfg.HTTPCompression),
+
+		closeTimeout: wsCloseTimeout,
+
 		frames: frames{
 			ping:    plainPacket(PacketPing, ""),
 			pong:    plainPacket(PacketPong, ""),

@@ -69,6 +69,29 @@ func TestPollBesideUpgrade(t *testing.T) {
 	}
 }
 
+// The answer to a probe is written before an upgrade packet right behind the probe ends polling.
+func TestProbeIsAnsweredFirst(t *testing.T) {
+	upgraded := make(chan bool, 1)
+	f := newFixture(t, plain, Config{Hooks: Hooks{Upgrade: func(c *Conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		upgraded <- !c.ws.claimed
+	}}})
+	query, o := f.openPolling()
+	o.Observe(ObserveUpgrade)
+	p := f.dial(strings.Replace(query, "polling", "websocket", 1))
+	eventually(t, "the opening handshake is written", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return !o.probe.ws.claimed
+	})
+	p.must(p.raw(append(maskedFrame(0x81, []byte("2probe")), maskedFrame(0x81, []byte("5"))...)))
+	if !<-upgraded {
+		t.Error("the answer is still to be written")
+	}
+	p.expectText("3probe")
+}
+
 // A poll that waits when the upgrade packet comes is ended with a noop.
 func TestUpgradeWithPollThatWaits(t *testing.T) {
 	f := newFixture(t, plain, Config{}, echoing)

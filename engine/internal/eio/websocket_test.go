@@ -2,9 +2,12 @@ package eio
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +176,40 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 			p.expectText("4" + strings.Repeat("x", 1<<20))
 		}
 		p.expectText("4last")
+		p.expectClose(0)
+		o.expectClose(ReasonForcedClose)
+	})
+}
+
+// A peer gets all that was sent before Close, though it goes on sending and takes longer than it may to answer the close
+// frame: to close a connection while something comes in resets it, and takes away what the peer has not got yet.
+func TestCloseOfSlowPeerThatSends(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what the peer has taken is known on Linux only")
+	}
+	overDrivers(t, func(t *testing.T, d driver) {
+		f := newFixture(t, d, Config{}, func(f *fixture) { f.onMsg = func(*owner, bool, []byte) {} })
+		f.eio.closeTimeout = 700 * time.Millisecond
+		p, o := f.openWS()
+		nc := p.nc
+		if t, ok := nc.(*tls.Conn); ok {
+			nc = t.NetConn()
+		}
+		_ = nc.(*net.TCPConn).SetReadBuffer(128 << 10) // the rest waits at the server
+		const n = 1000
+		for i := range n {
+			o.Send(TextFrame(fmt.Appendf(nil, "%d ", i), make([]byte, 2000)))
+		}
+		o.Close(false)
+		for i := range n {
+			if i%20 == 0 {
+				time.Sleep(30 * time.Millisecond)          // a slow peer
+				_ = p.raw(maskedFrame(0x81, []byte("4x"))) // when all is on its way the server may be gone
+			}
+			if _, b, err := p.read(); err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("4%d ", i)) {
+				t.Fatalf("message %d: %.10q %v", i, b, err)
+			}
+		}
 		p.expectClose(0)
 		o.expectClose(ReasonForcedClose)
 	})

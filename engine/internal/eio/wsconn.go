@@ -13,8 +13,12 @@ import (
 )
 
 // wsCloseTimeout is how long a WebSocket may take to close once that has begun: to take the close frame and to answer
-// it.
-const wsCloseTimeout = 3 * time.Second
+// it. While the peer still takes what it was sent it has more time, wsLinger at most: closed while it sends, the connection
+// would be reset, and the rest lost.
+const (
+	wsCloseTimeout = 3 * time.Second
+	wsLinger       = 30 * time.Second
+)
 
 // maxControl bounds the control frames that wait to be sent. A ping that comes when it is reached is not answered: RFC
 // 6455, 5.5.3 lets an endpoint leave pings out.
@@ -126,10 +130,27 @@ func (w *wsConn) shut(bye *Frame, discard bool) {
 	}
 }
 
+// dieLaterLocked has the connection killed when its time to close is over.
 func (w *wsConn) dieLaterLocked() {
-	if w.timer == nil && !w.dead {
-		w.timer = time.AfterFunc(wsCloseTimeout, w.kill)
+	if w.timer != nil || w.dead {
+		return
 	}
+	end := time.Now().Add(wsLinger)
+	before := 0
+	w.timer = time.AfterFunc(w.srv.closeTimeout, func() {
+		left := unsent(w.nc)
+		takes := left < before || before == 0 && left > 0
+		if !takes || time.Now().After(end) || w.srv.isClosed() {
+			w.kill()
+			return
+		}
+		before = left
+		w.conn.mu.Lock()
+		defer w.conn.mu.Unlock()
+		if !w.dead {
+			w.timer.Reset(w.srv.closeTimeout)
+		}
+	})
 }
 
 // kill closes the connection. It does not tell the session.
@@ -162,7 +183,8 @@ func (w *wsConn) preface(answer []byte) {
 	w.controls++
 }
 
-// sendControl queues a frame that is not part of the session's traffic.
+// sendControl queues a frame that is not part of the session's traffic. The answer to a probe is written at once, hence
+// before what the upgrade packet behind the probe leads to: the end of polling.
 func (w *wsConn) sendControl(f *Frame) {
 	c := w.conn
 	c.mu.Lock()
@@ -174,7 +196,7 @@ func (w *wsConn) sendControl(f *Frame) {
 	}
 	c.mu.Unlock()
 	if start {
-		w.flush()
+		w.flushAnswer()
 	}
 }
 
