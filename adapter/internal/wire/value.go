@@ -63,7 +63,7 @@ func Parse(payload []byte) (Value, error) {
 
 func parseJSON(payload []byte) (Value, error) {
 	if !utf8.Valid(payload) {
-		payload = bytes.ToValidUTF8(payload, []byte("\uFFFD")) // as Buffer.toString does
+		payload = []byte(toUTF8(payload))
 	}
 	if jsonDepth(payload) > MaxDepth {
 		return Value{}, &Error{TooDeep, "JSON"}
