@@ -29,12 +29,18 @@ type chaosNode struct {
 	conns   []*sioclient.Conn
 
 	dead   atomic.Bool
-	deadAt map[string]int // written before dead is set
+	lostAt atomic.Pointer[map[string]int] // where it was when Redis was stopped; nil before
+	ended  map[string]int                 // where it was some time before it was killed, or the clients left
 }
 
+// onTheWay are the events before an end, of a node or of the clients, that may not have come to every client when they have
+// come to the witness.
+const onTheWay = 1000
+
 // TestChaos: three nodes, 300 clients with random claims who spectate, switch, refresh, are demoted, expire and are revoked,
-// 20,000 random events, and one node is killed. Every client must have received exactly what the reference allows, but for
-// the messages that crossed a change on their way; nothing twice, nothing out of order.
+// 20,000 random events, one node is killed, and Redis is stopped and started again. Every client must have received exactly
+// what the reference allows, but for the messages that crossed a change on their way, and for those between the loss of Redis
+// and the resync that the client was sent; nothing twice, nothing out of order.
 // GUILDCAST_CHAOS_SEED repeats a run's choices, GUILDCAST_CHAOS_EVENTS changes its length.
 func TestChaos(t *testing.T) {
 	seed := envNumber("GUILDCAST_CHAOS_SEED", time.Now().UnixNano())
@@ -77,14 +83,18 @@ func TestChaos(t *testing.T) {
 		if err := w.publish(rng); err != nil {
 			t.Fatal(err)
 		}
-		if i == int(events)/2 {
+		switch i {
+		case int(events)/2 - onTheWay:
+			nodes[2].ended = nodes[2].witness.bounds()
+		case int(events) / 2:
 			nodes[2].kill()
+		case int(events) * 3 / 4:
+			w.lose(t, redis, nodes[:2], rng)
+		case int(events) - onTheWay:
+			for _, n := range nodes[:2] {
+				n.ended = n.witness.bounds()
+			}
 		}
-	}
-	// What is on its way when the clients leave is open.
-	ends := map[*chaosNode]map[string]int{}
-	for _, n := range nodes {
-		ends[n] = n.witness.bounds()
 	}
 	cancel()
 	running.Wait()
@@ -92,20 +102,26 @@ func TestChaos(t *testing.T) {
 		n.drain(t)
 	}
 
-	total := 0
+	total, told := 0, 0
 	for _, d := range dashboards {
 		for _, s := range d.trouble {
 			t.Errorf("%s on %s: %s", d.name, d.node.name, s)
 		}
-		d.changes = append(d.changes, change{lo: ends[d.node], open: true})
+		d.gaps = append(d.gaps, gap{lo: d.node.ended})
 		for topic, messages := range w.topics {
-			if err := judge(topic, messages, d.changes, d.got[topic]); err != nil {
+			if err := judge(topic, messages, d.changes, d.gaps, d.got[topic]); err != nil {
 				t.Errorf("%s on %s: %v", d.name, d.node.name, err)
 			}
 			total += len(d.got[topic])
 		}
+		if d.told {
+			told++
+		}
 	}
-	t.Logf("%d events published, %d deliveries judged", events, total)
+	t.Logf("%d events published, %d deliveries judged, %d clients were told of a gap", events, total, told)
+	if told < len(dashboards)/10 {
+		t.Errorf("only %d clients were told that Redis was lost", told)
+	}
 	if total < int(events) {
 		t.Errorf("only %d deliveries: the test has judged next to nothing", total)
 	}
@@ -113,7 +129,6 @@ func TestChaos(t *testing.T) {
 
 // kill ends the node without a word.
 func (n *chaosNode) kill() {
-	n.deadAt = n.witness.bounds()
 	n.dead.Store(true)
 	_ = n.cmd.Process.Kill()
 }

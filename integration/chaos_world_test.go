@@ -7,9 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -24,6 +28,9 @@ type world struct {
 
 	mu     sync.Mutex
 	topics map[string][][]byte // guarded by mu; the messages of each topic, in order
+
+	lost, back atomic.Bool  // Redis was stopped; all nodes have it again
+	revoking   sync.RWMutex // read-locked while a revocation is on its way, which must not get lost
 }
 
 func newWorld(t *testing.T, redisURL string) *world {
@@ -82,6 +89,33 @@ func (w *world) publishTo(rng *rand.Rand, topic, kind string) error {
 	return w.redis.Publish(context.Background(), topic, text).Err()
 }
 
+// lose stops Redis for some seconds, in which the clients go on, and goes on publishing while the nodes find it again.
+func (w *world) lose(t *testing.T, redis *realRedis, nodes []*chaosNode, rng *rand.Rand) {
+	w.revoking.Lock()
+	defer w.revoking.Unlock()
+	for _, n := range nodes {
+		at := n.witness.bounds()
+		n.lostAt.Store(&at)
+	}
+	w.lost.Store(true)
+	redis.stop(t)
+	for _, n := range nodes {
+		n.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 30*time.Second)
+	}
+	time.Sleep(2 * time.Second) // the clients do what they do
+	redis.start(t)
+	for _, n := range nodes {
+		eventually(t, 30*time.Second, n.name+" to be ready", func() bool {
+			if err := w.publish(rng); err != nil {
+				t.Fatal(err)
+			}
+			status, _ := get(n.url + "/readyz")
+			return status == http.StatusOK
+		})
+	}
+	w.back.Store(true)
+}
+
 // state is what decides about a viewer's events.
 type state struct {
 	elevated bool
@@ -92,7 +126,7 @@ type state struct {
 
 // sees tells whether a viewer in this state gets message of topic.
 func (s state) sees(topic string, message []byte) bool {
-	guild, logs := strings.CutSuffix(topic, "_logs")
+	guild, logs := guildOf(topic), strings.HasSuffix(topic, "_logs")
 	if !s.elevated || s.guild != guild || logs && !s.logs {
 		return false
 	}
@@ -100,16 +134,28 @@ func (s state) sees(topic string, message []byte) bool {
 	return ok
 }
 
+func guildOf(topic string) string { return strings.TrimSuffix(topic, "_logs") }
+
+// gap are messages that a client may have missed: those of guild, or of all where it is "", from lo on and before hi, by
+// topic; a nil hi is the end.
+type gap struct {
+	guild  string
+	lo, hi map[string]int
+}
+
+func (g gap) covers(topic string, i int) bool {
+	return (g.guild == "" || g.guild == guildOf(topic)) && g.lo[topic] <= i && (g.hi == nil || i < g.hi[topic])
+}
+
 // change is a step from one state to the next. Messages before lo were certainly handled in the old state, those from hi
 // on are certainly handled in the new one; between them either may hold.
 type change struct {
 	lo, hi map[string]int // by topic; a topic that is absent from hi has no messages yet: 0
-	open   bool           // no upper bound: the new state may never have come into force
 	after  state
 }
 
 // judge compares what was received of topic with what the states allow.
-func judge(topic string, messages [][]byte, changes []change, got map[int]bool) error {
+func judge(topic string, messages [][]byte, changes []change, gaps []gap, got map[int]bool) error {
 	var missing, forbidden []int
 	for i, m := range messages {
 		possible := []state{{}}
@@ -117,7 +163,7 @@ func judge(topic string, messages [][]byte, changes []change, got map[int]bool) 
 			if i < c.lo[topic] {
 				break
 			}
-			if !c.open && i >= c.hi[topic] {
+			if i >= c.hi[topic] {
 				possible = possible[:0]
 			}
 			possible = append(possible, c.after)
@@ -127,7 +173,7 @@ func judge(topic string, messages [][]byte, changes []change, got map[int]bool) 
 			ok := s.sees(topic, m)
 			must, may = must && ok, may || ok
 		}
-		if must && !got[i] {
+		if must && !got[i] && !slices.ContainsFunc(gaps, func(g gap) bool { return g.covers(topic, i) }) {
 			missing = append(missing, i)
 		}
 		if !may && got[i] {
@@ -172,13 +218,18 @@ func chaosPayload(arg json.RawMessage) (topic string, i int, err error) {
 		T string `json:"t"`
 		I int    `json:"i"`
 	}
+	err = decodeEither(arg, &p)
+	return p.T, p.I, err
+}
+
+// decodeEither decodes a payload that may be a string.
+func decodeEither(arg json.RawMessage, v any) error {
 	if len(arg) > 0 && arg[0] == '"' {
 		var text string
 		if err := json.Unmarshal(arg, &text); err != nil {
-			return "", 0, err
+			return err
 		}
 		arg = json.RawMessage(text)
 	}
-	err = json.Unmarshal(arg, &p)
-	return p.T, p.I, err
+	return json.Unmarshal(arg, v)
 }
