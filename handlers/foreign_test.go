@@ -2,14 +2,18 @@ package handlers_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/redistest"
 )
 
@@ -160,4 +164,93 @@ func TestForeignGuildIsLikeNone(t *testing.T) {
 	if asked := m.since(); !strings.Contains(strings.Join(asked, " "), guildA+"_logs") {
 		t.Errorf("asked %q for a spectate of the own guild: this proves nothing", asked)
 	}
+}
+
+// Nor can they be told apart by the clock, where each look-up takes its time.
+func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
+	const lookUp, rounds = 20 * time.Millisecond, 15
+	const none = "713000000000000999"
+	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
+		c.Limits = handlers.Limits{SocketPerSecond: -1, UserPerSecond: -1}
+		p.Pools = slowPools{p.Pools.(*fakePools), lookUp}
+		p.Topics = slowTopics{p.Topics.(*fakeTopics), lookUp}
+	})
+	for _, guild := range []string{guildA, guildB} {
+		n.pools.put(guild, "role", "1", `{"id":"1","name":"somebody"}`)
+		n.pools.put(guild, "member", "1", `{"id":"1","name":"somebody"}`)
+		n.pools.put("", "guild", guild, `{"id":"`+guild+`"}`)
+	}
+	n.pools.put("", "user", "1", `{"id":"1","username":"somebody"}`)
+	tok := token(t, guilds(guildA, 0x102))
+	c := elevated(t, n, tok)
+	for _, q := range []map[string]any{
+		{"event": "pool", "type": "role"},
+		{"event": "pool", "type": "role", "ids": "1"},
+		{"event": "pool", "type": "member", "request": "online"},
+		{"event": "pool", "type": "member", "request": "search", "query": "some"},
+		{"event": "pool", "type": "guild"},
+		{"event": "spectate", "include_logs": true},
+	} {
+		took := map[string][]time.Duration{}
+		for range rounds {
+			for _, guild := range []string{guildA, guildB, none} {
+				query := map[string]any{"guild_id": guild, "token": tok}
+				for k, v := range q {
+					query[k] = v
+				}
+				if q["type"] == "guild" {
+					query["ids"] = guild
+				}
+				began := time.Now()
+				c.emit(q["event"].(string), query)
+				for {
+					if h := c.next(); h.event != "pool_response" || h.as(t)["finished"] == true {
+						break
+					}
+				}
+				took[guild] = append(took[guild], time.Since(began))
+			}
+			c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})
+			c.expect("spectate_return")
+		}
+		median := func(guild string) time.Duration { return slices.Sorted(slices.Values(took[guild]))[rounds/2] }
+		own, foreign, missing := median(guildA), median(guildB), median(none)
+		if own < lookUp {
+			t.Errorf("%v: the own guild took %v, as if nothing had been looked up: this proves nothing", q, own)
+		}
+		if (foreign - missing).Abs() > lookUp/2 {
+			t.Errorf("%v: a foreign guild took %v, and none %v", q, foreign, missing)
+		}
+	}
+}
+
+// slowPools and slowTopics take some time for whatever they are asked.
+type slowPools struct {
+	*fakePools
+	lookUp time.Duration
+}
+
+func (s slowPools) Get(ctx context.Context, guild, kind string, ids []string) ([][]byte, error) {
+	time.Sleep(s.lookUp)
+	return s.fakePools.Get(ctx, guild, kind, ids)
+}
+
+func (s slowPools) All(ctx context.Context, guild, kind string, yield func([]string, [][]byte) error) error {
+	time.Sleep(s.lookUp)
+	return s.fakePools.All(ctx, guild, kind, yield)
+}
+
+func (s slowPools) Online(ctx context.Context, guild string) ([]string, error) {
+	time.Sleep(s.lookUp)
+	return s.fakePools.Online(ctx, guild)
+}
+
+type slowTopics struct {
+	*fakeTopics
+	lookUp time.Duration
+}
+
+func (s slowTopics) Acquire(ctx context.Context, topic event.Topic) (func(), error) {
+	time.Sleep(s.lookUp)
+	return s.fakeTopics.Acquire(ctx, topic)
 }

@@ -263,8 +263,13 @@ func (d *dashboard) expire(ctx context.Context) error {
 	if err := d.elevateWith(jwt.MapClaims{"exp": exp.Unix()}); err != nil {
 		return err
 	}
-	time.Sleep(time.Until(exp) - 20*time.Millisecond)
 	lo := d.node.witness.bounds()
+	for left := time.Until(exp); left > 20*time.Millisecond; left = time.Until(exp) {
+		time.Sleep(min(left-20*time.Millisecond, 50*time.Millisecond))
+		if at := d.node.witness.bounds(); time.Now().Before(exp) { // else this goroutine has slept through the end
+			lo = at
+		}
+	}
 	if err := d.await("elevation_expired", lo, state{}); err != nil {
 		return err
 	}

@@ -77,6 +77,29 @@ func testAll(t *testing.T, e *Entities, n int) {
 	must(t, e.All(within(t), "13", "member", func([]string, [][]byte) error { t.Error("yielded"); return nil }))
 }
 
+// What a backend has stored with numbers for ids is given with strings.
+func TestEntitiesHaveStringIDs(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
+		ctx := within(t)
+		must(t, client.HSet(ctx, "guildcast:pool:{12}:role", "214037134477230080",
+			`{"id":214037134477230080,"position":3,"members":[9007199254740993,"7"]}`).Err())
+		const want = `{"id":"214037134477230080","position":3,"members":["9007199254740993","7"]}`
+
+		e := NewEntities(client, nil)
+		values, err := e.Get(ctx, "12", "role", []string{"214037134477230080"})
+		must(t, err)
+		if len(values) != 1 || string(values[0]) != want {
+			t.Errorf("get: %q", values)
+		}
+		must(t, e.All(ctx, "12", "role", func(_ []string, values [][]byte) error {
+			if len(values) != 1 || string(values[0]) != want {
+				t.Errorf("all: %q", values)
+			}
+			return nil
+		}))
+	})
+}
+
 func TestOnline(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		var want []any
