@@ -42,21 +42,28 @@ func TestConform(t *testing.T) {
 			t.Parallel()
 			c.slots <- struct{}{}
 			defer func() { <-c.slots }()
-			// A busy machine can part what a scenario means to be at the same time: what differs is tried again.
-			var problem string
-			for range 3 {
-				var wg sync.WaitGroup
-				var want, got []string
-				wg.Go(func() { want = c.run(t, s, c.openNode(t, s)) })
-				wg.Go(func() { got = c.run(t, s, c.openEngine(t, s)) })
-				wg.Wait()
-				if problem = s.compare(want, got); problem == "" {
-					return
-				}
+			problem := c.compare(t, s)
+			if problem == "" {
+				return
 			}
-			t.Error(problem)
+			// A client's requests that are under way together may arrive either way round, on a busy machine the rare way (one
+			// scenario in hundreds: a POST behind the poll that ended its session), so what differs is tried once more.
+			t.Log(problem)
+			if problem = c.compare(t, s); problem != "" {
+				t.Error("again: ", problem)
+			}
 		})
 	}
+}
+
+// compare runs a scenario against both servers, and says what is wrong.
+func (c *conform) compare(t *testing.T, s scenario) string {
+	var wg sync.WaitGroup
+	var want, got []string
+	wg.Go(func() { want = c.run(t, s, c.openNode(t, s)) })
+	wg.Go(func() { got = c.run(t, s, c.openEngine(t, s)) })
+	wg.Wait()
+	return s.compare(want, got)
 }
 
 // conform holds the processes of the comparison.
@@ -215,12 +222,16 @@ func (c *conform) openNode(t *testing.T, s scenario) target {
 
 // openEngine starts a server of the engine with the options of a scenario, and its admin server.
 func (c *conform) openEngine(t *testing.T, s scenario) target {
-	o, tls, more := conformOptions(t, s.Options)
+	o, tls, h2c, more := conformOptions(t, s.Options)
 	io, handler := engine.NewServer(o, engine.Options{Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 	log := &serverLog{more: make(chan struct{})}
 	app := conformApp{io: io, log: log.printf}
 	app.register(more)
 	front := httptest.NewUnstartedServer(handler)
+	if h2c {
+		front.Config.Protocols = new(http.Protocols)
+		front.Config.Protocols.SetUnencryptedHTTP2(true)
+	}
 	if tls {
 		front.StartTLS()
 	} else {
@@ -262,12 +273,12 @@ func portOf(s *httptest.Server) int {
 }
 
 // conformOptions translates the options of a scenario, which are those of Node.
-func conformOptions(t *testing.T, raw []byte) (o *socket.ServerOptions, tls, headers bool) {
+func conformOptions(t *testing.T, raw []byte) (o *socket.ServerOptions, tls, h2c, headers bool) {
 	var in struct {
 		PingInterval, PingTimeout, UpgradeTimeout, ConnectTimeout, MaxHttpBufferSize int64
 		Transports                                                                   []string
 		AllowUpgrades, AddTrailingSlash, CleanupEmptyChildNamespaces                 *bool
-		AllowEIO3, Allow, TLS, EngineHeaders                                         bool
+		AllowEIO3, Allow, TLS, H2C, EngineHeaders                                    bool
 		Path, InitialPacket                                                          string
 		Cookie                                                                       *struct {
 			Name, Path, SameSite, Domain string
@@ -378,7 +389,7 @@ func conformOptions(t *testing.T, raw []byte) (o *socket.ServerOptions, tls, hea
 		}
 		o.SetConnectionStateRecovery(recovery)
 	}
-	return o, in.TLS, in.EngineHeaders
+	return o, in.TLS, in.H2C, in.EngineHeaders
 }
 
 // makeCertificate makes the certificate of the Node servers. Clients do not check it.

@@ -1,4 +1,5 @@
 // How sessions are opened and refused: engine.io-protocol v4, sections "Transports" and "Handshake".
+import { connect } from "node:http2";
 import { sleep } from "./peer.mjs";
 
 const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -267,6 +268,38 @@ export default {
         p.log(transports, h.secure, h.transport, await s.ask("message-with-ack", "x", Buffer.from([1, 2])));
         s.disconnect();
       }
+    },
+  },
+  "polling over HTTP/2 without TLS": {
+    options: { h2c: true },
+    run: async (p) => {
+      const client = connect(p.url);
+      const ask = (method, query, body) =>
+        new Promise((resolve, reject) => {
+          const type = body ? { "content-type": "text/plain;charset=UTF-8" } : {};
+          const req = client.request({ ":method": method, ":path": `/socket.io/?EIO=4&transport=polling${query}`, ...type });
+          let status;
+          let text = "";
+          req.setEncoding("utf8");
+          req.on("response", (h) => (status = h[":status"]));
+          req.on("data", (data) => (text += data));
+          req.on("end", () => resolve({ status, text }));
+          req.on("error", reject);
+          req.end(body);
+        });
+      const { text } = await ask("GET", "");
+      const sid = `&sid=${JSON.parse(text.slice(1)).sid}`;
+      const log = (what, { status, text }) => p.log(what, status, text);
+      await ask("POST", sid, "40");
+      await ask("GET", sid); // the answer, whose sid is random
+      const waits = ask("GET", sid);
+      log("post", await ask("POST", sid, '42["message","over HTTP/2"]'));
+      log("poll that waits", await waits);
+      log("unknown session", await ask("GET", "&sid=x"));
+      const last = ask("GET", sid);
+      log("close", await ask("POST", sid, "1"));
+      log("last poll", await last);
+      client.close();
     },
   },
   "handshake as handlers see it": {

@@ -6,6 +6,7 @@
 // once every client can be written to.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createHTTP2Server } from "node:http2";
 import { createServer as createTLSServer } from "node:https";
 import { createInterface } from "node:readline";
 import { Server } from "socket.io";
@@ -179,7 +180,7 @@ const app = (io, log, o) => {
 };
 
 const open = async ({ id, options }) => {
-  const { tls, engineHeaders, allow, ...rest } = options;
+  const { tls, h2c, engineHeaders, allow, ...rest } = options;
   if (allow) {
     rest.allowRequest = (req, done) => {
       const header = req.headers["x-refuse"];
@@ -196,7 +197,11 @@ const open = async ({ id, options }) => {
     res.writeHead(404);
     res.end();
   };
-  const http = tls ? createTLSServer({ key: readFileSync(tls.key), cert: readFileSync(tls.cert) }, plain) : createServer(plain);
+  const create = () => {
+    if (h2c) return createHTTP2Server(plain);
+    return tls ? createTLSServer({ key: readFileSync(tls.key), cert: readFileSync(tls.cert) }, plain) : createServer(plain);
+  };
+  const http = create();
   const io = new Server(http, { serveClient: false, ...rest });
   app(io, log, options);
   const admin = createServer((req, res) => {
@@ -227,7 +232,7 @@ const open = async ({ id, options }) => {
   opened.set(id, () => {
     io.close();
     http.close();
-    http.closeAllConnections();
+    http.closeAllConnections?.();
     admin.close();
     admin.closeAllConnections();
   });
