@@ -131,9 +131,9 @@ func TestAdapterMissing(t *testing.T) {
 			before := ids()
 			stopped := startNodePeer(t, r.url, k.name, "{}")
 			count(4)
-			for _, p := range []peer{second, healthy, stopped} {
-				b.connect(t, p.url(), nil)
-			}
+			witness, _ := b.connect(t, second.url(), nil)
+			b.connect(t, healthy.url(), nil)
+			b.connect(t, stopped.url(), nil)
 			// Who did not sign an answer: one of them is missing.
 			unsigned := goIDs
 			if k.signed {
@@ -161,7 +161,23 @@ func TestAdapterMissing(t *testing.T) {
 			asking.Wait()
 			signal(t, stopped, syscall.SIGCONT)
 			eventually(t, time.Minute, "all to answer again", func() bool { n, err := fetchAll(first.io); return err == nil && n == 3 })
+
+			// One that dies is not waited for, where it can be told who has answered.
+			signal(t, stopped, syscall.SIGSTOP)
+			done := make(chan found, 1)
+			go func() {
+				values, err := adapter.EmitWithAck(context.Background(), first.io.Of("/", nil), nil, "last")
+				done <- found{len(values), err}
+			}()
+			witness.event(t, "last", nil)
 			signal(t, stopped, syscall.SIGKILL)
+			cause := adapter.ErrLeft
+			if !k.signed {
+				cause = context.DeadlineExceeded
+			}
+			if f := <-done; f.n != 2 || !errors.Is(f.err, cause) {
+				t.Errorf("%d answers, %v; want %v", f.n, f.err, cause)
+			}
 			eventually(t, time.Minute, "the dead one not to be asked", func() bool { n, err := fetchAll(first.io); return err == nil && n == 2 })
 		})
 	}
