@@ -133,6 +133,12 @@ func (a *Adapter) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	a.emitRoomEvents()
 }
 
+// connected is called when the client of s has been sent that it is connected: what is broadcast reaches it from now on.
+func (a *Adapter) connected(s *socket.Socket) {
+	a.index.tell(s.Id())
+	a.resume(s)
+}
+
 func (a *Adapter) find(id socket.SocketId) *socket.Socket {
 	s, _ := a.nsp.Sockets().Load(id)
 	return s

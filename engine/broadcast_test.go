@@ -217,6 +217,27 @@ func TestDeliver(t *testing.T) {
 	Deliver(m, list, DeliverOptions{})
 }
 
+// TestConnectBeforeBroadcasts: the first that a client gets is the answer to its CONNECT, whatever is broadcast meanwhile.
+func TestConnectBeforeBroadcasts(t *testing.T) {
+	s := serve(t, nil, Options{}, nil)
+	var broadcasts sync.WaitGroup
+	var stop atomic.Bool
+	defer broadcasts.Wait()
+	defer stop.Store(true)
+	for range 2 {
+		broadcasts.Go(func() {
+			for !stop.Load() {
+				s.Emit("news")
+			}
+		})
+	}
+	for range 200 {
+		w := s.connect(t, "")
+		w.expect(`42["news"]`)
+		_ = w.conn.Close()
+	}
+}
+
 func TestRoomEvents(t *testing.T) {
 	var mu sync.Mutex
 	var log []string

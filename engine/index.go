@@ -42,6 +42,7 @@ type member struct {
 	conn *Conn          // nil on a foreign engine
 	pos  int            // in index.all
 	own  bool           // is in the private room
+	told bool           // its client knows that it is connected; until then it is not chosen
 	in   []seat
 }
 
@@ -96,10 +97,20 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	if m.sock == nil {
 		if m.sock = find(id); m.sock != nil {
 			m.conn = ConnOf(m.sock)
+			m.told = m.conn == nil // on a foreign engine nobody says when
 		}
 	}
 	for _, name := range rooms {
 		x.joinLocked(m, name)
+	}
+}
+
+// tell notes that the client of id knows that it is connected.
+func (x *index) tell(id socket.SocketId) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if m, ok := x.members.Get(id); ok {
+		m.told = m.sock != nil
 	}
 }
 

@@ -84,8 +84,8 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 		c.send(answer)
 	}
 	c.shake.share(s.Handshake())
-	if r, ok := nsp.Adapter().(interface{ resume(*socket.Socket) }); ok {
-		r.resume(s)
+	if a, ok := nsp.Adapter().(interface{ connected(*socket.Socket) }); ok {
+		a.connected(s)
 	}
 	return true
 }

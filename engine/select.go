@@ -24,7 +24,7 @@ func (x *index) choose(rooms, except []socket.Room, to []*member) []*member {
 	defer x.mu.RUnlock()
 	skip := x.excludedLocked(except)
 	take := func(m *member) {
-		if m.sock == nil {
+		if !m.told {
 			return
 		}
 		if skip != nil {
