@@ -17,39 +17,47 @@ type lane struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	queue   []func()
-	running bool
+	queue   []call
+	running bool // a function, or any are queued
 	closed  bool
+}
+
+// call is a function in a lane.
+type call struct {
+	f    func()
+	done chan struct{} // closed when f has returned and the lane knows it; nil: nobody waits
 }
 
 // post has f called after all that was posted before. It returns false, and f is not called, when the lane is full or
 // closed. It never blocks.
 func (l *lane) post(f func()) bool {
+	_, ok := l.add(call{f: f})
+	return ok
+}
+
+// add is post. It also tells whether other functions come before c.
+func (l *lane) add(c call) (behind, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.limit > 0 && len(l.queue) >= l.limit {
-		return false
+		return false, false
 	}
-	l.queue = append(l.queue, f)
+	behind = l.running
+	l.queue = append(l.queue, c)
 	if !l.running {
 		l.running = true
 		l.wg.Go(l.run)
 	}
-	return true
+	return behind, true
 }
 
 // postAndWait is post, and then waits until f has returned, but not behind functions of earlier posts and not longer
 // than grace. With it, what a quick f does is ordered with what its caller does next, and a slow f delays nobody.
 func (l *lane) postAndWait(f func(), grace time.Duration) bool {
-	l.mu.Lock()
-	behind := l.running
-	l.mu.Unlock()
 	done := make(chan struct{})
-	if !l.post(func() { defer close(done); f() }) {
-		return false
-	}
-	if behind {
-		return true
+	behind, ok := l.add(call{f, done})
+	if !ok || behind {
+		return ok
 	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -61,19 +69,31 @@ func (l *lane) postAndWait(f func(), grace time.Duration) bool {
 }
 
 func (l *lane) run() {
-	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 {
-			l.queue, l.running = nil, false
-			l.mu.Unlock()
+	for last := (call{}); ; {
+		next, ok := l.next()
+		if last.done != nil {
+			close(last.done)
+		}
+		if !ok {
 			return
 		}
-		f := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		l.mu.Unlock()
-		guard(l.logger, f)
+		guard(l.logger, next.f)
+		last = next
 	}
+}
+
+// next takes the first function. Without any the lane comes to rest.
+func (l *lane) next() (c call, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.queue, l.running = nil, false
+		return call{}, false
+	}
+	c = l.queue[0]
+	l.queue[0] = call{}
+	l.queue = l.queue[1:]
+	return c, true
 }
 
 // close drops what waits. A function may still be running.

@@ -82,6 +82,12 @@ func TestLane(t *testing.T) {
 		if !l.postAndWait(add(1), time.Second) || len(ran) != 1 { // a quick one is waited for
 			t.Fatal(ran)
 		}
+		for i := range 1000 { // so is one that is posted as soon as the one before it is done
+			done := false
+			if l.postAndWait(func() { time.Sleep(time.Millisecond); done = true }, time.Second); !done {
+				t.Fatalf("number %d was not waited for", i)
+			}
+		}
 		started := time.Now()
 		l.postAndWait(func() { time.Sleep(time.Minute) }, time.Second)
 		if d := time.Since(started); d != time.Second { // a slow one is not

@@ -81,7 +81,7 @@ const listenerGrace = 100 * time.Millisecond
 
 // listen runs f, which calls listeners of the application, on their lane.
 func (c *cluster) listen(f func()) {
-	if !c.listeners.postAndWait(f, listenerGrace) && c.run.Err() == nil {
+	if !c.listeners.postAndWait(f, c.grace) && c.run.Err() == nil {
 		c.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"})
 	}
 }

@@ -20,8 +20,9 @@ type shared struct {
 	client          redis.UniversalClient
 	requestsTimeout time.Duration
 	logger          *slog.Logger
-	given           *bus.Bus    // Options.Bus, nil without
-	busOptions      bus.Options // where none is given
+	given           *bus.Bus      // Options.Bus, nil without
+	busOptions      bus.Options   // where none is given
+	grace           time.Duration // listenerGrace, but in tests
 	count           counters
 
 	// Guarded by mu.

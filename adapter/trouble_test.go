@@ -166,7 +166,9 @@ func TestClassicACL(t *testing.T) {
 // TestClassicListeners shows that a listener that panics, waits for an answer, or never returns, costs only itself.
 func TestClassicListeners(t *testing.T) {
 	_, rc := redistest.Mini(t)
-	nodes := classicCluster(t, rc, 2, Options{})
+	patient := New(rc, Options{RequestsTimeout: patience})
+	patient.grace = patience
+	nodes := []*node{newNode(t, New(rc, Options{})), newNode(t, patient), newNode(t, New(rc, Options{}))}
 	c := nodes[1].connect("/", "r1")
 	calls := make(chan string, 100)
 	hold := make(chan struct{})
@@ -181,8 +183,6 @@ func TestClassicListeners(t *testing.T) {
 		nodes[1].io.Local().Emit("from listener")
 		calls <- fmt.Sprint("quick", args)
 	})
-	nsp.On("stuck", func(...any) { <-hold })
-
 	nodes[0].io.ServerSideEmit("panic")
 	nodes[0].io.ServerSideEmit("ask")
 	nodes[0].io.ServerSideEmit("quick", 1)
@@ -194,9 +194,13 @@ func TestClassicListeners(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+
+	nodes[2].io.On("stuck", func(...any) { <-hold })
+	nodes[2].io.On("behind", func(...any) {})
+	c = nodes[2].connect("/", "r1")
 	nodes[0].io.ServerSideEmit("stuck")
 	for i := range 50 {
-		nodes[0].io.ServerSideEmit("quick", i)
+		nodes[0].io.ServerSideEmit("behind", i)
 		nodes[0].io.To("r1").Emit("still", i)
 		c.wants("still", float64(i))
 	}
