@@ -36,7 +36,7 @@ func BenchmarkReceive(b *testing.B) {
 			s := bus.NewSubscription(sink{wants})
 			l := newLink(bus, mainRoute, &redis.Options{})
 			bus.mu.Lock()
-			t := &topic{kind: pattern, name: "socket.io#/#*", refs: map[*Subscription]int{s: 1}, subs: []*Subscription{s}}
+			t := &topic{kind: pattern, name: "socket.io#/#*", subs: []*Subscription{s}}
 			bus.topics[pattern][t.name] = t
 			l.attachLocked(t)
 			bus.mu.Unlock()

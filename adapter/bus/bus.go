@@ -221,7 +221,7 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.Unlock()
 	for _, ts := range b.topics {
 		for _, t := range ts {
-			if len(t.refs) == 0 {
+			if len(t.subs) == 0 {
 				continue
 			}
 			s.Subscriptions++

@@ -195,7 +195,7 @@ func (l *link) commandsLocked(buf []byte) []byte {
 	var batches map[batchKey][]*topic
 	for _, t := range l.dirty {
 		t.dirty = false
-		want := len(t.refs) > 0
+		want := len(t.subs) > 0
 		if t.link != l {
 			continue
 		}

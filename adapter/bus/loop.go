@@ -26,11 +26,11 @@ func (o *Options) pause(failures int) time.Duration {
 
 // lostLocked takes note that messages of t may be missed from now on. held says whether Redis had confirmed it.
 func (b *Bus) lostLocked(t *topic, held bool, err error) {
-	if len(t.refs) > 0 && !t.lost {
+	if len(t.subs) > 0 && !t.lost {
 		t.lost = true
 		b.lost++
 	}
-	b.deafLocked(held && len(t.refs) > 0, err)
+	b.deafLocked(held && len(t.subs) > 0, err)
 }
 
 // deafLocked announces that nothing is heard. gap says whether somebody relies on a subscription that was lost: where

@@ -31,8 +31,7 @@ type topic struct {
 	kind kind
 	name string
 
-	refs map[*Subscription]int
-	subs []*Subscription // the keys of refs, in the order in which they came
+	subs []*Subscription // those that have it in refs, in the order in which they came
 
 	link        *link // nil: unrouted, or not wanted
 	attachments int   // to links, so far
@@ -186,13 +185,12 @@ func (b *Bus) addRefs(s *Subscription, k kind, names []string) (*wait, error) {
 	for _, name := range names {
 		t := b.topics[k][name]
 		if t == nil {
-			t = &topic{kind: k, name: name, refs: map[*Subscription]int{}}
+			t = &topic{kind: k, name: name}
 			b.topics[k][name] = t
 		}
-		if t.refs[s]++; t.refs[s] == 1 {
+		if s.refs[t]++; s.refs[t] == 1 {
 			t.subs = append(t.subs[:len(t.subs):len(t.subs)], s)
 		}
-		s.refs[t]++
 		if t.held() {
 			continue
 		}
@@ -230,13 +228,10 @@ func (b *Bus) forget(s *Subscription) {
 }
 
 func (b *Bus) dropRefLocked(s *Subscription, t *topic, n int) {
-	if s.refs[t] -= n; s.refs[t] <= 0 {
-		delete(s.refs, t)
-	}
-	if t.refs[s] -= n; t.refs[s] > 0 {
+	if s.refs[t] -= n; s.refs[t] > 0 {
 		return
 	}
-	delete(t.refs, s)
+	delete(s.refs, t)
 	subs := make([]*Subscription, 0, len(t.subs))
 	for _, other := range t.subs {
 		if other != s {
@@ -244,7 +239,7 @@ func (b *Bus) dropRefLocked(s *Subscription, t *topic, n int) {
 		}
 	}
 	t.subs = subs
-	if len(t.refs) == 0 {
+	if len(t.subs) == 0 {
 		b.foundLocked(t)
 		b.placeLocked(t)
 	}
@@ -263,7 +258,7 @@ func (b *Bus) placeLocked(t *topic) {
 	switch {
 	case t.link != nil:
 		t.link.touchLocked(t)
-	case len(t.refs) == 0:
+	case len(t.subs) == 0:
 		delete(b.unrouted, t)
 		delete(b.topics[t.kind], t.name)
 	default:
@@ -290,7 +285,7 @@ func (b *Bus) settleLocked(t *topic) {
 				w.finish(nil)
 			}
 		}
-	case len(t.refs) == 0:
+	case len(t.subs) == 0:
 		t.link.detachLocked(t)
 		delete(b.topics[t.kind], t.name)
 	}
