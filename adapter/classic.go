@@ -67,7 +67,7 @@ func (a *classic) subscribe() {
 	if a.opts.PatternSubscription {
 		a.ready = append(a.ready, a.heard.PWant(globEscape(a.base)+"*"))
 	} else {
-		a.rooms.owns = func(string) bool { return true }
+		a.rooms.owns, a.rooms.expect = func(string) bool { return true }, a.opts.Expect
 		a.ready = append(a.ready, a.heard.Want(a.base))
 	}
 	if a.opts.LegacyEmitter {

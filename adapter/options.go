@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/zishang520/socket.io/v2/socket"
+
 	"github.com/architus/guildcast/adapter/bus"
 )
 
@@ -27,6 +29,12 @@ type Options struct {
 	// instead; a join then waits for Redis, so that nothing is missed after it. No other server can tell. Set it where
 	// rooms come and go faster than messages, or with a Redis that is slow with many channels (miniredis).
 	PatternSubscription bool
+
+	// Expect names the rooms that the members of a room will likely join, nil where that is none. Their channels are
+	// subscribed to together with that of the room, and given up with it, so that joining them costs no round trip to
+	// Redis. It must always give the same for a room, and must not block. A socket's own room, which it joins first, has
+	// the socket's id for its name.
+	Expect func(room socket.Room) []socket.Room
 
 	// LegacyEmitter hears the emitters of 2014, which know a single channel for all (key#emitter). Node.js servers
 	// since 1.0 do not. Default off.

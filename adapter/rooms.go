@@ -14,8 +14,9 @@ import (
 // rooms keeps the channels of the rooms that have members here.
 type rooms struct {
 	// Static after start.
-	c    *cluster
-	owns func(room string) bool // tells whether a room has a channel of its own; nil: none has
+	c      *cluster
+	owns   func(room string) bool               // tells whether a room has a channel of its own; nil: none has
+	expect func(room socket.Room) []socket.Room // Options.Expect
 
 	// Guarded by mu, which comes before the locks of the bus.
 	mu   sync.Mutex
@@ -63,20 +64,22 @@ func (r *rooms) update(rooms ...socket.Room) (waiting []*bus.Pending) {
 	defer r.mu.Unlock()
 	var gone []string
 	for _, room := range rooms {
-		if !r.owns(string(room)) {
-			continue
-		}
 		p, member := r.held[room], r.c.HasMembers(room)
 		switch {
 		case member && p == nil:
-			p = r.c.want(r.c.heard, r.channel(room))
+			channels := r.channels(room)
+			if len(channels) == 0 {
+				continue
+			}
+			p = r.c.want(r.c.heard, channels...)
 			r.held[room] = p
-			waiting = append(waiting, p)
-		case member && !p.Done():
-			waiting = append(waiting, p)
 		case !member && p != nil:
 			delete(r.held, room)
-			gone = append(gone, r.channel(room))
+			gone = append(gone, r.channels(room)...)
+			continue
+		}
+		if member && !p.Done() && r.owns(string(room)) { // what is only expected is not waited for
+			waiting = append(waiting, p)
 		}
 	}
 	if len(gone) > 0 {
@@ -85,7 +88,22 @@ func (r *rooms) update(rooms ...socket.Room) (waiting []*bus.Pending) {
 	return waiting
 }
 
-func (r *rooms) channel(room socket.Room) string { return r.c.base + string(room) + "#" }
+// channels are that of a room and those of the rooms that are expected of its members, as far as they have any.
+func (r *rooms) channels(room socket.Room) []string {
+	var names []string
+	add := func(room socket.Room) {
+		if r.owns(string(room)) {
+			names = append(names, r.c.base+string(room)+"#")
+		}
+	}
+	add(room)
+	if r.expect != nil {
+		for _, other := range r.expect(room) {
+			add(other)
+		}
+	}
+	return names
+}
 
 // await waits for Redis, unless it is known to be away: then nothing can be missed that is not announced as a gap.
 func (r *rooms) await(waiting []*bus.Pending) {

@@ -21,6 +21,9 @@ type ShardedOptions struct {
 	// server; an unknown mode is Dynamic, and logged.
 	SubscriptionMode SubscriptionMode
 
+	// Expect is as in Options.
+	Expect func(room socket.Room) []socket.Room
+
 	// RequestsTimeout is how long answers of other servers are waited for. Default 5 s.
 	RequestsTimeout time.Duration
 
@@ -99,7 +102,7 @@ func (a *sharded) subscribe() {
 	own := ownSuffix(a.uid, a.nsp)
 	a.isOwn = func(payload []byte) bool { return bytes.HasSuffix(payload, own) }
 	if a.opts.SubscriptionMode != Static {
-		a.rooms.owns = a.opts.SubscriptionMode.ownChannel
+		a.rooms.owns, a.rooms.expect = a.opts.SubscriptionMode.ownChannel, a.opts.Expect
 	}
 	a.ready = []*bus.Pending{a.want(a.told, a.answers+a.uid+"#"), a.want(a.heard, a.base)}
 }

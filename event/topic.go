@@ -42,4 +42,9 @@ func ValidID(s string) bool {
 }
 
 // AuthRoom is the room that the socket with this id joins when it is elevated.
-func AuthRoom(socketID string) string { return socketID + "_auth" }
+func AuthRoom(socketID string) string { return socketID + authSuffix }
+
+// IsAuthRoom tells whether a room may be an AuthRoom.
+func IsAuthRoom(room string) bool { return strings.HasSuffix(room, authSuffix) }
+
+const authSuffix = "_auth"

@@ -250,6 +250,35 @@ func TestRedisComesLate(t *testing.T) {
 	r.waitReady(t, 200)
 }
 
+// The room that an elevated socket joins is heard from its connection on, so that an elevation does not wait for Redis.
+func TestElevatedRoomIsExpected(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	for mode, list := range map[node.AdapterMode]func(context.Context, string) *goredis.StringSliceCmd{
+		node.AdapterClassic: client.PubSubChannels, node.AdapterSharded: client.PubSubShardChannels,
+	} {
+		r := run(t, node.Config{Redis: server.URL(), Adapter: mode})
+		waitChannels := func(want int) {
+			t.Helper()
+			deadline := time.Now().Add(20 * time.Second)
+			for {
+				got := list(t.Context(), "*_auth#").Val()
+				if len(got) == want {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: channels %q, want %d", mode, got, want)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		b := r.connect(t, "")
+		waitChannels(1)
+		b.Close()
+		waitChannels(0)
+	}
+}
+
 func TestOriginOfAWebSocket(t *testing.T) {
 	r := run(t, node.Config{Origins: []string{"https://board.example.com"}})
 	for origin, allowed := range map[string]bool{"https://board.example.com": true, r.URL: true, "https://evil.example.com": false, "null": false} {

@@ -10,6 +10,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/permissions/jwks"
 )
@@ -91,7 +92,7 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	c := &n.config
 	if c.Adapter == AdapterClassic {
 		a := adapter.New(n.redis.Client, adapter.Options{
-			Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
+			Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus, Expect: expectElevation,
 			// With miniredis it is the cheaper way; see docs/decisions/0030.
 			PatternSubscription: n.redis.Embedded != "",
 		})
@@ -102,6 +103,15 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	}
 	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
 		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
+		Expect: expectElevation,
 	})
 	return a, a.Stats
+}
+
+// expectElevation names the room that the members of a room will join: a socket is there to be elevated.
+func expectElevation(room socket.Room) []socket.Room {
+	if event.IsAuthRoom(string(room)) {
+		return nil
+	}
+	return []socket.Room{socket.Room(event.AuthRoom(string(room)))}
 }
