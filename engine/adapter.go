@@ -133,11 +133,9 @@ func (a *Adapter) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	a.emitRoomEvents()
 }
 
-// connected is called when the client of s has been sent that it is connected: what is broadcast reaches it from now on.
-func (a *Adapter) connected(s *socket.Socket) {
-	a.index.tell(s.Id())
-	a.resume(s)
-}
+// tell calls queue, which queues for the client of s that it is connected. What is broadcast from then on reaches it, behind
+// that.
+func (a *Adapter) tell(s *socket.Socket, queue func()) { a.index.tell(s.Id(), queue) }
 
 func (a *Adapter) find(id socket.SocketId) *socket.Socket {
 	s, _ := a.nsp.Sockets().Load(id)

@@ -105,10 +105,11 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	}
 }
 
-// tell notes that the client of id knows that it is connected.
-func (x *index) tell(id socket.SocketId) {
+// tell calls queue, which queues the answer to the CONNECT of id, and lets id be chosen from then on.
+func (x *index) tell(id socket.SocketId, queue func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	queue()
 	if m, ok := x.members.Get(id); ok {
 		m.told = m.sock != nil
 	}

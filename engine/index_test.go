@@ -119,7 +119,7 @@ func TestIndexChoose(t *testing.T) {
 	add := func(id socket.SocketId, rooms ...socket.Room) {
 		x.add(id, rooms, func(socket.SocketId) *socket.Socket { return nil })
 		x.member(id).sock = conn[id]
-		x.tell(id)
+		x.tell(id, func() {})
 	}
 	add("a", "a", "r", "s")
 	add("b", "b", "r")

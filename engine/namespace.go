@@ -80,12 +80,22 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 		c.hangUp(ended...)
 		return false
 	}
+	a, ours := nsp.Adapter().(interface {
+		tell(s *socket.Socket, queue func())
+		resume(s *socket.Socket)
+	})
+	tell := func(queue func()) { queue() }
+	if ours {
+		tell = func(queue func()) { a.tell(s, queue) }
+	}
 	if answer != nil {
-		c.send(answer)
+		c.eio.SendWithin(tell, answer.frames...)
+	} else {
+		tell(func() {})
 	}
 	c.shake.share(s.Handshake())
-	if a, ok := nsp.Adapter().(interface{ connected(*socket.Socket) }); ok {
-		a.connected(s)
+	if ours {
+		a.resume(s)
 	}
 	return true
 }

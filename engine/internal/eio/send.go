@@ -18,22 +18,35 @@ func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, Keep, fr
 // SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
 func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, Keep, frames) }
 
+// SendWithin is Send, but section has to call queue, which queues the frames; it may hold a lock meanwhile. Hooks are called,
+// and the frames are written, outside of it.
+func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
+	c.created(frames)
+	var ws *wsConn
+	var waiter *waiter
+	section(func() { _, ws, waiter = c.enqueue(false, Keep, frames) })
+	wake(ws, waiter)
+}
+
 func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
+	c.created(frames)
 	status, ws, waiter := c.enqueue(volatile, loss, frames)
+	wake(ws, waiter)
+	return status
+}
+
+// wake tells who has to be told that something was queued; nil is nobody.
+func wake(ws *wsConn, waiter *waiter) {
 	if ws != nil {
 		ws.flushAnswer()
 	}
 	if waiter != nil {
 		waiter.wake()
 	}
-	return status
 }
 
 // enqueue queues frames, and returns who has to be told.
 func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *wsConn, *waiter) {
-	if c.observes(ObservePacketCreate) && c.State() == Open {
-		c.packetCreate(frames)
-	}
 	size := 0
 	for _, f := range frames {
 		size += f.counted()
@@ -115,10 +128,10 @@ func (c *Conn) kickLocked() (*wsConn, *waiter) {
 	return nil, nil
 }
 
-// packetCreate calls the hook for frames that are about to be queued.
-func (c *Conn) packetCreate(frames []*Frame) {
+// created calls the hook for frames that are about to be queued.
+func (c *Conn) created(frames []*Frame) {
 	hook := c.srv.cfg.Hooks.PacketCreate
-	if hook == nil {
+	if hook == nil || !c.observes(ObservePacketCreate) || c.State() != Open {
 		return
 	}
 	for _, f := range frames {
