@@ -14,7 +14,7 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // classicCluster makes n servers on one Redis.

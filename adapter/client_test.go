@@ -17,7 +17,7 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 )
 

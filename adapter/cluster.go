@@ -10,8 +10,8 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 )
 

@@ -13,9 +13,9 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // muteServer is one that never answers.

@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 )
 
 // emitterUID is the sender that emitters give instead of a server's.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 )
 
 // ShardedEmitterOptions of NewShardedEmitter. The zero value works.

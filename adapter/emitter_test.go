@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // emitterCall is one call in testdata/emitter.json, with what @socket.io/redis-emitter 5.1.0 publishes for it.

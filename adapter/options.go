@@ -6,7 +6,7 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 )
 
 // Options of New. The zero value works.

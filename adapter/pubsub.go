@@ -6,7 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 )
 
 // pubsub is plain pub/sub, or the sharded one of Redis 7.

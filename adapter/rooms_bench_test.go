@@ -18,12 +18,12 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // BenchmarkPrivateRooms publishes messages to one of 3,000 private rooms, which are spread over three servers, by
 // pattern and by room channels. Beside the time per message it reports the CPU time of the three servers (without
-// clients) and of Redis per message, and the time that a join takes. See docs/decisions/0030.
+// clients) and of Redis per message, and the time that a join takes. See docs/decisions/0008.
 func BenchmarkPrivateRooms(b *testing.B) {
 	for _, rooms := range []bool{false, true} {
 		name := "pattern"

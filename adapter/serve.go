@@ -8,8 +8,8 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 )
 
 // receiver is the bus.Filter of what other servers want.

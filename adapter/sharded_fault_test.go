@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // TestShardedSurvives cuts the connections: the rooms are heard again once that is announced.
@@ -84,7 +84,7 @@ func TestShardedACL(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What docs/sharded.md says is enough, but for the channels.
+	// What docs/reference/sharded.md says is enough, but for the channels.
 	acl("on", ">pw", "resetchannels", "&other*", "+ssubscribe", "+sunsubscribe", "+subscribe", "+unsubscribe", "+spublish",
 		"+publish", "+ping", "+pubsub")
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "pw"})

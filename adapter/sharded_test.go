@@ -15,7 +15,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // shardedCluster makes n servers on one Redis, or Redis Cluster.

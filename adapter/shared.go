@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 )
 
 // shared is what all adapters of one constructor have in common.

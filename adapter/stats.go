@@ -3,8 +3,8 @@ package adapter
 import (
 	"sync/atomic"
 
-	"github.com/architus/guildcast/adapter/bus"
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 )
 
 // Stats are counters since the start; they only grow.

@@ -12,8 +12,8 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // TestClassicRedisLostAndFound stops Redis and starts it again: that is announced, calls end by their deadline with an
@@ -111,7 +111,7 @@ func TestClassicStartsWithoutRedis(t *testing.T) {
 	c.wants("both")
 }
 
-// TestClassicACL gives the adapter the rights that docs/adapter.md lists, and then too few.
+// TestClassicACL gives the adapter the rights that docs/reference/adapter.md lists, and then too few.
 func TestClassicACL(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()

@@ -10,8 +10,8 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/internal/govalues"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/values"
 )
 
 // TestValues holds that every value of Go is the same to all clients, wherever they are and whichever way it comes.
@@ -41,7 +41,7 @@ func testValues(t *testing.T, nodes []*node, emitter *Emitter) {
 	})
 	nsp := nodes[0].io.Of("/", nil)
 	classic := !nodes[0].cluster("/").sharded
-	for _, c := range govalues.Cases() {
+	for _, c := range values.Cases() {
 		all := func(way string, err error) {
 			t.Helper()
 			if (err != nil) != (c.Want == "") {
@@ -92,8 +92,8 @@ func testValues(t *testing.T, nodes []*node, emitter *Emitter) {
 	}
 }
 
-func caseNamed(name string) govalues.Case {
-	for _, c := range govalues.Cases() {
+func caseNamed(name string) values.Case {
+	for _, c := range values.Cases() {
 		if c.Name == name {
 			return c
 		}
@@ -102,7 +102,7 @@ func caseNamed(name string) govalues.Case {
 }
 
 // wanted is what a client gets, binary as []byte.
-func wanted(t *testing.T, c govalues.Case) any {
+func wanted(t *testing.T, c values.Case) any {
 	t.Helper()
 	var v any
 	if err := json.Unmarshal([]byte(c.Want), &v); err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // vector is a payload that a real emitter or server wrote; see testdata/README.md.

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/tinylib/msgp/msgp"
 
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 func clusterCases() []benchCase {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 func leftCases() []benchCase {

@@ -131,7 +131,7 @@ func (c benchCase) compared(redis, bin string, skipNode bool) (v float64, known 
 	case skipNode || c.noNode || c.local != nil:
 		return 0, false, nil
 	default:
-		v, err = once(c, c.run, redis, "node", "node", "--expose-gc", "integration/node/bench/server.mjs")
+		v, err = once(c, c.run, redis, "node", "node", "--expose-gc", "integration/nodejs/bench/server.mjs")
 	}
 	return v, true, err
 }

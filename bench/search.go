@@ -15,7 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 // guildSize is how many members the guild has that is searched.

@@ -34,5 +34,5 @@
 //
 // # Limits
 //
-// See [Options], and docs/engine.md for all limits and their defaults.
+// See [Options], and docs/reference/engine.md for all limits and their defaults.
 package engine

@@ -8,7 +8,7 @@ import (
 )
 
 // middlewareField finds the middlewares that socket.Use has registered on a socket. The library keeps them in a private
-// field, and its own way of running them loses the order of events; see docs/decisions/0011. The field is found by
+// field, and its own way of running them loses the order of events; see docs/decisions/0002. The field is found by
 // name and type when the server starts. Where it is not as expected, in a later version of the library, events take
 // the library's way.
 type middlewareField struct {

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/architus/guildcast/event"
 	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/event"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -10,6 +10,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // discard is an outlet that leads nowhere: what is measured is the way there.
@@ -48,7 +49,7 @@ func BenchmarkGuildEvent(b *testing.B) {
 // An elevation with a token that was never seen before, from the decoded event to the answer.
 func BenchmarkElevation(b *testing.B) {
 	key := []byte("a secret for tests that is long enough")
-	verifier, err := permissions.NewVerifier(permissions.VerifierOptions{Secrets: []permissions.Secret{{Key: key}}})
+	verifier, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: key}}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func BenchmarkElevation(b *testing.B) {
 	for b.Loop() {
 		if i%len(tokens) == 0 { // those of the round before are not remembered
 			b.StopTimer()
-			if bench.g.verifier, err = permissions.NewVerifier(permissions.VerifierOptions{Secrets: []permissions.Secret{{Key: key}}}); err != nil {
+			if bench.g.verifier, err = token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: key}}}); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()

@@ -12,7 +12,7 @@ import (
 // A client that sends garbage must get answers, and nobody else may notice.
 func TestGarbage(t *testing.T) {
 	n := start(t, nil)
-	other := elevated(t, n, token(t, nil))
+	other := elevated(t, n, mint(t, nil))
 	c := connect(t, n.server, nil)
 	events := []string{"request_elevation", "demote", "spectate", "pool", "interpret"}
 	payloads := []string{
@@ -40,7 +40,7 @@ func TestGarbage(t *testing.T) {
 			t.Fatalf("got %v", h)
 		}
 	}
-	other.emit("spectate", map[string]any{"guild_id": guildA, "token": token(t, nil)})
+	other.emit("spectate", map[string]any{"guild_id": guildA, "token": mint(t, nil)})
 	other.expect("spectate_return")
 }
 
@@ -88,20 +88,20 @@ func TestRateLimits(t *testing.T) {
 		second func(t *testing.T, n *node) *client // who is refused after the first client used the burst up
 	}{
 		{"socket", handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 5}, nil},
-		{"user", handlers.Limits{UserPerSecond: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, token(t, nil)) }},
+		{"user", handlers.Limits{UserPerSecond: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
 		{"address", handlers.Limits{AddressPerSecond: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
-			c := elevated(t, n, token(t, nil))
+			c := elevated(t, n, mint(t, nil))
 			for range 5 {
-				c.emit("spectate", map[string]any{"guild_id": nil, "token": token(t, nil)})
+				c.emit("spectate", map[string]any{"guild_id": nil, "token": mint(t, nil)})
 				c.expect("spectate_return")
 			}
 			if tt.second != nil {
 				c = tt.second(t, n)
 			}
-			ack := c.ask("spectate", map[string]any{"guild_id": nil, "token": token(t, nil), "_id": 9})
+			ack := c.ask("spectate", map[string]any{"guild_id": nil, "token": mint(t, nil), "_id": 9})
 			got := c.expect("error").as(t)
 			wantError(t, got, 429, "rate_limited")
 			if got["_id"] != 9.0 || !strings.Contains(string(ack), "429") {

@@ -39,7 +39,7 @@ func wantError(t testing.TB, e map[string]any, code int, word string) {
 
 func TestRequestElevation(t *testing.T) {
 	n := start(t, nil)
-	good := token(t, nil)
+	good := mint(t, nil)
 	for _, tt := range []struct {
 		name     string
 		payload  any
@@ -51,18 +51,18 @@ func TestRequestElevation(t *testing.T) {
 		{"the token as JSON", marshal(good), true, 0, ""},
 		{"a string of an object", marshal(map[string]any{"token": good}), true, 0, ""},
 		{"an object", map[string]any{"token": good}, false, 0, ""},
-		{"sub as a number", map[string]any{"token": token(t, map[string]any{"sub": 4211})}, false, 0, ""},
-		{"id for sub", map[string]any{"token": token(t, map[string]any{"sub": nil, "id": userA})}, false, 0, ""},
+		{"sub as a number", map[string]any{"token": mint(t, map[string]any{"sub": 4211})}, false, 0, ""},
+		{"id for sub", map[string]any{"token": mint(t, map[string]any{"sub": nil, "id": userA})}, false, 0, ""},
 		{"garbage", "garbage", true, 401, "token_invalid"},
 		{"empty", "", true, 401, "token_missing"},
 		{"no token", map[string]any{}, false, 401, "token_missing"},
 		{"null", nil, false, 401, "token_missing"},
 		{"another secret", good[:len(good)-4] + "AAAA", true, 401, "token_invalid"},
 		{"none", "eyJhbGciOiJub25lIn0." + strings.Split(good, ".")[1] + ".", true, 401, "token_invalid"},
-		{"expired", token(t, map[string]any{"exp": time.Now().Add(-time.Second).Unix()}), true, 401, "token_expired"},
-		{"no exp", token(t, map[string]any{"exp": nil}), true, 401, "token_invalid"},
-		{"no sub", token(t, map[string]any{"sub": nil}), true, 401, "token_invalid"},
-		{"not yet", token(t, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), true, 401, "token_not_yet_valid"},
+		{"expired", mint(t, map[string]any{"exp": time.Now().Add(-time.Second).Unix()}), true, 401, "token_expired"},
+		{"no exp", mint(t, map[string]any{"exp": nil}), true, 401, "token_invalid"},
+		{"no sub", mint(t, map[string]any{"sub": nil}), true, 401, "token_invalid"},
+		{"not yet", mint(t, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), true, 401, "token_not_yet_valid"},
 		{"a number", 7, false, 400, "malformed"},
 		{"a list", []string{good}, false, 400, "malformed"},
 		{"a token that is no string", map[string]any{"token": 7}, false, 400, "malformed"},
@@ -107,7 +107,7 @@ func TestHandshakeToken(t *testing.T) {
 		auth any
 		code float64 // 0 for success, -1 for no answer
 	}{
-		{"good", map[string]any{"token": token(t, nil)}, 0},
+		{"good", map[string]any{"token": mint(t, nil)}, 0},
 		{"bad", map[string]any{"token": "garbage"}, 401},
 		{"no string", map[string]any{"token": 7}, 400},
 		{"none", map[string]any{}, -1},
@@ -125,7 +125,7 @@ func TestHandshakeToken(t *testing.T) {
 				}
 			}
 			// It is connected all the same.
-			c.emit("request_elevation", map[string]any{"token": token(t, nil)})
+			c.emit("request_elevation", map[string]any{"token": mint(t, nil)})
 			if got := c.expect("request_elevation_return").as(t); got["success"] != true {
 				t.Fatalf("got %v", got)
 			}
@@ -136,8 +136,8 @@ func TestHandshakeToken(t *testing.T) {
 // A query string ends up in logs: a token in it must not be looked at.
 func TestQueryTokenIsIgnored(t *testing.T) {
 	n := start(t, nil)
-	c := connectQuery(t, n.server, "&token="+token(t, nil)+"&auth="+token(t, nil), nil)
-	got := c.ask("spectate", map[string]any{"guild_id": guildA, "token": token(t, nil)})
+	c := connectQuery(t, n.server, "&token="+mint(t, nil)+"&auth="+mint(t, nil), nil)
+	got := c.ask("spectate", map[string]any{"guild_id": guildA, "token": mint(t, nil)})
 	wantError(t, c.expect("error").as(t), 409, "not_elevated")
 	if !strings.Contains(string(got), "not_elevated") {
 		t.Fatalf("acknowledged with %s", got)
@@ -152,22 +152,22 @@ func TestTokenInEveryRequest(t *testing.T) {
 		code     int
 		word     string
 	}{
-		{"the same", false, token(t, nil), 0, ""},
+		{"the same", false, mint(t, nil), 0, ""},
 		{"missing", false, nil, 401, "token_missing"},
 		{"missing where it is optional", true, nil, 0, ""},
 		{"bad where it is optional", true, "garbage", 401, "token_invalid"},
-		{"expired", false, token(t, map[string]any{"exp": 1}), 401, "token_expired"},
-		{"another user's", false, token(t, map[string]any{"sub": userB}), 401, "token_of_other_user"},
+		{"expired", false, mint(t, map[string]any{"exp": 1}), 401, "token_expired"},
+		{"another user's", false, mint(t, map[string]any{"sub": userB}), 401, "token_of_other_user"},
 		{"no string", false, 7, 400, "malformed"},
 		{"newer, of the guild", false, guilds(guildA, 0), 0, ""},
 		{"newer, of another guild", false, guilds(guildB, 0), 403, "not_a_member"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.TokenOptional = tt.optional })
-			c := elevated(t, n, token(t, nil))
+			c := elevated(t, n, mint(t, nil))
 			if claims, ok := tt.token.(map[string]any); ok {
 				claims["iat"] = time.Now().Add(2 * time.Second).Unix()
-				tt.token = token(t, claims)
+				tt.token = mint(t, claims)
 			}
 			for _, ev := range []string{"spectate", "pool", "demote"} {
 				c.emit(ev, map[string]any{"guild_id": guildA, "type": "role", "ids": []string{}, "token": tt.token, "_id": ev})
@@ -190,13 +190,13 @@ func TestTokenInEveryRequest(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	n := start(t, nil)
-	c := elevated(t, n, token(t, guilds(guildA, "0x6")))
+	c := elevated(t, n, mint(t, guilds(guildA, "0x6")))
 	watch := func(tok string) {
 		t.Helper()
 		c.emit("spectate", map[string]any{"guild_id": guildA, "include_logs": true, "token": tok})
 		c.expect("spectate_return")
 	}
-	watch(token(t, guilds(guildA, "0x6")))
+	watch(mint(t, guilds(guildA, "0x6")))
 
 	t.Run("no gap, and new claims at once", func(t *testing.T) {
 		stop := make(chan struct{})
@@ -215,7 +215,7 @@ func TestRefresh(t *testing.T) {
 			}
 		}()
 		for range 20 {
-			c.emit("request_elevation", map[string]any{"token": token(t, guilds(guildA, "0x6"))})
+			c.emit("request_elevation", map[string]any{"token": mint(t, guilds(guildA, "0x6"))})
 		}
 		seen, answers := 0, 0
 		take := func(h heard) {
@@ -241,7 +241,7 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("fewer permissions", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": token(t, guilds(guildA, 0))})
+		c.emit("request_elevation", map[string]any{"token": mint(t, guilds(guildA, 0))})
 		c.expect("request_elevation_return")
 		n.publish(event.Topic{Guild: guildA, Logs: true}, `{"kind":"message","private":true,"payload":1}`)
 		n.publish(event.Topic{Guild: guildA, Logs: true}, `{"kind":"message","payload":2}`)
@@ -251,7 +251,7 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("no logs any more", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": token(t, map[string]any{"permissions": 0, "guilds": map[string]any{guildA: 0}})})
+		c.emit("request_elevation", map[string]any{"token": mint(t, map[string]any{"permissions": 0, "guilds": map[string]any{guildA: 0}})})
 		wantError(t, c.expect("error").as(t), 403, "permission_missing")
 		c.expect("request_elevation_return")
 		if held := n.topics.count(event.Topic{Guild: guildA, Logs: true}); held != 0 {
@@ -265,7 +265,7 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("the guild is gone", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": token(t, guilds(guildB, 6))})
+		c.emit("request_elevation", map[string]any{"token": mint(t, guilds(guildB, 6))})
 		wantError(t, c.expect("error").as(t), 403, "not_a_member")
 		c.expect("request_elevation_return")
 		if held := n.topics.count(event.Topic{Guild: guildA}); held != 0 {
@@ -274,7 +274,7 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("a bad token changes nothing", func(t *testing.T) {
-		good := token(t, guilds(guildA, 6))
+		good := mint(t, guilds(guildA, 6))
 		c.emit("request_elevation", map[string]any{"token": good})
 		c.expect("request_elevation_return")
 		watch(good)
@@ -285,7 +285,7 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("another user drops everything first", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": token(t, map[string]any{"sub": userB, "guilds": map[string]any{guildA: 6}})})
+		c.emit("request_elevation", map[string]any{"token": mint(t, map[string]any{"sub": userB, "guilds": map[string]any{guildA: 6}})})
 		if got := c.expect("request_elevation_return").as(t); got["user_id"] != userB {
 			t.Fatalf("got %v", got)
 		}
@@ -297,7 +297,7 @@ func TestRefresh(t *testing.T) {
 
 func TestDemote(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	c := elevated(t, n, tok)
 	c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
 	c.expect("spectate_return")
@@ -329,7 +329,7 @@ func TestRevocation(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, nil)
-			tok := token(t, map[string]any{"jti": "j1"})
+			tok := mint(t, map[string]any{"jti": "j1"})
 			c := elevated(t, n, tok)
 			c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
 			c.expect("spectate_return")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // names are the names of the events in what came for a socket.
@@ -142,7 +143,7 @@ func TestRevokedWhileVerified(t *testing.T) {
 	s.take()
 	refused := s.elevate(c, asObject)
 	s.give()
-	if refused == nil || refused.Message != permissions.TokenRevoked || s.claims.Load() != nil || b.in("s_auth") {
+	if refused == nil || refused.Message != token.Revoked || s.claims.Load() != nil || b.in("s_auth") {
 		t.Fatalf("got %v, claims %v", refused, s.claims.Load())
 	}
 }

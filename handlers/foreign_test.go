@@ -14,7 +14,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // monitor gives what Redis is asked, as MONITOR tells it.
@@ -97,7 +97,7 @@ func TestForeignGuildIsLikeNone(t *testing.T) {
 		conn.Client.HSet(ctx, "guildcast:pool:{global}:guild", guild, `{"id":"`+guild+`"}`)
 	}
 	conn.Client.HSet(ctx, "guildcast:pool:{global}:user", "1", `{"id":"1","username":"somebody"}`)
-	tok := token(t, guilds(guildA, 0x102))
+	tok := mint(t, guilds(guildA, 0x102))
 	c := elevated(t, n, tok)
 	m := newMonitor(t, server)
 
@@ -181,7 +181,7 @@ func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 		n.pools.put("", "guild", guild, `{"id":"`+guild+`"}`)
 	}
 	n.pools.put("", "user", "1", `{"id":"1","username":"somebody"}`)
-	tok := token(t, guilds(guildA, 0x102))
+	tok := mint(t, guilds(guildA, 0x102))
 	c := elevated(t, n, tok)
 	for _, q := range []map[string]any{
 		{"event": "pool", "type": "role"},

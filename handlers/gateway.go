@@ -1,5 +1,5 @@
 // Package handlers answers the events of guildcast's clients and brings guild events to them: one file per event. What
-// the events look like from a browser is in docs/protocol.md.
+// the events look like from a browser is in docs/reference/protocol.md.
 package handlers
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// verifier turns tokens into claims: permissions.Verifier.
+// verifier turns tokens into claims: token.Verifier.
 type verifier interface {
 	Verify(ctx context.Context, token string) (*permissions.Claims, error)
 }

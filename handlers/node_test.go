@@ -18,6 +18,7 @@ import (
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,8 +51,8 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}},
 		requests: &fakeRequests{}, metrics: prometheus.NewRegistry(),
 	}
-	v, err := permissions.NewVerifier(permissions.VerifierOptions{
-		Secrets: []permissions.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
+	v, err := token.NewVerifier(token.VerifierOptions{
+		Secrets: []token.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,8 +184,8 @@ func (f *fakeTopics) check(t testing.TB) {
 	}
 }
 
-// token mints one; claims are added to, or taken from, those of a plain member of guildA.
-func token(t testing.TB, change map[string]any) string {
+// mint signs a token; claims are added to, or taken from, those of a plain member of guildA.
+func mint(t testing.TB, change map[string]any) string {
 	t.Helper()
 	now := time.Now()
 	claims := jwt.MapClaims{

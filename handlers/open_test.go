@@ -12,7 +12,7 @@ func TestHandshakeTokensAreLimited(t *testing.T) {
 		c.Limits = handlers.Limits{AddressPerSecond: 0.0001, AddressBurst: 3}
 	})
 	for i := range 5 {
-		c := connect(t, n.server, map[string]any{"token": token(t, nil)})
+		c := connect(t, n.server, map[string]any{"token": mint(t, nil)})
 		body := c.expect("request_elevation_return").as(t)
 		if i < 3 {
 			if body["success"] != true {
@@ -24,7 +24,7 @@ func TestHandshakeTokensAreLimited(t *testing.T) {
 		if body["success"] != false || e["code"] != 429.0 || e["message"] != "rate_limited" {
 			t.Errorf("token %d: %v", i, body)
 		}
-		if args := c.ask("request_elevation", token(t, nil)); len(args) == 0 { // it is still there, and refused the same
+		if args := c.ask("request_elevation", mint(t, nil)); len(args) == 0 { // it is still there, and refused the same
 			t.Error("no answer")
 		}
 	}
@@ -38,7 +38,7 @@ func TestHandshakeTokensAreLimited(t *testing.T) {
 func TestUsersByID(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.UsersByID = true })
 	n.fill(guildA, 2)
-	user, admin := token(t, nil), token(t, map[string]any{"architus_admin": true})
+	user, admin := mint(t, nil), mint(t, map[string]any{"architus_admin": true})
 	for _, q := range []map[string]any{{"type": "user"}, {"type": "user", "request": "search", "query": "user"}} {
 		for tok, allowed := range map[string]bool{user: false, admin: true} {
 			q["_id"], q["token"] = 1.0, tok

@@ -90,7 +90,7 @@ func existing(_ context.Context, _, method string, args map[string]any, part fun
 
 func TestPool(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
 	n.fill(guildA, 3)
 	n.pools.put(guildA, "member", "100", `{"id":"100"}`) // whose user is not cached
 	n.pools.online[guildA] = []string{"3", "1", "101"}
@@ -150,7 +150,7 @@ func TestPool(t *testing.T) {
 
 func TestPoolRefusals(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.IDsPerPool = 3 })
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 0}, "permissions": 0})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0}, "permissions": 0})
 	c := elevated(t, n, tok)
 	for _, tt := range []struct {
 		name  string
@@ -198,7 +198,7 @@ func TestPoolRefusals(t *testing.T) {
 
 func TestLargePoolComesInParts(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	const members = 2500
 	n.fill(guildA, members)
 	c := elevated(t, n, tok)
@@ -229,7 +229,7 @@ func TestLargePoolComesInParts(t *testing.T) {
 // What isn't cached at all the worker has, in as many parts as it likes.
 func TestPoolFromTheWorker(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	n.requests.answer = func(_ context.Context, guild, method string, _ map[string]any, part func(string) error) error {
 		if method != "all" || guild != guildA {
 			return context.DeadlineExceeded
@@ -254,7 +254,7 @@ func TestPoolFromTheWorker(t *testing.T) {
 
 func TestPoolErrorsOfTheWorker(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	c := elevated(t, n, tok)
 	for _, tt := range []struct {
 		name   string
@@ -292,7 +292,7 @@ func (e workerError) Message() string { return e.word }
 // A foreign guild must cost what one costs that doesn't exist: nothing is looked up for either.
 func TestForeignGuildIsNotLookedUp(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	c := elevated(t, n, tok)
 	n.pools.err = errDown // whoever looks fails
 	for _, guild := range []string{guildB, "1"} {
@@ -315,7 +315,7 @@ func TestForeignGuildIsNotLookedUp(t *testing.T) {
 // Requests in progress end with the elevation, before the client is told of its end; and with the client.
 func TestRequestsEndWithTheElevation(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.RequestsPerSocket = 2 })
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
 	var mu sync.Mutex
 	waiting := 0
 	n.requests.answer = func(ctx context.Context, _, _ string, _ map[string]any, _ func(string) error) error {
@@ -347,7 +347,7 @@ func TestRequestsEndWithTheElevation(t *testing.T) {
 	wantError(t, c.expect("error").as(t), 429, "too_many_requests")
 
 	// Claims without the guild end what asked for it, and nothing else.
-	tok = token(t, map[string]any{"guilds": map[string]any{guildA: 0}})
+	tok = mint(t, map[string]any{"guilds": map[string]any{guildA: 0}})
 	c.emit("request_elevation", map[string]any{"token": tok})
 	got := c.expect("error").as(t)
 	wantError(t, got, 403, "not_a_member")
@@ -377,7 +377,7 @@ func TestRequestsEndWithTheElevation(t *testing.T) {
 // A client that reads slowly must not have a large pool pile up on the node.
 func TestPoolIsPacedByTheReader(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	const roles, size = 10_000, 2000
 	filler := strings.Repeat("x", size)
 	for i := range roles {
@@ -418,7 +418,7 @@ func TestPoolIsPacedByTheReader(t *testing.T) {
 
 func TestSearchFollowsTheGuild(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	n.fill(guildA, 50)
 	c := elevated(t, n, tok)
 	search := func(text string) []string {
@@ -474,7 +474,7 @@ func TestSearchOfUsersFollows(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
 		c.Limits = handlers.Limits{SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1}
 	})
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	n.fill(guildA, 50)
 	c := elevated(t, n, tok)
 	search := func(text string) []string {
@@ -503,7 +503,7 @@ func sorted(list []string) []string {
 
 func TestSearchOfWhatIsNotCached(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	n.requests.answer = func(_ context.Context, _, method string, args map[string]any, part func(string) error) error {
 		if method == "fetch" {
 			return part(`{"data":[]}`)

@@ -8,22 +8,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/redis"
-	"github.com/architus/guildcast/redis/worker"
+	"github.com/architus/guildcast/worker"
 )
 
 // withRedis gives a node the real parts, on a Redis in this process.
-func withRedis(t *testing.T) (*node, *redis.Connection) {
+func withRedis(t *testing.T) (*node, *redisurl.Connection) {
 	t.Helper()
 	return withRedisAt(t, "embedded")
 }
 
-func withRedisAt(t *testing.T, url string) (*node, *redis.Connection) {
+func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 	t.Helper()
-	conn, err := redis.Connect(url)
+	conn, err := redisurl.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func withRedisAt(t *testing.T, url string) (*node, *redis.Connection) {
 // What is published after the answer arrives is delivered, however fast a client changes what it spectates.
 func TestPublishedAfterTheAnswerIsDelivered(t *testing.T) {
 	n, conn := withRedis(t)
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
 	var clients sync.WaitGroup
 	for range 4 {
 		clients.Go(func() {
@@ -108,7 +109,7 @@ func (backend) Handle(_ context.Context, method string, args []byte, reply func(
 
 func TestPoolThroughRedis(t *testing.T) {
 	n, conn := withRedis(t)
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	c := elevated(t, n, tok)
 	if err := conn.Client.HSet(t.Context(), "guildcast:pool:{"+guildA+"}:role", "7", `{"id":"7"}`, "8", `nonsense`).Err(); err != nil {
 		t.Fatal(err)

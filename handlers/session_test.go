@@ -15,6 +15,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // bench is a gateway without a server: its sockets are stand-ins, and what would go to clients is kept.
@@ -141,18 +142,18 @@ func (p *standIn) Disconnect(bool) *socket.Socket { return nil }
 // tokens verifies tokens that are claims written as JSON, after a word that keeps them from being taken for a payload.
 type tokens struct{ revoked *permissions.Revocations }
 
-func (v *tokens) Verify(_ context.Context, token string) (*permissions.Claims, error) {
-	if token == "" {
-		return nil, &permissions.TokenError{Word: permissions.TokenMissing}
+func (v *tokens) Verify(_ context.Context, text string) (*permissions.Claims, error) {
+	if text == "" {
+		return nil, &token.Error{Word: token.Missing}
 	}
-	c, err := permissions.ParseClaims([]byte(strings.TrimPrefix(token, "token ")))
+	c, err := permissions.ParseClaims([]byte(strings.TrimPrefix(text, "token ")))
 	switch {
 	case err != nil:
-		return nil, &permissions.TokenError{Word: permissions.TokenInvalid, Err: err}
+		return nil, &token.Error{Word: token.Invalid, Err: err}
 	case c.Expired(time.Now()):
-		return nil, &permissions.TokenError{Word: permissions.TokenExpired}
+		return nil, &token.Error{Word: token.Expired}
 	case v.revoked.Revoked(c, time.Now()):
-		return nil, &permissions.TokenError{Word: permissions.TokenRevoked}
+		return nil, &token.Error{Word: token.Revoked}
 	}
 	return c, nil
 }

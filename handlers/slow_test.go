@@ -15,7 +15,7 @@ func TestSlowClientIsToldToResync(t *testing.T) {
 			n := start(t, nil)
 			slow, quick := connect(t, n.server, nil), connect(t, n.server, nil)
 			for _, c := range []*client{slow, quick} {
-				tok := token(t, guilds(guildA, 2))
+				tok := mint(t, guilds(guildA, 2))
 				c.emit("request_elevation", map[string]any{"token": tok})
 				c.expect("request_elevation_return")
 				c.emit("spectate", map[string]any{"guild_id": guildA, "include_logs": true, "token": tok})

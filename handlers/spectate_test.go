@@ -12,7 +12,7 @@ import (
 
 func TestSpectate(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: "0x6"}, "permissions": 0x100})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: "0x6"}, "permissions": 0x100})
 	for _, tt := range []struct {
 		name    string
 		payload map[string]any
@@ -65,7 +65,7 @@ func TestSpectate(t *testing.T) {
 
 func TestSpectateReplacesAndStops(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
 	c := elevated(t, n, tok)
 	watch := func(guild any, logs bool) {
 		t.Helper()
@@ -114,7 +114,7 @@ func TestSpectateReplacesAndStops(t *testing.T) {
 
 func TestSpectateWaitsForRedis(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.SubscribeTimeout = patience })
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
 	c := elevated(t, n, tok)
 	c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
 	c.expect("spectate_return")
@@ -136,7 +136,7 @@ func TestSpectateWaitsForRedis(t *testing.T) {
 
 func TestSpectateDoesNotWaitForEver(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.SubscribeTimeout = 50 * time.Millisecond })
-	tok := token(t, nil)
+	tok := mint(t, nil)
 	c := elevated(t, n, tok)
 	n.topics.set(nil, make(chan struct{}))
 	c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
@@ -147,7 +147,7 @@ func TestGuildEvents(t *testing.T) {
 	n := start(t, nil)
 	topic, logs := event.Topic{Guild: guildA}, event.Topic{Guild: guildA, Logs: true}
 	watch := func(bits any, includeLogs, asString bool) *client {
-		tok := token(t, map[string]any{"guilds": map[string]any{guildA: bits}, "permissions": 0})
+		tok := mint(t, map[string]any{"guilds": map[string]any{guildA: bits}, "permissions": 0})
 		c := connect(t, n.server, nil)
 		if asString {
 			c.emit("request_elevation", tok)
@@ -192,7 +192,7 @@ func TestGuildEvents(t *testing.T) {
 
 func TestResyncReachesExactlyTheSocketsConcerned(t *testing.T) {
 	n := start(t, nil)
-	tok := token(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
 	watch := func(guild any, logs bool) *client {
 		c := elevated(t, n, tok)
 		c.emit("spectate", map[string]any{"guild_id": guild, "include_logs": logs, "token": tok})

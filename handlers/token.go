@@ -4,14 +4,15 @@ import (
 	"errors"
 
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 func errTokenExpired() *Error {
-	return &Error{Code: 401, Message: permissions.TokenExpired, Human: "The token has expired."}
+	return &Error{Code: 401, Message: token.Expired, Human: "The token has expired."}
 }
 
 func errTokenRevoked() *Error {
-	return &Error{Code: 401, Message: permissions.TokenRevoked, Human: "The token was revoked."}
+	return &Error{Code: 401, Message: token.Revoked, Human: "The token was revoked."}
 }
 
 func errDemoted(human string) *Error {
@@ -19,9 +20,9 @@ func errDemoted(human string) *Error {
 }
 
 // verify gives the claims of a token that is good at this moment.
-func (s *session) verify(token string) (*permissions.Claims, error) {
-	claims, err := s.gateway.verifier.Verify(s.gateway.ctx, token)
-	var refused *permissions.TokenError
+func (s *session) verify(text string) (*permissions.Claims, error) {
+	claims, err := s.gateway.verifier.Verify(s.gateway.ctx, text)
+	var refused *token.Error
 	switch {
 	case err == nil:
 		return claims, nil
@@ -33,15 +34,15 @@ func (s *session) verify(token string) (*permissions.Claims, error) {
 
 func humanTokenError(word string) string {
 	switch word {
-	case permissions.TokenMissing:
+	case token.Missing:
 		return "A token is needed."
-	case permissions.TokenExpired:
+	case token.Expired:
 		return "The token has expired."
-	case permissions.TokenNotYetValid:
+	case token.NotYetValid:
 		return "The token is not valid yet."
-	case permissions.TokenRevoked:
+	case token.Revoked:
 		return "The token was revoked."
-	case permissions.KeysUnavailable:
+	case token.KeysUnavailable:
 		return "The token can't be verified at the moment. Try again soon."
 	}
 	return "The token is invalid."

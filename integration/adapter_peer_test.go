@@ -98,9 +98,9 @@ func startNodePeer(t *testing.T, redisURL, adapter, options string, namespaces .
 		"REDIS_URL=" + redisURL, "ADAPTER=" + adapter, "OPTIONS=" + options,
 		"NAMESPACES=" + strings.Join(append([]string{"/"}, namespaces...), ","),
 	}
-	script := "node/adapter/server.mjs"
+	script := "nodejs/adapter/server.mjs"
 	if adapter == "redis-5" {
-		script = "node/adapter/server5.mjs"
+		script = "nodejs/adapter/server5.mjs"
 	}
 	n.p = start(t, "node "+adapter, env, func(line []byte) { n.line(line, ready) }, "node", script)
 	select {

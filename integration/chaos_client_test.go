@@ -14,7 +14,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 // dashboard is one client of TestChaos. Its goroutine does random things and writes down what they change.

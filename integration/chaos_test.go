@@ -19,7 +19,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 // chaosNode is a node and its witness.

@@ -70,7 +70,7 @@ func startBrowsers(t testing.TB) *browsers {
 		if c != nil {
 			c.hear(h)
 		}
-	}, "node", "node/client.mjs")
+	}, "node", "nodejs/client.mjs")
 	select {
 	case <-ready:
 	case <-b.p.done:

@@ -156,8 +156,8 @@ func startConform(t *testing.T) *conform {
 		c.mu.Unlock()
 		answer <- bytes.Clone(line)
 	}
-	c.servers = start(t, "servers", nil, handle, "node", "node/conform/server.mjs")
-	c.runner = start(t, "scenarios", nil, handle, "node", "node/conform/run.mjs")
+	c.servers = start(t, "servers", nil, handle, "node", "nodejs/conform/server.mjs")
+	c.runner = start(t, "scenarios", nil, handle, "node", "nodejs/conform/run.mjs")
 	for range 2 {
 		select {
 		case <-ready:

@@ -16,7 +16,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // emitterCalls are run on Node's emitter and on ours.
@@ -45,7 +45,7 @@ func TestEmitterBytes(t *testing.T) {
 }
 
 func testEmitterBytes(t *testing.T, key string) {
-	cmd := exec.Command("node", "node/sharded/emitter.mjs")
+	cmd := exec.Command("node", "nodejs/sharded/emitter.mjs")
 	cmd.Env = append(os.Environ(), "KEY="+key)
 	cmd.Stdin = strings.NewReader(strings.Join(emitterCalls, "\n"))
 	out, err := cmd.Output()

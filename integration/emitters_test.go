@@ -28,7 +28,7 @@ var emitters = []struct {
 
 func nodeEmitter(library string) func(*testing.T, string, string, string, string) {
 	return func(t *testing.T, redisURL, room, event, args string) {
-		runTool(t, exec.Command("node", "node/emit.mjs", library, redisURL, "/", room, event, args))
+		runTool(t, exec.Command("node", "nodejs/emit.mjs", library, redisURL, "/", room, event, args))
 	}
 }
 
@@ -116,7 +116,7 @@ func TestNodeServer(t *testing.T) {
 		n := startNode(t, "node", redis.url)
 		port := freePort(t)
 		peer := start(t, "node server", []string{fmt.Sprint("PORT=", port), "REDIS_URL=" + redis.url, "SOCKET_PATH=/socket.io/"}, nil,
-			"node", "node/cluster/server.mjs")
+			"node", "nodejs/cluster/server.mjs")
 		peer.waitOutput(t, "node server on", 30*time.Second)
 
 		b := startBrowsers(t)

@@ -13,16 +13,16 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// documentedRights are the ACL rules of a node in docs/redis.md, and what it adds for the sharded adapter.
+// documentedRights are the ACL rules of a node in docs/reference/redis.md, and what it adds for the sharded adapter.
 func documentedRights(t *testing.T) []string {
 	t.Helper()
-	doc, err := os.ReadFile("../docs/redis.md")
+	doc, err := os.ReadFile("../docs/reference/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, found := strings.Cut(string(doc), "ACL SETUSER guildcast on >password ")
 	if !found {
-		t.Fatal("docs/redis.md has no rights for a node")
+		t.Fatal("docs/reference/redis.md has no rights for a node")
 	}
 	rules, _, _ := strings.Cut(rest, "\n\n")
 	return append(strings.Fields(strings.ReplaceAll(rules, "\\\n", " ")),

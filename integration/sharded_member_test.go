@@ -18,7 +18,7 @@ import (
 
 	"github.com/architus/guildcast/adapter"
 	"github.com/architus/guildcast/engine"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // member is a server of a cluster under test, in Go or in Node.js. Both understand the same commands, those of
@@ -144,7 +144,7 @@ func startNodeMember(t testing.TB, kind string, r shardedRedis, prefix string, m
 				c <- l
 			}
 		}
-	}, "node", "node/sharded/server.mjs")
+	}, "node", "nodejs/sharded/server.mjs")
 	select {
 	case m.port = <-ready:
 	case <-m.p.done:

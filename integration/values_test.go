@@ -11,7 +11,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
-	"github.com/architus/guildcast/internal/govalues"
+	"github.com/architus/guildcast/internal/test/values"
 )
 
 // TestAdapterValues: what Go emits is the same to the clients of the server that emits it, of another one and of Node.js,
@@ -44,22 +44,22 @@ func TestAdapterValues(t *testing.T) {
 				cl, sid := b.connect(t, p.url(), nil)
 				members = append(members, member{cl, sid})
 			}
-			for _, v := range govalues.Cases() {
+			for _, v := range values.Cases() {
 				emitEverywhere(t, v, first.io, c.emitter, members)
 			}
 		})
 	}
 }
 
-func emitEverywhere(t *testing.T, c govalues.Case, io *socket.Server, emitter *adapter.Emitter, members []member) {
+func emitEverywhere(t *testing.T, c values.Case, io *socket.Server, emitter *adapter.Emitter, members []member) {
 	t.Helper()
 	io.Emit("value", c.Name, c.New())
 	if err := emitter.Emit("value", c.Name, c.New()); (err != nil) != (c.Want == "") {
 		t.Errorf("%s: emitter: %v", c.Name, err)
 	}
-	values, err := adapter.EmitWithAck(context.Background(), io.Of("/", nil), nil, "echo", c.New())
-	if (err != nil) != (c.Want == "") || c.Want != "" && len(values) != len(members) {
-		t.Errorf("%s: acknowledged: %v, %v", c.Name, values, err)
+	answers, err := adapter.EmitWithAck(context.Background(), io.Of("/", nil), nil, "echo", c.New())
+	if (err != nil) != (c.Want == "") || c.Want != "" && len(answers) != len(members) {
+		t.Errorf("%s: acknowledged: %v, %v", c.Name, answers, err)
 	}
 	if c.Want == "" {
 		return
@@ -72,8 +72,8 @@ func emitEverywhere(t *testing.T, c govalues.Case, io *socket.Server, emitter *a
 			}
 		}
 	}
-	for _, v := range values {
-		if c.Name == govalues.Huge {
+	for _, v := range answers {
+		if c.Name == values.Huge {
 			continue
 		}
 		if got := compact(t, []any{notation(v)}); got != "["+want+"]" {

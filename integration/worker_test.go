@@ -17,7 +17,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/redis"
 )
 
@@ -26,7 +27,7 @@ const workerGuild = "607637793107345431"
 // exampleWorkers are the commands of examples/workers with their language's Redis client of the integration tests.
 func exampleWorkers(t *testing.T) map[string][]string {
 	t.Helper()
-	modules, err := filepath.Abs("node/node_modules")
+	modules, err := filepath.Abs("nodejs/node_modules")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func startExample(t *testing.T, language, redisURL, pools string, env ...string)
 // startRequests is the node's side of requests.
 func startRequests(t *testing.T, redisURL string, o redis.RequestsOptions) *redis.Requests {
 	t.Helper()
-	c, err := redis.Connect(redisURL)
+	c, err := redisurl.Connect(redisURL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/handlers"
-	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // Config of a node. The zero value serves on :8080 with an embedded Redis, but needs Secrets or JWKS to be of use.
@@ -34,7 +34,7 @@ type Config struct {
 
 	// The cluster.
 
-	Redis        string        // see redis.Connect; default "embedded"
+	Redis        string        // see redisurl.Connect; default "embedded"
 	TopicPrefix  string        // of the channels of guild events
 	Adapter      AdapterMode   // default AdapterClassic
 	AdapterKey   string        // default "socket.io"
@@ -46,7 +46,7 @@ type Config struct {
 
 	// Who may see what.
 
-	Secrets       []permissions.Secret
+	Secrets       []token.Secret
 	JWKS          string        // URL or file of the issuer's public keys; "" for none
 	JWKSRefresh   time.Duration // default 15 minutes
 	Issuer        string        // required iss; "" for any

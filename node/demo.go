@@ -10,8 +10,8 @@ import (
 
 	demoguild "github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/internal/mockbot"
-	"github.com/architus/guildcast/redis/worker"
 	"github.com/architus/guildcast/web"
+	"github.com/architus/guildcast/worker"
 )
 
 // Demo adds a demo guild with live events, a worker that knows it, and a page that shows it.

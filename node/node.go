@@ -15,15 +15,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/permissions"
-	"github.com/architus/guildcast/permissions/jwks"
 	"github.com/architus/guildcast/redis"
-	"github.com/architus/guildcast/redis/worker"
+	"github.com/architus/guildcast/token/jwks"
+	"github.com/architus/guildcast/worker"
 )
 
 // Node is one node. New builds it, Run runs it, once.
@@ -33,7 +34,7 @@ type Node struct {
 
 	tls      *tls.Config // nil without TLS
 	registry *prometheus.Registry
-	redis    *redis.Connection
+	redis    *redisurl.Connection
 	bus      *bus.Bus
 	keys     *jwks.Source // nil without
 	io       *socket.Server
@@ -81,7 +82,7 @@ func New(c Config) (_ *Node, err error) {
 	if n.verifier, err = n.newVerifier(); err != nil {
 		return nil, err
 	}
-	if n.redis, err = redis.Connect(n.config.Redis); err != nil {
+	if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
 		return nil, err
 	}
 	n.bus = bus.New(n.redis.Client, bus.Options{

@@ -24,10 +24,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/internal/redistest"
-	"github.com/architus/guildcast/internal/sioclient"
+	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 const (
@@ -48,7 +49,7 @@ func run(t *testing.T, c node.Config) running {
 	listening := make(chan node.Info, 1)
 	c.Addr, c.Grace, c.Listening = "127.0.0.1:0", time.Second, func(i node.Info) { listening <- i }
 	if c.Secrets == nil && c.JWKS == "" {
-		c.Secrets = []permissions.Secret{{Key: []byte(secret)}}
+		c.Secrets = []token.Secret{{Key: []byte(secret)}}
 	}
 	n, err := node.New(c)
 	if err != nil {

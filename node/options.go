@@ -12,12 +12,13 @@ import (
 	"github.com/architus/guildcast/adapter"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
-	"github.com/architus/guildcast/permissions/jwks"
+	"github.com/architus/guildcast/token"
+	"github.com/architus/guildcast/token/jwks"
 )
 
 func (n *Node) newVerifier() (*gate, error) {
 	c := &n.config
-	o := permissions.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: &n.known}
+	o := token.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: &n.known}
 	if c.JWKS != "" {
 		keys, err := jwks.New(c.JWKS, jwks.Options{Refresh: c.JWKSRefresh, Logger: c.Logger})
 		if err != nil {
@@ -25,7 +26,7 @@ func (n *Node) newVerifier() (*gate, error) {
 		}
 		n.keys, o.Keys = keys, keys
 	}
-	verifier, err := permissions.NewVerifier(o)
+	verifier, err := token.NewVerifier(o)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	if c.Adapter == AdapterClassic {
 		a := adapter.New(n.redis.Client, adapter.Options{
 			Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus, Expect: expectElevation,
-			// With miniredis it is the cheaper way; see docs/decisions/0030.
+			// With miniredis it is the cheaper way; see docs/decisions/0008.
 			PatternSubscription: n.redis.Embedded != "",
 		})
 		return a, a.Stats

@@ -8,21 +8,22 @@ import (
 
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
+	"github.com/architus/guildcast/token"
 )
 
 // gate is the verifier while it is not known yet which tokens were taken back: it refuses all with a status of 503. Once
 // opened it stays open, also while Redis is lost: what was taken back meanwhile is read when Redis is found again.
 type gate struct {
-	*permissions.Verifier
+	*token.Verifier
 	open atomic.Bool
 }
 
 // Verify gives the claims of a token that is good at this moment.
-func (g *gate) Verify(ctx context.Context, token string) (*permissions.Claims, error) {
+func (g *gate) Verify(ctx context.Context, text string) (*permissions.Claims, error) {
 	if !g.open.Load() {
-		return nil, &permissions.TokenError{Word: permissions.RevocationsUnavailable}
+		return nil, &token.Error{Word: token.RevocationsUnavailable}
 	}
-	return g.Verifier.Verify(ctx, token)
+	return g.Verifier.Verify(ctx, text)
 }
 
 // applyRevocation puts a revocation that was published, or stored, into effect.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/adapter"
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 )
 
 // Run serves until ctx ends, then drains: readiness goes, the sockets are closed over the grace period, the adapter

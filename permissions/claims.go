@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Claims are what a verified token says about its bearer. They are immutable and may be shared. The zero value and nil
@@ -26,7 +27,7 @@ type Claims struct {
 	guilds map[string]Bits // what the bearer holds in each of its guilds
 }
 
-// ParseClaims reads the payload of a token. It verifies nothing: see Verifier.
+// ParseClaims reads the payload of a token. It verifies nothing: see token.Verifier.
 //
 // `sub` (or `id`) and `exp` are required, and what identifies the token (`sub`, `id`, `jti`, `iat`, `exp`) must be of
 // the right type, since a revocation could not match it otherwise. What grants something and can't be understood grants
@@ -40,15 +41,15 @@ func ParseClaims(payload []byte) (*Claims, error) {
 
 // claimFields are the claims that count, as raw JSON; nil where one is absent. They are parts of the payload.
 type claimFields struct {
-	sub, id, jti, iat, exp, nbf, iss, aud json.RawMessage
-	permissions, guilds, architusAdmin    json.RawMessage
+	sub, id, jti, iat, exp             json.RawMessage
+	permissions, guilds, architusAdmin json.RawMessage
 }
 
 // fieldsOf finds the claims in a payload that is valid JSON. Of those that are there twice the last counts, and names
 // count exactly as written.
 func fieldsOf(payload []byte) *claimFields {
 	f := &claimFields{}
-	for name, value := range members(payload) {
+	for name, value := range js.Members(payload) {
 		switch name {
 		case "sub":
 			f.sub = value
@@ -60,12 +61,6 @@ func fieldsOf(payload []byte) *claimFields {
 			f.iat = value
 		case "exp":
 			f.exp = value
-		case "nbf":
-			f.nbf = value
-		case "iss":
-			f.iss = value
-		case "aud":
-			f.aud = value
 		case "permissions":
 			f.permissions = value
 		case "guilds":
@@ -86,8 +81,8 @@ func (f *claimFields) parse() (*Claims, error) {
 	}
 	c.Subject, errs[0] = parseSubject(subject)
 	c.TokenID, errs[1] = parseTokenID(f.jti)
-	c.IssuedAt, errs[2] = parseDate(f.iat)
-	c.ExpiresAt, errs[3] = parseDate(f.exp)
+	c.IssuedAt, errs[2] = ParseDate(f.iat)
+	c.ExpiresAt, errs[3] = ParseDate(f.exp)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("parse claims: %w", err)
 	}
@@ -128,7 +123,7 @@ func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.
 // parseGuilds reads the map of guild ids to bits and adds what holds in every guild.
 func parseGuilds(raw json.RawMessage, base Bits) map[string]Bits {
 	guilds := map[string]Bits{}
-	for guild, value := range members(raw) {
+	for guild, value := range js.Members(raw) {
 		if !event.ValidID(guild) {
 			continue
 		}
@@ -148,7 +143,7 @@ func parseGuilds(raw json.RawMessage, base Bits) map[string]Bits {
 // parseBits reads a whole number, or a string that holds one in decimal or, after 0x, in hexadecimal.
 func parseBits(raw json.RawMessage) (Bits, bool) {
 	text, base := string(raw), 10
-	if s, ok := unquote(raw); ok {
+	if s, ok := js.Unquote(raw); ok {
 		text = s
 		if hex, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
 			text, base = hex, 16
@@ -181,16 +176,16 @@ func parseTokenID(raw json.RawMessage) (string, error) {
 	if event.ValidID(string(raw)) {
 		return string(raw), nil
 	}
-	id, ok := unquote(raw)
+	id, ok := js.Unquote(raw)
 	if !ok || id == "" || len(id) > maxIDBytes {
 		return "", errors.New("jti is not an id")
 	}
 	return id, nil
 }
 
-// parseDate reads an optional NumericDate (RFC 7519, section 2), in whole milliseconds; a date after the year 9999 is
+// ParseDate reads an optional NumericDate (RFC 7519, section 2), in whole milliseconds; a date after the year 9999 is
 // taken for its end. The zero time stands for an absent date.
-func parseDate(raw json.RawMessage) (time.Time, error) {
+func ParseDate(raw json.RawMessage) (time.Time, error) {
 	if raw == nil {
 		return time.Time{}, nil
 	}

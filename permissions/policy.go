@@ -1,14 +1,13 @@
 package permissions
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Rule says what an event of one kind requires of a recipient in the event's guild, beyond membership.
@@ -99,11 +98,11 @@ func (p *Policy) needOf(e *event.Event) (need, Outcome) {
 // unless told, and always VIEW_PRIVATE_LOGS as well. Anything that is not understood is an error, and no policy.
 func (p *Policy) With(file []byte) (*Policy, error) {
 	var kinds []member
-	err := eachMember(file, func(name string, value json.RawMessage) error {
+	err := js.Each(file, func(name string, value json.RawMessage) error {
 		if name != "kinds" {
 			return fmt.Errorf("unknown field %q", name)
 		}
-		return eachMember(value, func(kind string, value json.RawMessage) error {
+		return js.Each(value, func(kind string, value json.RawMessage) error {
 			kinds = append(kinds, member{kind, value})
 			return nil
 		})
@@ -147,7 +146,7 @@ func parseRule(raw json.RawMessage) (rule Rule, exists bool, err error) {
 		return rule, true, err
 	}
 	var public, private bool
-	err = eachMember(raw, func(name string, value json.RawMessage) (err error) {
+	err = js.Each(raw, func(name string, value json.RawMessage) (err error) {
 		switch name {
 		case "public":
 			public = true
@@ -199,38 +198,4 @@ func parseRequired(raw json.RawMessage) (Bits, error) {
 type member struct {
 	name  string
 	value json.RawMessage
-}
-
-// eachMember walks the one JSON object in data. Names count exactly as written, and only once.
-func eachMember(data []byte, visit func(name string, value json.RawMessage) error) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return errors.Join(errors.New("not a JSON object"), err)
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := t.(string) // the decoder allows only strings here
-		if seen[name] {
-			return fmt.Errorf("%q is there twice", name)
-		}
-		seen[name] = true
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		if err := visit(name, value); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one JSON value")
-	}
-	return nil
 }

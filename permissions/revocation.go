@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Revocation takes back tokens. All of its conditions that are set must hold for a token; the zero value matches none.
@@ -22,16 +24,16 @@ type Revocation struct {
 // would have lived; without it, retention from now does.
 func ParseRevocation(data []byte, now time.Time, retention time.Duration) (Revocation, error) {
 	var r Revocation
-	err := eachMember(data, func(name string, value json.RawMessage) (err error) {
+	err := js.Each(data, func(name string, value json.RawMessage) (err error) {
 		switch name {
 		case "sub":
 			r.Subject, err = parseSubject(value)
 		case "jti":
 			r.TokenID, err = parseTokenID(value)
 		case "iat_before":
-			r.IssuedBefore, err = parseDate(value)
+			r.IssuedBefore, err = ParseDate(value)
 		case "exp":
-			r.Expires, err = parseDate(value)
+			r.Expires, err = ParseDate(value)
 		default:
 			err = fmt.Errorf("unknown field %q", name)
 		}

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/architus/guildcast/adapter/bus"
-	"github.com/architus/guildcast/internal/redistest"
-	"github.com/architus/guildcast/redis/worker"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/worker"
 )
 
 // BenchmarkRequests is a request to a worker in this process, with a real Redis

@@ -5,5 +5,5 @@
 // of its own in this process for demonstrations.
 //
 // The keys, channels and streams, and the rights that they need, are listed in
-// docs/redis.md; how to write a worker is in docs/workers.md.
+// docs/reference/redis.md; how to write a worker is in docs/reference/workers.md.
 package redis

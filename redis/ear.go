@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 )
 
 // ear is a subscription to one channel for as long as its owner lives. Nobody

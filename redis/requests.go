@@ -14,7 +14,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 )
 
@@ -96,7 +96,7 @@ type Requests struct {
 	turn    atomic.Uint64 // of the shards, for requests that concern no guild
 
 	// claimAfter is the least time after which a worker takes over what another
-	// has taken; docs/workers.md asks for it. silence is how long one may pause
+	// has taken; docs/reference/workers.md asks for it. silence is how long one may pause
 	// between parts.
 	claimAfter, silence time.Duration
 

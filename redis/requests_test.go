@@ -12,8 +12,9 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/internal/redistest"
-	"github.com/architus/guildcast/redis/worker"
+	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/worker"
 )
 
 // handlerFunc is a function as a worker's handler.
@@ -320,7 +321,7 @@ func TestRequestsOnceTheyMayHear(t *testing.T) {
 		must(t, root.Do(within(t), append([]any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "~*"}, rules...)...).Err())
 	}
 	user("resetchannels", "&socket.io-probe#*")
-	c, err := Connect("redis://u:p@" + server.Addr())
+	c, err := redisurl.Connect("redis://u:p@" + server.Addr())
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	r := newRequests(t, c.Client, RequestsOptions{Timeout: time.Second})

@@ -12,8 +12,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/adapter/bus"
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // applied is what the Apply of a node has got.

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
-	"github.com/architus/guildcast/internal/redistest"
-	"github.com/architus/guildcast/redis/worker"
+	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/worker"
 )
 
-// rights reads the ACL rules that docs/redis.md recommends: what stands between
+// rights reads the ACL rules that docs/reference/redis.md recommends: what stands between
 // "ACL SETUSER name on >password" and the end of that line.
 func rights(t *testing.T, name string) []string {
 	t.Helper()
-	doc, err := os.ReadFile("../docs/redis.md")
+	doc, err := os.ReadFile("../docs/reference/redis.md")
 	must(t, err)
 	_, rest, found := strings.Cut(string(doc), "ACL SETUSER "+name+" on >password ")
 	if !found {
-		t.Fatalf("docs/redis.md has no rights for %s", name)
+		t.Fatalf("docs/reference/redis.md has no rights for %s", name)
 	}
 	line, _, _ := strings.Cut(rest, "\n\n")
 	return strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
@@ -37,8 +38,8 @@ func TestDocumentedRights(t *testing.T) {
 		}
 		must(t, root.Do(within(t), args...).Err())
 	}
-	open := func(user string) *Connection {
-		c, err := Connect("redis://" + user + ":password@" + server.Addr())
+	open := func(user string) *redisurl.Connection {
+		c, err := redisurl.Connect("redis://" + user + ":password@" + server.Addr())
 		must(t, err)
 		t.Cleanup(func() { _ = c.Close() })
 		return c

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/architus/guildcast/adapter/bus"
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 )
 

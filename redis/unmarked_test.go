@@ -10,7 +10,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/internal/redistest"
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 const poolStream = "guildcast:requests:pool:0"

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command server is the Go side of the benchmarks: a Socket.IO server on package engine with the events of
-// integration/node/bench/server.mjs. ADDR=host:port; REDIS_URL adds the classic adapter.
+// integration/nodejs/bench/server.mjs. ADDR=host:port; REDIS_URL adds the classic adapter.
 package main
 
 import (

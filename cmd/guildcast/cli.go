@@ -11,11 +11,11 @@ import (
 
 // cli is the command line. Every flag is an environment variable as well; see variable.
 type cli struct {
-	Serve   serve   `cmd:"" default:"withargs" help:"Run a node (the default)."`
-	Token   token   `cmd:"" help:"Mint a development token and print it."`
-	Publish publish `cmd:"" help:"Publish an event of a guild."`
-	Emit    emit    `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
-	Revoke  revoke  `cmd:"" help:"Take tokens back, on every node and on those started later."`
+	Serve   serve        `cmd:"" default:"withargs" help:"Run a node (the default)."`
+	Token   tokenCommand `cmd:"" help:"Mint a development token and print it."`
+	Publish publish      `cmd:"" help:"Publish an event of a guild."`
+	Emit    emit         `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
+	Revoke  revoke       `cmd:"" help:"Take tokens back, on every node and on those started later."`
 
 	Version kong.VersionFlag `help:"Print the version and end."`
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/node"
-	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // demoTokenLife is how long the printed tokens are good.
@@ -20,7 +20,7 @@ const demoTokenLife = 24 * time.Hour
 // and of the demo page holds a token.
 func demoSecret(c *node.Config) {
 	if len(c.Secrets) == 0 {
-		c.Secrets = []permissions.Secret{{Key: []byte(rand.Text() + rand.Text())}}
+		c.Secrets = []token.Secret{{Key: []byte(rand.Text() + rand.Text())}}
 	}
 }
 

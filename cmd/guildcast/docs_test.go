@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	configurationPage = "../../docs/configuration.md"
+	configurationPage = "../../docs/reference/configuration.md"
 	optionsBegin      = "<!-- options, written by go test ./cmd/guildcast with UPDATE_DOCS=1 -->\n"
 	optionsEnd        = "<!-- end of options -->\n"
 )

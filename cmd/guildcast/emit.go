@@ -10,7 +10,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
-	"github.com/architus/guildcast/redis"
+	"github.com/architus/guildcast/internal/redisurl"
 )
 
 // emit is the command that emits one event through the emitter protocol.
@@ -35,7 +35,7 @@ func (c *emit) Run(ctx context.Context, _ terminal) error {
 			return usagef("argument %d of the event is not JSON: %w", i+1, err)
 		}
 	}
-	connection, err := redis.Connect(c.Redis)
+	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
 		return usageError{err}
 	}

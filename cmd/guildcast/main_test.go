@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // asCommand makes the test binary be the command: see process.
@@ -216,8 +217,8 @@ func TestToken(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 	verify := func(key string) (*permissions.Claims, error) {
-		v, err := permissions.NewVerifier(permissions.VerifierOptions{
-			Secrets: []permissions.Secret{{KeyID: "new", Key: []byte(key)}}, Issuer: "api", Audience: []string{"board"},
+		v, err := token.NewVerifier(token.VerifierOptions{
+			Secrets: []token.Secret{{KeyID: "new", Key: []byte(key)}}, Issuer: "api", Audience: []string{"board"},
 		})
 		if err != nil {
 			t.Fatal(err)

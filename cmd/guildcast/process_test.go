@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/internal/demo"
-	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 // process is this test binary, run as the command.
@@ -115,7 +115,7 @@ func TestServeDemo(t *testing.T) {
 	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_JWT_SECRET=a secret for this test that has 32 bytes", "GUILDCAST_LOG_LEVEL=debug"})
 	url := p.line(t, `open (http://\S+)`)
 	p.line(t, `redis://(127\.0\.0\.1:\d+)`)
-	verifier, err := permissions.NewVerifier(permissions.VerifierOptions{Secrets: []permissions.Secret{{Key: []byte("a secret for this test that has 32 bytes")}}})
+	verifier, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: []byte("a secret for this test that has 32 bytes")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/permissions"
-	"github.com/architus/guildcast/redis"
 )
 
 // commandTimeout bounds how long a command waits for Redis.
@@ -54,7 +54,7 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	if _, err := event.Parse(topic, message); err != nil {
 		return usageError{err}
 	}
-	connection, err := redis.Connect(c.Redis)
+	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
 		return usageError{err}
 	}

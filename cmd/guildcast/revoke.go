@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 )
@@ -31,7 +32,7 @@ func (c *revoke) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return usageError{err}
 	}
-	connection, err := redis.Connect(c.Redis)
+	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
 		return usageError{err}
 	}

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/architus/guildcast/token"
 )
 
 // secretOptions say which secrets sign tokens.
@@ -21,7 +23,7 @@ type secretOptions struct {
 	JwtSecretFile string `placeholder:"FILE" help:"File that holds what --jwt-secret would."`
 }
 
-func (o secretOptions) secrets() ([]permissions.Secret, error) {
+func (o secretOptions) secrets() ([]token.Secret, error) {
 	text := o.JwtSecret
 	if o.JwtSecretFile != "" {
 		if text != "" {
@@ -33,15 +35,15 @@ func (o secretOptions) secrets() ([]permissions.Secret, error) {
 		}
 		text = string(data)
 	}
-	secrets, err := permissions.ParseSecrets(text)
+	secrets, err := token.ParseSecrets(text)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return secrets, nil
 }
 
-// token is the command that mints one.
-type token struct {
+// tokenCommand is the command that mints one.
+type tokenCommand struct {
 	secretOptions
 	Sub           string            `required:"" placeholder:"ID" help:"User id."`
 	Guild         map[string]string `short:"g" mapsep:"," placeholder:"ID=BITS" help:"Membership of a guild, with the permissions there: a number, 0x..., or names with | between them. Repeatable."`
@@ -55,12 +57,12 @@ type token struct {
 }
 
 // Run prints the token.
-func (c *token) Run(_ context.Context, t terminal) error {
+func (c *tokenCommand) Run(_ context.Context, t terminal) error {
 	secrets, err := c.secrets()
 	if err != nil {
 		return err
 	}
-	var secret *permissions.Secret
+	var secret *token.Secret
 	for i := range secrets {
 		if c.Kid == "" || secrets[i].KeyID == c.Kid {
 			secret = &secrets[i]
@@ -80,7 +82,7 @@ func (c *token) Run(_ context.Context, t terminal) error {
 	return printToken(t.out, *secret, claims)
 }
 
-func (c *token) claims(now time.Time) (jwt.MapClaims, error) {
+func (c *tokenCommand) claims(now time.Time) (jwt.MapClaims, error) {
 	guilds := map[string]uint64{}
 	for id, text := range c.Guild {
 		bits, err := parseBits(text)
@@ -125,7 +127,7 @@ func parseBits(text string) (uint64, error) {
 	return uint64(all), nil
 }
 
-func printToken(w io.Writer, secret permissions.Secret, claims jwt.MapClaims) error {
+func printToken(w io.Writer, secret token.Secret, claims jwt.MapClaims) error {
 	signed, err := signToken(secret, claims)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func printToken(w io.Writer, secret permissions.Secret, claims jwt.MapClaims) er
 	return err
 }
 
-func signToken(secret permissions.Secret, claims jwt.MapClaims) (string, error) {
+func signToken(secret token.Secret, claims jwt.MapClaims) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
 	if secret.KeyID != "" {
 		t.Header["kid"] = secret.KeyID

@@ -1,6 +1,6 @@
 // A guildcast worker: answers `interpret` with an echo, and pool requests from a JSON file.
 //   REDIS_URL=redis://localhost:6379 SERVICES=interpret,pool:0 node worker.js pools.json
-// The protocol is described in docs/workers.md.
+// The protocol is described in docs/reference/workers.md.
 const { randomUUID } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { setTimeout: sleep } = require('node:timers/promises');

@@ -2,7 +2,7 @@
 
     REDIS_URL=redis://localhost:6379 SERVICES=interpret,pool:0 python worker.py pools.json
 
-The protocol is described in docs/workers.md.
+The protocol is described in docs/reference/workers.md.
 """
 
 import json

@@ -1,0 +1,281 @@
+// Package bus is Redis pub/sub that survives: subscriptions that are confirmed, reference-counted and restored after
+// every loss, delivery in order, and publishing that never blocks its caller.
+//
+// A Bus opens connections of its own with the settings of a go-redis client (standalone, Sentinel or Cluster): one
+// for all that it hears, one more per primary for sharded pub/sub in a cluster, and one to publish. go-redis's own
+// PubSub reconnects silently, drops messages when its channel is full, and can't tell which command an error answers;
+// see docs/decisions/0009-own-pubsub-connection.md.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Errors that callers branch on. They come wrapped with the operation and the channel.
+var (
+	// ErrClosed is returned by every method of a closed Bus or Subscription.
+	ErrClosed = errors.New("bus is closed")
+	// ErrQueueFull is returned by Publish while more than Options.PublishQueueBytes wait for Redis.
+	// The message was dropped, and counted in Stats.PublishDropped.
+	ErrQueueFull = errors.New("publish queue is full")
+	// ErrUnsupported is returned where the client, or the server behind it, can't do what was asked.
+	ErrUnsupported = errors.New("not supported")
+	// ErrRefused is wrapped where Redis has understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
+	ErrRefused = errors.New("redis refuses")
+)
+
+// Options of a Bus. The zero value works.
+type Options struct {
+	// Logger receives what an operator must know; nil discards.
+	Logger *slog.Logger
+
+	// Name is given to the connections (CLIENT SETNAME), with "-sub" or "-pub" appended. Default "guildcast".
+	Name string
+
+	// OnState is called after every change of State, in order, on a goroutine of the Bus's own. It must not call Close.
+	OnState func(State)
+
+	// ProbePrefix starts the names of the private channels on which a new connection verifies that it hears what is
+	// published. Where Redis has ACLs the user needs subscribe and publish rights on them. Default "guildcast-probe:".
+	ProbePrefix string
+
+	// PublishQueueBytes bounds what waits for Redis: when it is full, Publish drops and returns ErrQueueFull.
+	// Default 16 MiB.
+	PublishQueueBytes int
+
+	// ReceiveQueueBytes bounds what waits for the handler of one Subscription. When it is full the connection is not
+	// read for ReceiveStall at most, so that Redis buffers; then messages are dropped, counted in
+	// Stats.ReceiveDropped, and announced in Message.Missed. Default 16 MiB.
+	ReceiveQueueBytes int
+
+	// ReceiveStall is how long a full Subscription may hold up the others of its connection. Default 500 ms.
+	ReceiveStall time.Duration
+
+	// MaxMessageBytes bounds one message; a larger one is skipped and counted in Stats.ReceiveDropped. Default 64 MiB.
+	MaxMessageBytes int
+
+	// HealthInterval is the time of silence after which Redis is asked for a sign of life; after as much again without
+	// one the connection is given up. Default 3 s.
+	HealthInterval time.Duration
+
+	// BackoffMin and BackoffMax bound the pause before reconnecting, which doubles with every failure and is jittered
+	// by half. Defaults 50 ms and 3 s.
+	BackoffMin, BackoffMax time.Duration
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.Name, "guildcast")
+	setDefault(&o.ProbePrefix, "guildcast-probe:")
+	setDefault(&o.PublishQueueBytes, 16<<20)
+	setDefault(&o.ReceiveQueueBytes, 16<<20)
+	setDefault(&o.ReceiveStall, 500*time.Millisecond)
+	setDefault(&o.MaxMessageBytes, 64<<20)
+	setDefault(&o.HealthInterval, 3*time.Second)
+	setDefault(&o.BackoffMin, 50*time.Millisecond)
+	setDefault(&o.BackoffMax, 3*time.Second)
+}
+
+// setDefault replaces a value that is not set: zero, or, for numbers, negative.
+func setDefault[T string | int | time.Duration](v *T, to T) {
+	var zero T
+	if *v <= zero {
+		*v = to
+	}
+}
+
+// State is what the Bus knows about its own hearing.
+type State struct {
+	// Hearing is true once every subscription is confirmed and a message of our own came back on every connection.
+	Hearing bool
+	// Gap is true when messages may have been missed since the last time that Hearing was true.
+	Gap bool
+	// Down is how long that was, where Hearing is true again.
+	Down time.Duration
+	// Err is why Hearing is false.
+	Err error
+}
+
+// Stats are counters since New; all but Queued and QueuedBytes only grow.
+type Stats struct {
+	Received        uint64 // messages handed to a Subscription's queue
+	ReceiveSkipped  uint64 // messages that no handler wanted, see Filter
+	ReceiveDropped  uint64 // messages lost here: a full queue, or over MaxMessageBytes
+	Published       uint64 // messages that Redis accepted
+	PublishDropped  uint64 // messages refused with ErrQueueFull or ErrClosed, or refused by Redis
+	PublishUnknown  uint64 // messages whose connection broke before Redis answered: delivered or not, never sent twice
+	Queued          int    // messages that wait for Redis
+	QueuedBytes     int
+	Connects        uint64 // receiving connections opened
+	Losses          uint64 // receiving connections lost
+	Subscriptions   int    // channels and patterns that are wanted
+	UnconfirmedSubs int    // those of them that Redis has not confirmed (again) yet
+}
+
+// Bus is pub/sub over one go-redis client. All methods may be called concurrently.
+//
+// Lock order: Bus.mu before Subscription.mu. Neither is held across I/O, a handler or a callback.
+type Bus struct {
+	// Static after construction.
+	opts   Options
+	router router
+	client redis.UniversalClient
+	ctx    context.Context // ends with the Bus
+	cancel context.CancelFunc
+	pub    *publisher
+	wg     sync.WaitGroup // Add only under mu while not closed, or from a goroutine that it counts
+
+	received, skipped, recvDropped, connects, losses atomic.Uint64
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	closed   bool
+	started  bool // routeLoop and notifyLoop run
+	topics   [kinds]map[string]*topic
+	unrouted map[*topic]struct{} // wanted, and attached to no link
+	links    map[route]*link
+	retry    map[route]*backoff // of routes whose last link failed
+	lost     int                // topics that were lost and are not confirmed again
+	lastErr  error              // of the last link that ended
+	state    State
+	hush     bool // nothing was announced yet
+	since    time.Time
+	news     []State // announced by notifyLoop
+	watchers map[int]func(State)
+	watchID  int
+
+	reroute chan struct{} // capacity 1: unrouted changed; read by routeLoop
+	noted   chan struct{} // capacity 1: news changed; read by notifyLoop
+}
+
+// New returns a Bus over client, which stays the caller's and must outlive it. Nothing is connected before it is
+// needed. Close ends it.
+func New(client redis.UniversalClient, o Options) *Bus {
+	o.setDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Bus{
+		opts: o, client: client, router: newRouter(client), ctx: ctx, cancel: cancel,
+		unrouted: map[*topic]struct{}{}, links: map[route]*link{}, retry: map[route]*backoff{},
+		watchers: map[int]func(State){}, hush: true,
+		reroute: make(chan struct{}, 1), noted: make(chan struct{}, 1),
+	}
+	for k := range b.topics {
+		b.topics[k] = map[string]*topic{}
+	}
+	if o.OnState != nil {
+		b.Watch(o.OnState)
+	}
+	b.pub = newPublisher(b)
+	return b
+}
+
+// startLocked runs the loops that subscriptions need.
+func (b *Bus) startLocked() {
+	if b.started {
+		return
+	}
+	b.started = true
+	b.wg.Go(b.routeLoop)
+	b.wg.Go(b.notifyLoop)
+}
+
+// Watch has f called as Options.OnState is, until stop is called; one call may still be running then.
+func (b *Bus) Watch(f func(State)) (stop func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := b.watchID
+	b.watchID++
+	b.watchers[id] = f
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.watchers, id)
+	}
+}
+
+// State returns the present state. A Bus without subscriptions does not hear.
+func (b *Bus) State() State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state
+}
+
+// Stats returns the counters.
+func (b *Bus) Stats() Stats {
+	s := Stats{
+		Received: b.received.Load(), ReceiveSkipped: b.skipped.Load(), ReceiveDropped: b.recvDropped.Load(),
+		Connects: b.connects.Load(), Losses: b.losses.Load(),
+	}
+	b.pub.stats(&s)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, ts := range b.topics {
+		for _, t := range ts {
+			if len(t.subs) == 0 {
+				continue
+			}
+			s.Subscriptions++
+			if !t.held() {
+				s.UnconfirmedSubs++
+			}
+		}
+	}
+	return s
+}
+
+// closeGrace is what Close waits for goroutines where ctx was used up by flushing: they end at once, but for handlers.
+const closeGrace = 250 * time.Millisecond
+
+// Close publishes what is queued, ends all subscriptions and waits for every goroutine, all while ctx lasts; then it
+// drops the rest and returns ctx's error. It must not be called from a handler.
+func (b *Bus) Close(ctx context.Context) error {
+	flushErr := b.pub.close(ctx)
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	done := make(chan struct{})
+	go func() { // ends with the last goroutine of the Bus
+		b.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return flushErr
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return flushErr
+	case <-grace.C:
+		return fmt.Errorf("close bus: %w", ctx.Err())
+	}
+}
+
+// Flush waits until all that was published before has been answered by Redis, or dropped.
+func (b *Bus) Flush(ctx context.Context) error { return b.pub.flush(ctx) }
+
+// Publish queues payload for channel. It never waits for Redis; what one goroutine publishes arrives in order, over
+// all channels (PUBLISH), even in a cluster. It fails with ErrQueueFull or ErrClosed, and the message is then dropped
+// and counted. The Bus keeps payload, which must not be changed afterwards.
+func (b *Bus) Publish(channel string, payload []byte) error {
+	return b.pub.add(outgoing{channel: channel, payload: payload})
+}
+
+// SPublish is Publish for sharded pub/sub (SPUBLISH, Redis 7). In a cluster only the messages of one channel, or of
+// channels with the same hash tag, are in order.
+func (b *Bus) SPublish(channel string, payload []byte) error {
+	return b.pub.add(outgoing{channel: channel, payload: payload, sharded: true})
+}

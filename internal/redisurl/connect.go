@@ -1,0 +1,89 @@
+// Package redisurl opens the client of Redis that a URL names, or starts a Redis in this process.
+package redisurl
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Connection is a client of Redis and what must be closed with it.
+type Connection struct {
+	// Client is shared by all parts of the node. Deadlines of contexts apply to
+	// its commands.
+	Client goredis.UniversalClient
+
+	// Embedded is the host:port on which the embedded Redis listens; "" where
+	// the Redis is another process.
+	Embedded string
+
+	// Target names the Redis for logs: scheme and hosts, never a password.
+	Target string
+
+	embedded *embedded
+}
+
+// Connect makes a client for one of
+//
+//	embedded                   a Redis in this process on a free loopback port
+//	embedded://127.0.0.1:6390  the same on a port of your choice
+//	redis://[user:password@]host[:6379][/db]
+//	unix://[user:password@]/path/to/redis.sock[?db=1]
+//	redis+sentinel://[user:password@]host[:26379][,host...]/primary[/db]
+//	redis+cluster://[user:password@]host[:6379][,host...]
+//
+// and the same with rediss for an encrypted connection (rediss+sentinel and
+// rediss+cluster too). Options follow a question mark: db, pool_size,
+// dial_timeout (2s), read_timeout (3s), write_timeout (3s), pool_timeout,
+// client_name, protocol (3), with Sentinel sentinel_username and
+// sentinel_password, and with rediss ca, cert, key (file names), server_name
+// and skip_verify.
+//
+// Nothing is dialled yet: a Redis that is away is no error here. Errors never
+// contain a password. Close ends the connection, and with it the embedded Redis.
+func Connect(rawURL string) (*Connection, error) {
+	t, err := parseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	c := &Connection{Target: t.scheme + "://" + strings.Join(t.options.Addrs, ",")}
+	switch t.mode {
+	case modeEmbedded:
+		if c.embedded, err = startEmbedded(t.options.Addrs[0]); err != nil {
+			return nil, err
+		}
+		c.Embedded = c.embedded.Addr()
+		c.Target = "embedded://" + c.Embedded
+		t.options.Addrs = []string{c.Embedded}
+		c.Client = goredis.NewClient(t.options.Simple())
+	case modeSentinel:
+		c.Target += "/" + t.options.MasterName
+		c.Client = goredis.NewFailoverClient(t.options.Failover())
+	case modeCluster:
+		c.Client = goredis.NewClusterClient(t.options.Cluster())
+	default:
+		o := t.options.Simple()
+		if t.unix {
+			o.Network = "unix"
+		}
+		c.Client = goredis.NewClient(o)
+	}
+	return c, nil
+}
+
+// Close closes the client, then the embedded Redis.
+func (c *Connection) Close() error {
+	err := c.Client.Close()
+	if errors.Is(err, goredis.ErrClosed) {
+		err = nil
+	}
+	if c.embedded != nil {
+		c.embedded.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("close redis client: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package token
+
+import (
+	"errors"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Words of a Error. They are stable: clients branch on them.
+const (
+	Missing         = "token_missing"
+	Invalid         = "token_invalid"
+	Expired         = "token_expired"
+	NotYetValid     = "token_not_yet_valid"
+	Revoked         = "token_revoked"
+	KeysUnavailable = "keys_unavailable"
+
+	// RevocationsUnavailable: a node does not know yet which tokens were taken back.
+	RevocationsUnavailable = "revocations_unavailable"
+)
+
+// Error says why a token gives no claims.
+type Error struct {
+	Word string
+	Err  error // for a log line; may be nil. It never holds the token or its claims
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Word
+	}
+	return e.Word + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Code is the status by the rules of HTTP: 401, or 503 where it is not the token's fault.
+func (e *Error) Code() int {
+	switch e.Word {
+	case KeysUnavailable, RevocationsUnavailable:
+		return 503
+	}
+	return 401
+}
+
+// errorFrom finds the word for an error of the parser. One that is not about time alone is token_invalid: a token that
+// is expired and wrong otherwise is wrong.
+func errorFrom(err error) *Error {
+	invalid := errors.Is(err, jwt.ErrTokenMalformed) || errors.Is(err, jwt.ErrTokenSignatureInvalid) ||
+		errors.Is(err, jwt.ErrTokenInvalidIssuer) || errors.Is(err, jwt.ErrTokenInvalidAudience)
+	switch {
+	case errors.Is(err, ErrKeysUnavailable):
+		return &Error{KeysUnavailable, err}
+	case invalid:
+		return &Error{Invalid, err}
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return &Error{Expired, err}
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return &Error{NotYetValid, err}
+	}
+	return &Error{Invalid, err}
+}

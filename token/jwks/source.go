@@ -1,0 +1,215 @@
+// Package jwks keeps the public keys of a token issuer at hand: a JSON Web Key Set (RFC 7517) from a URL or a file.
+package jwks
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/architus/guildcast/token"
+)
+
+// Options of a Source. The zero value works.
+type Options struct {
+	// Refresh is the time between two readings; 0 means 15 minutes.
+	Refresh time.Duration
+
+	// MinInterval is the least time between two readings, however many tokens come with keys that are not in the set;
+	// 0 means 5 seconds.
+	MinInterval time.Duration
+
+	// Timeout of one reading; 0 means 5 seconds.
+	Timeout time.Duration
+
+	// Client fetches URLs; nil means a client of the Source's own.
+	Client *http.Client
+
+	// Logger receives a warning where a reading goes wrong; nil discards.
+	Logger *slog.Logger
+}
+
+// maxBytes bounds a key set.
+const maxBytes = 1 << 20
+
+// Source is one key set. It is read when Run starts, from time to time, and when a token comes with a key that it does
+// not hold, never twice at once and never more often than MinInterval. Where a reading goes wrong the keys of the last
+// good one stay in use.
+//
+// It implements token.KeySource. All methods may be called concurrently.
+type Source struct {
+	location string
+	isFile   bool
+	o        Options
+	want     chan struct{} // capacity 1; written by PublicKeys, read by Run; one waiting wish is enough for all
+
+	mu      sync.Mutex
+	keys    []key         // guarded by mu; replaced, never changed
+	loaded  bool          // guarded by mu; a reading went well at some time
+	err     error         // guarded by mu; of the last reading
+	attempt time.Time     // guarded by mu; when the last reading ended
+	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
+}
+
+// New makes a source of the key set at location, an http or https URL or else the path of a file. A file must be there and
+// hold a key set; of a URL nothing is read yet, since its server may come up after us.
+func New(location string, o Options) (*Source, error) {
+	s := &Source{location: location, o: o, want: make(chan struct{}, 1), next: make(chan struct{})}
+	u, err := url.Parse(location)
+	switch {
+	case location == "":
+		return nil, errors.New("the location of the key set is empty")
+	case err == nil && (u.Scheme == "http" || u.Scheme == "https"):
+		if u.Host == "" {
+			return nil, fmt.Errorf("the key set's URL %q has no host", location)
+		}
+	case err == nil && len(u.Scheme) > 1:
+		return nil, fmt.Errorf("the key set's URL must be http or https, not %q", u.Scheme)
+	default:
+		s.isFile = true
+	}
+	s.o.Refresh = orDefault(o.Refresh, 15*time.Minute)
+	s.o.MinInterval = orDefault(o.MinInterval, 5*time.Second)
+	s.o.Timeout = orDefault(o.Timeout, 5*time.Second)
+	if s.o.Client == nil {
+		s.o.Client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second}}
+	}
+	if s.o.Logger == nil {
+		s.o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.isFile {
+		keys, err := s.load(context.Background())
+		if err != nil {
+			return nil, fmt.Errorf("read the key set: %w", err)
+		}
+		s.keys, s.loaded = keys, true
+	}
+	return s, nil
+}
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	if d <= 0 {
+		return fallback
+	}
+	return d
+}
+
+// Run reads the key set until ctx ends.
+func (s *Source) Run(ctx context.Context) error {
+	defer s.o.Client.CloseIdleConnections()
+	for {
+		s.read(ctx)
+		refresh := time.NewTimer(s.o.Refresh)
+		select {
+		case <-ctx.Done():
+		case <-refresh.C:
+		case <-s.want:
+		}
+		refresh.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// PublicKeys implements token.KeySource. Where the set does not hold the key, it waits for a new reading, unless
+// the last one is too fresh.
+func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
+	s.mu.Lock()
+	keys, next, err, loaded := s.keys, s.next, s.err, s.loaded
+	found := find(keys, kid, alg)
+	again := len(found) == 0 && (s.attempt.IsZero() || time.Since(s.attempt) >= s.o.MinInterval)
+	if again {
+		select { // with the lock, so that the wish and next belong to the same reading
+		case s.want <- struct{}{}:
+		default: // somebody's wish is waiting already
+		}
+	}
+	s.mu.Unlock()
+	if again {
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, ctx.Err())
+		}
+		s.mu.Lock()
+		keys, err, loaded = s.keys, s.err, s.loaded
+		s.mu.Unlock()
+		found = find(keys, kid, alg)
+	}
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case err != nil || !loaded: // the key may be in the set that could not be read
+		return nil, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, err)
+	}
+	return nil, errors.New("the issuer has no such key")
+}
+
+// read reads the set once and lets those who wait go on.
+func (s *Source) read(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	keys, err := s.load(ctx)
+	s.mu.Lock()
+	if s.err = err; err == nil {
+		s.keys, s.loaded = keys, true
+	}
+	s.attempt = time.Now()
+	select { // whoever wished for a reading since this one began gets this one
+	case <-s.want:
+	default:
+	}
+	close(s.next)
+	s.next = make(chan struct{})
+	s.mu.Unlock()
+	if err != nil {
+		s.o.Logger.Warn("token issuer's keys could not be read", "location", s.location, "err", err)
+	}
+}
+
+func (s *Source) load(ctx context.Context) ([]key, error) {
+	data, err := s.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return parse(data)
+}
+
+func (s *Source) fetch(ctx context.Context) ([]byte, error) {
+	var body io.ReadCloser
+	if s.isFile {
+		file, err := os.Open(s.location)
+		if err != nil {
+			return nil, err
+		}
+		body = file
+	} else {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.location, nil)
+		if err != nil {
+			return nil, err
+		}
+		response, err := s.o.Client.Do(request)
+		if err != nil {
+			return nil, err
+		}
+		body = response.Body
+		if response.StatusCode != http.StatusOK {
+			body.Close()
+			return nil, fmt.Errorf("status %s", response.Status)
+		}
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, maxBytes+1))
+	if err == nil && len(data) > maxBytes {
+		err = errors.New("the key set is too large")
+	}
+	return data, err
+}

@@ -1,0 +1,239 @@
+// Package token finds out who a client is: it verifies JSON Web Tokens and gives their claims.
+package token
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/js"
+	"github.com/architus/guildcast/permissions"
+)
+
+// Secret is a key shared with whoever issues tokens, for HS256.
+type Secret struct {
+	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret. Without a kid all are tried
+	Key   []byte
+}
+
+// KeySource gives the public keys of a token issuer.
+type KeySource interface {
+	// PublicKeys gives the keys that may have signed a token with this kid ("" where it has none) and algorithm, at
+	// least one. It may wait for the network until ctx ends. An error that wraps ErrKeysUnavailable says that the key
+	// may exist but could not be had.
+	PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error)
+}
+
+// keysTimeout bounds how long the verification of one token waits for its issuer's keys.
+const keysTimeout = 4 * time.Second
+
+// ErrKeysUnavailable says that a token could be neither verified nor refused, since its issuer's keys could not be had.
+var ErrKeysUnavailable = errors.New("the issuer's keys are unavailable")
+
+// VerifierOptions say which tokens are good. With neither Secrets nor Keys none is.
+type VerifierOptions struct {
+	Secrets []Secret  // HS256
+	Keys    KeySource // RS256, ES256 and EdDSA; nil: none of them
+
+	Issuer   string   // required `iss`; "" accepts any
+	Audience []string // `aud` must hold one of these; none accepts any
+
+	// Leeway for clocks that differ, on nbf and iat; 0 means 5 s, the most that there is. Exp has none.
+	Leeway time.Duration
+
+	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
+	// means 16 MiB, negative none. Where it is exceeded the older half is forgotten, and verified again when used again.
+	Remember int
+
+	// MaxBytes bounds a token; 0 means 64 KiB.
+	MaxBytes int
+
+	// Revocations refuse tokens that are otherwise good; nil: none are revoked.
+	Revocations *permissions.Revocations
+
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Verifier turns tokens into claims. All methods may be called concurrently.
+type Verifier struct {
+	o       VerifierOptions
+	parser  *jwt.Parser
+	byKeyID map[string][]byte
+	unnamed jwt.VerificationKeySet // for tokens whose kid names none of byKeyID
+	secrets jwt.VerificationKeySet // all of them, for tokens without kid
+	memory  memory
+}
+
+// NewVerifier makes a verifier. It refuses options that would verify with an empty key.
+func NewVerifier(o VerifierOptions) (*Verifier, error) {
+	v := &Verifier{o: o, byKeyID: map[string][]byte{}}
+	if v.o.Now == nil {
+		v.o.Now = time.Now
+	}
+	if o.Leeway <= 0 || o.Leeway > 5*time.Second {
+		v.o.Leeway = 5 * time.Second
+	}
+	if o.MaxBytes <= 0 {
+		v.o.MaxBytes = 64 << 10
+	}
+	v.memory.max = o.Remember
+	if o.Remember == 0 {
+		v.memory.max = 16 << 20
+	}
+	var methods []string
+	for _, s := range o.Secrets {
+		methods = []string{"HS256"}
+		v.secrets.Keys = append(v.secrets.Keys, s.Key)
+		switch _, known := v.byKeyID[s.KeyID]; {
+		case len(s.Key) == 0:
+			return nil, errors.New("a token secret is empty")
+		case s.KeyID == "":
+			v.unnamed.Keys = append(v.unnamed.Keys, s.Key)
+		case known:
+			return nil, fmt.Errorf("two token secrets have the kid %q", s.KeyID)
+		default:
+			v.byKeyID[s.KeyID] = s.Key
+		}
+	}
+	if o.Keys != nil {
+		methods = append(methods, "RS256", "ES256", "EdDSA")
+	}
+	if len(methods) == 0 {
+		return nil, errors.New("there is neither a token secret nor a source of public keys")
+	}
+	options := []jwt.ParserOption{jwt.WithValidMethods(methods), jwt.WithTimeFunc(v.o.Now), jwt.WithLeeway(v.o.Leeway),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt()}
+	if o.Issuer != "" {
+		options = append(options, jwt.WithIssuer(o.Issuer))
+	}
+	if len(o.Audience) > 0 {
+		options = append(options, jwt.WithAudience(o.Audience...))
+	}
+	v.parser = jwt.NewParser(options...)
+	return v, nil
+}
+
+// Verify gives the claims of a token that is good at this moment. Any error is a *Error.
+func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claims, error) {
+	switch {
+	case token == "":
+		return nil, &Error{Word: Missing}
+	case len(token) > v.o.MaxBytes:
+		return nil, &Error{Invalid, errors.New("too long")}
+	}
+	key := sha256.Sum256([]byte(token))
+	claims := v.memory.recall(key)
+	if claims == nil {
+		parsed := jwtClaims{claims: &permissions.Claims{}} // a payload of null leaves them so, without exp
+		_, err := v.parser.ParseWithClaims(token, &parsed, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+		if err != nil {
+			return nil, errorFrom(err)
+		}
+		claims = parsed.claims
+	}
+	now := v.o.Now()
+	if claims.Expired(now) {
+		return nil, &Error{Word: Expired}
+	}
+	if v.o.Revocations.Revoked(claims, now) {
+		return nil, &Error{Word: Revoked}
+	}
+	v.memory.store(key, claims, len(token))
+	return claims, nil
+}
+
+// key picks the key for a token. The token's algorithm, which the parser has found on the list, picks the kind of key, so
+// that a public key can never serve as an HMAC secret.
+func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
+	if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11: what is critical and not understood must be refused
+		return nil, errors.New("critical header")
+	}
+	kid, isString := t.Header["kid"].(string)
+	if _, ok := t.Header["kid"]; ok && !isString {
+		return nil, errors.New("kid is not a string")
+	}
+	if t.Method != jwt.SigningMethodHS256 {
+		ctx, cancel := context.WithTimeout(ctx, keysTimeout)
+		defer cancel()
+		keys, err := v.o.Keys.PublicKeys(ctx, kid, t.Method.Alg())
+		if err != nil {
+			return nil, err
+		}
+		set := jwt.VerificationKeySet{}
+		for _, key := range keys {
+			set.Keys = append(set.Keys, key)
+		}
+		return set, nil
+	}
+	if kid == "" {
+		return v.secrets, nil
+	}
+	if secret, ok := v.byKeyID[kid]; ok {
+		return secret, nil
+	}
+	if len(v.unnamed.Keys) == 0 {
+		return nil, errors.New("unknown kid")
+	}
+	return v.unnamed, nil
+}
+
+// jwtClaims adds to permissions.Claims what only verification looks at.
+type jwtClaims struct {
+	claims    *permissions.Claims
+	notBefore time.Time
+	issuer    string
+	audience  jwt.ClaimStrings
+}
+
+// UnmarshalJSON implements json.Unmarshaler; the parser calls it with the token's payload.
+func (c *jwtClaims) UnmarshalJSON(payload []byte) (err error) {
+	if c.claims, err = permissions.ParseClaims(payload); err != nil {
+		return err
+	}
+	var nbf, iss, aud json.RawMessage
+	for name, value := range js.Members(payload) { // of those that are there twice the last counts
+		switch name {
+		case "nbf":
+			nbf = value
+		case "iss":
+			iss = value
+		case "aud":
+			aud = value
+		}
+	}
+	if c.notBefore, err = permissions.ParseDate(nbf); err != nil {
+		return err
+	}
+	if iss != nil {
+		if err = json.Unmarshal(iss, &c.issuer); err != nil {
+			return err
+		}
+	}
+	if aud != nil {
+		return json.Unmarshal(aud, &c.audience)
+	}
+	return nil
+}
+
+// The methods of jwt.Claims.
+
+func (c *jwtClaims) GetExpirationTime() (*jwt.NumericDate, error) { return date(c.claims.ExpiresAt) }
+func (c *jwtClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return date(c.claims.IssuedAt) }
+func (c *jwtClaims) GetNotBefore() (*jwt.NumericDate, error)      { return date(c.notBefore) }
+func (c *jwtClaims) GetIssuer() (string, error)                   { return c.issuer, nil }
+func (c *jwtClaims) GetSubject() (string, error)                  { return c.claims.Subject, nil }
+func (c *jwtClaims) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
+
+func date(t time.Time) (*jwt.NumericDate, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	return &jwt.NumericDate{Time: t}, nil
+}
