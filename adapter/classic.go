@@ -52,8 +52,8 @@ type classic struct {
 	selected selection
 }
 
-// subscribe names the channels, and subscribes to responses first: once requests are heard, this server is counted and asks
-// others.
+// subscribe names the channels, and subscribes to responses first: once requests are heard, this server is counted and
+// asks others.
 func (a *classic) subscribe() {
 	a.uid, a.newID, a.echo = randomID(6), func() string { return randomID(6) }, true
 	a.base = a.opts.Key + "#" + a.nsp + "#"

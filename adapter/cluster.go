@@ -15,8 +15,8 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// cluster is one namespace of this server among the servers that have it too: what it tells and asks them, what they tell
-// and ask it. The adapters of both protocols embed it, and are its protocol.
+// cluster is one namespace of this server among the servers that have it too: what it tells and asks them, what they
+// tell and ask it. The adapters of both protocols embed it, and are its protocol.
 //
 // Three things run beside the application's goroutines: the queue of what other servers want, handled in the order of
 // arrival; the queue of what they answer, so that whoever handles the former may wait for the latter; and the lane on
@@ -129,8 +129,8 @@ func (c *cluster) subscribed(ctx context.Context) error {
 }
 
 // Ready waits until the adapter of a namespace, of New or NewSharded, hears all that it needs, and has seen that it may
-// publish and count servers, or ctx ends. What Redis refuses, as with NOPERM where an ACL forbids a channel or a command,
-// is returned at once; it wraps bus.ErrRefused. An adapter of another kind is ready.
+// publish and count servers, or ctx ends. What Redis refuses, as with NOPERM where an ACL forbids a channel or a
+// command, is returned at once; it wraps bus.ErrRefused. An adapter of another kind is ready.
 func Ready(ctx context.Context, nsp socket.Namespace) error {
 	if a, ok := nsp.Adapter().(interface{ Ready(context.Context) error }); ok {
 		return a.Ready(ctx)

@@ -16,8 +16,8 @@ var ErrLeft = errors.New("servers have left")
 // errTooMany is returned while maxPending requests wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
-// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time. What the others answered is
-// returned together with it.
+// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time. What the
+// others answered is returned together with it.
 type IncompleteError struct {
 	// Op is what was asked.
 	Op string
@@ -30,7 +30,8 @@ type IncompleteError struct {
 	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
 	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.
 	Missing []string
-	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled, ErrClosed, or, before the deadline, ErrLeft.
+	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled, ErrClosed, or, before the deadline,
+	// ErrLeft.
 	Cause error
 }
 

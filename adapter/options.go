@@ -32,8 +32,8 @@ type Options struct {
 
 	// Expect names the rooms that the members of a room will likely join, nil where that is none. Their channels are
 	// subscribed to together with that of the room, and given up with it, so that joining them costs no round trip to
-	// Redis. It must always give the same for a room, and must not block. A socket's own room, which it joins first, has
-	// the socket's id for its name.
+	// Redis. It must always give the same for a room, and must not block. A socket's own room, which it joins first,
+	// has the socket's id for its name.
 	Expect func(room socket.Room) []socket.Room
 
 	// LegacyEmitter hears the emitters of 2014, which know a single channel for all (key#emitter). Node.js servers

@@ -7,8 +7,8 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// FuzzDecodeSocket reads what another server says of a socket: the library's users take for granted that all of it is there,
-// and it can be passed on.
+// FuzzDecodeSocket reads what another server says of a socket: the library's users take for granted that all of it is
+// there, and it can be passed on.
 func FuzzDecodeSocket(f *testing.F) {
 	f.Add([]byte(`{"id":"s1","handshake":{"headers":{"host":"x","accept":["a","b"]},"time":"t","address":"::1","xdomain":false,
 		"secure":true,"issued":1700000000000,"url":"/socket.io/","query":{"EIO":"4","a":["1","2"]},"auth":{"token":"t"}},

@@ -12,8 +12,8 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// askOthers asks all other servers and waits for their answers until ctx ends, or those that did not answer have left. With
-// the answers of some it returns an *IncompleteError.
+// askOthers asks all other servers and waits for their answers until ctx ends, or those that did not answer have left.
+// With the answers of some it returns an *IncompleteError.
 func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer, error) {
 	n, err := c.countServers(ctx)
 	if err != nil {
@@ -69,8 +69,8 @@ func (c *cluster) await(ctx context.Context, done <-chan struct{}, left func() b
 	return ErrLeft
 }
 
-// othersLeft tells whether some of the want servers that were asked are not subscribed, and all that are have answered. A
-// server that does not sign its answer may be among the former: then it is false.
+// othersLeft tells whether some of the want servers that were asked are not subscribed, and all that are have answered.
+// A server that does not sign its answer may be among the former: then it is false.
 func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
 	n, err := c.countServers(ctx)
 	if err != nil || n > int64(want) {

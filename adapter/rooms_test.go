@@ -8,8 +8,8 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// TestExpectedRooms: to join a room that is expected of the members of another tells Redis nothing new, and what is sent to
-// it reaches members only.
+// TestExpectedRooms: to join a room that is expected of the members of another tells Redis nothing new, and what is
+// sent to it reaches members only.
 func TestExpectedRooms(t *testing.T) {
 	expect := func(room socket.Room) []socket.Room {
 		if strings.HasSuffix(string(room), "-later") {

@@ -21,8 +21,8 @@ func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	c.Adapter.Broadcast(p, opts)
 }
 
-// command publishes what all servers are to do, and does it here where that is not done when it is heard: in the classic
-// protocol only where it can't be published.
+// command publishes what all servers are to do, and does it here where that is not done when it is heard: in the
+// classic protocol only where it can't be published.
 func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
 	if isLocal(opts) {
 		here()
@@ -100,8 +100,8 @@ func (c *cluster) sendAckRequest(p *parser.Packet, opts *socket.BroadcastOptions
 	return err
 }
 
-// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others are
-// named.
+// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others
+// are named.
 func (c *cluster) finish(r *ackRequest, want int) (absent []string) {
 	c.acks.drop(r.id)
 	got := r.servers()

@@ -153,7 +153,8 @@ func privateRooms(s *server, clients, n, size int) (float64, error) {
 	return a.cost(s, n, fmt.Sprintf(`42["rooms",%d,%d,%d]`, n, clients, size))
 }
 
-// cost is the CPU per message until command, sent by one more client, has brought n messages to a, which it then closes.
+// cost is the CPU per message until command, sent by one more client, has brought n messages to a, which it then
+// closes.
 func (a *audience) cost(s *server, n int, command string) (float64, error) {
 	defer sioclient.CloseAll(a.conns)
 	control, err := sioclient.Dial(s.addr, sioclient.Options{})

@@ -15,8 +15,8 @@ func leftCases() []benchCase {
 		ok:  func(_, ours float64) bool { return ours <= 5 }}}
 }
 
-// left is how much of the heap that clients take is still taken when they have gone, in percent. What the runtime keeps of
-// a goroutine that has ended is part of it. It fails where goroutines are left.
+// left is how much of the heap that clients take is still taken when they have gone, in percent. What the runtime keeps
+// of a goroutine that has ended is part of it. It fails where goroutines are left.
 func left(s *server, clients int) (float64, error) {
 	crowd := func(n int) (with stats, err error) {
 		cs, err := sioclient.DialMany(s.addr, n, plain)
@@ -47,8 +47,8 @@ func left(s *server, clients int) (float64, error) {
 	return 100 * (after.Heap - before.Heap) / (with.Heap - before.Heap), nil
 }
 
-// settled returns what the server needs when there is nothing more that time or the collector take away: the least of what
-// it says in 12 s, which is longer than a socket's id is remembered.
+// settled returns what the server needs when there is nothing more that time or the collector take away: the least of
+// what it says in 12 s, which is longer than a socket's id is remembered.
 func (s *server) settled() (least stats, err error) {
 	for range 12 {
 		if err := s.gc(); err != nil {

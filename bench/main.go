@@ -1,8 +1,9 @@
 //go:build linux
 
-// Command bench measures guildcast beside Node's socket.io in the same run: the same raw clients against both servers, in
-// turns, and the ratio of what the server process spends. CPU time is the process's own (user and system); it is steadier
-// than wall time on a shared machine. What Node has nothing like is compared with a number of our own, or with its goal.
+// Command bench measures guildcast beside Node's socket.io in the same run: the same raw clients against both servers,
+// in turns, and the ratio of what the server process spends. CPU time is the process's own (user and system); it is
+// steadier than wall time on a shared machine. What Node has nothing like is compared with a number of our own, or with
+// its goal.
 //
 //	bench/run                 all cases
 //	bench/run -case burst     those whose name contains "burst"; the one that is named so, where there is one

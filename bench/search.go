@@ -89,8 +89,8 @@ func searcher(s *server, names []string, user, n int) ([]time.Duration, error) {
 	return took, nil
 }
 
-// typed is what somebody may type who looks for a member: mostly the beginning of a name, sometimes all of it, a part of
-// it, or a name with a mistake, which need not find anything.
+// typed is what somebody may type who looks for a member: mostly the beginning of a name, sometimes all of it, a part
+// of it, or a name with a mistake, which need not find anything.
 func typed(rng *rand.Rand, names []string) (text string, sure bool) {
 	name := []rune(names[rng.IntN(len(names))])
 	switch kind := rng.IntN(20); {
@@ -107,8 +107,8 @@ func typed(rng *rand.Rand, names []string) (text string, sure bool) {
 	return string(name), false
 }
 
-// populate puts the guild's members and their users into the cache, as a bot would have, unless they are there. It gives
-// the members' names.
+// populate puts the guild's members and their users into the cache, as a bot would have, unless they are there. It
+// gives the members' names.
 func populate(addr string) ([]string, error) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	syllables := strings.Fields("an bel cor da el fi gra hu is jo ka li mo na or pe qui ra so ta ur vi wa xe yo zé ø ß 7 42")

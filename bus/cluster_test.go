@@ -186,8 +186,8 @@ func TestClusterLosesPrimary(t *testing.T) {
 	must(t, b.Flush(ctx))
 }
 
-// TestForgottenServer takes the server that the bus hears from out of the cluster. It goes on answering pings, and hears
-// nothing of what is published in the cluster.
+// TestForgottenServer takes the server that the bus hears from out of the cluster. It goes on answering pings, and
+// hears nothing of what is published in the cluster.
 func TestForgottenServer(t *testing.T) {
 	c := redistest.StartCluster(t)
 	ctx := within(t)

@@ -16,8 +16,8 @@ import (
 // Adapter is the in-process adapter: the rooms of one namespace on this node, and the fan-out to their members. The
 // adapters of package adapter embed it. All methods may be called concurrently.
 //
-// On a server of NewServer a broadcast is encoded and framed once, and queued on every connection without a copy. On
-// a stock server it goes through the library's own path.
+// On a server of NewServer a broadcast is encoded and framed once, and queued on every connection without a copy. On a
+// stock server it goes through the library's own path.
 //
 // It emits what Node's adapter does, in the order of the changes: "create-room" (room), "join-room" (room, id),
 // "leave-room" (room, id) and "delete-room" (room).
@@ -133,8 +133,8 @@ func (a *Adapter) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	a.emitRoomEvents()
 }
 
-// tell calls queue, which queues for the client of s that it is connected. What is broadcast from then on reaches it, behind
-// that.
+// tell calls queue, which queues for the client of s that it is connected. What is broadcast from then on reaches it,
+// behind that.
 func (a *Adapter) tell(s *socket.Socket, queue func()) { a.index.tell(s.Id(), queue) }
 
 func (a *Adapter) find(id socket.SocketId) *socket.Socket {
@@ -231,8 +231,8 @@ func (a *Adapter) PersistSession(s *socket.SessionToPersist) {
 	}
 }
 
-// RestoreSession finds the session pid, and what was sent to it after the packet offset. It returns nil, nil when
-// there is none, or not enough is known.
+// RestoreSession finds the session pid, and what was sent to it after the packet offset. It returns nil, nil when there
+// is none, or not enough is known.
 func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*socket.Session, error) {
 	if a.recovery == nil {
 		return nil, nil

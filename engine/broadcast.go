@@ -36,8 +36,8 @@ func (a *Adapter) BroadcastWithAck(
 		asked = append(asked, s)
 	})
 	if timeout := flagsOf(opts).Timeout; timeout != nil && len(asked) > 0 {
-		// Who has not answered by then never will, as far as anybody cares; the library would keep its entry as long
-		// as the socket lives.
+		// Who has not answered by then never will, as far as anybody cares; the library would keep its entry as long as
+		// the socket lives.
 		time.AfterFunc(*timeout+time.Second, func() {
 			for _, s := range asked {
 				s.Acks().Delete(id)
@@ -47,8 +47,8 @@ func (a *Adapter) BroadcastWithAck(
 	clientCount(uint64(len(asked)))
 }
 
-// oneValue passes on one value of each client, its first argument or nil, as in Node. The library counts values: a client
-// that gives none would be waited for, and one that gives two would stand for another.
+// oneValue passes on one value of each client, its first argument or nil, as in Node. The library counts values: a
+// client that gives none would be waited for, and one that gives two would stand for another.
 func oneValue(ack socket.Ack) socket.Ack {
 	return func(args []any, err error) {
 		if len(args) == 0 {

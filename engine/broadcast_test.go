@@ -217,7 +217,8 @@ func TestDeliver(t *testing.T) {
 	Deliver(m, list, DeliverOptions{})
 }
 
-// TestConnectBeforeBroadcasts: the first that a client gets is the answer to its CONNECT, whatever is broadcast meanwhile.
+// TestConnectBeforeBroadcasts: the first that a client gets is the answer to its CONNECT, whatever is broadcast
+// meanwhile.
 func TestConnectBeforeBroadcasts(t *testing.T) {
 	s := serve(t, nil, Options{}, nil)
 	var broadcasts sync.WaitGroup

@@ -14,8 +14,8 @@ import (
 type Conn struct {
 	eio eio.Conn
 	srv *server
-	// feed is the library's Client: it takes *parser.Packet, error and *foreignInput. Set in OnOpen, constant from
-	// then on.
+	// feed is the library's Client: it takes *parser.Packet, error and *foreignInput. Set in OnOpen, constant from then
+	// on.
 	feed func(...any)
 	// hangUp tells the Client that the connection has closed. Set in OnOpen too.
 	hangUp func(...any)
@@ -42,12 +42,12 @@ func (c *Conn) ID() string { return c.eio.ID() }
 // low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
 func (c *Conn) Queued() int { return c.eio.Queued() }
 
-// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and tells whether it has.
-// It is true, too, for a connection that is closed, or for which nothing was left out.
+// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and tells whether it
+// has. It is true, too, for a connection that is closed, or for which nothing was left out.
 func (c *Conn) Resume() bool { return c.eio.Resume() }
 
-// send queues a message of the library, or of ours for one socket, and waits for a connection that lags, 50 ms at
-// most. It never fails: a closed connection drops it.
+// send queues a message of the library, or of ours for one socket, and waits for a connection that lags, 50 ms at most.
+// It never fails: a closed connection drops it.
 func (c *Conn) send(m *Message) {
 	if !c.inbox.sent(c, m) {
 		return

@@ -25,14 +25,14 @@ const (
 	Keep = Loss(eio.Keep)
 	// ShedWhenFull leaves the message out instead of closing the connection.
 	ShedWhenFull = Loss(eio.ShedWhenFull)
-	// ShedWhenBehind leaves the message out once a quarter of Options.MaxQueueBytes waits, or once the peer has been too
-	// slow for 3 s, during which it was waited for.
+	// ShedWhenBehind leaves the message out once a quarter of Options.MaxQueueBytes waits, or once the peer has been
+	// too slow for 3 s, during which it was waited for.
 	ShedWhenBehind = Loss(eio.ShedWhenBehind)
 )
 
-// Deliver queues m on every connection of conns, in order with all else that is sent to them, and paces the caller
-// (50 ms at most) while healthy connections lag. conns is only read; nil connections are skipped. It never fails: a
-// closed connection is skipped, and one that has stopped reading is cut by limits of its own.
+// Deliver queues m on every connection of conns, in order with all else that is sent to them, and paces the caller (50
+// ms at most) while healthy connections lag. conns is only read; nil connections are skipped. It never fails: a closed
+// connection is skipped, and one that has stopped reading is cut by limits of its own.
 //
 // It returns the connections for which m was left out. From the first message that was, all are that may be left out as
 // well, until Conn.Resume is true.
@@ -54,8 +54,8 @@ type delivery struct {
 	shed     []*Conn     // for which it was left out
 }
 
-// maxSampled bounds the lagging connections that a sender waits for: it waits for all of the sample, and a healthy
-// peer that is not in it is as fast as those that are.
+// maxSampled bounds the lagging connections that a sender waits for: it waits for all of the sample, and a healthy peer
+// that is not in it is as fast as those that are.
 const maxSampled = 16
 
 func (d *delivery) to(c *Conn) {

@@ -375,8 +375,8 @@ func (e connectSpy) Emit(event events.EventName, args ...any) {
 	e.EventEmitter.Emit(event, args...)
 }
 
-// A client learns that it is connected when the server's side of it is complete. Else Disconnect(true) in answer to what
-// it sends then, in another namespace, leaves the new socket out.
+// A client learns that it is connected when the server's side of it is complete. Else Disconnect(true) in answer to
+// what it sends then, in another namespace, leaves the new socket out.
 func TestConnectIsAnsweredLast(t *testing.T) {
 	var created atomic.Int32
 	s := serve(t, nil, Options{}, func(s *socket.Socket) {

@@ -108,12 +108,12 @@ const (
 	flushLimit = 5 * time.Second        // the same without a deadline
 )
 
-// Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have
-// returned, and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node);
-// the server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx
-// leaves, so that clients do not come to the other nodes all at once; without a deadline they are closed at once. What
-// is queued for a client is sent before it is closed. When ctx ends first, its error is returned, and the rest goes on
-// in the background. It may be called once.
+// Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have returned,
+// and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node); the
+// server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx leaves,
+// so that clients do not come to the other nodes all at once; without a deadline they are closed at once. What is
+// queued for a client is sent before it is closed. When ctx ends first, its error is returned, and the rest goes on in
+// the background. It may be called once.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	s := h.srv
 	s.draining.Store(true)
@@ -153,9 +153,9 @@ func (s *server) drain(ctx context.Context) {
 	}
 }
 
-// unsent tells whether a connection that is being closed should be given more time: it is a WebSocket whose peer has not
-// confirmed the end, or polling has still to fetch something. (A client that only has to fetch the news that the session
-// is closed finds that out without us.)
+// unsent tells whether a connection that is being closed should be given more time: it is a WebSocket whose peer has
+// not confirmed the end, or polling has still to fetch something. (A client that only has to fetch the news that the
+// session is closed finds that out without us.)
 func (c *Conn) unsent() bool {
 	return c.eio.State() != eio.Closed && (c.eio.Transport() == eio.WebSocket || c.eio.Queued() > 0)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 )
 
-// jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values,
-// at any depth of []any and map[string]any. What it does not know it leaves to encoding/json, which it agrees with
-// but for the characters <, >, &, U+2028 and U+2029, which it does not escape, and for -0, which is 0 to JSON.stringify.
+// jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values, at
+// any depth of []any and map[string]any. What it does not know it leaves to encoding/json, which it agrees with but for
+// the characters <, >, &, U+2028 and U+2029, which it does not escape, and for -0, which is 0 to JSON.stringify.
 type jsonEncoder struct {
 	b    []byte
 	bins [][]byte

@@ -24,8 +24,8 @@ func watch[T any](v *T, n *atomic.Int64) {
 	runtime.AddCleanup(v, func(n *atomic.Int64) { n.Add(-1) }, n)
 }
 
-// TestNothingIsKept has clients of every kind come and go in every way. When they have gone the server is as before:
-// no connection, socket or handshake request is in memory, no room, no goroutine.
+// TestNothingIsKept has clients of every kind come and go in every way. When they have gone the server is as before: no
+// connection, socket or handshake request is in memory, no room, no goroutine.
 func TestNothingIsKept(t *testing.T) {
 	var left alive
 	opts := socket.DefaultServerOptions()
@@ -93,7 +93,8 @@ func TestNothingIsKept(t *testing.T) {
 	}
 }
 
-// comeByWebSocket connects number i to two namespaces, unless it is one that never says a word. It returns how it leaves.
+// comeByWebSocket connects number i to two namespaces, unless it is one that never says a word. It returns how it
+// leaves.
 func (s *testServer) comeByWebSocket(t *testing.T, eio string, i int) (leave func()) {
 	w := s.dial(t, eio)
 	if i%5 != 4 {

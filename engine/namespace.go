@@ -71,9 +71,9 @@ func socketAndConn(arg any) (*socket.Socket, *Conn) {
 	return s, ConnOf(s)
 }
 
-// connected is called when the library has connected a socket, before any listener knows of it. It returns false if
-// the connection has closed while it did: then the socket is closed too, and nobody ever hears of it. (The library
-// would keep it for ever.)
+// connected is called when the library has connected a socket, before any listener knows of it. It returns false if the
+// connection has closed while it did: then the socket is closed too, and nobody ever hears of it. (The library would
+// keep it for ever.)
 func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	answer, ended := c.inbox.connected(s)
 	if ended != nil {
@@ -100,8 +100,9 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	return true
 }
 
-// slimSockets gives every socket of a namespace a small emitter, and one of revision 3 an auth, before anybody has seen it: in a middleware that is
-// the first of all. (A socket that is recovered skips the middlewares, and keeps the library's emitter.)
+// slimSockets gives every socket of a namespace a small emitter, and one of revision 3 an auth, before anybody has seen
+// it: in a middleware that is the first of all. (A socket that is recovered skips the middlewares, and keeps the
+// library's emitter.)
 func slimSockets(nsp socket.Namespace) {
 	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {
 		if s.Conn().Protocol() == 3 {
@@ -114,8 +115,8 @@ func slimSockets(nsp socket.Namespace) {
 	})
 }
 
-// authOfQuery is the auth of a client of revision 3, which sends a query with the name of the namespace, in the form that
-// other clients' has: strings, and arrays where a name is repeated.
+// authOfQuery is the auth of a client of revision 3, which sends a query with the name of the namespace, in the form
+// that other clients' has: strings, and arrays where a name is repeated.
 func authOfQuery(auth any) map[string]any {
 	query, _ := auth.(url.Values)
 	m := make(map[string]any, len(query))

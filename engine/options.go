@@ -22,36 +22,35 @@ type Options struct {
 	// more is refused.
 	MaxNamespaces int
 	// MaxInboundBytes bounds what a client has sent and no handler has taken, in bytes (a packet counts for its size
-	// plus 64). Default 8 MiB. From 256 KiB on nothing more is read from the client, unless the server waits for one
-	// of its acknowledgements, which may be behind what is queued; a client that comes to the limit then is
-	// disconnected.
+	// plus 64). Default 8 MiB. From 256 KiB on nothing more is read from the client, unless the server waits for one of
+	// its acknowledgements, which may be behind what is queued; a client that comes to the limit then is disconnected.
 	MaxInboundBytes int
 
 	// EventsPerSecond bounds the events of one socket, on average. Zero means no limit. More are dropped.
 	EventsPerSecond float64
-	// EventBurst is how many events a socket may send at once within that limit. Default: two seconds' worth, at
-	// least 10.
+	// EventBurst is how many events a socket may send at once within that limit. Default: two seconds' worth, at least
+	// 10.
 	EventBurst int
-	// OnEventLimited, where not nil, is called instead of the listeners with an event over the limit, with what
-	// "any" listeners get: the event's name and arguments, and the acknowledgement function if there is one. It runs
-	// in the socket's order. Acknowledgements and disconnects are not limited.
+	// OnEventLimited, where not nil, is called instead of the listeners with an event over the limit, with what "any"
+	// listeners get: the event's name and arguments, and the acknowledgement function if there is one. It runs in the
+	// socket's order. Acknowledgements and disconnects are not limited.
 	OnEventLimited func(s *socket.Socket, args []any)
 
-	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on.
-	// By default all messages above its threshold are compressed, as in Node: the library can't tell Compress(false)
-	// from no flag.
+	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on. By
+	// default all messages above its threshold are compressed, as in Node: the library can't tell Compress(false) from
+	// no flag.
 	CompressFlagged bool
 
-	// Flushers is the number of goroutines that write to WebSockets. Default: half of GOMAXPROCS, at least 1. More do not
-	// make a burst cheaper: the rest of the processors produce what is coalesced into one write.
+	// Flushers is the number of goroutines that write to WebSockets. Default: half of GOMAXPROCS, at least 1. More do
+	// not make a burst cheaper: the rest of the processors produce what is coalesced into one write.
 	Flushers int
 	// DisablePoller makes every WebSocket have a reader goroutine, as it has with TLS and outside Linux anyway.
 	DisablePoller bool
 	// MaxQueueBytes bounds what waits to be sent to one client. Default 16 MiB. A client that is behind as much is
 	// disconnected.
 	MaxQueueBytes int
-	// MaxQueueBudget bounds what waits to be sent to all clients together. Default 512 MiB. While it is spent, a
-	// client with more than 1 MiB waiting is disconnected when more is sent to it.
+	// MaxQueueBudget bounds what waits to be sent to all clients together. Default 512 MiB. While it is spent, a client
+	// with more than 1 MiB waiting is disconnected when more is sent to it.
 	MaxQueueBudget int
 
 	// ClientFiles holds the files of the browser client (socket.io.js, socket.io.min.js, their maps, ...), which are

@@ -248,8 +248,8 @@ func TestRecoverable(t *testing.T) {
 	}
 }
 
-// FuzzOffset has a client come back with any offset: it is restored with all that came after a packet that it names, and
-// not at all where it names none.
+// FuzzOffset has a client come back with any offset: it is restored with all that came after a packet that it names,
+// and not at all where it names none.
 func FuzzOffset(f *testing.F) {
 	for _, tail := range []string{"10", "z", "Z", "00z", "", "+z", "-1", "zzzzzzzzzzzzzzzz", "1_0", "3w5e11264sgsf", "10 "} {
 		f.Add(tail, uint64(35), true)

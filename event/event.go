@@ -46,8 +46,8 @@ const (
 const MaxNameBytes = 128
 
 // AllowedName tells whether a message may choose name for its event. Not allowed are the names that Socket.IO clients
-// and servers reserve, "error", which is how a node reports a failed request, and names that are empty, too long, or hold
-// control characters.
+// and servers reserve, "error", which is how a node reports a failed request, and names that are empty, too long, or
+// hold control characters.
 func AllowedName(name string) bool {
 	switch name {
 	case "connect", "connect_error", "disconnect", "disconnecting", "connection", "newListener", "removeListener", "error":

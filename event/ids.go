@@ -1,8 +1,8 @@
 package event
 
-// StringIDs gives an entity in which ids are strings, as clients get them: its own "id", where that is a whole number, and
-// every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be valid
-// JSON; it is not changed, and is the result where there is nothing to do.
+// StringIDs gives an entity in which ids are strings, as clients get them: its own "id", where that is a whole number,
+// and every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be
+// valid JSON; it is not changed, and is the result where there is nothing to do.
 func StringIDs(entity []byte) []byte {
 	var out, key []byte // key is the latest string of the outermost object
 	copied, depth := 0, 0

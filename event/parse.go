@@ -61,9 +61,9 @@ func (f *fields) slot(name string) *[]byte {
 // Parse reads a message of topic: an envelope with `payload`, or an Architus log action with `action_number`, which is
 // its own payload. The event's Payload aliases data. The error is always a *ParseError.
 //
-// A mistake in a message must not widen who sees it. So whatever steers the event is matched exactly and refused when it
-// is doubled, differs in case only, or has the wrong type, null included; only `requires` that can't be understood is let
-// through as a Requirement that nobody meets, so that it is counted as filtered and not as malformed.
+// A mistake in a message must not widen who sees it. So whatever steers the event is matched exactly and refused when
+// it is doubled, differs in case only, or has the wrong type, null included; only `requires` that can't be understood
+// is let through as a Requirement that nobody meets, so that it is counted as filtered and not as malformed.
 func Parse(topic Topic, data []byte) (Event, error) {
 	if len(data) > MaxBytes {
 		return Event{}, &ParseError{TooLarge, strconv.Itoa(len(data)) + " bytes"}

@@ -16,8 +16,8 @@ type Config struct {
 	// TokenOptional lets elevated events come without a token. A token that comes all the same is verified.
 	TokenOptional bool
 
-	// UsersByID lets nobody but an architus_admin list or search the users that belong to no guild: they are had by their
-	// ids, or with a guild's members.
+	// UsersByID lets nobody but an architus_admin list or search the users that belong to no guild: they are had by
+	// their ids, or with a guild's members.
 	UsersByID bool
 
 	// ExpiryWarning is how long before the end of a token elevation_expiring is sent, though never before half of the

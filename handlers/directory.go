@@ -48,8 +48,8 @@ type directories struct {
 	byPool map[pool]*directory // at most Limits.SearchPools
 }
 
-// directory is the names in one pool. It is built by the first search and follows the guild's events from then on. While
-// it exists it holds the guild's topic, and it exists while a socket that searched it does.
+// directory is the names in one pool. It is built by the first search and follows the guild's events from then on.
+// While it exists it holds the guild's topic, and it exists while a socket that searched it does.
 type directory struct {
 	pool    pool
 	gateway *Gateway
@@ -234,8 +234,8 @@ func (x *directories) changed(e *event.Event) {
 	}
 }
 
-// mentions are the ids that a payload holds anywhere, strings or numbers: what is not an entity of the pool is looked up
-// in vain.
+// mentions are the ids that a payload holds anywhere, strings or numbers: what is not an entity of the pool is looked
+// up in vain.
 func mentions(payload []byte) (ids []string) {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.UseNumber() // ids are above 2^53

@@ -22,7 +22,8 @@ func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Code, e.Messa
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Words of Error.Message, beside those of token.Error. They are part of the protocol: docs/reference/protocol.md lists them.
+// Words of Error.Message, beside those of token.Error. They are part of the protocol: docs/reference/protocol.md lists
+// them.
 const (
 	wordMalformed        = "malformed"
 	wordTooLarge         = "payload_too_large"

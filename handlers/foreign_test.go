@@ -80,8 +80,8 @@ func (m *monitor) since() (commands []string) {
 	}
 }
 
-// A guild that a user is no member of can't be told from one that does not exist: not by the answer, and not by the time,
-// for nothing is asked of anybody about either.
+// A guild that a user is no member of can't be told from one that does not exist: not by the answer, and not by the
+// time, for nothing is asked of anybody about either.
 func TestForeignGuildIsLikeNone(t *testing.T) {
 	server := redistest.Start(t)
 	n, conn := withRedisAt(t, server.URL())

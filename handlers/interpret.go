@@ -10,8 +10,8 @@ import (
 
 const interpretResponse = "interpret_response"
 
-// onInterpret answers `interpret`, the front page's mock of a chat, for any socket. Its answers are objects whatever the
-// form of the request. One socket's messages are interpreted one after the other.
+// onInterpret answers `interpret`, the front page's mock of a chat, for any socket. Its answers are objects whatever
+// the form of the request. One socket's messages are interpreted one after the other.
 func onInterpret(r *request) error {
 	s := r.session
 	content, bad := r.text("content")

@@ -34,8 +34,8 @@ type Limits struct {
 	// and 1000.
 	SearchEntries, SearchPools int
 
-	// How many users and how many addresses are remembered. When more than these are active at once the longest
-	// unseen are forgotten and start with a full burst again. Default 65536.
+	// How many users and how many addresses are remembered. When more than these are active at once the longest unseen
+	// are forgotten and start with a full burst again. Default 65536.
 	Remembered int
 }
 
@@ -71,8 +71,8 @@ func newLimiter(perSecond float64, burst int) *rate.Limiter {
 // within tells whether n is not over a limit; a negative limit bounds nothing.
 func within(n, limit int) bool { return limit < 0 || n <= limit }
 
-// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes the
-// old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
+// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes
+// the old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
 type limiters struct {
 	perSecond  float64
 	burst      int

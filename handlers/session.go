@@ -17,10 +17,10 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// session is what a node knows about one socket. Its changes of state, which are elevation, refresh, demotion, spectating
-// and the end, are carried out whole and one after another: whoever carries one out holds the turn. So whatever runs
-// into whatever (a refresh into a revocation, an expiry into a spectate that waits for Redis), the state, the room, the
-// filter and what the client was told agree.
+// session is what a node knows about one socket. Its changes of state, which are elevation, refresh, demotion,
+// spectating and the end, are carried out whole and one after another: whoever carries one out holds the turn. So
+// whatever runs into whatever (a refresh into a revocation, an expiry into a spectate that waits for Redis), the state,
+// the room, the filter and what the client was told agree.
 type session struct {
 	gateway *Gateway
 	peer    peer
@@ -35,9 +35,9 @@ type session struct {
 	// claims are those of the elevation, or nil. Written by the holder of the turn, read by anybody.
 	claims atomic.Pointer[permissions.Claims]
 
-	// turn holds a token while nobody changes the session. It is a channel and no mutex because changes take as long
-	// as it takes to join a room, and up to the 50 ms for which the engine paces a delivery that is under way. What
-	// the session itself asks of Redis, it asks before its turn.
+	// turn holds a token while nobody changes the session. It is a channel and no mutex because changes take as long as
+	// it takes to join a room, and up to the 50 ms for which the engine paces a delivery that is under way. What the
+	// session itself asks of Redis, it asks before its turn.
 	turn chan struct{}
 
 	// Owned by the holder of the turn.

@@ -14,9 +14,9 @@ const reasonClientOverflow = "client_overflow"
 // stragglerStep is how often stragglers are looked at while there are any.
 const stragglerStep = 20 * time.Millisecond
 
-// lossOf says whether an event of a topic may be left out for a client that is behind. An update of an entity can be made
-// up for: the client asks for the pool again. An entry of the log can't, and is left out only where the connection would be
-// closed otherwise, of which the client would have less. Both are followed by a resync.
+// lossOf says whether an event of a topic may be left out for a client that is behind. An update of an entity can be
+// made up for: the client asks for the pool again. An entry of the log can't, and is left out only where the connection
+// would be closed otherwise, of which the client would have less. Both are followed by a resync.
 func lossOf(t event.Topic) engine.Loss {
 	if t.Logs {
 		return engine.ShedWhenFull
@@ -24,14 +24,14 @@ func lossOf(t event.Topic) engine.Loss {
 	return engine.ShedWhenBehind
 }
 
-// stragglers are the connections for which guild events were left out. Each gets one resync, behind the last of them, as
-// soon as it has caught up.
+// stragglers are the connections for which guild events were left out. Each gets one resync, behind the last of them,
+// as soon as it has caught up.
 type stragglers struct {
 	gateway *Gateway
 
 	mu sync.Mutex
-	// missed are the guilds of which something was left out. A connection that never catches up is closed by the engine,
-	// so that it does not stay; its guilds are some that its token names.
+	// missed are the guilds of which something was left out. A connection that never catches up is closed by the
+	// engine, so that it does not stay; its guilds are some that its token names.
 	missed   map[*engine.Conn]map[string]struct{}
 	watching bool // a goroutine looks after them
 }

@@ -77,7 +77,8 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 	return s.claims.Load(), nil
 }
 
-// newer tells whether a was issued after b; of tokens that don't say, or say the same, the one that lasts longer counts.
+// newer tells whether a was issued after b; of tokens that don't say, or say the same, the one that lasts longer
+// counts.
 func newer(a, b *permissions.Claims) bool {
 	if !a.IssuedAt.Equal(b.IssuedAt) {
 		return a.IssuedAt.After(b.IssuedAt)

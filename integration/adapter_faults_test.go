@@ -52,7 +52,8 @@ var faultClusters = []faultCluster{
 	},
 }
 
-// TestAdapterLongRooms: the name of a room can be longer than what a Redis client takes for a line, with Go and with Node.js.
+// TestAdapterLongRooms: the name of a room can be longer than what a Redis client takes for a line, with Go and with
+// Node.js.
 func TestAdapterLongRooms(t *testing.T) {
 	for _, k := range faultClusters {
 		t.Run(k.name, func(t *testing.T) {
@@ -100,8 +101,8 @@ func TestAdapterLongRooms(t *testing.T) {
 	}
 }
 
-// TestAdapterMissing has a Node.js server that stops to answer: every question ends with what the others answer, and says
-// who is missing.
+// TestAdapterMissing has a Node.js server that stops to answer: every question ends with what the others answer, and
+// says who is missing.
 func TestAdapterMissing(t *testing.T) {
 	for _, k := range faultClusters {
 		t.Run(k.name, func(t *testing.T) {

@@ -33,14 +33,14 @@ type chaosNode struct {
 	ended  map[string]int                 // where it was some time before it was killed, or the clients left
 }
 
-// onTheWay are the events before an end, of a node or of the clients, that may not have come to every client when they have
-// come to the witness.
+// onTheWay are the events before an end, of a node or of the clients, that may not have come to every client when they
+// have come to the witness.
 const onTheWay = 1000
 
-// TestChaos: three nodes, 300 clients with random claims who spectate, switch, refresh, are demoted, expire and are revoked,
-// 20,000 random events, one node is killed, and Redis is stopped and started again. Every client must have received exactly
-// what the reference allows, but for the messages that crossed a change on their way, and for those between the loss of Redis
-// and the resync that the client was sent; nothing twice, nothing out of order.
+// TestChaos: three nodes, 300 clients with random claims who spectate, switch, refresh, are demoted, expire and are
+// revoked, 20,000 random events, one node is killed, and Redis is stopped and started again. Every client must have
+// received exactly what the reference allows, but for the messages that crossed a change on their way, and for those
+// between the loss of Redis and the resync that the client was sent; nothing twice, nothing out of order.
 // GUILDCAST_CHAOS_SEED repeats a run's choices, GUILDCAST_CHAOS_EVENTS changes its length.
 func TestChaos(t *testing.T) {
 	seed := envNumber("GUILDCAST_CHAOS_SEED", time.Now().UnixNano())

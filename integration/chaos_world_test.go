@@ -136,8 +136,8 @@ func (s state) sees(topic string, message []byte) bool {
 
 func guildOf(topic string) string { return strings.TrimSuffix(topic, "_logs") }
 
-// gap are messages that a client may have missed: those of guild, or of all where it is "", from lo on and before hi, by
-// topic; a nil hi is the end.
+// gap are messages that a client may have missed: those of guild, or of all where it is "", from lo on and before hi,
+// by topic; a nil hi is the end.
 type gap struct {
 	guild  string
 	lo, hi map[string]int
@@ -147,8 +147,8 @@ func (g gap) covers(topic string, i int) bool {
 	return (g.guild == "" || g.guild == guildOf(topic)) && g.lo[topic] <= i && (g.hi == nil || i < g.hi[topic])
 }
 
-// change is a step from one state to the next. Messages before lo were certainly handled in the old state, those from hi
-// on are certainly handled in the new one; between them either may hold.
+// change is a step from one state to the next. Messages before lo were certainly handled in the old state, those from
+// hi on are certainly handled in the new one; between them either may hold.
 type change struct {
 	lo, hi map[string]int // by topic; a topic that is absent from hi has no messages yet: 0
 	after  state

@@ -46,8 +46,9 @@ func TestConform(t *testing.T) {
 			if problem == "" {
 				return
 			}
-			// A client's requests that are under way together may arrive either way round, on a busy machine the rare way (one
-			// scenario in hundreds: a POST behind the poll that ended its session), so what differs is tried once more.
+			// A client's requests that are under way together may arrive either way round, on a busy machine the rare
+			// way (one scenario in hundreds: a POST behind the poll that ended its session), so what differs is tried
+			// once more.
 			t.Log(problem)
 			if problem = c.compare(t, s); problem != "" {
 				t.Error("again: ", problem)
@@ -416,8 +417,8 @@ func (c *conform) makeCertificate(t *testing.T) {
 	}
 }
 
-// serverLog is what the handlers of a server log. A request with n is answered once there are as many lines, or after
-// 3 s.
+// serverLog is what the handlers of a server log. A request with n is answered once there are as many lines, or after 3
+// s.
 type serverLog struct {
 	mu    sync.Mutex
 	lines []string

@@ -16,8 +16,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// The tests in contract_*_test.go check the contract with clients sentence by sentence: payload forms, who sees which kind
-// of event, revocation, topics.
+// The tests in contract_*_test.go check the contract with clients sentence by sentence: payload forms, who sees which
+// kind of event, revocation, topics.
 
 // slack is what a busy machine and the race detector may add to the contract's times.
 const slack = 3 * time.Second
@@ -296,7 +296,8 @@ func (v viewerCase) waitEnd(t *testing.T, topic string) {
 	})
 }
 
-// compactJSON is text without what JSON lets vary between a publisher and a browser: white space and the order of names.
+// compactJSON is text without what JSON lets vary between a publisher and a browser: white space and the order of
+// names.
 func compactJSON(t *testing.T, text string) string {
 	t.Helper()
 	var v any
@@ -385,7 +386,8 @@ func TestContractRevocation(t *testing.T) {
 	}
 }
 
-// Section 5: a node is subscribed to a topic only while one of its sockets needs it. Section 3: the end of an elevation.
+// Section 5: a node is subscribed to a topic only while one of its sockets needs it. Section 3: the end of an
+// elevation.
 func TestContractTopicsAndExpiry(t *testing.T) {
 	r := startRedis(t)
 	n := startNode(t, "node", r.url, "GUILDCAST_EXPIRY_WARNING=2s")

@@ -17,8 +17,8 @@ import (
 
 var jwtText = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 
-// TestDemo: three browsers with the three tokens that the demo prints see exactly what the policy lets each see, event by
-// event and in the order of the topic.
+// TestDemo: three browsers with the three tokens that the demo prints see exactly what the policy lets each see, event
+// by event and in the order of the topic.
 func TestDemo(t *testing.T) {
 	eachRedis(t, func(t *testing.T, redis backend) {
 		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))

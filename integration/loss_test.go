@@ -11,8 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TestRedisLost: the node stays up while Redis is away and says so, then resubscribes, tells the spectators to ask again,
-// and delivers.
+// TestRedisLost: the node stays up while Redis is away and says so, then resubscribes, tells the spectators to ask
+// again, and delivers.
 func TestRedisLost(t *testing.T) {
 	redis := startRedis(t)
 	n := startNode(t, "node", redis.url)

@@ -1,7 +1,7 @@
 //go:build integration
 
-// Package integration tests guildcast from outside: the built binary with real Redis servers, real Socket.IO clients and
-// servers of Node.js, and real emitters of Node.js and Python.
+// Package integration tests guildcast from outside: the built binary with real Redis servers, real Socket.IO clients
+// and servers of Node.js, and real emitters of Node.js and Python.
 package integration
 
 import (

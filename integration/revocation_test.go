@@ -28,8 +28,8 @@ func (c *client) refused(t *testing.T, token string) string {
 	return answer.Error.Message
 }
 
-// A backend that only publishes takes a token back: at once on all nodes (within a second is promised; the test grants a
-// busy machine five), and on those that are started later, also after Redis has lost its memory.
+// A backend that only publishes takes a token back: at once on all nodes (within a second is promised; the test grants
+// a busy machine five), and on those that are started later, also after Redis has lost its memory.
 func TestRevocationReachesLaterNodes(t *testing.T) {
 	r := startRedis(t)
 	b := startBrowsers(t)

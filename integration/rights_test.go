@@ -29,7 +29,8 @@ func documentedRights(t *testing.T) []string {
 		"+ssubscribe", "+sunsubscribe", "+spublish", "+pubsub|shardnumsub")
 }
 
-// TestNodeNeedsRights starts nodes as a user that Redis gives what the documentation says, and all of that but one thing.
+// TestNodeNeedsRights starts nodes as a user that Redis gives what the documentation says, and all of that but one
+// thing.
 func TestNodeNeedsRights(t *testing.T) {
 	r := startRedis(t)
 	admin := redisClient(t, r.url)

@@ -14,8 +14,8 @@ import (
 	"github.com/architus/guildcast/internal/test/values"
 )
 
-// TestAdapterValues: what Go emits is the same to the clients of the server that emits it, of another one and of Node.js,
-// and what they answer comes back as the same.
+// TestAdapterValues: what Go emits is the same to the clients of the server that emits it, of another one and of
+// Node.js, and what they answer comes back as the same.
 func TestAdapterValues(t *testing.T) {
 	r, b := startRedis(t), startBrowsers(t)
 	client := goRedis(t, r.url)

@@ -30,7 +30,8 @@ type demo struct {
 	page      http.Handler
 }
 
-// addDemo builds what the demo consists of. The worker comes with every embedded Redis too: nobody else is there to answer.
+// addDemo builds what the demo consists of. The worker comes with every embedded Redis too: nobody else is there to
+// answer.
 func (n *Node) addDemo(bot *mockbot.Bot) (err error) {
 	c := n.config.Demo
 	switch {

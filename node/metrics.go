@@ -20,8 +20,8 @@ type emitFunc func(name, help string, counter bool, value float64, labels ...lab
 
 type label struct{ name, value string }
 
-// Describe implements prometheus.Collector. It says nothing, which makes the collector an unchecked one: what it collects
-// is fixed by the code below, and a registry that asked for it now would ask Redis's client before it is used.
+// Describe implements prometheus.Collector. It says nothing, which makes the collector an unchecked one: what it
+// collects is fixed by the code below, and a registry that asked for it now would ask Redis's client before it is used.
 func (s stats) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

@@ -19,8 +19,8 @@ type origins struct {
 // suffix is an origin whose host begins with "*.".
 type suffix struct{ scheme, host string }
 
-// parseOrigins reads the origins beside the node's own: "https://board.example.com", "https://*.example.com", or "*" for
-// any.
+// parseOrigins reads the origins beside the node's own: "https://board.example.com", "https://*.example.com", or "*"
+// for any.
 func parseOrigins(list []string) (*origins, error) {
 	o := &origins{}
 	for _, text := range list {

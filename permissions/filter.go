@@ -88,8 +88,8 @@ type Batch[R comparable] struct {
 // Filter is the only way from a topic to a recipient. It holds a node's spectators, each with the one guild that it
 // spectates, grouped by class, so that an event costs one decision per class and not per recipient.
 //
-// All methods may be called concurrently. What Spectate, Remove and Revoke changed holds for every Route that begins after
-// they return. Expiry needs no call: Route looks at the time.
+// All methods may be called concurrently. What Spectate, Remove and Revoke changed holds for every Route that begins
+// after they return. Expiry needs no call: Route looks at the time.
 type Filter[R comparable] struct {
 	policy *Policy
 
@@ -156,8 +156,8 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 	return dst, outcome
 }
 
-// Spectate makes r see what v allows, in place of what it saw before; so it takes new claims and another form, too. On an
-// error r sees what it saw before, and with the claims from before.
+// Spectate makes r see what v allows, in place of what it saw before; so it takes new claims and another form, too. On
+// an error r sees what it saw before, and with the claims from before.
 func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
 	if err := v.check(now); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 )
 
 // TestFilterConcurrently lets every spectator's owner change what it sees while events are routed, and checks each
-// delivery against what its recipient was allowed at some moment of the Route: never something that was forbidden before
-// it began and all through it.
+// delivery against what its recipient was allowed at some moment of the Route: never something that was forbidden
+// before it began and all through it.
 func TestFilterConcurrently(t *testing.T) {
 	const owners, rounds, routers = 8, 4000, 4
 	f := permissions.NewFilter[int](permissions.DefaultPolicy())

@@ -1,7 +1,7 @@
 package permissions
 
-// Level is a coarse name for a class. There are few, so that it may label a metric: classes are as many as the tokens in
-// use make them.
+// Level is a coarse name for a class. There are few, so that it may label a metric: classes are as many as the tokens
+// in use make them.
 type Level string
 
 // Levels, from the highest; a class has the first that fits.

@@ -20,8 +20,8 @@ type Rule struct {
 	ArchitusAdmin bool
 }
 
-// Policy is a table of rules by kind of event. It is immutable. A kind that it does not hold reaches nobody, so the zero
-// value and nil deny everything.
+// Policy is a table of rules by kind of event. It is immutable. A kind that it does not hold reaches nobody, so the
+// zero value and nil deny everything.
 type Policy struct {
 	rules map[string]Rule
 }

@@ -76,8 +76,8 @@ func (r Revocation) Matches(c *Claims) bool {
 		(r.IssuedBefore.IsZero() || c.IssuedAt.IsZero() || c.IssuedAt.Before(r.IssuedBefore))
 }
 
-// Revocations remembers revocations until they expire. The zero value holds none and is ready to use. All methods may be
-// called concurrently.
+// Revocations remembers revocations until they expire. The zero value holds none and is ready to use. All methods may
+// be called concurrently.
 type Revocations struct {
 	// Max bounds the revocations held; 0 means 100,000. Where one more comes, the one that would be forgotten first is
 	// forgotten now.

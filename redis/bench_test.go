@@ -11,8 +11,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// BenchmarkRequests is a request to a worker in this process, with a real Redis
-// between: the cost of both sides.
+// BenchmarkRequests is a request to a worker in this process, with a real Redis between: the cost of both sides.
 func BenchmarkRequests(b *testing.B) {
 	client := redistest.Start(b).Client()
 	ctx, cancel := context.WithCancel(context.Background())

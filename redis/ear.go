@@ -7,8 +7,8 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// ear is a subscription to one channel for as long as its owner lives. Nobody
-// waits for it at the start: a node may be started before its Redis.
+// ear is a subscription to one channel for as long as its owner lives. Nobody waits for it at the start: a node may be
+// started before its Redis.
 type ear struct {
 	sub     *bus.Subscription
 	channel string
@@ -23,8 +23,8 @@ func newEar(b *bus.Bus, channel string, handle func(bus.Message)) *ear {
 	return &ear{sub: sub, channel: channel, hears: sub.Want(channel)}
 }
 
-// wait returns once Redis has confirmed the subscription. When Redis refuses it
-// (a right may be missing) the next call asks again.
+// wait returns once Redis has confirmed the subscription. When Redis refuses it (a right may be missing) the next call
+// asks again.
 func (e *ear) wait(ctx context.Context) error {
 	e.mu.Lock()
 	hears := e.hears

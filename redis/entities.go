@@ -16,14 +16,11 @@ import (
 )
 
 const (
-	// getChunk is the most ids of one HMGET: a command should not keep Redis
-	// from others for more than a moment.
+	// getChunk is the most ids of one HMGET: a command should not keep Redis from others for more than a moment.
 	getChunk = 500
-	// scanCount is how many fields or members Redis is asked for at a time. It
-	// may give more: a small hash comes whole.
+	// scanCount is how many fields or members Redis is asked for at a time. It may give more: a small hash comes whole.
 	scanCount = 1000
-	// grumbleEvery is the least time between two log lines about the same kind of
-	// bad data.
+	// grumbleEvery is the least time between two log lines about the same kind of bad data.
 	grumbleEvery = time.Minute
 )
 
@@ -35,12 +32,10 @@ type EntitiesStats struct {
 	Errors  uint64 // calls that Redis did not answer
 }
 
-// Entities is the cache of entities that the bot's backends keep in Redis. A pool
-// is all entities of one kind of a guild, or, where the guild is "", of those
-// that belong to none. All methods may be called concurrently.
+// Entities is the cache of entities that the bot's backends keep in Redis. A pool is all entities of one kind of a
+// guild, or, where the guild is "", of those that belong to none. All methods may be called concurrently.
 //
-// Every command is about one key, and the keys of a guild share a hash tag: they
-// lie on one server of a cluster.
+// Every command is about one key, and the keys of a guild share a hash tag: they lie on one server of a cluster.
 type Entities struct {
 	client goredis.UniversalClient
 	log    *slog.Logger
@@ -57,8 +52,8 @@ func NewEntities(client goredis.UniversalClient, log *slog.Logger) *Entities {
 	return &Entities{client: client, log: log}
 }
 
-// Get gives the values of ids, in their order: a JSON object each, nil where one
-// is not cached. It fails with ErrUnavailable.
+// Get gives the values of ids, in their order: a JSON object each, nil where one is not cached. It fails with
+// ErrUnavailable.
 func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error) {
 	key, err := poolKey(guild, kind)
 	if err != nil {
@@ -86,11 +81,9 @@ func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (v
 	return values, nil
 }
 
-// All calls yield with portions of a pool, some 1,000 entities each, until all
-// were given or yield fails. An entity may come twice where the pool changes
-// meanwhile; one that is there all the time comes. Nothing is read ahead, so that
-// a slow yield costs no memory. It fails with ErrUnavailable, or with yield's
-// error as it is.
+// All calls yield with portions of a pool, some 1,000 entities each, until all were given or yield fails. An entity may
+// come twice where the pool changes meanwhile; one that is there all the time comes. Nothing is read ahead, so that a
+// slow yield costs no memory. It fails with ErrUnavailable, or with yield's error as it is.
 func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error {
 	key, err := poolKey(guild, kind)
 	if err != nil {
@@ -117,8 +110,7 @@ func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids [
 	}
 }
 
-// Online gives the ids of a guild's members who are online, each once, in no
-// order.
+// Online gives the ids of a guild's members who are online, each once, in no order.
 func (e *Entities) Online(ctx context.Context, guild string) ([]string, error) {
 	if !event.ValidID(guild) {
 		return nil, errBadGuild
@@ -163,8 +155,8 @@ func (e *Entities) entities(key string, pairs []string) (ids []string, values []
 	return ids, values
 }
 
-// checked gives a value that may be put into an answer, its ids as strings, or
-// nil: one broken value must not break the answer around it.
+// checked gives a value that may be put into an answer, its ids as strings, or nil: one broken value must not break the
+// answer around it.
 func (e *Entities) checked(key, id, value string) []byte {
 	raw := []byte(value)
 	if len(raw) > 0 && raw[0] == '{' && json.Valid(raw) {
@@ -186,8 +178,7 @@ func (e *Entities) failed(op string, err error) error {
 
 var errBadGuild = errors.New("the guild's id is not 1 to 20 digits")
 
-// poolKey is the key of a pool's hash. Both parts are checked, so that no input
-// leads to another key.
+// poolKey is the key of a pool's hash. Both parts are checked, so that no input leads to another key.
 func poolKey(guild, kind string) (string, error) {
 	switch {
 	case guild == "":

@@ -6,9 +6,8 @@ import (
 	"fmt"
 )
 
-// Error is an error with a code and a word for whoever asked: a worker's own, or
-// one of the Err values of this package. Errors of Redis itself are wrapped in
-// it; Unwrap gives them.
+// Error is an error with a code and a word for whoever asked: a worker's own, or one of the Err values of this package.
+// Errors of Redis itself are wrapped in it; Unwrap gives them.
 type Error struct {
 	status int
 	word   string
@@ -30,8 +29,7 @@ var (
 // Code is the status, as in HTTP.
 func (e *Error) Code() int { return e.status }
 
-// Message is a stable, machine-readable word; of a worker's error, what the
-// worker gave.
+// Message is a stable, machine-readable word; of a worker's error, what the worker gave.
 func (e *Error) Message() string { return e.word }
 
 func (e *Error) Error() string {
@@ -54,8 +52,7 @@ func (e *Error) because(op string, cause error) error {
 	return &Error{status: e.status, word: e.word, cause: fmt.Errorf("%s: %w", op, cause)}
 }
 
-// unavailable is an error of Redis: ErrUnavailable, unless it was the caller who
-// gave up.
+// unavailable is an error of Redis: ErrUnavailable, unless it was the caller who gave up.
 func unavailable(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", op, err)

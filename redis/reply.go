@@ -12,8 +12,7 @@ import (
 const (
 	// maxParts is the most parts of one answer.
 	maxParts = 10_000
-	// maxAttempts is the most workers whose parts are kept for one request: one
-	// works, and few can have died before it.
+	// maxAttempts is the most workers whose parts are kept for one request: one works, and few can have died before it.
 	maxAttempts = 4
 	// maxWord bounds the message of a worker's error, in bytes.
 	maxWord = 200
@@ -92,9 +91,8 @@ func workerError(code int, message string) *Error {
 	return &Error{status: code, word: message}
 }
 
-// answer gathers the replies to one request. Several workers may answer it: one
-// that was taken for dead, and the one that took over. Their parts are never
-// mixed: each attempt is gathered by itself, and the first that is complete is
+// answer gathers the replies to one request. Several workers may answer it: one that was taken for dead, and the one
+// that took over. Their parts are never mixed: each attempt is gathered by itself, and the first that is complete is
 // the answer.
 type answer struct {
 	attempts map[string]*attempt
@@ -135,9 +133,8 @@ func (a *answer) add(r reply) (result [][]byte, err error) {
 	return nil, err
 }
 
-// restarts tells whether r begins the same worker's answer anew: a worker whose
-// process was started again under the same name repeats a part with another
-// content. Parts without numbers are one worker's: see Requests.rest.
+// restarts tells whether r begins the same worker's answer anew: a worker whose process was started again under the
+// same name repeats a part with another content. Parts without numbers are one worker's: see Requests.rest.
 func (t *attempt) restarts(r reply) bool {
 	if t.numbered != (r.part >= 0) {
 		return true

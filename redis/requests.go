@@ -28,21 +28,18 @@ type RequestsOptions struct {
 	// Shards is the number of pool services, GUILDCAST_SHARDS. Default 1.
 	Shards int
 
-	// Timeout is how long a request may take, from Do to the last part of the
-	// answer. Default 5 s.
+	// Timeout is how long a request may take, from Do to the last part of the answer. Default 5 s.
 	Timeout time.Duration
 
-	// MaxInFlight bounds the requests of this node that wait for an answer; with
-	// more, Do fails with ErrBusy. Default 8,192.
+	// MaxInFlight bounds the requests of this node that wait for an answer; with more, Do fails with ErrBusy. Default
+	// 8,192.
 	MaxInFlight int
 
-	// MaxAnswerBytes bounds one answer, and MaxBytes what all requests in flight
-	// hold together; a request that exceeds one fails with ErrTooLarge. Defaults
-	// 64 MiB and 256 MiB.
+	// MaxAnswerBytes bounds one answer, and MaxBytes what all requests in flight hold together; a request that exceeds
+	// one fails with ErrTooLarge. Defaults 64 MiB and 256 MiB.
 	MaxAnswerBytes, MaxBytes int
 
-	// MaxStream is about how many requests a stream holds at most: with more,
-	// Redis forgets the oldest. Default 20,000.
+	// MaxStream is about how many requests a stream holds at most: with more, Redis forgets the oldest. Default 20,000.
 	MaxStream int
 
 	// Logger receives what an operator must know; nil discards.
@@ -79,11 +76,10 @@ type RequestsStats struct {
 	Malformed uint64 // replies that make no sense
 }
 
-// Requests asks the bot's workers through Redis streams. Each node hears the
-// answers on a channel of its own. An answer is given whole or not at all, even
-// where it comes in parts: parts of two workers are never mixed, and a request is
-// never answered twice. A request may be executed twice (where a worker was slow
-// and taken for dead). All methods may be called concurrently.
+// Requests asks the bot's workers through Redis streams. Each node hears the answers on a channel of its own. An answer
+// is given whole or not at all, even where it comes in parts: parts of two workers are never mixed, and a request is
+// never answered twice. A request may be executed twice (where a worker was slow and taken for dead). All methods may
+// be called concurrently.
 type Requests struct {
 	// Static after construction.
 	client  goredis.UniversalClient
@@ -95,9 +91,8 @@ type Requests struct {
 	next    atomic.Uint64 // of ids
 	turn    atomic.Uint64 // of the shards, for requests that concern no guild
 
-	// claimAfter is the least time after which a worker takes over what another
-	// has taken; docs/reference/workers.md asks for it. silence is how long one may pause
-	// between parts.
+	// claimAfter is the least time after which a worker takes over what another has taken; docs/reference/workers.md
+	// asks for it. silence is how long one may pause between parts.
 	claimAfter, silence time.Duration
 
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
@@ -137,11 +132,10 @@ func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) 
 	return r
 }
 
-// Do sends a request to the workers of a guild ("": of any shard) and waits for
-// the answer; then it calls part with each part of the result, in order, on the
-// caller's goroutine. An error of part is returned as it is, and ends it. A
-// worker's error is an *Error; the others are ErrTimeout, ErrUnavailable, ErrBusy,
-// ErrTooLarge, and the context's where the caller has given up.
+// Do sends a request to the workers of a guild ("": of any shard) and waits for the answer; then it calls part with
+// each part of the result, in order, on the caller's goroutine. An error of part is returned as it is, and ends it. A
+// worker's error is an *Error; the others are ErrTimeout, ErrUnavailable, ErrBusy, ErrTooLarge, and the context's where
+// the caller has given up.
 func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, part func(result []byte) error) error {
 	stream, err := r.stream(guild, method)
 	if err != nil {
@@ -196,8 +190,7 @@ func (r *Requests) begin() (*call, error) {
 	return c, nil
 }
 
-// ask sends the request and waits, until the deadline again and again where an
-// answer can't be told from another's.
+// ask sends the request and waits, until the deadline again and again where an answer can't be told from another's.
 func (r *Requests) ask(parent context.Context, stream, method string, args []byte) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(parent, r.opts.Timeout)
 	defer cancel()
@@ -234,8 +227,7 @@ func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, 
 		return nil, unavailable("request "+method, err)
 	}
 	r.sent.Add(1)
-	// The entry is of no use any more, whatever happens. Without it nobody takes
-	// over a request that was answered.
+	// The entry is of no use any more, whatever happens. Without it nobody takes over a request that was answered.
 	defer r.streams.drop(stream, entry)
 	select {
 	case <-c.done:
@@ -246,9 +238,8 @@ func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, 
 	return r.rest(ctx, c, stream, entry, begun)
 }
 
-// rest waits for the rest of an answer of which something has come. Parts that
-// don't say whose they are must all be one worker's: nobody takes a request over
-// before claimAfter, and nobody can once its entry is gone. So it is this node
+// rest waits for the rest of an answer of which something has come. Parts that don't say whose they are must all be one
+// worker's: nobody takes a request over before claimAfter, and nobody can once its entry is gone. So it is this node
 // that asks anew, under another id, where that worker falls silent.
 func (r *Requests) rest(ctx context.Context, c *call, stream, entry string, begun time.Time) ([][]byte, error) {
 	select {
@@ -303,8 +294,7 @@ func (r *Requests) end(c *call) {
 	}
 }
 
-// finishLocked ends a call from outside. It gives up the books on its parts: they
-// are its caller's from now on.
+// finishLocked ends a call from outside. It gives up the books on its parts: they are its caller's from now on.
 func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
 	if c.over {
 		return
@@ -362,8 +352,7 @@ func (r *Requests) bad(err error) {
 	}
 }
 
-// missed fails those requests whose answers may have lost a part that nobody
-// would notice.
+// missed fails those requests whose answers may have lost a part that nobody would notice.
 func (r *Requests) missed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -377,8 +366,7 @@ func (r *Requests) missed() {
 	}
 }
 
-// heard follows the bus: while Redis is away no answer can come, and those that
-// were on their way are lost.
+// heard follows the bus: while Redis is away no answer can come, and those that were on their way are lost.
 func (r *Requests) heard(s bus.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,8 +30,7 @@ type codedErr int
 func (e codedErr) Error() string { return "no_such_thing" }
 func (e codedErr) Code() int     { return int(e) }
 
-// echo answers "all" with {"n"} in n parts, "fetch" with an error, and the rest
-// with its args.
+// echo answers "all" with {"n"} in n parts, "fetch" with an error, and the rest with its args.
 func echo(_ context.Context, method string, args []byte, reply func([]byte, bool) error) error {
 	switch method {
 	case "fetch":

@@ -29,15 +29,14 @@ const (
 
 // RevocationsOptions configure Revocations.
 type RevocationsOptions struct {
-	// Apply puts a revocation into effect on this node, and says until when tokens
-	// that it takes back could still be valid: so long it is stored. message is as
-	// it was published; of a stored one, it has "exp", in Unix seconds, from
-	// storage. An error drops it. Apply may be called from several goroutines, and
-	// more than once with the same revocation; it must not block. Required.
+	// Apply puts a revocation into effect on this node, and says until when tokens that it takes back could still be
+	// valid: so long it is stored. message is as it was published; of a stored one, it has "exp", in Unix seconds, from
+	// storage. An error drops it. Apply may be called from several goroutines, and more than once with the same
+	// revocation; it must not block. Required.
 	Apply func(message []byte) (expires time.Time, err error)
 
-	// Max bounds the revocations remembered, here and in Redis; with more, those
-	// that expire first are forgotten. Default 100,000.
+	// Max bounds the revocations remembered, here and in Redis; with more, those that expire first are forgotten.
+	// Default 100,000.
 	Max int
 
 	// Logger receives what an operator must know; nil discards.
@@ -53,10 +52,9 @@ type RevocationsStats struct {
 	Unstored  int    // of those, not in Redis yet
 }
 
-// Revocations hears which tokens are taken back, and stores it in Redis so that
-// nodes started later know. Whoever revokes has only to publish: every node that
-// hears it stores it, which is the same however many do. All methods may be
-// called concurrently.
+// Revocations hears which tokens are taken back, and stores it in Redis so that nodes started later know. Whoever
+// revokes has only to publish: every node that hears it stores it, which is the same however many do. All methods may
+// be called concurrently.
 type Revocations struct {
 	// Static after construction.
 	opts    RevocationsOptions
@@ -77,8 +75,7 @@ type Revocations struct {
 	pending map[string]time.Time // of those, the ones to be written
 }
 
-// NewRevocations begins to hear. Load must be called before the first token is
-// accepted; Close ends it.
+// NewRevocations begins to hear. Load must be called before the first token is accepted; Close ends it.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
 	if o.Max <= 0 {
 		o.Max = maxRevocations
@@ -110,8 +107,8 @@ func raise(c chan struct{}) {
 	}
 }
 
-// Load waits until new revocations are heard, then puts those in effect that are
-// stored. It fails with ErrUnavailable, and may be called again.
+// Load waits until new revocations are heard, then puts those in effect that are stored. It fails with ErrUnavailable,
+// and may be called again.
 func (r *Revocations) Load(ctx context.Context) error {
 	if err := r.ear.wait(ctx); err != nil {
 		return unavailable("hear revocations", err)
@@ -137,10 +134,9 @@ func (r *Revocations) Load(ctx context.Context) error {
 	return nil
 }
 
-// Revoke stores a revocation until it expires, and publishes it to every node. It
-// is for those who are no node and can't know whether one runs: what is only
-// published is lost where nobody hears it. It returns how many heard; a message
-// that is no JSON object is an error, what it says is not looked at.
+// Revoke stores a revocation until it expires, and publishes it to every node. It is for those who are no node and
+// can't know whether one runs: what is only published is lost where nobody hears it. It returns how many heard; a
+// message that is no JSON object is an error, what it says is not looked at.
 func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte, expires time.Time) (heard int64, err error) {
 	record, err := canonical(message)
 	if err != nil {
@@ -175,8 +171,7 @@ func (r *Revocations) handle(m bus.Message) {
 	}
 }
 
-// remember keeps a revocation in effect for storage, unless it is known to last
-// as long already.
+// remember keeps a revocation in effect for storage, unless it is known to last as long already.
 func (r *Revocations) remember(record string, expires time.Time) {
 	if !expires.After(time.Now()) {
 		return
@@ -210,8 +205,7 @@ func (r *Revocations) restore(record string, expires time.Time) {
 	r.known[record] = expires
 }
 
-// makeRoomLocked forgets what has expired, or else what expires first, so that
-// record fits.
+// makeRoomLocked forgets what has expired, or else what expires first, so that record fits.
 func (r *Revocations) makeRoomLocked(record string) {
 	if _, known := r.known[record]; known || len(r.known) < r.opts.Max {
 		return
@@ -293,8 +287,8 @@ func (r *Revocations) Stats() RevocationsStats {
 	return s
 }
 
-// Close stops hearing and waits for its goroutines. What is not stored by then
-// is stored by the other nodes that heard it.
+// Close stops hearing and waits for its goroutines. What is not stored by then is stored by the other nodes that heard
+// it.
 func (r *Revocations) Close() {
 	r.unwatch()
 	r.ear.close()

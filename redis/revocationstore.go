@@ -14,20 +14,19 @@ import (
 )
 
 const (
-	// revocationsKey is a sorted set: the members are revocations, their scores
-	// the Unix milliseconds at which they expire.
+	// revocationsKey is a sorted set: the members are revocations, their scores the Unix milliseconds at which they
+	// expire.
 	revocationsKey = "guildcast:revocations"
 	// maxRevocation bounds one, in bytes.
 	maxRevocation = 4096
 	// storeChunk is how many are written or read at a time.
 	storeChunk = 500
-	// keepExpired is how long an expired revocation stays, for nodes whose clocks
-	// are late.
+	// keepExpired is how long an expired revocation stays, for nodes whose clocks are late.
 	keepExpired = time.Hour
 )
 
-// canonical is a revocation without "exp" and with its fields sorted: the same
-// for all nodes, so that storing it twice changes nothing.
+// canonical is a revocation without "exp" and with its fields sorted: the same for all nodes, so that storing it twice
+// changes nothing.
 func canonical(message []byte) (string, error) {
 	if len(message) > maxRevocation {
 		return "", errors.New("revocation is too large")
@@ -59,8 +58,8 @@ type revocationStore struct {
 	max    int
 }
 
-// write stores revocations. Of one that is stored already the later expiry
-// counts. It also removes what has expired, and what is too much.
+// write stores revocations. Of one that is stored already the later expiry counts. It also removes what has expired,
+// and what is too much.
 func (s revocationStore) write(ctx context.Context, records map[string]time.Time) error {
 	members := make([]goredis.Z, 0, len(records))
 	for record, expires := range records {

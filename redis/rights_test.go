@@ -12,8 +12,8 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// rights reads the ACL rules that docs/reference/redis.md recommends: what stands between
-// "ACL SETUSER name on >password" and the end of that line.
+// rights reads the ACL rules that docs/reference/redis.md recommends: what stands between "ACL SETUSER name on
+// >password" and the end of that line.
 func rights(t *testing.T, name string) []string {
 	t.Helper()
 	doc, err := os.ReadFile("../docs/reference/redis.md")

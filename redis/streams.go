@@ -12,21 +12,19 @@ import (
 )
 
 const (
-	// dropQueue bounds the entries that wait to be deleted. When it is full the
-	// entry stays until Redis trims its stream.
+	// dropQueue bounds the entries that wait to be deleted. When it is full the entry stays until Redis trims its
+	// stream.
 	dropQueue = 4096
 	// dropBatch is the most entries deleted at once.
 	dropBatch = 256
-	// trimEvery is how often a stream in use is trimmed of entries older than
-	// keepEntries, which no deadline can reach.
+	// trimEvery is how often a stream in use is trimmed of entries older than keepEntries, which no deadline can reach.
 	trimEvery   = 10 * time.Second
 	keepEntries = time.Minute
 	// dropTimeout bounds one round of deleting.
 	dropTimeout = 2 * time.Second
 )
 
-// streams writes requests, and keeps the streams short even where no worker
-// deletes anything, or none runs at all.
+// streams writes requests, and keeps the streams short even where no worker deletes anything, or none runs at all.
 type streams struct {
 	client goredis.UniversalClient
 	max    int64
@@ -51,8 +49,7 @@ func (s *streams) add(ctx context.Context, stream string, fields []string) (entr
 	return s.client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, MaxLen: s.max, Approx: true, Values: fields}).Result()
 }
 
-// withdraw deletes an entry now: who has taken it may answer it, and nobody takes
-// it any more, or takes it over.
+// withdraw deletes an entry now: who has taken it may answer it, and nobody takes it any more, or takes it over.
 func (s *streams) withdraw(ctx context.Context, stream, entry string) error {
 	return s.client.XDel(ctx, stream, entry).Err()
 }
@@ -127,8 +124,8 @@ func (s *streams) batch(first drop) []drop {
 	return batch
 }
 
-// clean deletes a batch, noting the latest entries, and trims streams up to theirs.
-// Nothing hangs on its success: what stays is trimmed later.
+// clean deletes a batch, noting the latest entries, and trims streams up to theirs. Nothing hangs on its success: what
+// stays is trimmed later.
 func (s *streams) clean(batch []drop, latest, trim map[string]string) {
 	entries := map[string][]string{}
 	for _, d := range batch {
@@ -153,8 +150,8 @@ func (s *streams) clean(batch []drop, latest, trim map[string]string) {
 	}
 }
 
-// before is the id of entries that were added d before entry, by Redis's clock:
-// entry ids begin with its milliseconds, and no other clock is asked.
+// before is the id of entries that were added d before entry, by Redis's clock: entry ids begin with its milliseconds,
+// and no other clock is asked.
 func before(entry string, d time.Duration) string {
 	ms, _, _ := strings.Cut(entry, "-")
 	n, err := strconv.ParseInt(ms, 10, 64)

@@ -24,24 +24,20 @@ type TopicsOptions struct {
 	// Prefix precedes the guild's id in the names of channels. Default "".
 	Prefix string
 
-	// OnMessage gets each message of a topic that somebody has acquired. The
-	// messages of one guild, of both its topics, come one at a time and in the
-	// order in which Redis delivered them; those of different guilds may come at
-	// the same time. It holds up the guilds that share its queue, and payload
-	// must not be changed.
+	// OnMessage gets each message of a topic that somebody has acquired. The messages of one guild, of both its topics,
+	// come one at a time and in the order in which Redis delivered them; those of different guilds may come at the same
+	// time. It holds up the guilds that share its queue, and payload must not be changed.
 	OnMessage func(t event.Topic, payload []byte)
 
-	// OnMissed is called for each acquired topic of which messages may have been
-	// missed, with a Reason, once the topic is heard again. It must not block.
+	// OnMissed is called for each acquired topic of which messages may have been missed, with a Reason, once the topic
+	// is heard again. It must not block.
 	OnMissed func(t event.Topic, reason string)
 
-	// Linger is how long a topic stays subscribed after its last release, so that
-	// somebody who reloads the page costs Redis nothing. Default 2 s; negative
-	// is none.
+	// Linger is how long a topic stays subscribed after its last release, so that somebody who reloads the page costs
+	// Redis nothing. Default 2 s; negative is none.
 	Linger time.Duration
 
-	// Queues is the number of goroutines that call OnMessage. Default: one for
-	// each core, 4 at most.
+	// Queues is the number of goroutines that call OnMessage. Default: one for each core, 4 at most.
 	Queues int
 
 	// Logger receives what an operator must know; nil discards.
@@ -54,8 +50,8 @@ type TopicsStats struct {
 	Lingering int // topics that nobody needs any more, and which are still subscribed
 }
 
-// Topics keeps a node subscribed to the event streams that its sockets need,
-// and only to those. All methods may be called concurrently.
+// Topics keeps a node subscribed to the event streams that its sockets need, and only to those. All methods may be
+// called concurrently.
 type Topics struct {
 	// Static after construction.
 	opts  TopicsOptions
@@ -107,26 +103,23 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	return t
 }
 
-// afterLoss tells whether everything is heard again after a time in which it was
-// not. State.Gap alone would not do: it is about subscriptions that Redis had
-// confirmed, and what is read beside them may be older.
+// afterLoss tells whether everything is heard again after a time in which it was not. State.Gap alone would not do: it
+// is about subscriptions that Redis had confirmed, and what is read beside them may be older.
 func afterLoss(s bus.State) bool { return s.Hearing && (s.Gap || s.Down > 0) }
 
-// Acquire subscribes to a topic and returns once Redis has confirmed it: what is
-// published from then on is delivered. While Redis is away it waits until ctx
-// ends. release gives the topic up; it never blocks, and only its first call
+// Acquire subscribes to a topic and returns once Redis has confirmed it: what is published from then on is delivered.
+// While Redis is away it waits until ctx ends. release gives the topic up; it never blocks, and only its first call
 // counts.
 func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func(), err error) {
 	if !event.ValidID(topic.Guild) {
 		return nil, errors.New("acquire topic: the guild's id is not 1 to 20 digits")
 	}
-	// Counted before it is confirmed: what is lost between confirmation and
-	// return must be reported too.
+	// Counted before it is confirmed: what is lost between confirmation and return must be reported too.
 	if !t.count(topic) {
 		return nil, unavailable("acquire topic", bus.ErrClosed)
 	}
-	// The bus counts references, so that each acquisition is a subscription of
-	// its own there: it must be, for Redis may be away just now.
+	// The bus counts references, so that each acquisition is a subscription of its own there: it must be, for Redis may
+	// be away just now.
 	if err := t.sub(topic).Subscribe(ctx, topic.Channel(t.opts.Prefix)); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -161,8 +154,8 @@ func (t *Topics) Stats() TopicsStats {
 	return TopicsStats{Acquired: len(t.refs), Lingering: len(t.lingering)}
 }
 
-// Close gives all topics up. It waits for its own goroutine; one call each of
-// OnMessage per queue and of OnMissed may still be running.
+// Close gives all topics up. It waits for its own goroutine; one call each of OnMessage per queue and of OnMissed may
+// still be running.
 func (t *Topics) Close() {
 	t.mu.Lock()
 	if t.closed {
@@ -213,8 +206,7 @@ func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 	}
 }
 
-// release takes back one acquisition. The last one's subscription at the bus is
-// kept while the topic lingers.
+// release takes back one acquisition. The last one's subscription at the bus is kept while the topic lingers.
 func (t *Topics) release(topic event.Topic) {
 	t.mu.Lock()
 	keep := t.uncountLocked(topic) && t.opts.Linger > 0 && !t.closed
@@ -256,8 +248,8 @@ func (t *Topics) reap() {
 	}
 }
 
-// expired takes the topics whose time is over, and says when to look again. A
-// topic that was acquired meanwhile has a subscription of its own besides.
+// expired takes the topics whose time is over, and says when to look again. A topic that was acquired meanwhile has a
+// subscription of its own besides.
 func (t *Topics) expired(now time.Time) (over []event.Topic, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

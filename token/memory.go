@@ -8,7 +8,8 @@ import (
 )
 
 // memory holds the claims of tokens that were verified, by the tokens' hashes, in two generations: when the younger is
-// full it becomes the older, and what was the older is forgotten. permissions.Claims that have expired may be among them.
+// full it becomes the older, and what was the older is forgotten. permissions.Claims that have expired may be among
+// them.
 //
 // It is bounded by the tokens' bytes, which is what the size of claims follows from: those of a user in hundreds of
 // guilds take as much as those of a hundred others.

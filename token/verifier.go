@@ -48,7 +48,8 @@ type VerifierOptions struct {
 	Leeway time.Duration
 
 	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
-	// means 16 MiB, negative none. Where it is exceeded the older half is forgotten, and verified again when used again.
+	// means 16 MiB, negative none. Where it is exceeded the older half is forgotten, and verified again when used
+	// again.
 	Remember int
 
 	// MaxBytes bounds a token; 0 means 64 KiB.
@@ -149,8 +150,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claim
 	return claims, nil
 }
 
-// key picks the key for a token. The token's algorithm, which the parser has found on the list, picks the kind of key, so
-// that a public key can never serve as an HMAC secret.
+// key picks the key for a token. The token's algorithm, which the parser has found on the list, picks the kind of key,
+// so that a public key can never serve as an HMAC secret.
 func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 	if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11: what is critical and not understood must be refused
 		return nil, errors.New("critical header")

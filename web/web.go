@@ -1,5 +1,5 @@
-// Package web serves the demo page: a dashboard that shows, side by side, what
-// three users with different permissions get of one guild's events.
+// Package web serves the demo page: a dashboard that shows, side by side, what three users with different permissions
+// get of one guild's events.
 package web
 
 import (
@@ -46,8 +46,8 @@ type Config struct {
 	GuildID  string
 	Accounts []Account // a column each
 
-	// Mint makes a token for an account that is good for life. It is called
-	// for each account when the page loads, and when it refreshes.
+	// Mint makes a token for an account that is good for life. It is called for each account when the page loads, and
+	// when it refreshes.
 	Mint func(ctx context.Context, a Account, life time.Duration) (token string, expires time.Time, err error)
 
 	Logger *slog.Logger // nil discards
@@ -67,8 +67,8 @@ type file struct {
 	etag string
 }
 
-// Handler serves the page at "/" and what belongs to it. The tokens that it
-// gives away make it fit for demonstrations only.
+// Handler serves the page at "/" and what belongs to it. The tokens that it gives away make it fit for demonstrations
+// only.
 func Handler(cfg Config) (http.Handler, error) {
 	p := &page{cfg: cfg, log: cfg.Logger, files: make(map[string]file)}
 	if p.log == nil {
@@ -147,8 +147,8 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// protect sets the headers that keep the page to itself: scripts and styles
-// from here only, none of them inline, and no framing.
+// protect sets the headers that keep the page to itself: scripts and styles from here only, none of them inline, and no
+// framing.
 func (p *page) protect(w http.ResponseWriter, r *http.Request) {
 	connect := "'self'"
 	// Some browsers do not take 'self' to cover WebSockets.
@@ -185,8 +185,8 @@ type accountToken struct {
 	ExpiresAt int64  `json:"expires_at"` // Unix seconds
 }
 
-// serveAccounts answers with the guild and the accounts. The query's life, in
-// seconds, says how long the tokens are good for.
+// serveAccounts answers with the guild and the accounts. The query's life, in seconds, says how long the tokens are
+// good for.
 func (p *page) serveAccounts(w http.ResponseWriter, r *http.Request) {
 	life := defaultTokenLife
 	if s := r.URL.Query().Get("life"); s != "" {

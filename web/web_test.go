@@ -139,8 +139,7 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-// TestPageKeepsToItself: everything that the page names is served, nothing is
-// inline, and nothing comes from elsewhere.
+// TestPageKeepsToItself: everything that the page names is served, nothing is inline, and nothing comes from elsewhere.
 func TestPageKeepsToItself(t *testing.T) {
 	h := testHandler(t, mintFake)
 	reference := regexp.MustCompile(`(?:src|href)="([^"#]+)"|from '([^']+)'`)

@@ -13,15 +13,14 @@ import (
 )
 
 const (
-	// readBlock is how long one read waits for requests: go-redis can't interrupt
-	// it, so that stopping takes as long.
+	// readBlock is how long one read waits for requests: go-redis can't interrupt it, so that stopping takes as long.
 	readBlock = 500 * time.Millisecond
 	// readBatch is the most requests taken at once.
 	readBatch = 64
 	// backoffMin and backoffMax bound the pause after an error of Redis.
 	backoffMin, backoffMax = 50 * time.Millisecond, 2 * time.Second
-	// forgetAfter is how long a worker that holds nothing may be silent before the
-	// others forget its name: those that were killed leave it behind.
+	// forgetAfter is how long a worker that holds nothing may be silent before the others forget its name: those that
+	// were killed leave it behind.
 	forgetAfter = 10 * time.Minute
 	// leaveTimeout bounds what is said to Redis when the worker stops.
 	leaveTimeout = 2 * time.Second
@@ -96,8 +95,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// join makes the group, which hears everything that the stream holds: requests
-// that came before the first worker may still be answered in time.
+// join makes the group, which hears everything that the stream holds: requests that came before the first worker may
+// still be answered in time.
 func (l *lane) join(ctx context.Context) error {
 	err := l.w.client.XGroupCreateMkStream(ctx, l.stream, l.w.opts.Group, "0").Err()
 	if err != nil && strings.HasPrefix(err.Error(), "BUSYGROUP") {
@@ -209,8 +208,8 @@ func (l *lane) holds(id string) bool {
 	return ok
 }
 
-// keepAlive shows that the requests being handled are in good hands, so that
-// nobody takes over one that only takes long.
+// keepAlive shows that the requests being handled are in good hands, so that nobody takes over one that only takes
+// long.
 func (l *lane) keepAlive(ctx context.Context) {
 	for wait(ctx, l.w.opts.ClaimAfter/4) {
 		l.mu.Lock()
@@ -229,8 +228,8 @@ func (l *lane) keepAlive(ctx context.Context) {
 	}
 }
 
-// forgetDead removes the names of workers that were killed long ago. Those that
-// still hold requests stay: removing them would lose the requests.
+// forgetDead removes the names of workers that were killed long ago. Those that still hold requests stay: removing them
+// would lose the requests.
 func (l *lane) forgetDead(ctx context.Context) error {
 	consumers, err := l.w.client.XInfoConsumers(ctx, l.stream, l.w.opts.Group).Result()
 	if err != nil {

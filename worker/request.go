@@ -12,8 +12,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// settleTimeout bounds the last words about a request: its error and its
-// acknowledgement, which must be said even when its deadline has passed.
+// settleTimeout bounds the last words about a request: its error and its acknowledgement, which must be said even when
+// its deadline has passed.
 const settleTimeout = 2 * time.Second
 
 // request is an entry of a stream.
@@ -56,8 +56,8 @@ type answerError struct {
 	Message string `json:"message"`
 }
 
-// handle answers one entry, and settles it. Where the answer could not be
-// published it is not settled: another worker, or this one, takes it over.
+// handle answers one entry, and settles it. Where the answer could not be published it is not settled: another worker,
+// or this one, takes it over.
 func (l *lane) handle(m goredis.XMessage) {
 	w := l.w
 	w.handling.Add(1)
@@ -80,8 +80,8 @@ func (l *lane) handle(m goredis.XMessage) {
 	l.settle(m.ID)
 }
 
-// attempt names this try at a request: the node keeps the parts of two tries
-// apart, also where this same worker has taken the request back.
+// attempt names this try at a request: the node keeps the parts of two tries apart, also where this same worker has
+// taken the request back.
 func (l *lane) attempt() string {
 	return l.w.name + "/" + strconv.FormatUint(l.w.attempts.Add(1), 10)
 }
@@ -127,8 +127,8 @@ func (w *Worker) answer(r request, attempt string) error {
 	return w.publish(ctx, r.replyTo, a)
 }
 
-// call calls the handler. Its panic is an error: one request must not stop the
-// others, nor the node that the worker may be part of.
+// call calls the handler. Its panic is an error: one request must not stop the others, nor the node that the worker may
+// be part of.
 func (w *Worker) call(ctx context.Context, r request, reply func([]byte, bool) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

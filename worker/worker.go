@@ -1,5 +1,5 @@
-// Package worker answers the requests that gateway nodes put into Redis streams:
-// the Go runtime for a bot's backend. docs/reference/workers.md describes the protocol.
+// Package worker answers the requests that gateway nodes put into Redis streams: the Go runtime for a bot's backend.
+// docs/reference/workers.md describes the protocol.
 package worker
 
 import (
@@ -16,38 +16,33 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Handler answers one request. It calls reply once for each part of the answer,
-// in order, on its own goroutine; more is true for all but the last. An error
-// with a method Code() int is the answer, its text being the stable word; any
-// other becomes code 500 "internal" and a log line. Where parts went out before
-// the error they are void. ctx ends at the request's deadline. Handlers run at
-// the same time, and a request may be handled twice.
+// Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
+// true for all but the last. An error with a method Code() int is the answer, its text being the stable word; any other
+// becomes code 500 "internal" and a log line. Where parts went out before the error they are void. ctx ends at the
+// request's deadline. Handlers run at the same time, and a request may be handled twice.
 type Handler interface {
 	Handle(ctx context.Context, method string, args []byte, reply func(result []byte, more bool) error) error
 }
 
 // Options of a Worker. The zero value answers interpret and pool:0.
 type Options struct {
-	// Services are what follows guildcast:requests: in the names of the streams:
-	// "interpret", "pool:0" and so on. Default: interpret and pool:0.
+	// Services are what follows guildcast:requests: in the names of the streams: "interpret", "pool:0" and so on.
+	// Default: interpret and pool:0.
 	Services []string
 
-	// Group is the consumer group. Each request goes to one worker of each group,
-	// so that all workers of a service are in one. Default "workers".
+	// Group is the consumer group. Each request goes to one worker of each group, so that all workers of a service are
+	// in one. Default "workers".
 	Group string
 
-	// Name prefixes the consumer's name, which is unique for each Worker. Default
-	// the host's name.
+	// Name prefixes the consumer's name, which is unique for each Worker. Default the host's name.
 	Name string
 
-	// Concurrency bounds the requests handled at the same time, for each service.
-	// With more, the others wait in the stream, where every worker can take them.
-	// Default 16.
+	// Concurrency bounds the requests handled at the same time, for each service. With more, the others wait in the
+	// stream, where every worker can take them. Default 16.
 	Concurrency int
 
-	// ClaimAfter is how long a request that another worker has taken must show no
-	// sign of life before it is taken over. Default 2 s. All workers of a group
-	// should have the same.
+	// ClaimAfter is how long a request that another worker has taken must show no sign of life before it is taken over.
+	// Default 2 s. All workers of a group should have the same.
 	ClaimAfter time.Duration
 
 	// Logger receives what an operator must know; nil discards.
@@ -111,10 +106,9 @@ func New(client goredis.UniversalClient, h Handler, o Options) *Worker {
 // ErrRunning is returned by a Run beside another.
 var ErrRunning = errors.New("worker is running already")
 
-// Run answers requests until ctx ends. Then it takes no more, finishes those that
-// it has (until their deadlines at most), leaves the groups, and returns nil. A
-// Redis that is away is waited for. The client should have three connections for
-// each service, and one for each request handled at the same time.
+// Run answers requests until ctx ends. Then it takes no more, finishes those that it has (until their deadlines at
+// most), leaves the groups, and returns nil. A Redis that is away is waited for. The client should have three
+// connections for each service, and one for each request handled at the same time.
 func (w *Worker) Run(ctx context.Context) error {
 	if !w.running.CompareAndSwap(false, true) {
 		return fmt.Errorf("run worker: %w", ErrRunning)

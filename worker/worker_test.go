@@ -137,8 +137,7 @@ func (f *fixture) receive() (a answer) {
 	return a
 }
 
-// receiveAll receives the parts of one answer, which a cluster may deliver in
-// another order than their own.
+// receiveAll receives the parts of one answer, which a cluster may deliver in another order than their own.
 func (f *fixture) receiveAll() (parts []answer) {
 	f.t.Helper()
 	for missing := 1; missing > 0; missing-- {

@@ -54,8 +54,9 @@ func parse(args []string, vars map[string]string, stdout io.Writer) (selected co
 	return selected, unknownVariables(k.Model, vars), nil
 }
 
-// flagsFirst moves the flags of commands with arguments before their arguments, with -- between them. Arguments may then
-// begin with a dash, as one in 64 socket ids and every negative number does, which kong would take for short flags.
+// flagsFirst moves the flags of commands with arguments before their arguments, with -- between them. Arguments may
+// then begin with a dash, as one in 64 socket ids and every negative number does, which kong would take for short
+// flags.
 func flagsFirst(model *kong.Application, args []string) []string {
 	takesValue := map[string]bool{}
 	found := false

@@ -10,8 +10,8 @@ import (
 
 const maxMembers = 100_000
 
-// builder makes the world's first state. It uses no clock, so that a seed
-// always gives the same people with the same ids.
+// builder makes the world's first state. It uses no clock, so that a seed always gives the same people with the same
+// ids.
 type builder struct {
 	w       *World
 	rng     *rand.Rand
@@ -48,8 +48,7 @@ func (b *builder) users() {
 	}
 	b.w.put("", TypeUser, &User{ID: botID, Username: "architus", Discriminator: "7145", Bot: true})
 	given, handle := givenNames(), handles()
-	// A few more than there are members: people who left, whom the logs still
-	// name and who can only be fetched.
+	// A few more than there are members: people who left, whom the logs still name and who can only be fetched.
 	for i := len(Accounts()) + 1; i < b.members+formerUsers; i++ {
 		name := given[b.rng.IntN(len(given))]
 		switch b.rng.IntN(3) {
@@ -159,8 +158,7 @@ func (b *builder) member(guild string, u *User, roles []string) {
 	}
 }
 
-// holders writes into each role who holds it, and into the guild how many
-// members there are.
+// holders writes into each role who holds it, and into the guild how many members there are.
 func (b *builder) holders(guild string) {
 	members := all[*Member](b.w, guild, TypeMember)
 	for _, r := range all[*Role](b.w, guild, TypeRole) {

@@ -14,8 +14,8 @@ const (
 	TypeSettingValue = "settingValue"
 )
 
-// Guild is what a dashboard knows of a Discord guild. Permissions, owner and
-// admin flags are those of the bot, not of whoever looks at it.
+// Guild is what a dashboard knows of a Discord guild. Permissions, owner and admin flags are those of the bot, not of
+// whoever looks at it.
 type Guild struct {
 	ID              string   `json:"id"`
 	Name            string   `json:"name"`
@@ -110,8 +110,8 @@ type SettingValue struct {
 // Epoch is where Discord's snowflakes and the bot's HoarFrosts start to count.
 var Epoch = time.Date(2015, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// snowflake is the id of something made at t; low tells apart what was made
-// in the same millisecond, and only its lowest 22 bits count.
+// snowflake is the id of something made at t; low tells apart what was made in the same millisecond, and only its
+// lowest 22 bits count.
 func snowflake(t time.Time, low uint64) uint64 {
 	return uint64(t.Sub(Epoch).Milliseconds())<<22 | low&(1<<22-1)
 }

@@ -10,8 +10,8 @@ import (
 
 // GeneratorConfig tunes a Generator; the zero value works.
 type GeneratorConfig struct {
-	// Interval is the mean time between two events; default 300 ms. Single
-	// ones vary from a quarter of it to seven quarters.
+	// Interval is the mean time between two events; default 300 ms. Single ones vary from a quarter of it to seven
+	// quarters.
 	Interval time.Duration
 	// TopicPrefix stands before the names of the topics; default "".
 	TopicPrefix string
@@ -38,9 +38,8 @@ func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *
 	return g
 }
 
-// Run seeds the cache and then publishes one event after the other, until ctx
-// is done; then it returns nil. While Redis is away nothing is published; when
-// it is back, the cache is seeded anew, since writes were lost.
+// Run seeds the cache and then publishes one event after the other, until ctx is done; then it returns nil. While Redis
+// is away nothing is published; when it is back, the cache is seeded anew, since writes were lost.
 func (g *Generator) Run(ctx context.Context) error {
 	stream := g.world.Stream()
 	timer := time.NewTimer(0)
@@ -90,8 +89,7 @@ func (g *Generator) pause(stream *Stream) time.Duration {
 	return g.cfg.Interval/4 + time.Duration(stream.rng.Int64N(int64(g.cfg.Interval*3/2)+1))
 }
 
-// Apply writes the step's entities and then publishes its event, so that
-// whoever hears of a change also finds it.
+// Apply writes the step's entities and then publishes its event, so that whoever hears of a change also finds it.
 func (s Step) Apply(ctx context.Context, client redis.UniversalClient, topicPrefix string) error {
 	if len(s.Changes)+len(s.Presence) > 0 {
 		pipe := client.Pipeline()

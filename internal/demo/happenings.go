@@ -12,8 +12,7 @@ type happening struct {
 	make   func(*Stream) error
 }
 
-// happenings is everything that the stream can invent. Between them they use
-// every kind of the default policy.
+// happenings is everything that the stream can invent. Between them they use every kind of the default policy.
 func happenings() []happening {
 	return []happening{
 		{14, (*Stream).messageSent},
@@ -73,8 +72,7 @@ func (s *Stream) line() string {
 	return text
 }
 
-// private makes about one log entry in four private, as those of a channel
-// that not everybody sees.
+// private makes about one log entry in four private, as those of a channel that not everybody sees.
 func (s *Stream) private() bool { return s.rng.IntN(4) == 0 }
 
 func (s *Stream) messageSent() error {
@@ -202,8 +200,7 @@ func (s *Stream) interaction() error {
 	return s.log(GuildID, action{Number: 2009, Data: map[string]any{"command": command}}, m.ID, m.ID)
 }
 
-// moderated is a kick, a ban, an unban or a voice move; nobody is really
-// removed from the guild.
+// moderated is a kick, a ban, an unban or a voice move; nobody is really removed from the guild.
 func (s *Stream) moderated() error {
 	former, ok := pick(s.rng, s.w.former)
 	if !ok {

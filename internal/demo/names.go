@@ -1,7 +1,7 @@
 package demo
 
-// Words from which the demo's people, channels and chatter are made. Some
-// names have accents and other scripts, so that a search has to prove itself.
+// Words from which the demo's people, channels and chatter are made. Some names have accents and other scripts, so that
+// a search has to prove itself.
 
 func givenNames() []string {
 	return []string{

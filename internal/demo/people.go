@@ -44,8 +44,7 @@ func (s *Stream) roleChanged() error {
 		return nil
 	}
 	role, ok := one[*Role](s, GuildID, TypeRole)
-	// The accounts keep their roles, and the top two and the bot's are not
-	// handed out.
+	// The accounts keep their roles, and the top two and the bot's are not handed out.
 	if !ok || role.Managed || role.Position > 3 || isAccount(m.ID) {
 		return nil
 	}
@@ -196,8 +195,7 @@ func (s *Stream) responseRemoved() error {
 	}, AdminID, r.ID)
 }
 
-// isAccount reports whether the user has a token, or is the bot: these stay as
-// they are.
+// isAccount reports whether the user has a token, or is the bot: these stay as they are.
 func isAccount(id string) bool {
 	return id == MemberID || id == LogViewerID || id == AdminID || id == botID
 }

@@ -11,9 +11,8 @@ import (
 // seedBatch is how many fields go into one HSET.
 const seedBatch = 500
 
-// Seed writes the world into the pool cache, replacing what was there for the
-// demo guilds, and the sets of members online. Users who have left every guild
-// are not written: they are what a node has to ask the worker for.
+// Seed writes the world into the pool cache, replacing what was there for the demo guilds, and the sets of members
+// online. Users who have left every guild are not written: they are what a node has to ask the worker for.
 func (w *World) Seed(ctx context.Context, client redis.UniversalClient) error {
 	for _, k := range w.keys() {
 		if err := w.seedPool(ctx, client, k); err != nil {

@@ -35,8 +35,8 @@ type Step struct {
 	Messages []Message
 }
 
-// Stream invents what happens in the demo guilds. The sequence follows from
-// the seed and the times given to Next. It is owned by one goroutine.
+// Stream invents what happens in the demo guilds. The sequence follows from the seed and the times given to Next. It is
+// owned by one goroutine.
 type Stream struct {
 	w      *World
 	rng    *rand.Rand
@@ -95,8 +95,8 @@ func (s *Stream) remove(guild, typ, id string) {
 	}
 }
 
-// poolsOf says where an entity of a guild is kept: users and guilds in a
-// global pool, emojis in both, the rest in the guild's.
+// poolsOf says where an entity of a guild is kept: users and guilds in a global pool, emojis in both, the rest in the
+// guild's.
 func poolsOf(guild, typ string) []poolKey {
 	switch typ {
 	case TypeUser, TypeGuild:
@@ -121,9 +121,8 @@ type envelope struct {
 	Payload  any      `json:"payload"`
 }
 
-// update is the payload of a pool event. It has the form of a pool_response,
-// so that a client can take both through the same code: Data holds what was
-// added or changed, Nonexistent what is gone.
+// update is the payload of a pool event. It has the form of a pool_response, so that a client can take both through the
+// same code: Data holds what was added or changed, Nonexistent what is gone.
 type update struct {
 	Type        string   `json:"type"`
 	GuildID     string   `json:"guild_id"`

@@ -4,9 +4,8 @@ package demo
 const (
 	// GuildID is the demo guild that the generator keeps busy.
 	GuildID = "607637793107345431"
-	// SecondGuildID is a small, quiet guild, in which only the log viewer is:
-	// it shows that permissions are per guild, and what a foreign guild looks
-	// like to the others.
+	// SecondGuildID is a small, quiet guild, in which only the log viewer is: it shows that permissions are per guild,
+	// and what a foreign guild looks like to the others.
 	SecondGuildID = "713385419834056724"
 
 	MemberID    = "448520817221369866"
@@ -14,8 +13,7 @@ const (
 	AdminID     = "178700012389204997"
 )
 
-// Account is a demo user for whom a development token can be minted: the
-// fields are the claims of that token.
+// Account is a demo user for whom a development token can be minted: the fields are the claims of that token.
 type Account struct {
 	Key  string // stable: "member", "log_viewer", "administrator"
 	Name string // what the user is called in the guild

@@ -9,8 +9,7 @@ import (
 // maxPart is the most entities that one part of an answer holds.
 const maxPart = 1000
 
-// Error is the answer to a request that can't be met; it goes to the node as
-// {"code", "message"}.
+// Error is the answer to a request that can't be met; it goes to the node as {"code", "message"}.
 type Error struct {
 	Status int    // as in HTTP
 	Word   string // stable, machine-readable
@@ -24,21 +23,20 @@ func (e *Error) Code() int { return e.Status }
 // Message is the stable word.
 func (e *Error) Message() string { return e.Word }
 
-// Interpreter answers the `interpret` method; args and result are the payloads
-// of the events interpret and interpret_response.
+// Interpreter answers the `interpret` method; args and result are the payloads of the events interpret and
+// interpret_response.
 type Interpreter interface {
 	InterpretJSON(ctx context.Context, args []byte) ([]byte, error)
 }
 
-// Worker is the demo guilds' backend: it answers what a bot's worker would be
-// asked through a request stream. All methods may be called concurrently.
+// Worker is the demo guilds' backend: it answers what a bot's worker would be asked through a request stream. All
+// methods may be called concurrently.
 type Worker struct {
 	world *World
 	bot   Interpreter
 }
 
-// NewWorker makes one that answers from w, and from bot for `interpret`, which
-// is refused where bot is nil.
+// NewWorker makes one that answers from w, and from bot for `interpret`, which is refused where bot is nil.
 func NewWorker(w *World, bot Interpreter) *Worker { return &Worker{world: w, bot: bot} }
 
 // poolArgs are the args of fetch, all and search.
@@ -56,9 +54,8 @@ type poolResult struct {
 	Nonexistent []string          `json:"nonexistent"`
 }
 
-// Handle answers one request. It calls reply once for each part, in order, and
-// more is true for all but the last. An error of type *Error, or another with
-// its methods Code and Message, is meant for whoever asked.
+// Handle answers one request. It calls reply once for each part, in order, and more is true for all but the last. An
+// error of type *Error, or another with its methods Code and Message, is meant for whoever asked.
 //
 //	fetch      {"type", "guild_id", "ids"}             -> {"data", "nonexistent"}
 //	all        {"type", "guild_id"}                    -> {"data", "nonexistent": []}, in parts

@@ -1,6 +1,5 @@
-// Package demo is the guild that `guildcast serve --demo` shows: its people
-// and things, a stream of events that happen to them, and a backend worker that
-// answers for it. Everything follows from a seed.
+// Package demo is the guild that `guildcast serve --demo` shows: its people and things, a stream of events that happen
+// to them, and a backend worker that answers for it. Everything follows from a seed.
 package demo
 
 import (
@@ -19,9 +18,8 @@ type Config struct {
 	Members int    // of the main guild, accounts included; default 240, at most 100,000
 }
 
-// World holds the entities of the demo guilds. The generator changes it, the
-// worker reads it; all methods may be called concurrently. Entities are
-// replaced and never changed, so that what was read stays as it was.
+// World holds the entities of the demo guilds. The generator changes it, the worker reads it; all methods may be called
+// concurrently. Entities are replaced and never changed, so that what was read stays as it was.
 type World struct {
 	// Static after construction.
 	seed   uint64
@@ -79,8 +77,8 @@ func (w *World) Has(guildID string) bool {
 	return lookup[*Guild](w, "", TypeGuild, guildID) != nil
 }
 
-// Fetch gives the entities with these ids as JSON, in the order of ids, and
-// the ids that are not there. guildID is empty for guild-agnostic types.
+// Fetch gives the entities with these ids as JSON, in the order of ids, and the ids that are not there. guildID is
+// empty for guild-agnostic types.
 func (w *World) Fetch(guildID, typ string, ids []string) (data []json.RawMessage, nonexistent []string, err error) {
 	var found []entity
 	w.mu.RLock()
@@ -102,8 +100,8 @@ func (w *World) All(guildID, typ string) ([]json.RawMessage, error) {
 	return marshalAll(all[entity](w, guildID, typ))
 }
 
-// Search gives the members or users whose names match, best first. Other types
-// have no names to search: then there are none.
+// Search gives the members or users whose names match, best first. Other types have no names to search: then there are
+// none.
 func (w *World) Search(guildID, typ, query string, limit int) ([]json.RawMessage, error) {
 	w.mu.RLock()
 	p := w.pools[poolKey{guildID, typ}]

@@ -1,6 +1,5 @@
-// Package mockbot interprets what a visitor types into a mock Discord chat, as
-// the bot in a guild of its own would: commands, polls with live votes, and
-// auto responses.
+// Package mockbot interprets what a visitor types into a mock Discord chat, as the bot in a guild of its own would:
+// commands, polls with live votes, and auto responses.
 package mockbot
 
 import (
@@ -15,17 +14,14 @@ import (
 
 // Config bounds a Bot and gives it its surroundings; the zero value works.
 type Config struct {
-	// MaxGuilds is how many mock guilds are remembered; default 10,000. Above
-	// it the one that was used longest ago is forgotten.
+	// MaxGuilds is how many mock guilds are remembered; default 10,000. Above it the one that was used longest ago is
+	// forgotten.
 	MaxGuilds int
-	// MaxBytes is about how much memory all guilds take together; default
-	// 64 MiB. Above it, as above MaxGuilds.
+	// MaxBytes is about how much memory all guilds take together; default 64 MiB. Above it, as above MaxGuilds.
 	MaxBytes int
-	// MaxIdle is how long a guild is remembered without being used; default
-	// 24 h.
+	// MaxIdle is how long a guild is remembered without being used; default 24 h.
 	MaxIdle time.Duration
-	// MaxResponses is how many auto responses a guild has; default 100. One
-	// more is refused.
+	// MaxResponses is how many auto responses a guild has; default 100. One more is refused.
 	MaxResponses int
 	// MaxEvents is how many polls and schedules of a guild are live; default
 	// 50. With one more the oldest stops to count votes.
@@ -33,14 +29,12 @@ type Config struct {
 
 	// AuthorName is what the visitor is called; default "you".
 	AuthorName string
-	// BotName is what the bot is called, which is the guild's other member;
-	// default "architus".
+	// BotName is what the bot is called, which is the guild's other member; default "architus".
 	BotName string
 	// Location is the time zone of `!schedule`; default UTC.
 	Location *time.Location
 
-	// Now and IntN (a random number below n) are for tests; defaults time.Now
-	// and math/rand/v2.
+	// Now and IntN (a random number below n) are for tests; defaults time.Now and math/rand/v2.
 	Now  func() time.Time
 	IntN func(n int) int
 }
@@ -70,9 +64,8 @@ func setDefault[T comparable](p *T, value T) {
 	}
 }
 
-// Bot is the interpreter with its mock guilds. It starts no goroutine and does
-// no I/O. All methods may be called concurrently; requests for one guild are
-// interpreted one after the other.
+// Bot is the interpreter with its mock guilds. It starts no goroutine and does no I/O. All methods may be called
+// concurrently; requests for one guild are interpreted one after the other.
 type Bot struct {
 	cfg Config // static after construction
 
@@ -105,8 +98,8 @@ func (b *Bot) InterpretJSON(ctx context.Context, payload []byte) ([]byte, error)
 	return out, nil
 }
 
-// Interpret does what req says and answers with what the bot did. Its errors
-// are of type *Error for an invalid request, or those of ctx.
+// Interpret does what req says and answers with what the bot did. Its errors are of type *Error for an invalid request,
+// or those of ctx.
 func (b *Bot) Interpret(ctx context.Context, req Request) (Response, error) {
 	if err := req.validate(); err != nil {
 		return Response{}, err
@@ -155,8 +148,8 @@ func (b *Bot) guild(id int64) *guild {
 	return g
 }
 
-// account notes a guild's new size. A guild that was forgotten meanwhile has
-// none: its last request still got an answer.
+// account notes a guild's new size. A guild that was forgotten meanwhile has none: its last request still got an
+// answer.
 func (b *Bot) account(g *guild, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -67,8 +67,7 @@ func collisionText(conflicts []*autoResponse) string {
 	return b.String()
 }
 
-// remove takes an auto response away, by its trigger as it was written; a
-// response after it is not looked at.
+// remove takes an auto response away, by its trigger as it was written; a response after it is not looked at.
 func (t *turn) remove(args string) {
 	text, _, _ := strings.Cut(args, "::")
 	text = strings.TrimSpace(text)

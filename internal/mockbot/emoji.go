@@ -15,8 +15,7 @@ const (
 	maxEmojiJoined = 32 // code points; the longest family has 11
 )
 
-// pictographs are the blocks that emojis come from. They hold other signs too,
-// which as reactions do no harm.
+// pictographs are the blocks that emojis come from. They hold other signs too, which as reactions do no harm.
 var pictographs = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{0x00a9, 0x00ae, 5}, {0x203c, 0x203c, 1}, {0x2049, 0x2049, 1}, {0x2122, 0x2122, 1}, {0x2139, 0x2139, 1},
@@ -29,8 +28,8 @@ var pictographs = &unicode.RangeTable{
 	LatinOffset: 1,
 }
 
-// isEmoji reports whether s is one emoji: a pictograph with its modifiers, some
-// of those joined, a flag, or a keycap. After Unicode TS 51, ED-17.
+// isEmoji reports whether s is one emoji: a pictograph with its modifiers, some of those joined, a flag, or a keycap.
+// After Unicode TS 51, ED-17.
 func isEmoji(s string) bool {
 	if len(s) > utf8.UTFMax*maxEmojiJoined {
 		return false
@@ -81,8 +80,7 @@ func isKeycap(runes []rune) bool {
 	return len(runes) == 2 && runes[1] == keycap && strings.ContainsRune("0123456789#*", runes[0])
 }
 
-// plainEmoji is an emoji without its style, for comparing: clients differ in
-// whether they send it.
+// plainEmoji is an emoji without its style, for comparing: clients differ in whether they send it.
 func plainEmoji(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == textStyle || r == emojiStyle {

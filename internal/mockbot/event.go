@@ -12,8 +12,8 @@ const (
 	maxTitleChars = 1000 // of a title or an option; what is longer is cut
 )
 
-// event is a message of the bot's on which the user votes by reacting: a poll
-// or a schedule. There is one user, so that a vote is a flag.
+// event is a message of the bot's on which the user votes by reacting: a poll or a schedule. There is one user, so that
+// a vote is a flag.
 type event struct {
 	messageID int64
 	exclusive bool // a vote takes back the other one
@@ -100,8 +100,7 @@ func scheduleParts(args string, now time.Time) (title string, at time.Time, ok b
 	return "", time.Time{}, false
 }
 
-// start sends the event's message and its reactions, and remembers it unless
-// nobody is to see it.
+// start sends the event's message and its reactions, and remembers it unless nobody is to see it.
 func (t *turn) start(e *event) {
 	e.votes = make([]bool, len(e.emojis))
 	e.size = 512 + len(e.title)
@@ -117,8 +116,8 @@ func (t *turn) start(e *event) {
 	}
 }
 
-// reaction counts a vote, or takes it back. Other reactions, and those on other
-// messages, mean nothing to the bot. The edit comes before what it takes back.
+// reaction counts a vote, or takes it back. Other reactions, and those on other messages, mean nothing to the bot. The
+// edit comes before what it takes back.
 func (t *turn) reaction(added bool) {
 	e := t.guild.event(t.req.MessageID)
 	if e == nil {

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzInterpret has a new bot interpret two hostile messages, and a reaction to
-// each answer. Every answer must be valid, and quick.
+// FuzzInterpret has a new bot interpret two hostile messages, and a reaction to each answer. Every answer must be
+// valid, and quick.
 func FuzzInterpret(f *testing.F) {
 	for _, seed := range []string{
 		"!help", "!help set", "!set a::b", "!set ^(a+)+$::[0]", "!set x::[a,[b,[c]]] [noun] [:x:] [👍]", "!remove a",
@@ -39,8 +39,7 @@ func FuzzInterpret(f *testing.F) {
 	})
 }
 
-// interpretAny gives what the bot does on a message, nothing where it is too
-// long for a request.
+// interpretAny gives what the bot does on a message, nothing where it is too long for a request.
 func interpretAny(t *testing.T, b *Bot, content string) []Action {
 	t.Helper()
 	content = string([]rune(content)) // as it comes out of JSON, where invalid bytes are longer
@@ -98,8 +97,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// sameRequest compares two requests, to which no commands and none named are the
-// same.
+// sameRequest compares two requests, to which no commands and none named are the same.
 func sameRequest(a, b Request) bool {
 	same := slices.Equal(a.AllowedCommands, b.AllowedCommands)
 	a.AllowedCommands, b.AllowedCommands = nil, nil
@@ -126,8 +124,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// FuzzTrigger: any trigger parses or is refused, and one that parses is a small
-// program: matching takes time in proportion to it.
+// FuzzTrigger: any trigger parses or is refused, and one that parses is a small program: matching takes time in
+// proportion to it.
 func FuzzTrigger(f *testing.F) {
 	for _, seed := range []string{"hi", "hi!", "^(a*)*$", "^(a|aa)+$", "^x{1000}$", `^\pL{9}$`, "^((a{9}){9}){9}$"} {
 		f.Add(seed, strings.Repeat("a", 50))

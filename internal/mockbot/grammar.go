@@ -48,8 +48,7 @@ type node struct {
 
 const lastCapture = -1
 
-// parser reads a response from left to right; its stack holds the lists that
-// are open.
+// parser reads a response from left to right; its stack holds the lists that are open.
 type parser struct {
 	src   string
 	pos   int
@@ -65,8 +64,8 @@ type openList struct {
 	outer    []node
 }
 
-// parseResponse makes the sequence of nodes of a response. Its errors are
-// reasons to show to the author. Newlines are dropped.
+// parseResponse makes the sequence of nodes of a response. Its errors are reasons to show to the author. Newlines are
+// dropped.
 func parseResponse(src string) ([]node, error) {
 	p := &parser{src: strings.NewReplacer("\r", "", "\n", "").Replace(src)}
 	for p.pos < len(p.src) {

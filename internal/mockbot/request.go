@@ -18,8 +18,7 @@ const (
 	ActionReactionRemoved = 3101
 )
 
-// Bounds of a request. They are fixed, since nothing that a person types comes
-// near them.
+// Bounds of a request. They are fixed, since nothing that a person types comes near them.
 const (
 	MaxGuildID         = 10_000_000 // exclusive
 	MaxMessageID       = 1<<53 - 1  // what JavaScript holds exactly
@@ -46,9 +45,8 @@ type Response struct {
 	Actions []Action `json:"actions"`
 }
 
-// Action is one thing that the bot did. Which fields are set follows from
-// Action: Content for a message sent or edited, Emoji for reactions, and
-// TargetsUser where it took back a reaction of the user's.
+// Action is one thing that the bot did. Which fields are set follows from Action: Content for a message sent or edited,
+// Emoji for reactions, and TargetsUser where it took back a reaction of the user's.
 type Action struct {
 	Action      int    `json:"action"`
 	MessageID   int64  `json:"message_id"`
@@ -76,8 +74,8 @@ func malformed(word, format string, args ...any) *Error {
 	return &Error{Status: 400, Word: word, Human: fmt.Sprintf(format, args...)}
 }
 
-// Decode reads a request from the event's payload, a JSON object, and validates
-// it. Its errors are of type *Error. Keys that it does not know are ignored.
+// Decode reads a request from the event's payload, a JSON object, and validates it. Its errors are of type *Error. Keys
+// that it does not know are ignored.
 func Decode(payload []byte) (Request, error) {
 	if len(payload) > maxRequestBytes {
 		return Request{}, &Error{413, "payload_too_large", fmt.Sprintf("a request has at most %d bytes", maxRequestBytes)}
@@ -170,8 +168,7 @@ func (r *Request) validate() error {
 	return nil
 }
 
-// integer is a whole number, or a string of its digits, that JavaScript can
-// hold exactly.
+// integer is a whole number, or a string of its digits, that JavaScript can hold exactly.
 type integer int64
 
 func (n *integer) UnmarshalJSON(b []byte) error {

@@ -13,8 +13,8 @@ const (
 	overLimit        = "*content of response was over character limit (500)*"
 )
 
-// autoResponse answers messages that match its trigger. What was parsed is not
-// kept: it can take a hundred times the memory of what was written.
+// autoResponse answers messages that match its trigger. What was parsed is not kept: it can take a hundred times the
+// memory of what was written.
 type autoResponse struct {
 	trigger  *trigger
 	response string // as it was written; it parses
@@ -118,8 +118,8 @@ type Description struct {
 	Tokens      [][2]string // of the response: [tag, text]
 }
 
-// Describe explains a trigger and its response. The error, if one does not
-// parse, is the reason that the bot would show.
+// Describe explains a trigger and its response. The error, if one does not parse, is the reason that the bot would
+// show.
 func Describe(trigger, response string) (Description, error) {
 	t, err := parseTrigger(trigger)
 	if err != nil {

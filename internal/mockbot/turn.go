@@ -11,8 +11,7 @@ import (
 // prefix begins a command.
 const prefix = "!"
 
-// turn is the interpretation of one request. It lives as long as the guild's
-// lock is held.
+// turn is the interpretation of one request. It lives as long as the guild's lock is held.
 type turn struct {
 	cfg   *Config
 	guild *guild
@@ -107,8 +106,8 @@ func (t *turn) help(args string) {
 	t.say(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// respond tries the auto responses, in the order in which they were set. The
-// first that has something to say is the last one tried.
+// respond tries the auto responses, in the order in which they were set. The first that has something to say is the
+// last one tried.
 func (t *turn) respond(ctx context.Context) error {
 	message := t.req.Content
 	if utf8.RuneCountInString(message) > maxMatchedChars {
@@ -143,8 +142,7 @@ func (t *turn) respond(ctx context.Context) error {
 	return nil
 }
 
-// say sends a message of the bot's, unless there is nothing to say, and gives
-// its id.
+// say sends a message of the bot's, unless there is nothing to say, and gives its id.
 func (t *turn) say(content string) int64 {
 	if content == "" {
 		return 0
@@ -154,8 +152,7 @@ func (t *turn) say(content string) int64 {
 	return id
 }
 
-// messageID makes an odd id that is neither that of a live event nor the
-// client's.
+// messageID makes an odd id that is neither that of a live event nor the client's.
 func (t *turn) messageID() int64 {
 	for {
 		id := int64(t.cfg.IntN(1<<23))<<1 | 1

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// maxTimeWords is how many words a time can have: "on the first day ..." is
-// not one, "Saturday, January 2nd 2027 at 8:30 pm UTC" is.
+// maxTimeWords is how many words a time can have: "on the first day ..." is not one, "Saturday, January 2nd 2027 at
+// 8:30 pm UTC" is.
 const maxTimeWords = 12
 
 // clock is a time as far as it has been read.
@@ -26,9 +26,8 @@ type clock struct {
 	next                               bool
 }
 
-// parseTime reads words that are a time and nothing else, in the forms that
-// people write in a chat: "8pm", "tomorrow at 20:30", "Friday 8 pm", "Jan 2nd
-// 8:00 PM", "2027-01-02 20:00", "1/2 8pm", "noon", "in 2 hours". What is not said is
+// parseTime reads words that are a time and nothing else, in the forms that people write in a chat: "8pm", "tomorrow at
+// 20:30", "Friday 8 pm", "Jan 2nd 8:00 PM", "2027-01-02 20:00", "1/2 8pm", "noon", "in 2 hours". What is not said is
 // taken from now, and midnight where no time is.
 func parseTime(words []string, now time.Time) (time.Time, bool) {
 	if len(words) == 0 || len(words) > maxTimeWords {
@@ -46,8 +45,7 @@ func parseTime(words []string, now time.Time) (time.Time, bool) {
 	return c.resolve()
 }
 
-// fields splits words further, at commas and where "T" joins an ISO date and
-// time, and lowers them.
+// fields splits words further, at commas and where "T" joins an ISO date and time, and lowers them.
 func fields(words []string) []string {
 	var list []string
 	for _, w := range words {
@@ -178,8 +176,7 @@ func (c *clock) takeMonth(w string) bool {
 }
 
 func (c *clock) takeZone(w string) bool {
-	// A zone follows a time. Those of North America are ambiguous elsewhere,
-	// and are what the bot's people mean.
+	// A zone follows a time. Those of North America are ambiguous elsewhere, and are what the bot's people mean.
 	hours, ok := map[string]int{
 		"utc": 0, "gmt": 0, "z": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
 		"cet": 1, "cest": 2, "bst": 1,
@@ -259,8 +256,7 @@ func (c *clock) takeTime(w, next string) bool {
 	return c.at(hour, min)
 }
 
-// takeDayOrYear reads the numbers beside the name of a month. A number alone is
-// no time, since titles have numbers too.
+// takeDayOrYear reads the numbers beside the name of a month. A number alone is no time, since titles have numbers too.
 func (c *clock) takeDayOrYear(w, next string) bool {
 	day := w
 	for _, suffix := range []string{"st", "nd", "rd", "th"} {

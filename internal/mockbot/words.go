@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// The words that [noun], [adj] and [adv] draw from; split when first used and
-// never changed.
+// The words that [noun], [adj] and [adv] draw from; split when first used and never changed.
 
 var nouns = sync.OnceValue(func() []string {
 	return strings.Fields(`acorn anchor anvil apple armchair attic avocado badger bagel balloon banjo barnacle basket

@@ -11,12 +11,10 @@ import (
 
 // Connection is a client of Redis and what must be closed with it.
 type Connection struct {
-	// Client is shared by all parts of the node. Deadlines of contexts apply to
-	// its commands.
+	// Client is shared by all parts of the node. Deadlines of contexts apply to its commands.
 	Client goredis.UniversalClient
 
-	// Embedded is the host:port on which the embedded Redis listens; "" where
-	// the Redis is another process.
+	// Embedded is the host:port on which the embedded Redis listens; "" where the Redis is another process.
 	Embedded string
 
 	// Target names the Redis for logs: scheme and hosts, never a password.
@@ -34,15 +32,13 @@ type Connection struct {
 //	redis+sentinel://[user:password@]host[:26379][,host...]/primary[/db]
 //	redis+cluster://[user:password@]host[:6379][,host...]
 //
-// and the same with rediss for an encrypted connection (rediss+sentinel and
-// rediss+cluster too). Options follow a question mark: db, pool_size,
-// dial_timeout (2s), read_timeout (3s), write_timeout (3s), pool_timeout,
-// client_name, protocol (3), with Sentinel sentinel_username and
-// sentinel_password, and with rediss ca, cert, key (file names), server_name
-// and skip_verify.
+// and the same with rediss for an encrypted connection (rediss+sentinel and rediss+cluster too). Options follow a
+// question mark: db, pool_size, dial_timeout (2s), read_timeout (3s), write_timeout (3s), pool_timeout, client_name,
+// protocol (3), with Sentinel sentinel_username and sentinel_password, and with rediss ca, cert, key (file names),
+// server_name and skip_verify.
 //
-// Nothing is dialled yet: a Redis that is away is no error here. Errors never
-// contain a password. Close ends the connection, and with it the embedded Redis.
+// Nothing is dialled yet: a Redis that is away is no error here. Errors never contain a password. Close ends the
+// connection, and with it the embedded Redis.
 func Connect(rawURL string) (*Connection, error) {
 	t, err := parseURL(rawURL)
 	if err != nil {

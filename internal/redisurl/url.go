@@ -36,8 +36,7 @@ type target struct {
 	options goredis.UniversalOptions
 }
 
-// schemes are the URL schemes that Connect knows; true where the connection is
-// encrypted.
+// schemes are the URL schemes that Connect knows; true where the connection is encrypted.
 func schemeOf(name string) (m mode, secure, ok bool) {
 	switch name {
 	case "redis", "unix":
@@ -58,10 +57,9 @@ func schemeOf(name string) (m mode, secure, ok bool) {
 	return 0, false, false
 }
 
-// parseURL reads the forms that Connect documents. net/url is not used for the
-// whole, because it does not know lists of hosts and quotes the URL, password
-// included, in its errors. No error here quotes anything that could be part of
-// a password.
+// parseURL reads the forms that Connect documents. net/url is not used for the whole, because it does not know lists of
+// hosts and quotes the URL, password included, in its errors. No error here quotes anything that could be part of a
+// password.
 func parseURL(raw string) (target, error) {
 	if raw == "embedded" {
 		raw = "embedded://127.0.0.1:0"
@@ -101,8 +99,7 @@ func parseURL(raw string) (target, error) {
 	return t, t.setQuery(query)
 }
 
-// split cuts what follows the scheme at the first slash, question mark or
-// hash.
+// split cuts what follows the scheme at the first slash, question mark or hash.
 func split(rest string) (authority, path, query string) {
 	authority = rest
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -112,8 +109,8 @@ func split(rest string) (authority, path, query string) {
 	return authority, path, query
 }
 
-// defaults are what differs from go-redis's own: deadlines of contexts count,
-// and a server that is away is noticed early.
+// defaults are what differs from go-redis's own: deadlines of contexts count, and a server that is away is noticed
+// early.
 func (t *target) defaults() {
 	o := &t.options
 	o.ContextTimeoutEnabled = true

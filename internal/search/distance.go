@@ -1,13 +1,11 @@
 package search
 
-// mistakes is the smallest number of mistakes with which a word of the name, or
-// what begins with it, begins with the query, where an insertion, a deletion, a
-// substitution and a swap of neighbours count one each (optimal string
+// mistakes is the smallest number of mistakes with which a word of the name, or what begins with it, begins with the
+// query, where an insertion, a deletion, a substitution and a swap of neighbours count one each (optimal string
 // alignment): 1 stands for 0 too, and 3 for all above q.typos.
 //
-// It is an automaton that reads the name once. Bit i of r0 says that the first i
-// characters of the query end here without a mistake, of r1 with at most one, of
-// r2 with two.
+// It is an automaton that reads the name once. Bit i of r0 says that the first i characters of the query end here
+// without a mistake, of r1 with at most one, of r2 with two.
 func (q *query) mistakes(name string) int {
 	end := uint64(1) << len(q.runes)
 	best := 3

@@ -9,15 +9,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// fold brings a name or a query into the form in which they are compared: lower
-// case, without accents, compatibility forms (full width, ligatures, styled
-// letters) made plain, white space single, at most maxNameRunes long.
+// fold brings a name or a query into the form in which they are compared: lower case, without accents, compatibility
+// forms (full width, ligatures, styled letters) made plain, white space single, at most maxNameRunes long.
 func fold(s string) string {
 	if plain(s) {
 		return s
 	}
-	// Decomposition makes a rune of at most 18; what is longer than this can't
-	// count.
+	// Decomposition makes a rune of at most 18; what is longer than this can't count.
 	if len(s) > maxNameRunes*utf8.UTFMax*4 {
 		s = s[:maxNameRunes*utf8.UTFMax*4]
 	}

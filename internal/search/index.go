@@ -1,6 +1,5 @@
-// Package search finds entities by name as somebody types it: without regard
-// to case and accents, prefixes first, then names that contain it, then names
-// that it misspells.
+// Package search finds entities by name as somebody types it: without regard to case and accents, prefixes first, then
+// names that contain it, then names that it misspells.
 package search
 
 import (
@@ -17,8 +16,8 @@ const (
 	DefaultMaxEntries = 250_000
 	// MaxNames is how many names of an entry are looked at; more are ignored.
 	MaxNames = 2
-	// maxNameRunes is how much of a name is looked at. Discord's have at most
-	// 32 characters. The end of a query is one more bit in a word.
+	// maxNameRunes is how much of a name is looked at. Discord's have at most 32 characters. The end of a query is one
+	// more bit in a word.
 	maxNameRunes = 63
 	maxIDBytes   = 32
 )
@@ -28,17 +27,15 @@ var ErrFull = errors.New("search index is full")
 
 // Options bounds an Index; the zero value works.
 type Options struct {
-	// MaxEntries is how many entries there can be; default 250,000. An entry
-	// takes about 300 bytes.
+	// MaxEntries is how many entries there can be; default 250,000. An entry takes about 300 bytes.
 	MaxEntries int
 }
 
-// Index holds the names of entities. All methods may be called concurrently;
-// a search sees all of a change or nothing of it.
+// Index holds the names of entities. All methods may be called concurrently; a search sees all of a change or nothing
+// of it.
 //
-// A search looks at every entry, but at most of them only at some bits of the
-// sketches of its names, 64 entries at a time, which rule it out: that is fast
-// enough (a fraction of a millisecond for 100,000), costs nothing to update, and
+// A search looks at every entry, but at most of them only at some bits of the sketches of its names, 64 entries at a
+// time, which rule it out: that is fast enough (a fraction of a millisecond for 100,000), costs nothing to update, and
 // any rule of matching can be expressed in it.
 type Index struct {
 	max int // static
@@ -71,9 +68,8 @@ func (x *Index) Len() int {
 	return len(x.entries)
 }
 
-// Upsert adds an entry or replaces its names. Empty names do not count; an
-// entry without names is never found. The error is ErrFull, or says that the id
-// is empty or too long to be one.
+// Upsert adds an entry or replaces its names. Empty names do not count; an entry without names is never found. The
+// error is ErrFull, or says that the id is empty or too long to be one.
 func (x *Index) Upsert(id string, names ...string) error {
 	if id == "" || len(id) > maxIDBytes {
 		return fmt.Errorf("index an entity: id of %d bytes", len(id))

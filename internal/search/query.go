@@ -66,9 +66,8 @@ type hit struct {
 	id    string
 }
 
-// compareHits orders them, best first. The order is total, so that the same
-// entries give the same answer whatever happened before: better match, shorter
-// name, alphabet, older id.
+// compareHits orders them, best first. The order is total, so that the same entries give the same answer whatever
+// happened before: better match, shorter name, alphabet, older id.
 func compareHits(a, b hit) int {
 	return cmp.Or(
 		cmp.Compare(a.class, b.class),
@@ -79,8 +78,8 @@ func compareHits(a, b hit) int {
 	)
 }
 
-// Search gives the ids of at most limit entries that match text, best first.
-// limit is brought within 1 and MaxLimit. An empty text matches nothing.
+// Search gives the ids of at most limit entries that match text, best first. limit is brought within 1 and MaxLimit. An
+// empty text matches nothing.
 func (x *Index) Search(text string, limit int) []string {
 	q := newQuery(text)
 	if q.text == "" {
@@ -139,8 +138,7 @@ func wordly(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
-// wordStarts gives where words begin: at the start, and after what is neither
-// letter nor digit.
+// wordStarts gives where words begin: at the start, and after what is neither letter nor digit.
 func wordStarts(name string) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		inWord := false

@@ -31,8 +31,8 @@ type scan struct {
 
 var noHit = hit{class: classNone} // is worse than any
 
-// best finds the entries that match best, in no order. It goes through the index
-// up to four times, for ever worse matches, until there are enough.
+// best finds the entries that match best, in no order. It goes through the index up to four times, for ever worse
+// matches, until there are enough.
 func (x *Index) best(q *query, limit int) hits {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -46,8 +46,7 @@ func (x *Index) best(q *query, limit int) hits {
 	return s.best
 }
 
-// literal adds the entries that have the query in a name and can match as well as
-// c, but no better.
+// literal adds the entries that have the query in a name and can match as well as c, but no better.
 func (s *scan) literal(c class) {
 	for i := range blockWords * len(s.blocks) {
 		names, word := &s.blocks[i/blockWords].names, i%blockWords
@@ -74,8 +73,8 @@ func (s *scan) literal(c class) {
 	}
 }
 
-// near adds the entries that match but for mistakes, unless they match literally:
-// then they are among the best, which would be full had there been more of those.
+// near adds the entries that match but for mistakes, unless they match literally: then they are among the best, which
+// would be full had there been more of those.
 func (s *scan) near() {
 	for i := range blockWords * len(s.blocks) {
 		names, word := &s.blocks[i/blockWords].names, i%blockWords
@@ -103,8 +102,7 @@ func (s *scan) near() {
 	}
 }
 
-// short are those of the given names that are short enough to be among the best
-// if they match as well as c.
+// short are those of the given names that are short enough to be among the best if they match as well as c.
 func (s *scan) short(c class, b *sketches, names uint64, word int) uint64 {
 	if names != 0 && c == s.worst.class {
 		return names & b.upTo(int(s.worst.name.runes), word)
@@ -112,8 +110,7 @@ func (s *scan) short(c class, b *sketches, names uint64, word int) uint64 {
 	return names
 }
 
-// atBest is the best match that a name can be which is none better than c, except
-// for the query itself.
+// atBest is the best match that a name can be which is none better than c, except for the query itself.
 func (q *query) atBest(n *name, c class) class {
 	if c == classPrefix && int(n.runes) == len(q.runes) {
 		return classEqual
@@ -121,8 +118,7 @@ func (q *query) atBest(n *name, c class) class {
 	return c
 }
 
-// hopeful reports whether a match of that class, of that name, can be among the
-// best.
+// hopeful reports whether a match of that class, of that name, can be among the best.
 func (s *scan) hopeful(c class, n *name) bool {
 	switch w := &s.worst; {
 	case c != w.class:

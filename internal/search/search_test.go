@@ -232,8 +232,7 @@ func TestMistakesAgainstTheTextbook(t *testing.T) {
 	}
 }
 
-// slowSearch has the same rules without the short cuts. It also says how well the
-// last one matches.
+// slowSearch has the same rules without the short cuts. It also says how well the last one matches.
 func slowSearch(x *Index, text string, limit int) (ids []string, worst class) {
 	q := newQuery(text)
 	var all hits

@@ -5,9 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A sketch says of a name which marks it has (of its characters), which pairs (of
-// neighbouring characters), the mark that it begins with, the marks that it and
-// its words begin with, and how long it is.
+// A sketch says of a name which marks it has (of its characters), which pairs (of neighbouring characters), the mark
+// that it begins with, the marks that it and its words begin with, and how long it is.
 type sketch [8]uint64
 
 // Bits of a sketch.
@@ -54,8 +53,8 @@ const (
 // A block holds the sketches of blockSize entries.
 type block struct{ names [MaxNames]sketches }
 
-// sketches are those of blockSize names, turned: of each bit all names', 64 in a
-// word. So a search reads only those bits that its query is about.
+// sketches are those of blockSize names, turned: of each bit all names', 64 in a word. So a search reads only those
+// bits that its query is about.
 type sketches [sketchBits][blockWords]uint64
 
 // change puts a sketch in the place of another.
@@ -78,8 +77,7 @@ func (b *sketches) literal(q *query, word int) uint64 {
 	return all
 }
 
-// begins are those names of a word that can match as well as c, which is a match
-// of names that have the query.
+// begins are those names of a word that can match as well as c, which is a match of names that have the query.
 func (b *sketches) begins(q *query, c class, word int) uint64 {
 	switch c {
 	case classPrefix:
@@ -92,9 +90,8 @@ func (b *sketches) begins(q *query, c class, word int) uint64 {
 	return 0
 }
 
-// near are those names of a word that can match the query with the mistakes that
-// it forgives. Unless the query's first character begins a word, one of them is
-// in the first two characters.
+// near are those names of a word that can match the query with the mistakes that it forgives. Unless the query's first
+// character begins a word, one of them is in the first two characters.
 func (b *sketches) near(q *query, word int) uint64 {
 	near := b.forgiven(q.marks, q.pairs, q.typos, word) &^ b.upTo(len(q.runes)-q.typos-1, word)
 	if near != 0 {
@@ -103,14 +100,12 @@ func (b *sketches) near(q *query, word int) uint64 {
 	return near
 }
 
-// forgiven are those names of a word that have all of these marks and pairs but
-// for what can be missing with so many mistakes. Each takes one character from the
-// query at most. It then spoils two pairs, or three where it takes none, which is
-// a swap. So as many marks can be missing, and of marks and pairs together three
-// times as many.
+// forgiven are those names of a word that have all of these marks and pairs but for what can be missing with so many
+// mistakes. Each takes one character from the query at most. It then spoils two pairs, or three where it takes none,
+// which is a swap. So as many marks can be missing, and of marks and pairs together three times as many.
 //
-// Names are counted 64 at once: each of the variables is one digit of 64 numbers,
-// which begin so that what is too many overflows.
+// Names are counted 64 at once: each of the variables is one digit of 64 numbers, which begin so that what is too many
+// overflows.
 func (b *sketches) forgiven(marks, pairs []uint32, mistakes, word int) uint64 {
 	var over, m0, m1, s0, s1, s2 uint64
 	switch mistakes {

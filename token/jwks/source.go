@@ -22,8 +22,8 @@ type Options struct {
 	// Refresh is the time between two readings; 0 means 15 minutes.
 	Refresh time.Duration
 
-	// MinInterval is the least time between two readings, however many tokens come with keys that are not in the set;
-	// 0 means 5 seconds.
+	// MinInterval is the least time between two readings, however many tokens come with keys that are not in the set; 0
+	// means 5 seconds.
 	MinInterval time.Duration
 
 	// Timeout of one reading; 0 means 5 seconds.
@@ -58,8 +58,8 @@ type Source struct {
 	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
 }
 
-// New makes a source of the key set at location, an http or https URL or else the path of a file. A file must be there and
-// hold a key set; of a URL nothing is read yet, since its server may come up after us.
+// New makes a source of the key set at location, an http or https URL or else the path of a file. A file must be there
+// and hold a key set; of a URL nothing is read yet, since its server may come up after us.
 func New(location string, o Options) (*Source, error) {
 	s := &Source{location: location, o: o, want: make(chan struct{}, 1), next: make(chan struct{})}
 	u, err := url.Parse(location)
@@ -119,8 +119,8 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// PublicKeys implements token.KeySource. Where the set does not hold the key, it waits for a new reading, unless
-// the last one is too fresh.
+// PublicKeys implements token.KeySource. Where the set does not hold the key, it waits for a new reading, unless the
+// last one is too fresh.
 func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
 	s.mu.Lock()
 	keys, next, err, loaded := s.keys, s.next, s.err, s.loaded

@@ -266,7 +266,8 @@ func appendObject(dst []byte, x Object, depth int) (_ []byte, err error) {
 	return dst, nil
 }
 
-// appendString appends s. Each byte that is no UTF-8 becomes U+FFFD, as encoding/json has it: a peer would make one of several.
+// appendString appends s. Each byte that is no UTF-8 becomes U+FFFD, as encoding/json has it: a peer would make one of
+// several.
 func appendString(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
 		s = string([]rune(s))

@@ -24,8 +24,9 @@ type Config struct {
 	PingTimeout time.Duration
 	// UpgradeTimeout is how long a WebSocket may take from its handshake to the upgrade packet. Default 10 s.
 	UpgradeTimeout time.Duration
-	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. A larger WebSocket message
-	// closes the session (close code 1009); a larger body is refused (status 413), and the session stays, as in Node.
+	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. A larger WebSocket
+	// message closes the session (close code 1009); a larger body is refused (status 413), and the session stays, as in
+	// Node.
 	MaxHTTPBufferSize int
 
 	// Transports that are served. Empty means polling and websocket.
@@ -47,16 +48,16 @@ type Config struct {
 
 	// AllowRequest, where not nil, is asked before a session is made; an error's text goes to the peer with code 4.
 	AllowRequest func(*http.Request) error
-	// GenerateID, where not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes
-	// in base64url.
+	// GenerateID, where not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
+	// base64url.
 	GenerateID func(*http.Request) (string, error)
 	// Hooks are called where they are not nil.
 	Hooks Hooks
 	// Logger receives what an operator must know. nil discards.
 	Logger *slog.Logger
 
-	// MaxPayloadPackets bounds the packets in one POST. Default 100,000; a payload with more is a bad payload. (A client
-	// that emits before it is connected sends all of that in one payload.)
+	// MaxPayloadPackets bounds the packets in one POST. Default 100,000; a payload with more is a bad payload. (A
+	// client that emits before it is connected sends all of that in one payload.)
 	MaxPayloadPackets int
 	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More closes it (1008).
 	MaxFragments int
@@ -67,8 +68,8 @@ type Config struct {
 	// QueueHard is the number of queued bytes that cuts a connection. Default 16 MiB. A single message that is larger
 	// still passes where the queue is empty.
 	QueueHard int
-	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a
-	// connection that is over QueueSoft is cut when more is sent to it.
+	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a connection
+	// that is over QueueSoft is cut when more is sent to it.
 	QueueBudget int
 	// StallTimeout cuts a WebSocket that has something to read but takes nothing. Default 10 s.
 	StallTimeout time.Duration

@@ -25,8 +25,8 @@ type Handler interface {
 	// blocks, nothing is read from the peer, and the heartbeat does not count that time against the peer (its pong
 	// cannot be seen): the owner blocks for backpressure and may do so for minutes.
 	OnMessage(c *Conn, binary bool, data []byte)
-	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside
-	// of Close). err says more where there is more to say; it may be nil.
+	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside of
+	// Close). err says more where there is more to say; it may be nil.
 	OnClose(c *Conn, reason string, err error)
 }
 
@@ -118,8 +118,9 @@ func (c *Conn) Queued() int {
 	return c.queued
 }
 
-// Lagging tells whether the peer is behind (more than Config.QueueSoft queued, or its share of half of Config.QueueBudget) but reading (it took something in the
-// lagTime before now): who sends a lot should wait for such a peer. A peer that has stopped reading is not Lagging.
+// Lagging tells whether the peer is behind (more than Config.QueueSoft queued, or its share of half of
+// Config.QueueBudget) but reading (it took something in the lagTime before now): who sends a lot should wait for such a
+// peer. A peer that has stopped reading is not Lagging.
 func (c *Conn) Lagging(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// flusher writes for the connections that have something queued, one write each, in turn. What is queued meanwhile
-// goes out with the next write: that is what makes a burst cheap.
+// flusher writes for the connections that have something queued, one write each, in turn. What is queued meanwhile goes
+// out with the next write: that is what makes a burst cheap.
 type flusher struct {
 	srv *Server
 
@@ -84,8 +84,8 @@ func (f *flusher) run() {
 }
 
 // A round over floodBatch connections or more is a flood: what is sent comes faster than it can be written one by one.
-// The flusher then rests as long as the round took, maxRest at most, while more gathers for each connection, so that the
-// next round writes it together and its producers have the processor.
+// The flusher then rests as long as the round took, maxRest at most, while more gathers for each connection, so that
+// the next round writes it together and its producers have the processor.
 const (
 	floodBatch = 256
 	maxRest    = 20 * time.Millisecond

@@ -181,8 +181,8 @@ func (h *heartbeats) run() {
 	}
 }
 
-// lost ends the session of c, unless its owner is busy: then the pong may have arrived, and has not been read. A peer that
-// is still taking what was queued before the ping can't have answered it, and lives.
+// lost ends the session of c, unless its owner is busy: then the pong may have arrived, and has not been read. A peer
+// that is still taking what was queued before the ping can't have answered it, and lives.
 func (h *heartbeats) lost(c *Conn) {
 	if c.takes(h.srv.cfg.PingTimeout) {
 		return

@@ -244,8 +244,8 @@ func (w *wsConn) readLoop(in *inbound) {
 	}
 }
 
-// pollPatience is how long the goroutine of a poller may be busy with one connection, at least; it is noticed after twice
-// as long at the latest.
+// pollPatience is how long the goroutine of a poller may be busy with one connection, at least; it is noticed after
+// twice as long at the latest.
 const pollPatience = 5 * time.Millisecond
 
 // readTurns bounds the reads for one connection before others have their turn.

@@ -13,16 +13,16 @@ import (
 	"github.com/architus/guildcast/engine/internal/compact"
 )
 
-// poller waits for many WebSockets at once, so that an idle one needs no goroutine. An event tells that something has come
-// (edge-triggered): that costs one system call less for each than to arm the connection again, which is done only where
-// something was left unread. A connection is read from by one goroutine at a time.
+// poller waits for many WebSockets at once, so that an idle one needs no goroutine. An event tells that something has
+// come (edge-triggered): that costs one system call less for each than to arm the connection again, which is done only
+// where something was left unread. A connection is read from by one goroutine at a time.
 //
 // The epoll descriptor is itself waited for by the runtime, like a socket: a thread is not blocked in it. The goroutine
 // that gets the events handles them itself, because to start another one for each costs more than most messages do.
 // Where one takes longer than pollPatience, its owner blocks; another goroutine then takes over.
 //
-// Events carry a key and not a descriptor, so that a late event never reaches the connection that got the descriptor
-// of a closed one.
+// Events carry a key and not a descriptor, so that a late event never reaches the connection that got the descriptor of
+// a closed one.
 type poller struct {
 	srv   *Server
 	epoll int
@@ -175,8 +175,8 @@ func (p *poller) got(events []unix.EpollEvent) {
 	p.batch = events
 }
 
-// next takes an event from the batch and returns whom to read from: nil where it is gone, or is read from by a goroutine
-// of its own. more is false behind the last event, or where the turn is over.
+// next takes an event from the batch and returns whom to read from: nil where it is gone, or is read from by a
+// goroutine of its own. more is false behind the last event, or where the turn is over.
 func (p *poller) next(turn int) (w *wsConn, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,8 +201,9 @@ func (p *poller) next(turn int) (w *wsConn, more bool) {
 	return w, true
 }
 
-// popLocked takes an event from the batch, and returns its connection, which the caller has to read from, and whose reader
-// it counts in Server.work; nil where the connection is gone, or is being read from: then it has another event later.
+// popLocked takes an event from the batch, and returns its connection, which the caller has to read from, and whose
+// reader it counts in Server.work; nil where the connection is gone, or is being read from: then it has another event
+// later.
 func (p *poller) popLocked() *wsConn {
 	e := p.batch[0]
 	p.batch = p.batch[1:]

@@ -18,8 +18,8 @@ func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, Keep, fr
 // SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
 func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, Keep, frames) }
 
-// SendWithin is Send, but section has to call queue, which queues the frames; it may hold a lock meanwhile. Hooks are called,
-// and the frames are written, outside of it.
+// SendWithin is Send, but section has to call queue, which queues the frames; it may hold a lock meanwhile. Hooks are
+// called, and the frames are written, outside of it.
 func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
 	c.created(frames)
 	var ws *wsConn

@@ -12,16 +12,16 @@ const (
 	// ShedWhenFull leaves frames out instead of ending the session.
 	ShedWhenFull
 	// ShedWhenBehind leaves frames out once the connection is behind by a quarter of Config.QueueHard, or once a peer
-	// whose window is full has been behind for behindTime: senders should wait for those that have a bad moment, and not
-	// for those that read too slowly for what is sent.
+	// whose window is full has been behind for behindTime: senders should wait for those that have a bad moment, and
+	// not for those that read too slowly for what is sent.
 	ShedWhenBehind
 )
 
 // behindTime is how long senders wait for a peer that reads, and never catches up, before they leave things out for it.
 const behindTime = 3 * time.Second
 
-// SendLossy is Send for frames that may be left out. Once some have been, the status is Shed, and so is that of all that
-// may be left out as well, so that what is missing is in one piece: until Resume is true.
+// SendLossy is Send for frames that may be left out. Once some have been, the status is Shed, and so is that of all
+// that may be left out as well, so that what is missing is in one piece: until Resume is true.
 func (c *Conn) SendLossy(loss Loss, frames ...*Frame) SendStatus { return c.send(false, loss, frames) }
 
 // Resume ends the leaving out if the peer has caught up with most of what was queued. It is false while it has not, and

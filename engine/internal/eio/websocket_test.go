@@ -181,8 +181,8 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 	})
 }
 
-// A peer gets all that was sent before Close, though it goes on sending and takes longer than it may to answer the close
-// frame: to close a connection while something comes in resets it, and takes away what the peer has not got yet.
+// A peer gets all that was sent before Close, though it goes on sending and takes longer than it may to answer the
+// close frame: to close a connection while something comes in resets it, and takes away what the peer has not got yet.
 func TestCloseOfSlowPeerThatSends(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what the peer has taken is known on Linux only")
@@ -404,8 +404,8 @@ func TestBlockedOwner(t *testing.T) {
 	})
 }
 
-// What has come while the owner was busy is handled to its end, be it more than one turn of reading takes, and though the
-// client has left since.
+// What has come while the owner was busy is handled to its end, be it more than one turn of reading takes, and though
+// the client has left since.
 func TestTheRestAndTheEnd(t *testing.T) {
 	for _, n := range []int{0, 1, 80} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

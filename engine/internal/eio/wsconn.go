@@ -13,8 +13,8 @@ import (
 )
 
 // wsCloseTimeout is how long a WebSocket may take to close once that has begun: to take the close frame and to answer
-// it. While the peer still takes what it was sent it has more time, wsLinger at most: closed while it sends, the connection
-// would be reset, and the rest lost.
+// it. While the peer still takes what it was sent it has more time, wsLinger at most: closed while it sends, the
+// connection would be reset, and the rest lost.
 const (
 	wsCloseTimeout = 3 * time.Second
 	wsLinger       = 30 * time.Second
@@ -213,9 +213,9 @@ func keepReading(err error) bool {
 	return errors.As(err, &breach)
 }
 
-// ended handles the end of reading: an error of the connection or the peer, or its close frame. It runs on the goroutine
-// that read. Where the peer has just gone, that one tells the owner too: when thousands leave at once, a goroutine for
-// each would be all there is for a while, and the runtime keeps what they needed.
+// ended handles the end of reading: an error of the connection or the peer, or its close frame. It runs on the
+// goroutine that read. Where the peer has just gone, that one tells the owner too: when thousands leave at once, a
+// goroutine for each would be all there is for a while, and the runtime keeps what they needed.
 func (w *wsConn) ended(err error) {
 	var breach *ws.Error
 	switch {

@@ -1,4 +1,5 @@
-// Command suite serves what the protocols' own test suites expect, on port 3000: docs/reference/conformance.md says how they are run.
+// Command suite serves what the protocols' own test suites expect, on port 3000: docs/reference/conformance.md says how
+// they are run.
 package main
 
 import (

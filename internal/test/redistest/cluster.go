@@ -12,16 +12,14 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Cluster is a Redis Cluster of three primaries without replicas, every slot
-// covered.
+// Cluster is a Redis Cluster of three primaries without replicas, every slot covered.
 type Cluster struct {
 	Servers []*Server
 
 	tb testing.TB
 }
 
-// StartCluster runs three servers, joins them, and waits until each of them
-// says that the cluster is ok.
+// StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok.
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	const primaries, slots = 3, 16384

@@ -7,8 +7,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Mini is a miniredis on a free port of 127.0.0.1 and a client of it, both
-// closed when the test ends.
+// Mini is a miniredis on a free port of 127.0.0.1 and a client of it, both closed when the test ends.
 func Mini(tb testing.TB) (*miniredis.Miniredis, *goredis.Client) {
 	tb.Helper()
 	m := miniredis.NewMiniRedis()
@@ -21,9 +20,8 @@ func Mini(tb testing.TB) (*miniredis.Miniredis, *goredis.Client) {
 	return m, c
 }
 
-// Each runs a conformance test over miniredis, a real Redis, and a Redis
-// Cluster, as subtests of those names. Sharded pub/sub and whatever else
-// miniredis does not have must be tested with Real.
+// Each runs a conformance test over miniredis, a real Redis, and a Redis Cluster, as subtests of those names. Sharded
+// pub/sub and whatever else miniredis does not have must be tested with Real.
 func Each(t *testing.T, test func(t *testing.T, client goredis.UniversalClient)) {
 	t.Helper()
 	t.Run("miniredis", func(t *testing.T) {

@@ -4,8 +4,7 @@ package redistest
 
 import "syscall"
 
-// Pause stops the process without closing its connections, as a hung machine
-// does. Resume continues it.
+// Pause stops the process without closing its connections, as a hung machine does. Resume continues it.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume ends a Pause.

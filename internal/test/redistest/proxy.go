@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// Proxy forwards TCP connections to a target and can cut or refuse them: a
-// network that fails while both ends live. All methods may be called
-// concurrently.
+// Proxy forwards TCP connections to a target and can cut or refuse them: a network that fails while both ends live. All
+// methods may be called concurrently.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -118,8 +117,8 @@ func (p *Proxy) forward(client net.Conn) {
 	<-done
 }
 
-// add registers a forwarded pair, unless the proxy has begun to refuse
-// meanwhile: a pair that Cut could not see would survive it.
+// add registers a forwarded pair, unless the proxy has begun to refuse meanwhile: a pair that Cut could not see would
+// survive it.
 func (p *Proxy) add(client, server net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

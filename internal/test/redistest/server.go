@@ -17,12 +17,12 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// startTimeout bounds the wait for a server to answer PING. A machine that
-// runs several test binaries at once is slow, so it is generous.
+// startTimeout bounds the wait for a server to answer PING. A machine that runs several test binaries at once is slow,
+// so it is generous.
 const startTimeout = time.Minute
 
-// Server is one redis-server process on a port of 127.0.0.1 which stays the
-// same over Stop and Start. Its methods are for the test's own goroutine.
+// Server is one redis-server process on a port of 127.0.0.1 which stays the same over Stop and Start. Its methods are
+// for the test's own goroutine.
 type Server struct {
 	tb   testing.TB
 	bin  string
@@ -34,8 +34,8 @@ type Server struct {
 	output *bytes.Buffer // read only after exited is closed
 }
 
-// Start runs a redis-server that persists nothing and waits until it answers.
-// args are further options of redis-server, such as "--appendonly", "yes".
+// Start runs a redis-server that persists nothing and waits until it answers. args are further options of redis-server,
+// such as "--appendonly", "yes".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	bin := binary(tb)
@@ -56,8 +56,7 @@ func Start(tb testing.TB, args ...string) *Server {
 	return nil
 }
 
-// StartSentinel runs a Redis Sentinel that watches primary under the name
-// "main".
+// StartSentinel runs a Redis Sentinel that watches primary under the name "main".
 func StartSentinel(tb testing.TB, primary *Server) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, bin: binary(tb), port: freePort(tb)}
@@ -76,8 +75,7 @@ func StartSentinel(tb testing.TB, primary *Server) *Server {
 	return s
 }
 
-// Required says whether tests that need a real Redis must fail where there is
-// none.
+// Required says whether tests that need a real Redis must fail where there is none.
 func Required() bool { return os.Getenv("GUILDCAST_REQUIRE_REDIS") == "1" }
 
 func binary(tb testing.TB) string {
@@ -100,8 +98,8 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // URL is the server's redis:// URL.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
-// Client is a new client of the server, closed when the test ends. Its
-// deadlines are short, so that tests of a lost Redis are quick.
+// Client is a new client of the server, closed when the test ends. Its deadlines are short, so that tests of a lost
+// Redis are quick.
 func (s *Server) Client() *goredis.Client {
 	c := goredis.NewClient(&goredis.Options{
 		Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true,
@@ -110,8 +108,7 @@ func (s *Server) Client() *goredis.Client {
 	return c
 }
 
-// Start runs the server again after Stop, on the same port and, where it
-// persists, with the same data.
+// Start runs the server again after Stop, on the same port and, where it persists, with the same data.
 func (s *Server) Start() {
 	s.tb.Helper()
 	if s.cmd != nil {
@@ -122,8 +119,8 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop kills the server, as a crash would, and waits until it is gone. Without
-// persistence its data are lost. It is allowed on a stopped server.
+// Stop kills the server, as a crash would, and waits until it is gone. Without persistence its data are lost. It is
+// allowed on a stopped server.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
@@ -154,8 +151,8 @@ func (s *Server) start() error {
 	return nil
 }
 
-// waitReady returns when the process that was just started answers. Its pid is
-// compared, for the port may belong to somebody else's server.
+// waitReady returns when the process that was just started answers. Its pid is compared, for the port may belong to
+// somebody else's server.
 func (s *Server) waitReady() error {
 	c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1})
 	defer c.Close()
@@ -193,9 +190,8 @@ func poll(d time.Duration, stop <-chan struct{}, f func(context.Context) error) 
 	}
 }
 
-// freePort finds a port that is free together with its cluster bus port
-// (10,000 above). It stays below the range from which systems take ports for
-// outgoing connections: nobody takes it while the server is stopped.
+// freePort finds a port that is free together with its cluster bus port (10,000 above). It stays below the range from
+// which systems take ports for outgoing connections: nobody takes it while the server is stopped.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 200 {

@@ -1,5 +1,6 @@
 // Package sioclient is a Socket.IO 5 client over WebSocket, as thin as a client can be: tests use it where thousands of
-// connections are wanted, benchmarks so that the server is what is measured. It trusts the server and is not for production.
+// connections are wanted, benchmarks so that the server is what is measured. It trusts the server and is not for
+// production.
 package sioclient
 
 import (
@@ -19,8 +20,8 @@ import (
 type Options struct {
 	Headers string // added to the handshake as they are, each line ended by CR LF
 	Auth    string // JSON object for the CONNECT packet; "" sends none
-	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine;
-	// p is valid during the call only.
+	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine; p
+	// is valid during the call only.
 	OnEvent func(p []byte)
 	// Stalled never reads once it is connected, as a browser on a lost network does.
 	Stalled bool

@@ -1,4 +1,5 @@
-// Package values holds what Go programs emit, with what a client gets for it, for tests of the several ways to a client.
+// Package values holds what Go programs emit, with what a client gets for it, for tests of the several ways to a
+// client.
 package values
 
 import (
@@ -16,16 +17,16 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 )
 
-// Huge is the name of the case of numbers from 2^64 on. Node.js can receive them, but not send them to another server: notepack.io
-// keeps the lower 64 bits of an integer.
+// Huge is the name of the case of numbers from 2^64 on. Node.js can receive them, but not send them to another server:
+// notepack.io keeps the lower 64 bits of an integer.
 const Huge = "huge numbers"
 
 // Case is one value.
 type Case struct {
 	Name string
 	New  func() any // makes it anew, as a reader can be read once
-	// Want is the JSON of what a client gets, where binary is {"$bin": base64}. It is empty where nothing is sent, as the
-	// value is no JSON.
+	// Want is the JSON of what a client gets, where binary is {"$bin": base64}. It is empty where nothing is sent, as
+	// the value is no JSON.
 	Want string
 }
 
