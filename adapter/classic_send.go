@@ -121,4 +121,4 @@ func (a *classic) AllRooms(ctx context.Context) ([]socket.Room, error) {
 	return set.Keys(), err
 }
 
-func (a *classic) localRooms() []socket.Room { return a.Rooms().Keys() }
+func (a *classic) localRooms() []socket.Room { return a.RoomNames(true) }

@@ -64,7 +64,7 @@ func (a *sharded) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.Socke
 func (a *sharded) AllRooms(ctx context.Context) ([]socket.Room, error) {
 	ctx, cancel := a.timeout(ctx)
 	defer cancel()
-	set := types.NewSet(a.Rooms().Keys()...)
+	set := types.NewSet(a.RoomNames(true)...)
 	remote, err := a.fetch(ctx, "list rooms", wire.Options{})
 	for _, s := range remote {
 		set.Add(s.rooms.Keys()...)
