@@ -42,7 +42,7 @@ func (a *classic) respondAck(r wire.Request, values []any) {
 		{Key: "packet", Value: value},
 	})
 	if err == nil {
-		msgpack, err = encodeWith(a.opts.Codec, msgpack)
+		msgpack, err = wire.EncodeWith(a.opts.Codec, msgpack)
 	}
 	if err == nil {
 		err = a.publish(a.responseChannel(r), msgpack)

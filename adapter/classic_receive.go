@@ -18,7 +18,7 @@ func (a *classic) onMessage(channel string, payload []byte) error {
 
 // onBroadcast brings a broadcast to local sockets. The order of the checks is that of their cost.
 func (a *classic) onBroadcast(payload []byte) error {
-	payload, err := decodeWith(a.opts.Codec, payload)
+	payload, err := wire.DecodeWith(a.opts.Codec, payload)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
 	if len(payload) > 0 && payload[0] == '{' {
 		return payload, nil
 	}
-	return decodeWith(a.opts.Codec, payload)
+	return wire.DecodeWith(a.opts.Codec, payload)
 }
 
 func (a *classic) serve(r wire.Request) error {

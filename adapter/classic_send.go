@@ -58,7 +58,7 @@ func (a *classic) sendBroadcast(m message) error {
 	if err != nil {
 		return err
 	}
-	payload, err := encodeWith(a.opts.Codec, msgpack)
+	payload, err := wire.EncodeWith(a.opts.Codec, msgpack)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *classic) sendAckBroadcast(m message) error {
 	if err != nil {
 		return err
 	}
-	payload, err := encodeWith(a.opts.Codec, msgpack)
+	payload, err := wire.EncodeWith(a.opts.Codec, msgpack)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,18 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// Options of New. The zero value works.
+// defaultPrefix is the default of Key and ChannelPrefix.
+const defaultPrefix = "socket.io"
+
+// Codec replaces MessagePack in broadcasts, and in requests that can hold binary.
+type Codec interface {
+	// Encode receives maps with string keys, []any, []byte, and the other types that encoding/json decodes to.
+	Encode(v any) ([]byte, error)
+	// Decode returns values of the same types.
+	Decode([]byte) (any, error)
+}
+
+// Options configures New. The zero value works.
 type Options struct {
 	// Key is the prefix of all channels. Default "socket.io". It must be the same on every server and emitter.
 	Key string
@@ -54,7 +65,7 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	if o.Key == "" {
-		o.Key = "socket.io"
+		o.Key = defaultPrefix
 	}
 	if o.RequestsTimeout <= 0 {
 		o.RequestsTimeout = 5 * time.Second

@@ -8,11 +8,29 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 )
 
-// ShardedOptions of NewSharded. The zero value works.
+// SubscriptionMode says which rooms have a channel of their own. All servers of a cluster must use the same.
+type SubscriptionMode string
+
+// The modes of Node's createShardedAdapter.
+const (
+	// Static uses two channels per namespace: every server hears every broadcast.
+	Static SubscriptionMode = wire.ModeStatic
+	// Dynamic, the default, gives every public room a channel: only servers with members hear its broadcasts. A room
+	// whose name has exactly 20 UTF-16 units, as the ids of Node's sockets have, is taken for a private one.
+	Dynamic SubscriptionMode = wire.ModeDynamic
+	// DynamicPrivate gives private rooms a channel too.
+	DynamicPrivate SubscriptionMode = wire.ModeDynamicPrivate
+)
+
+// ownChannel reports whether broadcasts to room alone go through a channel of its own.
+func (m SubscriptionMode) ownChannel(room string) bool { return wire.OwnChannel(string(m), room) }
+
+// ShardedOptions configures NewSharded. The zero value works.
 type ShardedOptions struct {
 	// ChannelPrefix is the prefix of all channels. Default "socket.io". It must be the same on every server.
 	ChannelPrefix string
@@ -49,8 +67,10 @@ func (o *ShardedOptions) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	switch o.SubscriptionMode = o.SubscriptionMode.orDefault(); o.SubscriptionMode {
+	switch o.SubscriptionMode {
 	case Static, Dynamic, DynamicPrivate:
+	case "":
+		o.SubscriptionMode = Dynamic
 	default:
 		o.Logger.Error("unknown subscription mode: dynamic is used", "mode", string(o.SubscriptionMode))
 		o.SubscriptionMode = Dynamic
@@ -99,7 +119,7 @@ func (a *sharded) subscribe() {
 	a.uid, a.newID = randomHex(), randomHex
 	a.base = a.opts.ChannelPrefix + "#" + a.nsp + "#"
 	a.counted, a.answers, a.isServer = a.base, a.base, isServerID
-	own := ownSuffix(a.uid, a.nsp)
+	own := wire.OwnSuffix(a.uid, a.nsp)
 	a.isOwn = func(payload []byte) bool { return bytes.HasSuffix(payload, own) }
 	if a.opts.SubscriptionMode != Static {
 		a.rooms.owns, a.rooms.expect = a.opts.SubscriptionMode.ownChannel, a.opts.Expect

@@ -7,48 +7,48 @@ import (
 
 // onMessage implements protocol.
 func (a *sharded) onMessage(_ string, payload []byte) error {
-	m, err := decodeMessage(payload)
+	m, err := wire.DecodeMessage(payload)
 	switch {
 	case err != nil:
 		return err
-	case m.uid == a.uid:
+	case m.UID == a.uid:
 		a.count.own.Add(1)
 		return nil
-	case m.nsp != a.nsp:
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: m.nsp}
-	case m.typ == typeBroadcast:
+	case m.Nsp != a.nsp:
+		return &wire.Error{Reason: wire.OtherNamespace, Detail: m.Nsp}
+	case m.Type == wire.ShardedBroadcast:
 		return a.onBroadcast(m)
 	}
 	a.count.requests.Add(1)
-	switch m.typ {
-	case typeSocketsJoin, typeSocketsLeave, typeDisconnect:
+	switch m.Type {
+	case wire.ShardedJoin, wire.ShardedLeave, wire.ShardedDisconnect:
 		return a.onCommand(m)
-	case typeFetch:
+	case wire.ShardedFetch:
 		return a.onFetch(m)
-	case typeServerSideEmit:
+	case wire.ShardedServerSideEmit:
 		return a.onServerSideEmit(m)
 	}
 	return nil // heartbeats and the like, which this protocol does not use
 }
 
-func (a *sharded) onBroadcast(m shardedMessage) error {
-	o, err := wire.DecodeOptions(m.data.Get("opts"))
+func (a *sharded) onBroadcast(m wire.ShardedMessage) error {
+	o, err := wire.DecodeOptions(m.Data.Get("opts"))
 	if err != nil {
 		return err
 	}
-	request := scalarText(m.data.Get("requestId"))
+	request := wire.ScalarText(m.Data.Get("requestId"))
 	if request == "" && !a.concerns(o.Rooms) {
 		a.count.filtered.Add(1)
 		return nil
 	}
-	p, err := wire.DecodePacket(m.data.Get("packet"))
+	p, err := wire.DecodePacket(m.Data.Get("packet"))
 	if err != nil {
 		return err
 	}
 	if request != "" {
 		a.serveAckRequest(p, o, func(n uint64) {
-			a.respond(m.uid, typeClientCount, request, wire.Field{Key: "clientCount", Value: n})
-		}, func(values []any) { a.respond(m.uid, typeBroadcastAck, request, firstValue(values)...) })
+			a.respond(m.UID, wire.ShardedClientCount, request, wire.Field{Key: "clientCount", Value: n})
+		}, func(values []any) { a.respond(m.UID, wire.ShardedBroadcastAck, request, firstValue(values)...) })
 		return nil
 	}
 	args, attachments, err := p.Args()
@@ -68,19 +68,19 @@ func firstValue(args []any) []wire.Field {
 	return []wire.Field{{Key: "packet", Value: args[0]}}
 }
 
-func (a *sharded) onCommand(m shardedMessage) error {
-	o, err := wire.DecodeOptions(m.data.Get("opts"))
+func (a *sharded) onCommand(m wire.ShardedMessage) error {
+	o, err := wire.DecodeOptions(m.Data.Get("opts"))
 	if err != nil {
 		return err
 	}
-	c := message{kind: disconnect, opts: o, close: m.data.Get("close").Truthy()}
-	switch m.typ {
-	case typeSocketsJoin:
+	c := message{kind: disconnect, opts: o, close: m.Data.Get("close").Truthy()}
+	switch m.Type {
+	case wire.ShardedJoin:
 		c.kind = join
-	case typeSocketsLeave:
+	case wire.ShardedLeave:
 		c.kind = leave
 	}
-	switch v := m.data.Get("rooms"); {
+	switch v := m.Data.Get("rooms"); {
 	case c.kind == disconnect:
 	case v.Kind() == wire.Array:
 		for r := range v.Elems() {
@@ -95,31 +95,31 @@ func (a *sharded) onCommand(m shardedMessage) error {
 	return nil
 }
 
-func (a *sharded) onFetch(m shardedMessage) error {
-	request := scalarText(m.data.Get("requestId"))
+func (a *sharded) onFetch(m wire.ShardedMessage) error {
+	request := wire.ScalarText(m.Data.Get("requestId"))
 	if request == "" {
 		return &wire.Error{Reason: wire.BadShape, Detail: "no requestId"}
 	}
-	o, err := wire.DecodeOptions(m.data.Get("opts"))
+	o, err := wire.DecodeOptions(m.Data.Get("opts"))
 	if err != nil {
 		return err
 	}
-	a.respond(m.uid, typeFetched, request, wire.Field{Key: "sockets", Value: a.describeSockets(&o)})
+	a.respond(m.UID, wire.ShardedFetched, request, wire.Field{Key: "sockets", Value: a.describeSockets(&o)})
 	return nil
 }
 
-func (a *sharded) onServerSideEmit(m shardedMessage) error {
+func (a *sharded) onServerSideEmit(m wire.ShardedMessage) error {
 	var reply func([]any)
-	if request := scalarText(m.data.Get("requestId")); request != "" {
-		reply = func(values []any) { a.respond(m.uid, typeServerSideAck, request, firstValue(values)...) }
+	if request := wire.ScalarText(m.Data.Get("requestId")); request != "" {
+		reply = func(values []any) { a.respond(m.UID, wire.ShardedServerSideAck, request, firstValue(values)...) }
 	}
-	return a.serveEmit(m.data.Get("packet"), reply)
+	return a.serveEmit(m.Data.Get("packet"), reply)
 }
 
 // respond answers a request of server asker.
-func (a *sharded) respond(asker string, t messageType, request string, more ...wire.Field) {
+func (a *sharded) respond(asker string, t wire.MessageType, request string, more ...wire.Field) {
 	data := append(wire.Object{{Key: "requestId", Value: request}}, more...)
-	payload, err := encodeMessage(t, data, a.uid, a.nsp)
+	payload, err := wire.EncodeMessage(t, data, a.uid, a.nsp)
 	if err == nil {
 		err = a.publish(a.answers+asker+"#", payload)
 	}
@@ -130,12 +130,12 @@ func (a *sharded) respond(asker string, t messageType, request string, more ...w
 
 // onResponse implements protocol.
 func (a *sharded) onResponse(payload []byte) error {
-	r, err := decodeMessage(payload)
+	r, err := wire.DecodeMessage(payload)
 	switch {
 	case err != nil:
 		return err
-	case r.nsp != a.nsp:
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: r.nsp}
+	case r.Nsp != a.nsp:
+		return &wire.Error{Reason: wire.OtherNamespace, Detail: r.Nsp}
 	case !a.answered(r):
 		return &wire.Error{Reason: wire.Unanswerable, Detail: "no such request"}
 	}
@@ -143,31 +143,31 @@ func (a *sharded) onResponse(payload []byte) error {
 }
 
 // answered gives r to the request that it answers. It is false where none waits.
-func (a *sharded) answered(r shardedMessage) bool {
-	request := scalarText(r.data.Get("requestId"))
-	switch r.typ {
-	case typeClientCount:
+func (a *sharded) answered(r wire.ShardedMessage) bool {
+	request := wire.ScalarText(r.Data.Get("requestId"))
+	switch r.Type {
+	case wire.ShardedClientCount:
 		call := a.acks.get(request)
 		if call == nil {
 			return false
 		}
-		n := r.data.Get("clientCount").Float()
+		n := r.Data.Get("clientCount").Float()
 		if !(n >= 0 && n < 1<<53) {
 			n = 0
 		}
-		call.counted(r.uid, uint64(n))
+		call.counted(r.UID, uint64(n))
 		return true
-	case typeBroadcastAck:
+	case wire.ShardedBroadcastAck:
 		call := a.acks.get(request)
 		if call == nil {
 			return false
 		}
-		call.acked(r.data.Get("packet").Go(toBuffer))
+		call.acked(r.Data.Get("packet").Go(toBuffer))
 		return true
-	case typeFetched:
-		return a.pending.add(request, answer{r.uid, r.data.Get("sockets")})
-	case typeServerSideAck:
-		return a.pending.add(request, answer{r.uid, r.data.Get("packet")})
+	case wire.ShardedFetched:
+		return a.pending.add(request, answer{r.UID, r.Data.Get("sockets")})
+	case wire.ShardedServerSideAck:
+		return a.pending.add(request, answer{r.UID, r.Data.Get("packet")})
 	}
 	return false
 }

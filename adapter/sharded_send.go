@@ -15,7 +15,7 @@ func (a *sharded) send(m message) error {
 	if m.id != "" {
 		data = append(data, wire.Field{Key: "requestId", Value: m.id})
 	}
-	payload, err := encodeMessage(t, data, a.uid, a.nsp)
+	payload, err := wire.EncodeMessage(t, data, a.uid, a.nsp)
 	if err != nil {
 		return err
 	}
@@ -27,22 +27,22 @@ func (a *sharded) send(m message) error {
 }
 
 // shardedData is the type of a message, and its data but for the requestId.
-func shardedData(m message) (messageType, wire.Object) {
+func shardedData(m message) (wire.MessageType, wire.Object) {
 	opts := wire.Field{Key: "opts", Value: m.opts.Object()}
 	rooms := wire.Field{Key: "rooms", Value: m.rooms}
 	switch m.kind {
 	case broadcast:
-		return typeBroadcast, wire.Object{{Key: "packet", Value: eventPacket(m.data)}, opts}
+		return wire.ShardedBroadcast, wire.Object{{Key: "packet", Value: wire.EventPacket(m.data)}, opts}
 	case join:
-		return typeSocketsJoin, wire.Object{opts, rooms}
+		return wire.ShardedJoin, wire.Object{opts, rooms}
 	case leave:
-		return typeSocketsLeave, wire.Object{opts, rooms}
+		return wire.ShardedLeave, wire.Object{opts, rooms}
 	case disconnect:
-		return typeDisconnect, wire.Object{opts, {Key: "close", Value: m.close}}
+		return wire.ShardedDisconnect, wire.Object{opts, {Key: "close", Value: m.close}}
 	case serverSideEmit:
-		return typeServerSideEmit, wire.Object{{Key: "packet", Value: m.data}}
+		return wire.ShardedServerSideEmit, wire.Object{{Key: "packet", Value: m.data}}
 	default: // the protocol has no other questions
-		return typeFetch, wire.Object{opts}
+		return wire.ShardedFetch, wire.Object{opts}
 	}
 }
 

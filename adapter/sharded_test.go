@@ -294,17 +294,17 @@ func FuzzDecodeMessage(f *testing.F) {
 		f.Add(v.Payload)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeMessage(b)
+		m, err := wire.DecodeMessage(b)
 		if err != nil {
 			return
 		}
-		if m.typ < 1 || m.typ > 13 {
-			t.Errorf("type %d", m.typ)
+		if m.Type < 1 || m.Type > 13 {
+			t.Errorf("type %d", m.Type)
 		}
-		if o, err := wire.DecodeOptions(m.data.Get("opts")); err == nil && o.Rooms.All && len(o.Rooms.Names) > 0 {
+		if o, err := wire.DecodeOptions(m.Data.Get("opts")); err == nil && o.Rooms.All && len(o.Rooms.Names) > 0 {
 			t.Errorf("everybody, but %q", o.Rooms.Names)
 		}
-		if p, err := wire.DecodePacket(m.data.Get("packet")); err == nil {
+		if p, err := wire.DecodePacket(m.Data.Get("packet")); err == nil {
 			if args, _, err := p.Args(); err == nil && !json.Valid(args) {
 				t.Errorf("arguments %q", args)
 			}
@@ -318,7 +318,7 @@ func FuzzDecodeMessage(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := decodeMessage(other); err != nil || n.typ != m.typ || n.uid != m.uid || n.nsp != m.nsp {
+		if n, err := wire.DecodeMessage(other); err != nil || n.Type != m.Type || n.UID != m.UID || n.Nsp != m.Nsp {
 			t.Errorf("%q is %+v, and as msgpack %+v, %v", b, m, n, err)
 		}
 	})

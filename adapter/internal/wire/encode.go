@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
-	"github.com/zishang520/engine.io/v2/types"
 )
 
 // Object is a map that is written in this order. A peer does not care; whoever compares bytes does.
@@ -104,7 +103,7 @@ func appendOther(dst []byte, v any, depth int) ([]byte, error) {
 // appendReader appends what r holds. A buffer need not be consumed.
 func appendReader(dst []byte, r io.Reader, depth int) ([]byte, error) {
 	switch x := r.(type) {
-	case *types.StringBuffer:
+	case textBuffer:
 		return appendMarshalled(dst, x, depth)
 	case interface{ Bytes() []byte }:
 		if !isNil(r) {
@@ -137,13 +136,25 @@ func ReadAll(r io.Reader) (any, error) {
 	return b, nil
 }
 
-// isNil tells whether r is a nil pointer, or a buffer that holds one.
+// textBuffer is a buffer of text, which says itself how it looks in JSON. The library's StringBuffer is one: this package
+// knows it by its methods, so that programs that only send need not link the library.
+type textBuffer interface {
+	io.Reader
+	Bytes() []byte
+	json.Marshaler
+}
+
+// isNil reports whether r is a nil pointer, or wraps nothing but one, as a BytesBuffer of the library can.
 func isNil(r io.Reader) bool {
-	if b, ok := r.(*types.BytesBuffer); ok {
-		return b == nil || b.Buffer == nil
-	}
 	p := reflect.ValueOf(r)
-	return p.Kind() == reflect.Pointer && p.IsNil()
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return p.Kind() == reflect.Pointer
+	}
+	s := p.Elem()
+	if s.Kind() != reflect.Struct || s.NumField() != 1 || !s.Type().Field(0).Anonymous {
+		return false
+	}
+	return s.Field(0).Kind() == reflect.Pointer && s.Field(0).IsNil()
 }
 
 func appendMarshalled(dst []byte, v any, depth int) ([]byte, error) {
@@ -328,7 +339,7 @@ func hasBinary(v any, depth int) bool {
 		return false
 	}
 	switch x := v.(type) {
-	case nil, string, bool, float64, int, int64, *strings.Reader, *types.StringBuffer:
+	case nil, string, bool, float64, int, int64, *strings.Reader, textBuffer:
 		return false
 	case []byte:
 		return true
