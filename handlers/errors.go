@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Error is the one type of error that crosses to a browser: the payload of the event `error`. Whatever else goes wrong
@@ -34,12 +36,12 @@ const (
 	wordPermission       = "permission_missing"
 	wordUnknownEvent     = "unknown_event"
 	wordRateLimited      = "rate_limited"
-	wordTooManyRequests  = "too_many_requests"
-	wordRedisUnavailable = "redis_unavailable"
+	wordTooManyRequests  = botwire.WordTooManyRequests
+	wordRedisUnavailable = botwire.WordRedisUnavailable
 	wordBackendDown      = "backend_unavailable"
-	wordBackendTimeout   = "backend_timeout"
-	wordBackendFailed    = "backend_failed"
-	wordInternal         = "internal"
+	wordBackendTimeout   = botwire.WordTimeout
+	wordBackendFailed    = botwire.WordFailed
+	wordInternal         = botwire.WordInternal
 )
 
 func malformed(format string, args ...any) *Error {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"maps"
 	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 const interpretResponse = "interpret_response"
@@ -57,7 +59,7 @@ func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 		return result, backendError(err)
 	}
 	var result []byte
-	err := g.backend.Do(ctx, "", "interpret", args, func(part []byte) error {
+	err := g.backend.Do(ctx, "", botwire.MethodInterpret, args, func(part []byte) error {
 		result = bytes.Clone(part)
 		return nil
 	})

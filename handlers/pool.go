@@ -3,19 +3,20 @@ package handlers
 import (
 	"slices"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
 // Types of entities.
 const (
-	typeMember       = "member"
-	typeChannel      = "channel"
-	typeRole         = "role"
-	typeAutoResponse = "autoResponse"
-	typeSettingValue = "settingValue"
-	typeUser         = "user"
-	typeGuild        = "guild"
-	typeCustomEmoji  = "customEmoji"
+	typeMember       = botwire.TypeMember
+	typeChannel      = botwire.TypeChannel
+	typeRole         = botwire.TypeRole
+	typeAutoResponse = botwire.TypeAutoResponse
+	typeSettingValue = botwire.TypeSettingValue
+	typeUser         = botwire.TypeUser
+	typeGuild        = botwire.TypeGuild
+	typeCustomEmoji  = botwire.TypeCustomEmoji
 )
 
 // What is asked of a pool.

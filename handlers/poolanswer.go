@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -104,7 +105,7 @@ func (a *poolAnswer) everything() error {
 		return add(list)
 	})
 	if err == nil && len(seen) == 0 {
-		err = a.gateway.ask(a.task.ctx, "all", poolArgs{Type: q.kind, GuildID: q.guild}, func(r poolResult) error {
+		err = a.gateway.ask(a.task.ctx, botwire.MethodAll, poolArgs{Type: q.kind, GuildID: q.guild}, func(r poolResult) error {
 			return add(r.entities())
 		})
 	} else if err != nil {
@@ -333,7 +334,7 @@ func (g *Gateway) fetched(ctx context.Context, guild, kind string, ids []string)
 		wanted[id] = true
 	}
 	for part := range slices.Chunk(ids, maxPart) {
-		err := g.ask(ctx, "fetch", poolArgs{Type: kind, GuildID: guild, IDs: part}, func(r poolResult) error {
+		err := g.ask(ctx, botwire.MethodFetch, poolArgs{Type: kind, GuildID: guild, IDs: part}, func(r poolResult) error {
 			for _, e := range r.entities() {
 				if wanted[e.id] { // and each at most once
 					delete(wanted, e.id)

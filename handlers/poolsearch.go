@@ -1,5 +1,7 @@
 package handlers
 
+import "github.com/architus/guildcast/internal/botwire"
+
 // search answers with the entities whose names are like the query's text, best first.
 func (a *poolAnswer) search() error {
 	q, g := a.query, a.gateway
@@ -20,7 +22,7 @@ func (a *poolAnswer) search() error {
 func (a *poolAnswer) searchBackend() error {
 	q := a.query
 	var list []entity
-	err := a.gateway.ask(a.task.ctx, "search", poolArgs{Type: q.kind, GuildID: q.guild, Query: q.text, Limit: q.limit},
+	err := a.gateway.ask(a.task.ctx, botwire.MethodSearch, poolArgs{Type: q.kind, GuildID: q.guild, Query: q.text, Limit: q.limit},
 		func(r poolResult) error {
 			list = append(list, r.entities()...)
 			return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/architus/guildcast/internal/botwire"
 	demoguild "github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/web"
@@ -47,9 +48,9 @@ func (n *Node) addDemo(bot *mockbot.Bot) (err error) {
 
 // newWorker builds the worker that knows the demo guilds; bot answers its share of `interpret`.
 func newWorker(n *Node, world *demoguild.World, bot *mockbot.Bot) *worker.Worker {
-	services := []string{"interpret"}
+	services := []string{botwire.ServiceInterpret}
 	for shard := range n.config.Shards {
-		services = append(services, fmt.Sprintf("pool:%d", shard))
+		services = append(services, botwire.ServicePool(shard))
 	}
 	return worker.New(n.redis.Client, demoguild.NewWorker(world, bot), worker.Options{
 		Services: services, Name: "demo", Logger: n.config.Logger,

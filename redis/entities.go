@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 const (
@@ -115,7 +116,7 @@ func (e *Entities) Online(ctx context.Context, guild string) ([]string, error) {
 	if !event.ValidID(guild) {
 		return nil, errBadGuild
 	}
-	key := "guildcast:online:{" + guild + "}"
+	key := botwire.OnlineKey(guild)
 	seen := make(map[string]struct{})
 	for cursor := uint64(0); ; {
 		var members []string
@@ -181,14 +182,10 @@ var errBadGuild = errors.New("the guild's id is not 1 to 20 digits")
 // poolKey is the key of a pool's hash. Both parts are checked, so that no input leads to another key.
 func poolKey(guild, kind string) (string, error) {
 	switch {
-	case guild == "":
-		guild = "global"
-	case !event.ValidID(guild):
+	case guild != "" && !event.ValidID(guild):
 		return "", errBadGuild
+	case !botwire.ValidType(kind):
+		return "", fmt.Errorf("unknown type of entity %q", kind)
 	}
-	switch kind {
-	case "member", "channel", "role", "autoResponse", "settingValue", "user", "guild", "customEmoji":
-		return "guildcast:pool:{" + guild + "}:" + kind, nil
-	}
-	return "", fmt.Errorf("unknown type of entity %q", kind)
+	return botwire.PoolKey(guild, kind), nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Error is an error with a code and a word for whoever asked: a worker's own, or one of the Err values of this package.
@@ -17,13 +19,13 @@ type Error struct {
 // Errors that callers branch on, with errors.Is. They come with their cause.
 var (
 	// ErrUnavailable: Redis could not be asked (503).
-	ErrUnavailable = &Error{status: 503, word: "redis_unavailable"}
+	ErrUnavailable = &Error{status: 503, word: botwire.WordRedisUnavailable}
 	// ErrTimeout: no worker has answered before the deadline (504).
-	ErrTimeout = &Error{status: 504, word: "backend_timeout"}
+	ErrTimeout = &Error{status: 504, word: botwire.WordTimeout}
 	// ErrBusy: too many requests of this node are in flight (503).
-	ErrBusy = &Error{status: 503, word: "backend_busy"}
+	ErrBusy = &Error{status: 503, word: botwire.WordBusy}
 	// ErrTooLarge: an answer is larger than the node may hold (503).
-	ErrTooLarge = &Error{status: 503, word: "backend_answer_too_large"}
+	ErrTooLarge = &Error{status: 503, word: botwire.WordAnswerTooLarge}
 )
 
 // Code is the status, as in HTTP.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 const (
@@ -29,23 +31,9 @@ type reply struct {
 	size   int    // bytes of the message
 }
 
-// replyJSON is the form of a reply. worker and part may be left out.
-type replyJSON struct {
-	ID     *string         `json:"id"`
-	OK     *bool           `json:"ok"`
-	Result json.RawMessage `json:"result"`
-	More   bool            `json:"more"`
-	Error  *struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	} `json:"error"`
-	Worker string `json:"worker"`
-	Part   *int   `json:"part"`
-}
-
 // decodeReply reads what a worker has published. The result is a copy.
 func decodeReply(data []byte) (reply, error) {
-	var j replyJSON
+	var j botwire.Reply
 	if err := json.Unmarshal(data, &j); err != nil {
 		return reply{}, fmt.Errorf("decode reply: %w", err)
 	}
@@ -68,7 +56,7 @@ func decodeReply(data []byte) (reply, error) {
 		r.result = []byte("null")
 	}
 	if !*j.OK {
-		r.err = &Error{status: 500, word: "internal"}
+		r.err = &Error{status: 500, word: botwire.WordInternal}
 		if j.Error != nil {
 			r.err = workerError(j.Error.Code, j.Error.Message)
 		}
@@ -86,7 +74,7 @@ func workerError(code int, message string) *Error {
 		code = 500
 	}
 	if message == "" || len(message) > maxWord || !printable {
-		message = "backend_failed"
+		message = botwire.WordFailed
 	}
 	return &Error{status: code, word: message}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,12 +14,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/bus"
-	"github.com/architus/guildcast/event"
-)
-
-const (
-	streamPrefix = "guildcast:requests:"
-	replyPrefix  = "guildcast:replies:"
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // RequestsOptions configure Requests. The zero value works.
@@ -124,7 +118,7 @@ type call struct {
 func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
 	o.setDefaults()
 	r := &Requests{
-		client: client, opts: o, channel: replyPrefix + rand.Text(), claimAfter: 2 * time.Second, silence: 2 * time.Second,
+		client: client, opts: o, channel: botwire.RepliesPrefix + rand.Text(), claimAfter: 2 * time.Second, silence: 2 * time.Second,
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
 	r.unwatch = b.Watch(r.heard)
@@ -156,20 +150,17 @@ func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, pa
 
 // stream chooses the service.
 func (r *Requests) stream(guild, method string) (string, error) {
-	if method == "interpret" {
-		return streamPrefix + "interpret", nil
+	if method == botwire.MethodInterpret {
+		return botwire.RequestStream(botwire.ServiceInterpret), nil
 	}
-	var shard uint64
 	if guild == "" {
-		shard = r.turn.Add(1) % uint64(r.opts.Shards)
-	} else {
-		if !event.ValidID(guild) {
-			return "", errBadGuild
-		}
-		id, _ := new(big.Int).SetString(guild, 10) // 20 digits may be more than 64 bits
-		shard = id.Rsh(id, 22).Mod(id, big.NewInt(int64(r.opts.Shards))).Uint64()
+		return botwire.RequestStream(botwire.ServicePool(int(r.turn.Add(1) % uint64(r.opts.Shards)))), nil
 	}
-	return streamPrefix + "pool:" + strconv.FormatUint(shard, 10), nil
+	shard, ok := botwire.Shard(guild, r.opts.Shards)
+	if !ok {
+		return "", errBadGuild
+	}
+	return botwire.RequestStream(botwire.ServicePool(shard)), nil
 }
 
 // begin registers a request, so that its answer can't come too early.
@@ -184,7 +175,7 @@ func (r *Requests) begin() (*call, error) {
 	case len(r.calls) >= r.opts.MaxInFlight:
 		return nil, ErrBusy
 	}
-	c := &call{id: r.channel[len(replyPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{}),
+	c := &call{id: r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{}),
 		split: make(chan struct{}), heard: make(chan struct{}, 1)}
 	r.calls[c.id] = c
 	return c, nil
@@ -220,8 +211,8 @@ func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, 
 	begun := time.Now()
 	deadline, _ := ctx.Deadline()
 	entry, err := r.streams.add(ctx, stream, []string{
-		"id", c.id, "method", method, "args", string(args), "reply_to", r.channel,
-		"deadline", strconv.FormatInt(deadline.UnixMilli(), 10),
+		botwire.FieldID, c.id, botwire.FieldMethod, method, botwire.FieldArgs, string(args),
+		botwire.FieldReplyTo, r.channel, botwire.FieldDeadline, strconv.FormatInt(deadline.UnixMilli(), 10),
 	})
 	if err != nil {
 		return nil, unavailable("request "+method, err)

@@ -13,10 +13,11 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 const (
-	revokeChannel = "guildcast:revoke"
+	revokeChannel = botwire.RevokeChannel
 
 	// maxRevocations is how many are remembered where nothing else is said.
 	maxRevocations = 100_000

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 const (
-	// revocationsKey is a sorted set: the members are revocations, their scores the Unix milliseconds at which they
-	// expire.
-	revocationsKey = "guildcast:revocations"
+	revocationsKey = botwire.RevocationsKey
 	// maxRevocation bounds one, in bytes.
 	maxRevocation = 4096
 	// storeChunk is how many are written or read at a time.

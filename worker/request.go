@@ -10,6 +10,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // settleTimeout bounds the last words about a request: its error and its acknowledgement, which must be said even when
@@ -31,29 +33,16 @@ func parse(values map[string]any) (request, error) {
 		s, _ := values[name].(string)
 		return s
 	}
-	r := request{id: field("id"), method: field("method"), replyTo: field("reply_to"), args: []byte(field("args"))}
-	ms, err := strconv.ParseInt(field("deadline"), 10, 64)
+	r := request{
+		id: field(botwire.FieldID), method: field(botwire.FieldMethod), replyTo: field(botwire.FieldReplyTo),
+		args: []byte(field(botwire.FieldArgs)),
+	}
+	ms, err := strconv.ParseInt(field(botwire.FieldDeadline), 10, 64)
 	if err != nil || ms < 0 || r.id == "" || r.method == "" || r.replyTo == "" || !json.Valid(r.args) {
 		return request{}, errMalformed
 	}
 	r.deadline = time.UnixMilli(ms)
 	return r, nil
-}
-
-// answer is one message to the node.
-type answer struct {
-	ID     string          `json:"id"`
-	OK     bool            `json:"ok"`
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *answerError    `json:"error,omitempty"`
-	More   bool            `json:"more"`
-	Worker string          `json:"worker"`
-	Part   int             `json:"part"`
-}
-
-type answerError struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
 }
 
 // handle answers one entry, and settles it. Where the answer could not be published it is not settled: another worker,
@@ -90,7 +79,8 @@ func (l *lane) attempt() string {
 func (w *Worker) answer(r request, attempt string) error {
 	ctx, cancel := context.WithDeadline(context.Background(), r.deadline)
 	defer cancel()
-	a := answer{ID: r.id, OK: true, Worker: attempt}
+	ok, part := true, 0
+	a := botwire.Reply{ID: &r.id, OK: &ok, Worker: attempt, Part: &part}
 	var publishErr error
 	over := false
 	err := w.call(ctx, r, func(result []byte, more bool) error {
@@ -104,7 +94,7 @@ func (w *Worker) answer(r request, attempt string) error {
 		}
 		a.Result, a.More = result, more
 		publishErr = w.publish(ctx, r.replyTo, a)
-		a.Part++
+		part++
 		over = !more
 		return publishErr
 	})
@@ -120,7 +110,7 @@ func (w *Worker) answer(r request, attempt string) error {
 	case err == nil:
 		err = errors.New("handler returned without a last part")
 	}
-	a.OK, a.Result, a.More, a.Error = false, nil, false, w.refusal(r, err)
+	ok, a.Result, a.More, a.Error = false, nil, false, w.refusal(r, err)
 	ctx, cancel = context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	w.refused.Add(1)
@@ -139,19 +129,19 @@ func (w *Worker) call(ctx context.Context, r request, reply func([]byte, bool) e
 }
 
 // refusal is an error as the node gets to know it.
-func (w *Worker) refusal(r request, err error) *answerError {
+func (w *Worker) refusal(r request, err error) *botwire.ReplyError {
 	var coded interface {
 		error
 		Code() int
 	}
 	if errors.As(err, &coded) {
-		return &answerError{coded.Code(), coded.Error()}
+		return &botwire.ReplyError{Code: coded.Code(), Message: coded.Error()}
 	}
 	w.opts.Logger.Error("request not handled", "method", r.method, "err", err)
-	return &answerError{500, "internal"}
+	return &botwire.ReplyError{Code: 500, Message: botwire.WordInternal}
 }
 
-func (w *Worker) publish(ctx context.Context, channel string, a answer) error {
+func (w *Worker) publish(ctx context.Context, channel string, a botwire.Reply) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)

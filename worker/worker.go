@@ -14,6 +14,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
@@ -51,7 +53,7 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	if len(o.Services) == 0 {
-		o.Services = []string{"interpret", "pool:0"}
+		o.Services = []string{botwire.ServiceInterpret, botwire.ServicePool(0)}
 	}
 	if o.Group == "" {
 		o.Group = "workers"
@@ -116,7 +118,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.running.Store(false)
 	var wg sync.WaitGroup
 	for _, service := range w.opts.Services {
-		l := newLane(w, "guildcast:requests:"+service)
+		l := newLane(w, botwire.RequestStream(service))
 		wg.Go(func() { l.run(ctx) })
 	}
 	wg.Wait()

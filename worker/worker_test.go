@@ -23,6 +23,20 @@ const (
 	stream   = "guildcast:requests:pool:0"
 )
 
+// answer is a message to the node as documented, apart from the code that makes it.
+type answer struct {
+	ID     string          `json:"id"`
+	OK     bool            `json:"ok"`
+	Result json.RawMessage `json:"result"`
+	Error  *struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+	More   bool   `json:"more"`
+	Worker string `json:"worker"`
+	Part   int    `json:"part"`
+}
+
 type coded struct{}
 
 func (coded) Error() string { return "no_such_guild" }

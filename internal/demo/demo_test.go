@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/mockbot"
 )
 
@@ -189,24 +190,24 @@ func TestStepsKeepCacheAndWorldEqual(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, _ := m.HKeys(poolCacheKey(k))
+		ids, _ := m.HKeys(botwire.PoolKey(k.guild, k.typ))
 		if k.typ == TypeUser {
 			ids = append(ids, w.former...)
 		}
 		if len(ids) != len(data) {
-			t.Errorf("%s: %d are cached, the world has %d", poolCacheKey(k), len(ids), len(data))
+			t.Errorf("%s: %d are cached, the world has %d", botwire.PoolKey(k.guild, k.typ), len(ids), len(data))
 		}
 		for _, d := range data {
 			var e struct{ ID string }
 			if err := json.Unmarshal(d, &e); err != nil {
 				t.Fatal(err)
 			}
-			if got := m.HGet(poolCacheKey(k), e.ID); got != string(d) && !slices.Contains(w.former, e.ID) {
-				t.Errorf("%s %s: cached %s, world %s", poolCacheKey(k), e.ID, got, d)
+			if got := m.HGet(botwire.PoolKey(k.guild, k.typ), e.ID); got != string(d) && !slices.Contains(w.former, e.ID) {
+				t.Errorf("%s %s: cached %s, world %s", botwire.PoolKey(k.guild, k.typ), e.ID, got, d)
 			}
 		}
 	}
-	online, _ := m.SMembers(onlineKey(GuildID))
+	online, _ := m.SMembers(botwire.OnlineKey(GuildID))
 	if !slices.Equal(online, w.Online(GuildID)) {
 		t.Error("the online sets differ")
 	}

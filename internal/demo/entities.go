@@ -1,17 +1,21 @@
 package demo
 
-import "time"
+import (
+	"time"
 
-// Entity types, by the names that pool requests and cache keys use.
+	"github.com/architus/guildcast/internal/botwire"
+)
+
+// Types of entities, as botwire has them.
 const (
-	TypeGuild        = "guild"
-	TypeUser         = "user"
-	TypeMember       = "member"
-	TypeChannel      = "channel"
-	TypeRole         = "role"
-	TypeCustomEmoji  = "customEmoji"
-	TypeAutoResponse = "autoResponse"
-	TypeSettingValue = "settingValue"
+	TypeGuild        = botwire.TypeGuild
+	TypeUser         = botwire.TypeUser
+	TypeMember       = botwire.TypeMember
+	TypeChannel      = botwire.TypeChannel
+	TypeRole         = botwire.TypeRole
+	TypeCustomEmoji  = botwire.TypeCustomEmoji
+	TypeAutoResponse = botwire.TypeAutoResponse
+	TypeSettingValue = botwire.TypeSettingValue
 )
 
 // Guild is what a dashboard knows of a Discord guild. Permissions, owner and admin flags are those of the bot, not of

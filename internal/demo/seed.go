@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // seedBatch is how many fields go into one HSET.
@@ -16,12 +18,12 @@ const seedBatch = 500
 func (w *World) Seed(ctx context.Context, client redis.UniversalClient) error {
 	for _, k := range w.keys() {
 		if err := w.seedPool(ctx, client, k); err != nil {
-			return fmt.Errorf("seed %s: %w", poolCacheKey(k), err)
+			return fmt.Errorf("seed %s: %w", botwire.PoolKey(k.guild, k.typ), err)
 		}
 	}
 	for _, g := range all[*Guild](w, "", TypeGuild) {
 		if err := w.seedOnline(ctx, client, g.ID); err != nil {
-			return fmt.Errorf("seed %s: %w", onlineKey(g.ID), err)
+			return fmt.Errorf("seed %s: %w", botwire.OnlineKey(g.ID), err)
 		}
 	}
 	return nil
@@ -39,7 +41,7 @@ func (w *World) seedPool(ctx context.Context, client redis.UniversalClient, k po
 	pipe := client.Pipeline()
 	// The global pools may hold other guilds' entities, which stay.
 	if k.guild != "" {
-		pipe.Del(ctx, poolCacheKey(k))
+		pipe.Del(ctx, botwire.PoolKey(k.guild, k.typ))
 	}
 	for start := 0; start < len(list); start += seedBatch {
 		end := min(start+seedBatch, len(list))
@@ -47,7 +49,7 @@ func (w *World) seedPool(ctx context.Context, client redis.UniversalClient, k po
 		for i := start; i < end; i++ {
 			values = append(values, list[i].entityID(), []byte(data[i]))
 		}
-		pipe.HSet(ctx, poolCacheKey(k), values...)
+		pipe.HSet(ctx, botwire.PoolKey(k.guild, k.typ), values...)
 	}
 	_, err = pipe.Exec(ctx)
 	return err
@@ -55,23 +57,14 @@ func (w *World) seedPool(ctx context.Context, client redis.UniversalClient, k po
 
 func (w *World) seedOnline(ctx context.Context, client redis.UniversalClient, guild string) error {
 	pipe := client.Pipeline()
-	pipe.Del(ctx, onlineKey(guild))
+	pipe.Del(ctx, botwire.OnlineKey(guild))
 	if ids := w.Online(guild); len(ids) > 0 {
 		values := make([]any, len(ids))
 		for i, id := range ids {
 			values[i] = id
 		}
-		pipe.SAdd(ctx, onlineKey(guild), values...)
+		pipe.SAdd(ctx, botwire.OnlineKey(guild), values...)
 	}
 	_, err := pipe.Exec(ctx)
 	return err
 }
-
-func poolCacheKey(k poolKey) string {
-	if k.guild == "" {
-		return "guildcast:pool:{global}:" + k.typ
-	}
-	return "guildcast:pool:{" + k.guild + "}:" + k.typ
-}
-
-func onlineKey(guild string) string { return "guildcast:online:{" + guild + "}" }

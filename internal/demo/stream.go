@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Change is one write to the pool cache: HSET, or HDEL where Value is nil.
@@ -83,7 +85,7 @@ func (s *Stream) put(guild, typ string, e entity) error {
 	}
 	for _, k := range poolsOf(guild, typ) {
 		s.w.put(k.guild, k.typ, e)
-		s.step.Changes = append(s.step.Changes, Change{Key: poolCacheKey(k), ID: e.entityID(), Value: b})
+		s.step.Changes = append(s.step.Changes, Change{Key: botwire.PoolKey(k.guild, k.typ), ID: e.entityID(), Value: b})
 	}
 	return nil
 }
@@ -91,7 +93,7 @@ func (s *Stream) put(guild, typ string, e entity) error {
 func (s *Stream) remove(guild, typ, id string) {
 	for _, k := range poolsOf(guild, typ) {
 		s.w.remove(k.guild, k.typ, id)
-		s.step.Changes = append(s.step.Changes, Change{Key: poolCacheKey(k), ID: id})
+		s.step.Changes = append(s.step.Changes, Change{Key: botwire.PoolKey(k.guild, k.typ), ID: id})
 	}
 }
 
@@ -109,7 +111,7 @@ func poolsOf(guild, typ string) []poolKey {
 
 func (s *Stream) presence(guild, id string, online bool) {
 	s.w.setOnline(guild, id, online)
-	s.step.Presence = append(s.step.Presence, Presence{Key: onlineKey(guild), UserID: id, Online: online})
+	s.step.Presence = append(s.step.Presence, Presence{Key: botwire.OnlineKey(guild), UserID: id, Online: online})
 }
 
 // envelope is a guild event as it is published.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // maxPart is the most entities that one part of an answer holds.
@@ -64,37 +66,37 @@ type poolResult struct {
 //
 // guild_id is empty or absent for the types that belong to no guild.
 func (w *Worker) Handle(ctx context.Context, method string, args []byte, reply func(result []byte, more bool) error) error {
-	if method == "interpret" {
+	if method == botwire.MethodInterpret {
 		return w.interpret(ctx, args, reply)
 	}
 	var a poolArgs
 	if err := json.Unmarshal(args, &a); err != nil {
-		return &Error{400, "bad_args"}
+		return &Error{400, botwire.WordBadArgs}
 	}
-	if !knownType(a.Type) {
-		return &Error{400, "unknown_type"}
+	if !botwire.ValidType(a.Type) {
+		return &Error{400, botwire.WordUnknownType}
 	}
 	guild := a.GuildID
 	if a.Type == TypeUser || a.Type == TypeGuild {
 		guild = ""
 	}
 	switch method {
-	case "fetch":
+	case botwire.MethodFetch:
 		return w.fetch(guild, a, reply)
-	case "all":
+	case botwire.MethodAll:
 		data, err := w.world.All(guild, a.Type)
 		if err != nil {
 			return err
 		}
 		return parts(ctx, data, reply)
-	case "search":
+	case botwire.MethodSearch:
 		data, err := w.world.Search(guild, a.Type, a.Query, a.Limit)
 		if err != nil {
 			return err
 		}
 		return send(data, nil, false, reply)
 	}
-	return &Error{404, "unknown_method"}
+	return &Error{404, botwire.WordUnknownMethod}
 }
 
 func (w *Worker) interpret(ctx context.Context, args []byte, reply func([]byte, bool) error) error {
@@ -142,12 +144,4 @@ func send(data []json.RawMessage, nonexistent []string, more bool, reply func([]
 		return err
 	}
 	return reply(b, more)
-}
-
-func knownType(typ string) bool {
-	switch typ {
-	case TypeGuild, TypeUser, TypeMember, TypeChannel, TypeRole, TypeCustomEmoji, TypeAutoResponse, TypeSettingValue:
-		return true
-	}
-	return false
 }
