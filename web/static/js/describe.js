@@ -56,7 +56,7 @@ function detail(type, e) {
     case 'settingValue': return ` is ${JSON.stringify(e.value)}`;
     case 'autoResponse': return `, used ${e.count}×`;
     case 'customEmoji': return `, used ${e.numUses}×`;
-    case 'role': return `, ${e.members.length} members`;
+    case 'role': return `, ${e.members?.length ?? 0} members`;
     default: return '';
   }
 }
