@@ -16,6 +16,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/handlers/directory"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -70,7 +71,7 @@ type Gateway struct {
 	interpreter interpreter // may be nil
 	outlet      outlet
 
-	directories *directories
+	directories *directory.Set
 	spectators  *spectators
 	stragglers  *stragglers
 	complaints  complaints
@@ -126,7 +127,10 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
 		sessions:  map[*engine.Conn]*session{},
 	}
-	g.directories, g.stragglers = newDirectories(g), newStragglers(g)
+	g.directories = directory.New(g.pools, g.topics, directory.Options{
+		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
+	})
+	g.stragglers = newStragglers(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err
@@ -147,9 +151,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 		s.close()
 	}
 	g.cancel()
-	g.directories.close()
 	done := make(chan struct{})
 	go func() {
+		g.directories.Close()
 		g.goroutines.Wait()
 		close(done)
 	}()

@@ -29,7 +29,7 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 		g.malformed(topic, err)
 		return
 	}
-	g.directories.changed(&e)
+	g.directories.Changed(&e)
 	flight := g.flights.begin(topic.Guild)
 	defer g.flights.end(flight)
 	room, _ := g.batches.Get().(*batches)

@@ -1,22 +1,30 @@
 package handlers
 
-import "github.com/architus/guildcast/internal/botwire"
+import (
+	"errors"
+
+	"github.com/architus/guildcast/handlers/directory"
+	"github.com/architus/guildcast/internal/botwire"
+)
 
 // search answers with the entities whose names are like the query's text, best first.
 func (a *poolAnswer) search() error {
 	q, g := a.query, a.gateway
-	d, err := g.directories.of(a.task.ctx, a.task.session, pool{q.guild, q.kind})
-	if err != nil {
-		return err
-	}
-	if d.index.Len() == 0 { // the pool is not cached: whoever has it searches it
+	p := directory.Pool{Guild: q.guild, Kind: q.kind}
+	ids, cached, err := g.directories.Search(a.task.ctx, a.task.session, p, q.text, q.limit)
+	switch {
+	case errors.Is(err, directory.ErrGone):
+		return errNotElevated()
+	case err != nil:
+		return poolError(err)
+	case !cached: // the backend has the pool, and searches it
 		return a.searchBackend()
 	}
-	list, _, err := g.cached(a.task.ctx, q.guild, q.kind, d.index.Search(q.text, q.limit))
+	list, _, err := g.cached(a.task.ctx, q.guild, q.kind, ids)
 	if err != nil {
 		return err
 	}
-	return a.finish(list) // who left since is not missing
+	return a.finish(list) // a member that left since is not missing
 }
 
 func (a *poolAnswer) searchBackend() error {

@@ -16,7 +16,7 @@ type resyncBody struct {
 // at once.
 func (g *Gateway) Resync(topic event.Topic, reason string) {
 	if !topic.Logs {
-		g.directories.lost(topic.Guild)
+		g.directories.Lost(topic.Guild)
 	}
 	sessions := g.spectators.of(topic)
 	if len(sessions) == 0 {

@@ -99,6 +99,9 @@ func (s *session) log() *slog.Logger { return s.gateway.log.With("socket_id", s.
 
 func (s *session) room() socket.Room { return socket.Room(event.AuthRoom(s.id)) }
 
+// Present reports whether the socket is elevated: nobody else searches.
+func (s *session) Present() bool { return s.claims.Load() != nil }
+
 // take waits for the turn; give gives it back.
 func (s *session) take() { <-s.turn }
 func (s *session) give() { s.turn <- struct{}{} }
@@ -216,7 +219,7 @@ func (s *session) drop(why *Error) {
 	s.peer.Leave(s.room())
 	s.abortTasks(func(*task) error { return why })
 	s.unwatch()
-	s.gateway.directories.leave(s)
+	s.gateway.directories.Leave(s)
 }
 
 // demote is drop for a reason that the client gets to know: it returns the payload of elevation_expired. The turn is
