@@ -33,7 +33,7 @@ func (c *Classic) New(nsp socket.Namespace) socket.Adapter {
 	a := &classic{cluster: cluster{Adapter: engine.MakeAdapter()}, opts: c.opts}
 	a.Prototype(a)
 	a.Construct(nsp)
-	a.init(a, &c.shared, nsp, false)
+	a.init(a, &c.shared, nsp, bus.Channel)
 	a.subscribe()
 	a.start()
 	return a
@@ -63,15 +63,15 @@ func (a *classic) subscribe() {
 	a.isServer = func(uid string) bool { return !strings.Contains(uid, "#") }
 	own := append([]byte{0x93, 0xa0 | byte(len(a.uid))}, a.uid...) // how our broadcasts begin
 	a.isOwn = func(payload []byte) bool { return bytes.HasPrefix(payload, own) }
-	a.ready = append(a.ready, a.told.Want(a.answers, a.answers+a.uid+"#"))
+	a.ready = append(a.ready, a.told.Want(bus.Channel, a.answers, a.answers+a.uid+"#"))
 	if a.opts.PatternSubscription {
-		a.ready = append(a.ready, a.heard.PWant(globEscape(a.base)+"*"))
+		a.ready = append(a.ready, a.heard.Want(bus.Pattern, globEscape(a.base)+"*"))
 	} else {
 		a.rooms.owns, a.rooms.expect = func(string) bool { return true }, a.opts.Expect
-		a.ready = append(a.ready, a.heard.Want(a.base))
+		a.ready = append(a.ready, a.heard.Want(bus.Channel, a.base))
 	}
 	if a.opts.LegacyEmitter {
-		a.ready = append(a.ready, a.heard.Want(a.opts.Key+"#emitter"))
+		a.ready = append(a.ready, a.heard.Want(bus.Channel, a.opts.Key+"#emitter"))
 	}
-	a.ready = append(a.ready, a.heard.Want(a.ask))
+	a.ready = append(a.ready, a.heard.Want(bus.Channel, a.ask))
 }

@@ -94,9 +94,9 @@ const startTimeout = 3 * time.Second
 const maxListenerCalls = 10_000
 
 // init prepares c for a namespace, before anything is subscribed to.
-func (c *cluster) init(p protocol, s *shared, nsp socket.Namespace, sharded bool) {
+func (c *cluster) init(p protocol, s *shared, nsp socket.Namespace, kind bus.Kind) {
 	c.shared, c.protocol, c.nsp = s, p, nsp.Name()
-	c.pubsub = pubsub{bus: s.acquire(nsp.Server()), client: s.client, sharded: sharded}
+	c.pubsub = pubsub{bus: s.acquire(nsp.Server()), client: s.client, kind: kind}
 	c.run, c.stop = context.WithCancelCause(context.Background())
 	c.listeners = lane{limit: maxListenerCalls, logger: c.logger, wg: &c.wg}
 	c.servers.Store(1)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/bus"
 )
 
 // everywhere runs a test with both protocols, in all ways to subscribe, on every kind of Redis that they work with.
@@ -58,7 +60,7 @@ func TestClusterSockets(t *testing.T) {
 		}
 		s, _ := nodes[1].io.Sockets().Sockets().Load(socket.SocketId(c2.sid))
 		data := map[string]any{"user": "u1"}
-		if nodes[0].cluster("/").sharded { // the classic protocol answers in JSON
+		if nodes[0].cluster("/").kind == bus.Shard { // the classic protocol answers in JSON
 			data["picture"] = []byte{7}
 		}
 		s.SetData(data)

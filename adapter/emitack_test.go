@@ -43,7 +43,7 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 		test(t, func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() muteServer {
 			uid := randomID(6)
 			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
-				return s.Subscribe(context.Background(), channels...)
+				return s.Subscribe(context.Background(), bus.Channel, channels...)
 			}, "socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#"+uid+"#")
 		})
 	})
@@ -52,7 +52,7 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() muteServer {
 			uid := randomHex()
 			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
-				return s.SSubscribe(context.Background(), channels...)
+				return s.Subscribe(context.Background(), bus.Shard, channels...)
 			}, "socket.io#/#", "socket.io#/#"+uid+"#")
 		})
 	})

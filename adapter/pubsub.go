@@ -11,54 +11,38 @@ import (
 
 // pubsub is plain pub/sub, or the sharded one of Redis 7.
 type pubsub struct {
-	bus     *bus.Bus
-	client  redis.UniversalClient
-	sharded bool
+	bus    *bus.Bus
+	client redis.UniversalClient
+	kind   bus.Kind // Channel or Shard
 }
 
 func (p pubsub) publish(channel string, payload []byte) error {
-	if p.sharded {
-		return p.bus.SPublish(channel, payload)
-	}
-	return p.bus.Publish(channel, payload)
+	return p.bus.Publish(p.kind, channel, payload)
 }
 
 func (p pubsub) publishNow(ctx context.Context, channel string, payload []byte) error {
-	if p.sharded {
-		return p.bus.SPublishNow(ctx, channel, payload)
-	}
-	return p.bus.PublishNow(ctx, channel, payload)
+	return p.bus.PublishNow(ctx, p.kind, channel, payload)
 }
 
 func (p pubsub) want(s *bus.Subscription, channels ...string) *bus.Pending {
-	if p.sharded {
-		return s.SWant(channels...)
-	}
-	return s.Want(channels...)
+	return s.Want(p.kind, channels...)
 }
 
 func (p pubsub) unsubscribe(s *bus.Subscription, channels ...string) {
-	if p.sharded {
-		s.SUnsubscribe(channels...)
-	} else {
-		s.Unsubscribe(channels...)
-	}
+	s.Unsubscribe(p.kind, channels...)
 }
 
 func (p pubsub) numSub(ctx context.Context, channel string) (int, error) {
-	if p.sharded {
-		return p.bus.ShardNumSub(ctx, channel)
-	}
-	return p.bus.NumSub(ctx, channel)
+	return p.bus.NumSub(ctx, p.kind, channel)
 }
 
-// away tells whether Redis is known to be lost.
+// away reports whether Redis is known to be lost.
 func (p pubsub) away() bool {
 	s := p.bus.State()
 	return !s.Hearing && s.Err != nil
 }
 
-// list lists the channels that match a pattern, on all primaries of a cluster. It is used when a request has failed, to
+// list lists the channels that match a pattern, on all servers of a cluster. It is used when a request has failed, to
 // say who did not answer: Redis looks at all its channels for it. Where Redis does not answer, or an ACL forbids the
 // question, it lists nothing.
 func (p pubsub) list(ctx context.Context, pattern string) []string {
@@ -68,7 +52,7 @@ func (p pubsub) list(ctx context.Context, pattern string) []string {
 	)
 	ask := func(ctx context.Context, c redis.UniversalClient) error {
 		cmd := c.PubSubChannels
-		if p.sharded {
+		if p.kind == bus.Shard {
 			cmd = c.PubSubShardChannels
 		}
 		names, err := cmd(ctx, pattern).Result()
@@ -79,9 +63,9 @@ func (p pubsub) list(ctx context.Context, pattern string) []string {
 	}
 	// An error only says that the list may be incomplete, as it may be anyway.
 	if c, ok := p.client.(interface {
-		ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
+		ForEachShard(context.Context, func(context.Context, *redis.Client) error) error
 	}); ok {
-		_ = c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
+		_ = c.ForEachShard(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
 	} else {
 		_ = ask(ctx, p.client)
 	}

@@ -100,7 +100,7 @@ func (c *Sharded) New(nsp socket.Namespace) socket.Adapter {
 	a := &sharded{cluster: cluster{Adapter: engine.MakeAdapter()}, opts: c.opts}
 	a.Prototype(a)
 	a.Construct(nsp)
-	a.init(a, &c.shared, nsp, true)
+	a.init(a, &c.shared, nsp, bus.Shard)
 	a.subscribe()
 	a.start()
 	return a

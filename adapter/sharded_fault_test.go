@@ -118,7 +118,7 @@ func TestShardedDeadPeer(t *testing.T) {
 	mute := bus.New(server.Client(), bus.Options{})
 	t.Cleanup(func() { mute.Close(context.Background()) })
 	uid := randomHex()
-	if _, err := mute.SSubscribe(context.Background(), bus.HandlerFunc(func(bus.Message) {}), "socket.io#/#", "socket.io#/#"+uid+"#"); err != nil {
+	if _, err := mute.Subscribe(context.Background(), bus.HandlerFunc(func(bus.Message) {}), bus.Shard, "socket.io#/#", "socket.io#/#"+uid+"#"); err != nil {
 		t.Fatal(err)
 	}
 	f := fetch(t, nodes[0].io)

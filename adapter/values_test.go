@@ -10,6 +10,7 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/values"
 )
@@ -40,7 +41,7 @@ func testValues(t *testing.T, nodes []*node, emitter *Emitter) {
 		heard <- args
 	})
 	nsp := nodes[0].io.Of("/", nil)
-	classic := !nodes[0].cluster("/").sharded
+	classic := nodes[0].cluster("/").kind != bus.Shard
 	for _, c := range values.Cases() {
 		all := func(way string, err error) {
 			t.Helper()

@@ -36,8 +36,8 @@ func BenchmarkReceive(b *testing.B) {
 			s := bus.NewSubscription(sink{wants})
 			l := newLink(bus, mainRoute, &redis.Options{})
 			bus.mu.Lock()
-			t := &topic{kind: pattern, name: "socket.io#/#*", subs: []*Subscription{s}}
-			bus.topics[pattern][t.name] = t
+			t := &topic{kind: Pattern, name: "socket.io#/#*", subs: []*Subscription{s}}
+			bus.topics[Pattern][t.name] = t
 			l.attachLocked(t)
 			bus.mu.Unlock()
 			wire := appendCommand(nil, "pmessage", t.name, "socket.io#/#room#", string(bytes.Repeat([]byte("x"), 200)))
@@ -62,7 +62,7 @@ func BenchmarkPublish(b *testing.B) {
 	var ms []outgoing
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := bus.Publish("socket.io#/#room#", payload); err != nil {
+		if err := bus.Publish(Channel, "socket.io#/#room#", payload); err != nil {
 			b.Fatal(err)
 		}
 		if len(bus.pub.queue) == 100 {

@@ -267,15 +267,15 @@ func (b *Bus) Close(ctx context.Context) error {
 // Flush waits until all that was published before has been answered by Redis, or dropped.
 func (b *Bus) Flush(ctx context.Context) error { return b.pub.flush(ctx) }
 
-// Publish queues payload for channel. It never waits for Redis; what one goroutine publishes arrives in order, over
-// all channels (PUBLISH), even in a cluster. It fails with ErrQueueFull or ErrClosed, and the message is then dropped
-// and counted. The Bus keeps payload, which must not be changed afterwards.
-func (b *Bus) Publish(channel string, payload []byte) error {
-	return b.pub.add(outgoing{channel: channel, payload: payload})
-}
-
-// SPublish is Publish for sharded pub/sub (SPUBLISH, Redis 7). In a cluster only the messages of one channel, or of
-// channels with the same hash tag, are in order.
-func (b *Bus) SPublish(channel string, payload []byte) error {
-	return b.pub.add(outgoing{channel: channel, payload: payload, sharded: true})
+// Publish queues payload for a channel of kind k, Channel or Shard, and returns without waiting for Redis. What one
+// goroutine publishes with Channel arrives in order, over all channels, even in a cluster. With Shard, in a cluster, only
+// the messages of one channel, or of channels with the same hash tag, are in order.
+//
+// If it fails, with ErrQueueFull, ErrClosed or ErrUnsupported, the message is dropped, and counted if the queue was full
+// or the Bus closed. The Bus keeps payload, which must not be changed afterwards.
+func (b *Bus) Publish(k Kind, channel string, payload []byte) error {
+	if k != Channel && k != Shard {
+		return fmt.Errorf("publish to %q: %w: not a channel", channel, ErrUnsupported)
+	}
+	return b.pub.add(outgoing{channel: channel, payload: payload, sharded: k == Shard})
 }

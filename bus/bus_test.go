@@ -129,14 +129,14 @@ func TestConformance(t *testing.T) {
 func testDelivers(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{})
 	in, pin := newInbox(), newInbox()
-	_, err := b.Subscribe(within(t), in, "a", "b")
+	_, err := b.Subscribe(within(t), in, bus.Channel, "a", "b")
 	must(t, err)
-	_, err = b.PSubscribe(within(t), pin, "a*")
+	_, err = b.Subscribe(within(t), pin, bus.Pattern, "a*")
 	must(t, err)
-	must(t, b.Publish("a", []byte("1")))
-	must(t, b.Publish("nobody", []byte("2")))
-	must(t, b.Publish("b", []byte("")))
-	must(t, b.Publish("abc", []byte("4")))
+	must(t, b.Publish(bus.Channel, "a", []byte("1")))
+	must(t, b.Publish(bus.Channel, "nobody", []byte("2")))
+	must(t, b.Publish(bus.Channel, "b", []byte("")))
+	must(t, b.Publish(bus.Channel, "abc", []byte("4")))
 	ms := in.waitN(t, 2)
 	if ms[0].Channel != "a" || string(ms[0].Payload) != "1" || ms[1].Channel != "b" || len(ms[1].Payload) != 0 {
 		t.Errorf("got %+v", ms)
@@ -152,25 +152,25 @@ func testDelivers(t *testing.T, client redis.UniversalClient) {
 }
 
 func testOrder(t *testing.T, client redis.UniversalClient) {
-	testOrderOf(t, client, "z1", (*bus.Subscription).Subscribe)
+	testOrderOf(t, client, "z1", bus.Channel)
 }
 
 // TestOrderWithPatterns is not for miniredis, which has a queue for channels and another for patterns.
 func TestOrderWithPatterns(t *testing.T) {
 	redistest.Real(t, func(t *testing.T, client redis.UniversalClient) {
-		testOrderOf(t, client, "z*", (*bus.Subscription).PSubscribe)
+		testOrderOf(t, client, "z*", bus.Pattern)
 	})
 }
 
-func testOrderOf(t *testing.T, client redis.UniversalClient, z string, subscribe func(*bus.Subscription, context.Context, ...string) error) {
+func testOrderOf(t *testing.T, client redis.UniversalClient, z string, k bus.Kind) {
 	b := newBus(t, client, bus.Options{})
 	in := newInbox()
 	sub := b.NewSubscription(in)
-	must(t, sub.Subscribe(within(t), "x", "y"))
-	must(t, subscribe(sub, within(t), z))
+	must(t, sub.Subscribe(within(t), bus.Channel, "x", "y"))
+	must(t, sub.Subscribe(within(t), k, z))
 	const n = 3000
 	for i := range n {
-		must(t, b.Publish([]string{"x", "y", "z1"}[i%3], fmt.Append(nil, i)))
+		must(t, b.Publish(bus.Channel, []string{"x", "y", "z1"}[i%3], fmt.Append(nil, i)))
 	}
 	for i, m := range in.waitN(t, n) {
 		if string(m.Payload) != fmt.Sprint(i) {
@@ -182,24 +182,24 @@ func testOrderOf(t *testing.T, client redis.UniversalClient, z string, subscribe
 func testReferences(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{})
 	in1, in2 := newInbox(), newInbox()
-	s1, err := b.Subscribe(within(t), in1, "r", "r")
+	s1, err := b.Subscribe(within(t), in1, bus.Channel, "r", "r")
 	must(t, err)
-	s2, err := b.Subscribe(within(t), in2, "r")
+	s2, err := b.Subscribe(within(t), in2, bus.Channel, "r")
 	must(t, err)
-	s1.Unsubscribe("r")
-	must(t, b.Publish("r", []byte("both")))
+	s1.Unsubscribe(bus.Channel, "r")
+	must(t, b.Publish(bus.Channel, "r", []byte("both")))
 	in1.waitN(t, 1)
 	in2.waitN(t, 1)
-	s1.Unsubscribe("r")
-	must(t, b.Publish("r", []byte("second")))
+	s1.Unsubscribe(bus.Channel, "r")
+	must(t, b.Publish(bus.Channel, "r", []byte("second")))
 	in2.waitN(t, 2)
 	if n := len(in1.messages()); n != 1 {
 		t.Errorf("given up, and %d messages", n)
 	}
 	s2.Close()
 	s2.Close()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), "r"); return err == nil && n == 0 })
-	if err := s2.Subscribe(within(t), "r"); !errors.Is(err, bus.ErrClosed) {
+	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "r"); return err == nil && n == 0 })
+	if err := s2.Subscribe(within(t), bus.Channel, "r"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("subscribe after close: %v", err)
 	}
 	if s := b.Stats(); s.Subscriptions != 0 || s.UnconfirmedSubs != 0 {
@@ -215,12 +215,12 @@ func testChurn(t *testing.T, client redis.UniversalClient) {
 			for i := range 30 {
 				in := newInbox()
 				name := fmt.Sprint("churn", (g+i)%4)
-				s, err := b.Subscribe(within(t), in, name)
+				s, err := b.Subscribe(within(t), in, bus.Channel, name)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if err := b.Publish(name, fmt.Append(nil, g, i)); err != nil {
+				if err := b.Publish(bus.Channel, name, fmt.Append(nil, g, i)); err != nil {
 					t.Error(err)
 				}
 				in.waitFor(t, "own message", func(ms []bus.Message) bool {
@@ -249,10 +249,10 @@ func (f filter) Wants(channel string) bool { return channel != f.no }
 func testFilter(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{})
 	in := newInbox()
-	_, err := b.PSubscribe(within(t), filter{in, "f2"}, "f*")
+	_, err := b.Subscribe(within(t), filter{in, "f2"}, bus.Pattern, "f*")
 	must(t, err)
-	must(t, b.Publish("f2", []byte("no")))
-	must(t, b.Publish("f1", []byte("yes")))
+	must(t, b.Publish(bus.Channel, "f2", []byte("no")))
+	must(t, b.Publish(bus.Channel, "f1", []byte("yes")))
 	ms := in.waitN(t, 1)
 	if len(ms) != 1 || ms[0].Channel != "f1" {
 		t.Errorf("got %+v", ms)
@@ -265,9 +265,9 @@ func testFilter(t *testing.T, client redis.UniversalClient) {
 func testNumSub(t *testing.T, client redis.UniversalClient) {
 	for i := range 3 {
 		b := newBus(t, client, bus.Options{})
-		_, err := b.Subscribe(within(t), newInbox(), "count")
+		_, err := b.Subscribe(within(t), newInbox(), bus.Channel, "count")
 		must(t, err)
-		if n, err := b.NumSub(within(t), "count"); err != nil || n != i+1 {
+		if n, err := b.NumSub(within(t), bus.Channel, "count"); err != nil || n != i+1 {
 			t.Errorf("count %d, %v", n, err)
 		}
 	}
@@ -280,14 +280,14 @@ func testMany(t *testing.T, client redis.UniversalClient) {
 	for i := range 2000 {
 		names = append(names, fmt.Sprint("many", i))
 	}
-	s, err := b.Subscribe(within(t), in, names...)
+	s, err := b.Subscribe(within(t), in, bus.Channel, names...)
 	must(t, err)
 	for _, n := range names {
-		must(t, b.Publish(n, []byte(n)))
+		must(t, b.Publish(bus.Channel, n, []byte(n)))
 	}
 	in.waitN(t, len(names))
-	s.Unsubscribe(names...)
-	eventually(t, "given up", func() bool { n, err := b.NumSub(within(t), "many1999"); return err == nil && n == 0 })
+	s.Unsubscribe(bus.Channel, names...)
+	eventually(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Channel, "many1999"); return err == nil && n == 0 })
 }
 
 func testConfirmed(t *testing.T, client redis.UniversalClient) {
@@ -295,7 +295,7 @@ func testConfirmed(t *testing.T, client redis.UniversalClient) {
 	for i := range 50 {
 		in := newInbox()
 		name := fmt.Sprint("confirmed", i)
-		s, err := b.Subscribe(within(t), in, name)
+		s, err := b.Subscribe(within(t), in, bus.Channel, name)
 		must(t, err)
 		must(t, client.Publish(within(t), name, "x").Err())
 		in.waitN(t, 1)
@@ -307,12 +307,12 @@ func testOdd(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{MaxMessageBytes: 1 << 20})
 	in := newInbox()
 	names := []string{"sp ace", "", "nul\x00\r\n", "ü{}*", strings.Repeat("long", 1000), strings.Repeat("very long", 20_000)}
-	_, err := b.Subscribe(within(t), in, names...)
+	_, err := b.Subscribe(within(t), in, bus.Channel, names...)
 	must(t, err)
 	big := make([]byte, 1<<20)
 	for _, n := range names {
-		must(t, b.Publish(n, append(big, 1))) // skipped
-		must(t, b.Publish(n, big))
+		must(t, b.Publish(bus.Channel, n, append(big, 1))) // skipped
+		must(t, b.Publish(bus.Channel, n, big))
 	}
 	for i, m := range in.waitN(t, len(names)) {
 		if m.Channel != names[i] || len(m.Payload) != len(big) {
@@ -332,11 +332,11 @@ func TestSharded(t *testing.T) {
 		for i := range 100 {
 			names = append(names, fmt.Sprint("s", i))
 		}
-		s, err := b.SSubscribe(within(t), in, names...)
+		s, err := b.Subscribe(within(t), in, bus.Shard, names...)
 		must(t, err)
 		for i := range 20 {
 			for _, n := range names {
-				must(t, b.SPublish(n, fmt.Append(nil, i)))
+				must(t, b.Publish(bus.Shard, n, fmt.Append(nil, i)))
 			}
 		}
 		next := map[string]int{}
@@ -346,12 +346,12 @@ func TestSharded(t *testing.T) {
 			}
 			next[m.Channel]++
 		}
-		if n, err := b.ShardNumSub(within(t), "s7"); err != nil || n != 1 {
+		if n, err := b.NumSub(within(t), bus.Shard, "s7"); err != nil || n != 1 {
 			t.Errorf("count %d, %v", n, err)
 		}
 		eventually(t, "hears", func() bool { return b.State().Hearing })
-		s.SUnsubscribe(names...)
-		eventually(t, "given up", func() bool { n, err := b.ShardNumSub(within(t), "s7"); return err == nil && n == 0 })
+		s.Unsubscribe(bus.Shard, names...)
+		eventually(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Shard, "s7"); return err == nil && n == 0 })
 	})
 }
 
@@ -359,19 +359,19 @@ func TestClosed(t *testing.T) {
 	_, client := redistest.Mini(t)
 	b := bus.New(client, bus.Options{})
 	s := b.NewSubscription(newInbox())
-	must(t, s.Subscribe(within(t), "a"))
-	must(t, b.Publish("a", nil))
+	must(t, s.Subscribe(within(t), bus.Channel, "a"))
+	must(t, b.Publish(bus.Channel, "a", nil))
 	must(t, b.Close(within(t)))
-	if err := b.Publish("a", nil); !errors.Is(err, bus.ErrClosed) {
+	if err := b.Publish(bus.Channel, "a", nil); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("publish: %v", err)
 	}
-	if err := s.Subscribe(within(t), "b"); !errors.Is(err, bus.ErrClosed) {
+	if err := s.Subscribe(within(t), bus.Channel, "b"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("subscribe: %v", err)
 	}
-	if _, err := b.Subscribe(within(t), newInbox(), "b"); !errors.Is(err, bus.ErrClosed) {
+	if _, err := b.Subscribe(within(t), newInbox(), bus.Channel, "b"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("subscribe: %v", err)
 	}
-	if _, err := b.NumSub(within(t), "b"); !errors.Is(err, bus.ErrClosed) {
+	if _, err := b.NumSub(within(t), bus.Channel, "b"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("count: %v", err)
 	}
 	if s := b.Stats(); s.Published != 1 || s.PublishDropped != 1 {
@@ -383,10 +383,10 @@ func TestClosed(t *testing.T) {
 func TestUnsupportedClient(t *testing.T) {
 	_, client := redistest.Mini(t)
 	b := newBus(t, struct{ redis.UniversalClient }{client}, bus.Options{})
-	if _, err := b.Subscribe(within(t), newInbox(), "a"); !errors.Is(err, bus.ErrUnsupported) {
+	if _, err := b.Subscribe(within(t), newInbox(), bus.Channel, "a"); !errors.Is(err, bus.ErrUnsupported) {
 		t.Errorf("subscribe: %v", err)
 	}
-	if err := b.Publish("a", nil); !errors.Is(err, bus.ErrUnsupported) {
+	if err := b.Publish(bus.Channel, "a", nil); !errors.Is(err, bus.ErrUnsupported) {
 		t.Errorf("publish: %v", err)
 	}
 }
@@ -397,7 +397,7 @@ func TestWant(t *testing.T) {
 	b := newBus(t, server.Client(), bus.Options{})
 	in := newInbox()
 	s := b.NewSubscription(in)
-	p := s.Want("w")
+	p := s.Want(bus.Channel, "w")
 	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
 	defer cancel()
 	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -408,10 +408,10 @@ func TestWant(t *testing.T) {
 	}
 	server.Start()
 	must(t, p.Wait(within(t)))
-	must(t, b.Publish("w", []byte("1")))
+	must(t, b.Publish(bus.Channel, "w", []byte("1")))
 	in.waitN(t, 1)
 	s.Close()
-	if err := s.Want("w").Wait(within(t)); !errors.Is(err, bus.ErrClosed) {
+	if err := s.Want(bus.Channel, "w").Wait(within(t)); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("want after close: %v", err)
 	}
 }

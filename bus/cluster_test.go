@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
@@ -66,13 +67,13 @@ func TestReshard(t *testing.T) {
 	listener := newBus(t, c.Client(), quick(st))
 	speaker := newBus(t, c.Client(), quick(nil))
 	in := newInbox()
-	s, err := listener.SSubscribe(within(t), in, "{x}1", "{x}2", "other")
+	s, err := listener.Subscribe(within(t), in, bus.Shard, "{x}1", "{x}2", "other")
 	must(t, err)
 	st.wait(t, 0)
 	sent := 0
 	for round := range 5 {
 		for i := range 50 {
-			must(t, speaker.SPublish(fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
+			must(t, speaker.Publish(bus.Shard, fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
 			sent++
 		}
 		in.waitN(t, sent)
@@ -80,12 +81,12 @@ func TestReshard(t *testing.T) {
 		moveSlot(t, c, "{x}")
 		for ; !st.wait(t, n).Hearing; n++ {
 		}
-		if n, err := listener.ShardNumSub(within(t), "{x}1"); err != nil || n != 1 {
+		if n, err := listener.NumSub(within(t), bus.Shard, "{x}1"); err != nil || n != 1 {
 			t.Errorf("round %d: %d subscribers, %v", round, n, err)
 		}
 	}
 	for i := range 50 {
-		must(t, speaker.SPublish(fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
+		must(t, speaker.Publish(bus.Shard, fmt.Sprintf("{x}%d", i%2+1), fmt.Append(nil, sent)))
 		sent++
 	}
 	for i, m := range in.waitN(t, sent) {
@@ -111,7 +112,7 @@ func TestMovedWhilePublishing(t *testing.T) {
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			if err := b.SPublish("{m}", fmt.Append(nil, n)); err != nil {
+			if err := b.Publish(bus.Shard, "{m}", fmt.Append(nil, n)); err != nil {
 				t.Error(err)
 			}
 			if n%100 == 99 {
@@ -156,7 +157,7 @@ func TestClusterLosesPrimary(t *testing.T) {
 	for _, n := range owners {
 		names = append(names, n)
 	}
-	_, err := b.SSubscribe(within(t), in, names...)
+	_, err := b.Subscribe(within(t), in, bus.Shard, names...)
 	must(t, err)
 	st.wait(t, 0)
 	dead := c.Servers[2]
@@ -166,7 +167,7 @@ func TestClusterLosesPrimary(t *testing.T) {
 	}
 	alive := 0
 	for addr, name := range owners {
-		must(t, b.SPublish(name, []byte(name)))
+		must(t, b.Publish(bus.Shard, name, []byte(name)))
 		if addr != dead.Addr() {
 			alive++
 		}
@@ -203,7 +204,7 @@ func TestForgottenServer(t *testing.T) {
 	o := quick(st)
 	o.HealthInterval = 500 * time.Millisecond
 	b, in := newBus(t, c.Client(), o), newInbox()
-	_, err := b.Subscribe(ctx, in, "news")
+	_, err := b.Subscribe(ctx, in, bus.Channel, "news")
 	must(t, err)
 	if s := st.wait(t, 0); !s.Hearing {
 		t.Fatalf("first state %+v", s)

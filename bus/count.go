@@ -9,16 +9,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// NumSub returns how many connections are subscribed to channel (patterns do not count), summed over all primaries
-// of a cluster. When some do not answer it returns what the others said, and an error. It ends with ctx, or after the
-// client's own timeouts.
-func (b *Bus) NumSub(ctx context.Context, channel string) (int, error) {
-	return b.numSub(ctx, channel, redis.UniversalClient.PubSubNumSub)
-}
-
-// ShardNumSub is NumSub for a sharded channel.
-func (b *Bus) ShardNumSub(ctx context.Context, channel string) (int, error) {
-	return b.numSub(ctx, channel, redis.UniversalClient.PubSubShardNumSub)
+// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it do
+// not count. In a cluster it asks every server. If some do not answer it returns what the others said, and an error. It
+// ends with ctx, or after the client's own timeouts.
+func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
+	switch k {
+	case Channel:
+		return b.numSub(ctx, channel, redis.UniversalClient.PubSubNumSub)
+	case Shard:
+		return b.numSub(ctx, channel, redis.UniversalClient.PubSubShardNumSub)
+	}
+	return 0, fmt.Errorf("count subscribers of %q: %w: not a channel", channel, ErrUnsupported)
 }
 
 // maxCall bounds a command through the client where the caller's context does not.
@@ -35,7 +36,7 @@ func (b *Bus) numSub(ctx context.Context, channel string, count countCommand) (i
 	}
 	err := b.call(ctx, maxCall, func(ctx context.Context) error {
 		if c, ok := b.client.(clusterClient); ok {
-			return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return one(ctx, c) })
+			return c.ForEachShard(ctx, func(ctx context.Context, c *redis.Client) error { return one(ctx, c) })
 		}
 		return one(ctx, b.client)
 	})
@@ -45,18 +46,19 @@ func (b *Bus) numSub(ctx context.Context, channel string, count countCommand) (i
 	return int(sum.Load()), nil
 }
 
-// PublishNow publishes through the client and returns when Redis has answered. It is not in order with Publish.
-func (b *Bus) PublishNow(ctx context.Context, channel string, payload []byte) error {
-	return b.publishNow(ctx, channel, func(ctx context.Context) error { return b.client.Publish(ctx, channel, payload).Err() })
-}
-
-// SPublishNow is PublishNow for a sharded channel.
-func (b *Bus) SPublishNow(ctx context.Context, channel string, payload []byte) error {
-	return b.publishNow(ctx, channel, func(ctx context.Context) error { return b.client.SPublish(ctx, channel, payload).Err() })
-}
-
-func (b *Bus) publishNow(ctx context.Context, channel string, publish func(context.Context) error) error {
-	if err := b.call(ctx, maxCall, publish); err != nil {
+// PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. It is not in order
+// with Publish.
+func (b *Bus) PublishNow(ctx context.Context, k Kind, channel string, payload []byte) error {
+	var err error
+	switch k {
+	case Channel:
+		err = b.call(ctx, maxCall, func(ctx context.Context) error { return b.client.Publish(ctx, channel, payload).Err() })
+	case Shard:
+		err = b.call(ctx, maxCall, func(ctx context.Context) error { return b.client.SPublish(ctx, channel, payload).Err() })
+	default:
+		err = fmt.Errorf("%w: not a channel", ErrUnsupported)
+	}
+	if err != nil {
 		return fmt.Errorf("publish to %q: %w", channel, asReply(err))
 	}
 	return nil

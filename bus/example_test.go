@@ -36,18 +36,18 @@ func Example() {
 		if m.Channel == "weather" {
 			close(done)
 		}
-	}), "news")
+	}), bus.Channel, "news")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := sub.Subscribe(ctx, "weather"); err != nil {
+	if err := sub.Subscribe(ctx, bus.Channel, "weather"); err != nil {
 		fmt.Println(err)
 		return
 	}
 	// Redis has confirmed both: nothing that is published from here on is missed.
-	b.Publish("news", []byte("hello"))
-	b.Publish("weather", []byte("sunny"))
+	b.Publish(bus.Channel, "news", []byte("hello"))
+	b.Publish(bus.Channel, "weather", []byte("sunny"))
 	<-done
 	// Output:
 	// news: hello

@@ -88,11 +88,11 @@ func TestReconnects(t *testing.T) {
 	o.HealthInterval = time.Minute // a busy machine must not look like a silent Redis
 	b := newBus(t, client, o)
 	in, pin := newInbox(), newInbox()
-	_, err := b.Subscribe(within(t), in, "a", "b", "c")
+	_, err := b.Subscribe(within(t), in, bus.Channel, "a", "b", "c")
 	must(t, err)
 	ps := b.NewSubscription(pin)
-	must(t, ps.PSubscribe(within(t), "p*"))
-	must(t, ps.SSubscribe(within(t), "s"))
+	must(t, ps.Subscribe(within(t), bus.Pattern, "p*"))
+	must(t, ps.Subscribe(within(t), bus.Shard, "s"))
 	if s := st.wait(t, 0); !s.Hearing || s.Gap {
 		t.Fatalf("first state %+v", s)
 	}
@@ -133,12 +133,12 @@ func TestPublishThroughLoss(t *testing.T) {
 	proxy, client := through(t, server)
 	in := newInbox()
 	listener := newBus(t, server.Client(), bus.Options{})
-	_, err := listener.Subscribe(within(t), in, "n")
+	_, err := listener.Subscribe(within(t), in, bus.Channel, "n")
 	must(t, err)
 	b := newBus(t, client, quick(nil))
 	const n = 20000
 	for i := range n {
-		must(t, b.Publish("n", fmt.Append(nil, i)))
+		must(t, b.Publish(bus.Channel, "n", fmt.Append(nil, i)))
 		if i%2000 == 1000 {
 			eventually(t, "some are sent", func() bool { return b.Stats().Queued < 500 })
 			proxy.Cut()
@@ -149,7 +149,7 @@ func TestPublishThroughLoss(t *testing.T) {
 	if s.Published+s.PublishUnknown != n || s.PublishDropped != 0 {
 		t.Fatalf("stats %+v", s)
 	}
-	must(t, b.Publish("n", []byte("end")))
+	must(t, b.Publish(bus.Channel, "n", []byte("end")))
 	ms := in.waitFor(t, "the last", func(ms []bus.Message) bool {
 		return len(ms) > 0 && string(ms[len(ms)-1].Payload) == "end"
 	})
@@ -174,7 +174,7 @@ func TestRestart(t *testing.T) {
 	o.PublishQueueBytes = 1000
 	b := newBus(t, server.Client(), o)
 	in := newInbox()
-	s, err := b.Subscribe(within(t), in, "a")
+	s, err := b.Subscribe(within(t), in, bus.Channel, "a")
 	must(t, err)
 	st.wait(t, 0)
 	server.Stop()
@@ -184,7 +184,7 @@ func TestRestart(t *testing.T) {
 	// Publishing does not block, is bounded, and counted.
 	var full, queued int
 	for range 100 {
-		switch err := b.Publish("a", []byte("queued")); {
+		switch err := b.Publish(bus.Channel, "a", []byte("queued")); {
 		case errors.Is(err, bus.ErrQueueFull):
 			full++
 		case err == nil:
@@ -198,10 +198,10 @@ func TestRestart(t *testing.T) {
 	}
 	// A new channel can be wanted meanwhile.
 	wanted := make(chan error, 1)
-	go func() { wanted <- s.Subscribe(within(t), "b") }()
+	go func() { wanted <- s.Subscribe(within(t), bus.Channel, "b") }()
 	ctx, cancel := context.WithTimeout(within(t), 100*time.Millisecond)
 	defer cancel()
-	if err := s.Subscribe(ctx, "c"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+	if err := s.Subscribe(ctx, bus.Channel, "c"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("subscribe without Redis: %v", err)
 	}
 	server.Start()
@@ -216,9 +216,9 @@ func TestRestart(t *testing.T) {
 	}
 	in.waitN(t, queued)         // they waited until we heard again
 	must(t, b.Flush(within(t))) // Redis may have sent them on before it has answered us, which frees the queue
-	must(t, b.Publish("b", []byte("new")))
+	must(t, b.Publish(bus.Channel, "b", []byte("new")))
 	in.waitN(t, queued+1)
-	if n, err := b.NumSub(within(t), "c"); err != nil || n != 0 {
+	if n, err := b.NumSub(within(t), bus.Channel, "c"); err != nil || n != 0 {
 		t.Errorf("c was given up: %d, %v", n, err)
 	}
 }
@@ -229,7 +229,7 @@ func TestSilence(t *testing.T) {
 	st := newStates()
 	b := newBus(t, server.Client(), quick(st))
 	in := newInbox()
-	_, err := b.Subscribe(within(t), in, "a")
+	_, err := b.Subscribe(within(t), in, bus.Channel, "a")
 	must(t, err)
 	st.wait(t, 0)
 	server.Pause()
@@ -239,7 +239,7 @@ func TestSilence(t *testing.T) {
 	server.Resume()
 	for i := 2; !st.wait(t, i).Hearing; i++ {
 	}
-	must(t, b.Publish("a", []byte("1")))
+	must(t, b.Publish(bus.Channel, "a", []byte("1")))
 	in.waitFor(t, "the message", func(ms []bus.Message) bool { return len(ms) > 0 })
 }
 
@@ -249,10 +249,10 @@ func TestClientKill(t *testing.T) {
 	st := newStates()
 	b := newBus(t, server.Client(), quick(st))
 	in := newInbox()
-	_, err := b.Subscribe(within(t), in, "a")
+	_, err := b.Subscribe(within(t), in, bus.Channel, "a")
 	must(t, err)
 	st.wait(t, 0)
-	must(t, b.Publish("a", []byte("0")))
+	must(t, b.Publish(bus.Channel, "a", []byte("0")))
 	in.waitN(t, 1)
 	admin := server.Client()
 	for i := range 20 {
@@ -262,7 +262,7 @@ func TestClientKill(t *testing.T) {
 		for ; !st.wait(t, n).Hearing; n++ {
 		}
 		// The idle publishing connection was killed too: that was noticed, and nothing is lost on it.
-		must(t, b.Publish("a", fmt.Append(nil, i)))
+		must(t, b.Publish(bus.Channel, "a", fmt.Append(nil, i)))
 		in.waitN(t, i+2)
 	}
 	if s := b.Stats(); s.PublishUnknown != 0 {
@@ -281,27 +281,27 @@ func TestACL(t *testing.T) {
 	st := newStates()
 	b := newBus(t, client, quick(st))
 	in := newInbox()
-	s, err := b.Subscribe(within(t), in, "ok1")
+	s, err := b.Subscribe(within(t), in, bus.Channel, "ok1")
 	must(t, err)
 	if s := st.wait(t, 0); !s.Hearing {
 		t.Errorf("state %+v", s)
 	}
-	if err := s.Subscribe(within(t), "ok2", "secret", "ok3"); err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "secret") {
+	if err := s.Subscribe(within(t), bus.Channel, "ok2", "secret", "ok3"); err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "secret") {
 		t.Errorf("subscribe: %v", err)
 	}
-	if err := s.SSubscribe(within(t), "ok4"); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+	if err := s.Subscribe(within(t), bus.Shard, "ok4"); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("ssubscribe: %v", err)
 	}
-	must(t, s.Subscribe(within(t), "ok5")) // the connection is as good as before
-	must(t, b.Publish("secret", nil))
-	must(t, b.Publish("ok5", []byte("5")))
+	must(t, s.Subscribe(within(t), bus.Channel, "ok5")) // the connection is as good as before
+	must(t, b.Publish(bus.Channel, "secret", nil))
+	must(t, b.Publish(bus.Channel, "ok5", []byte("5")))
 	in.waitN(t, 1)
 	eventually(t, "the refused message is counted", func() bool { return b.Stats().PublishDropped == 1 })
 
 	// A wrong password fails at once.
 	wrong := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "no"})
 	t.Cleanup(func() { wrong.Close() })
-	if _, err := newBus(t, wrong, quick(nil)).Subscribe(within(t), in, "ok1"); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+	if _, err := newBus(t, wrong, quick(nil)).Subscribe(within(t), in, bus.Channel, "ok1"); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("wrong password: %v", err)
 	}
 
@@ -310,7 +310,7 @@ func TestACL(t *testing.T) {
 	noprobe := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "noprobe", Password: "pw"})
 	t.Cleanup(func() { noprobe.Close() })
 	st = newStates()
-	_, err = newBus(t, noprobe, quick(st)).Subscribe(within(t), in, "ok1")
+	_, err = newBus(t, noprobe, quick(st)).Subscribe(within(t), in, bus.Channel, "ok1")
 	must(t, err)
 	if s := st.wait(t, 0); !s.Hearing {
 		t.Errorf("state %+v", s)
@@ -327,14 +327,14 @@ func TestSlowHandler(t *testing.T) {
 	_, err := b.Subscribe(within(t), bus.HandlerFunc(func(m bus.Message) {
 		<-release
 		slow.HandleMessage(m)
-	}), "x")
+	}), bus.Channel, "x")
 	must(t, err)
 	fast := newInbox()
-	_, err = b.Subscribe(within(t), fast, "x")
+	_, err = b.Subscribe(within(t), fast, bus.Channel, "x")
 	must(t, err)
 	const n = 500
 	for i := range n {
-		must(t, b.Publish("x", fmt.Appendf(nil, "%0100d", i)))
+		must(t, b.Publish(bus.Channel, "x", fmt.Appendf(nil, "%0100d", i)))
 	}
 	fast.waitN(t, n)
 	dropped := b.Stats().ReceiveDropped
@@ -343,7 +343,7 @@ func TestSlowHandler(t *testing.T) {
 	}
 	close(release)
 	slow.waitN(t, n-int(dropped))
-	must(t, b.Publish("x", []byte("end")))
+	must(t, b.Publish(bus.Channel, "x", []byte("end")))
 	ms := slow.waitFor(t, "the end", func(ms []bus.Message) bool { return string(ms[len(ms)-1].Payload) == "end" })
 	missed := 0
 	for _, m := range ms {
@@ -364,12 +364,12 @@ func TestCloseInHandler(t *testing.T) {
 		in.HandleMessage(m)
 		s.Close()
 	}))
-	must(t, s.Subscribe(within(t), "x"))
+	must(t, s.Subscribe(within(t), bus.Channel, "x"))
 	other := newInbox()
-	_, err := b.Subscribe(within(t), other, "x")
+	_, err := b.Subscribe(within(t), other, bus.Channel, "x")
 	must(t, err)
-	must(t, b.Publish("x", nil))
-	must(t, b.Publish("x", nil))
+	must(t, b.Publish(bus.Channel, "x", nil))
+	must(t, b.Publish(bus.Channel, "x", nil))
 	other.waitN(t, 2)
 	in.waitN(t, 1)
 	if len(in.messages()) != 1 {
@@ -386,9 +386,9 @@ func TestSentinel(t *testing.T) {
 	st := newStates()
 	b := newBus(t, client, quick(st))
 	in := newInbox()
-	_, err := b.Subscribe(within(t), in, "a")
+	_, err := b.Subscribe(within(t), in, bus.Channel, "a")
 	must(t, err)
-	must(t, b.Publish("a", []byte("1")))
+	must(t, b.Publish(bus.Channel, "a", []byte("1")))
 	in.waitN(t, 1)
 	primary.Stop()
 	for i := 0; st.wait(t, i).Err == nil; i++ {
@@ -397,6 +397,6 @@ func TestSentinel(t *testing.T) {
 	n := st.count()
 	for ; !st.wait(t, n-1).Hearing; n++ {
 	}
-	must(t, b.Publish("a", []byte("2")))
+	must(t, b.Publish(bus.Channel, "a", []byte("2")))
 	in.waitN(t, 2)
 }

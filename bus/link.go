@@ -43,7 +43,7 @@ type link struct {
 
 // command is a subscribe or unsubscribe command that Redis answers with one confirmation for each topic.
 type command struct {
-	kind   kind
+	kind   Kind
 	sub    bool
 	topics []named // nil: the probe's
 	done   int
@@ -222,7 +222,7 @@ func (l *link) commandsLocked(buf []byte) []byte {
 
 // batchKey is what the topics of one command have in common.
 type batchKey struct {
-	kind kind
+	kind Kind
 	sub  bool
 	slot uint16
 	solo *topic
@@ -258,7 +258,7 @@ func (l *link) commandLocked(buf []byte, key batchKey, topics []*topic) []byte {
 }
 
 // confirmed takes note of one confirmation.
-func (l *link) confirmed(k kind, sub bool, name []byte) error {
+func (l *link) confirmed(k Kind, sub bool, name []byte) error {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -276,7 +276,7 @@ func (l *link) confirmed(k kind, sub bool, name []byte) error {
 			}
 		}
 	}
-	if k == shard && !sub {
+	if k == Shard && !sub {
 		l.evictedLocked(string(name))
 		return nil
 	}
@@ -300,7 +300,7 @@ func (l *link) evictedLocked(name string) {
 		l.probe.evicted = true
 		return
 	}
-	t := l.b.topics[shard][name]
+	t := l.b.topics[Shard][name]
 	if t == nil || t.link != l || !t.sent {
 		return
 	}
@@ -330,7 +330,7 @@ func (l *link) refused(e replyError) error {
 		l.probe.refusedLocked(l, e)
 		return nil
 	}
-	moved := cmd.kind == shard && b.router.moved(e)
+	moved := cmd.kind == Shard && b.router.moved(e)
 	for _, t := range cmd.topics[cmd.done:] {
 		if !t.current(l) {
 			continue

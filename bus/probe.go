@@ -27,7 +27,7 @@ const (
 // channel and repeats that, as a server that was taken out of the cluster goes on answering pings.
 type probe struct {
 	// Set by init, then static.
-	kind      kind
+	kind      Kind
 	name      string
 	nonce     string
 	repeats   bool
@@ -50,7 +50,7 @@ func (p *probe) init(l *link) {
 	if l.route == mainRoute {
 		return
 	}
-	p.kind = shard
+	p.kind = Shard
 	for t := range l.topics { // a channel of this server: one in the slot of one that it has
 		slot := slotOf(t.name)
 		for i := 0; ; i++ {
@@ -201,7 +201,7 @@ func (l *link) listen(ctx context.Context, patience time.Duration) error {
 
 func (l *link) publishProbe(ctx context.Context) error {
 	var err error
-	if l.probe.kind == shard {
+	if l.probe.kind == Shard {
 		err = l.b.client.SPublish(ctx, l.probe.name, l.probe.nonce).Err()
 	} else {
 		err = l.elsewhere(ctx).Publish(ctx, l.probe.name, l.probe.nonce).Err()

@@ -61,11 +61,11 @@ func (r *reader) next() error {
 	}
 	switch string(r.verb) {
 	case "message":
-		return r.message(channel)
+		return r.message(Channel)
 	case "smessage":
-		return r.message(shard)
+		return r.message(Shard)
 	case "pmessage":
-		return r.message(pattern)
+		return r.message(Pattern)
 	case "pong":
 		r.name, _, err = r.c.bulk(r.name[:0], maxName)
 		return err
@@ -84,16 +84,16 @@ func (r *reader) confirmation() error {
 	}
 	for k, v := range verbs {
 		if string(r.verb) == v.sub || string(r.verb) == v.unsub {
-			return r.l.confirmed(kind(k), string(r.verb) == v.sub, name)
+			return r.l.confirmed(Kind(k), string(r.verb) == v.sub, name)
 		}
 	}
 	return fmt.Errorf("%w: %.40q", errProtocol, r.verb)
 }
 
-func (r *reader) message(k kind) (err error) {
+func (r *reader) message(k Kind) (err error) {
 	var long bool
 	limit := maxOwn
-	if k == pattern {
+	if k == Pattern {
 		if r.pat, _, err = r.c.bulk(r.pat[:0], maxOwn); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (r *reader) message(k kind) (err error) {
 		return r.c.skip(size)
 	}
 	key := r.name
-	if k == pattern {
+	if k == Pattern {
 		key = r.pat
 	}
 	if len(key) == len(r.l.probe.name) && string(key) == r.l.probe.name {
@@ -127,7 +127,7 @@ func (r *reader) message(k kind) (err error) {
 	var pat string
 	if t := b.topics[k][string(key)]; t != nil && t.link == r.l {
 		subs = t.subs
-		if k == pattern {
+		if k == Pattern {
 			pat = t.name
 		}
 	}

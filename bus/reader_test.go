@@ -46,7 +46,7 @@ func readFrom(wire io.Reader) (heard []string, b *Bus, err error) {
 	l.probe.init(l)
 	l.probe.name = "probe"
 	for k, name := range []string{"c", "p*", "s"} {
-		t := &topic{kind: kind(k), name: name, subs: []*Subscription{s}}
+		t := &topic{kind: Kind(k), name: name, subs: []*Subscription{s}}
 		b.topics[k][name] = t
 		l.attachLocked(t)
 		l.commandsLocked(nil) // one by one, so that they are always in this order, the probe second
@@ -172,8 +172,8 @@ func TestGapBeforeProbe(t *testing.T) {
 	b := New(nil, Options{})
 	defer b.cancel()
 	s := &Subscription{bus: b, ended: make(chan struct{})}
-	topic := &topic{kind: channel, name: "c", subs: []*Subscription{s}}
-	b.topics[channel]["c"] = topic
+	topic := &topic{kind: Channel, name: "c", subs: []*Subscription{s}}
+	b.topics[Channel]["c"] = topic
 	session := func(wire string, verified bool) State {
 		l := newLink(b, mainRoute, &redis.Options{Addr: "test"})
 		b.mu.Lock()

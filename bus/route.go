@@ -26,7 +26,7 @@ type router interface {
 	// supports says why the client can't be used, if so.
 	supports() error
 	// route of a kind: mainRoute or anyShard.
-	route(kind) route
+	route(Kind) route
 	// main returns how to connect for PUBLISH, SUBSCRIBE and PSUBSCRIBE.
 	main(context.Context) (*redis.Options, error)
 	// owner returns the route of a sharded channel and how to connect to it.
@@ -44,6 +44,7 @@ type singleClient interface{ Options() *redis.Options }
 type clusterClient interface {
 	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 	ForEachMaster(ctx context.Context, fn func(context.Context, *redis.Client) error) error
+	ForEachShard(ctx context.Context, fn func(context.Context, *redis.Client) error) error
 	ReloadState(ctx context.Context)
 }
 
@@ -61,7 +62,7 @@ func newRouter(client redis.UniversalClient) router {
 type noRouter struct{ err error }
 
 func (r noRouter) supports() error                              { return r.err }
-func (r noRouter) route(kind) route                             { return mainRoute }
+func (r noRouter) route(Kind) route                             { return mainRoute }
 func (r noRouter) main(context.Context) (*redis.Options, error) { return nil, r.err }
 func (r noRouter) moved(replyError) bool                        { return false }
 func (r noRouter) stale()                                       {}
@@ -72,7 +73,7 @@ func (r noRouter) owner(context.Context, string) (route, *redis.Options, error) 
 type singleRouter struct{ client singleClient }
 
 func (r singleRouter) supports() error                              { return nil }
-func (r singleRouter) route(kind) route                             { return mainRoute }
+func (r singleRouter) route(Kind) route                             { return mainRoute }
 func (r singleRouter) main(context.Context) (*redis.Options, error) { return r.client.Options(), nil }
 func (r singleRouter) moved(replyError) bool                        { return false }
 func (r singleRouter) stale()                                       {}
@@ -98,8 +99,8 @@ const patchLife = 10 * time.Second
 
 func (r *clusterRouter) supports() error { return nil }
 
-func (r *clusterRouter) route(k kind) route {
-	if k == shard {
+func (r *clusterRouter) route(k Kind) route {
+	if k == Shard {
 		return anyShard
 	}
 	return mainRoute

@@ -54,7 +54,7 @@ func (p *publisher) nextTry() time.Duration {
 }
 
 func (p *publisher) lane(m *outgoing) lane {
-	if !m.sharded || p.b.router.route(shard) == mainRoute {
+	if !m.sharded || p.b.router.route(Shard) == mainRoute {
 		return mainLane
 	}
 	return lane(slotOf(m.channel))

@@ -78,65 +78,29 @@ func (b *Bus) NewSubscription(h Handler) *Subscription {
 	return s
 }
 
-// Subscribe makes a Subscription to channels (SUBSCRIBE); see Subscription.Subscribe.
-func (b *Bus) Subscribe(ctx context.Context, h Handler, channels ...string) (*Subscription, error) {
-	return b.subscribe(ctx, h, channel, channels)
-}
-
-// PSubscribe makes a Subscription to patterns (PSUBSCRIBE).
-func (b *Bus) PSubscribe(ctx context.Context, h Handler, patterns ...string) (*Subscription, error) {
-	return b.subscribe(ctx, h, pattern, patterns)
-}
-
-// SSubscribe makes a Subscription to sharded channels (SSUBSCRIBE, Redis 7).
-func (b *Bus) SSubscribe(ctx context.Context, h Handler, channels ...string) (*Subscription, error) {
-	return b.subscribe(ctx, h, shard, channels)
-}
-
-func (b *Bus) subscribe(ctx context.Context, h Handler, k kind, names []string) (*Subscription, error) {
+// Subscribe makes a Subscription to names, all of kind k; see Subscription.Subscribe. After an error there is none.
+func (b *Bus) Subscribe(ctx context.Context, h Handler, k Kind, names ...string) (*Subscription, error) {
 	s := b.NewSubscription(h)
-	if err := b.subscribeTo(ctx, s, k, names); err != nil {
+	if err := s.Subscribe(ctx, k, names...); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// Subscribe adds channels and returns once Redis has confirmed all of them: what is published after that is handled.
-// While Redis is away it waits until ctx ends. After an error none of them is added. A channel may be added several
-// times, and must be given up as often.
-func (s *Subscription) Subscribe(ctx context.Context, channels ...string) error {
-	return s.bus.subscribeTo(ctx, s, channel, channels)
+// Subscribe adds names, all of kind k, and returns once Redis has confirmed all of them: what is published after that is
+// handled. While Redis is away it waits until ctx ends. After an error none of them is added. A name may be added
+// several times, and must be given up as often. A message is handled once for each name that matches its channel.
+func (s *Subscription) Subscribe(ctx context.Context, k Kind, names ...string) error {
+	return s.bus.subscribeTo(ctx, s, k, names)
 }
 
-// PSubscribe adds patterns, as Subscribe does channels. A message is handled once for each pattern that matches.
-func (s *Subscription) PSubscribe(ctx context.Context, patterns ...string) error {
-	return s.bus.subscribeTo(ctx, s, pattern, patterns)
-}
+// Want adds names and does not wait: the Bus keeps asking Redis until they are confirmed or given up, whatever the
+// Pending says.
+func (s *Subscription) Want(k Kind, names ...string) *Pending { return s.bus.want(s, k, names) }
 
-// SSubscribe adds sharded channels, as Subscribe does channels.
-func (s *Subscription) SSubscribe(ctx context.Context, channels ...string) error {
-	return s.bus.subscribeTo(ctx, s, shard, channels)
-}
-
-// Want adds channels and does not wait: the Bus goes on until Redis has confirmed them, or they are given up, whatever
-// the Pending says.
-func (s *Subscription) Want(channels ...string) *Pending { return s.bus.want(s, channel, channels) }
-
-// PWant is Want for patterns.
-func (s *Subscription) PWant(patterns ...string) *Pending { return s.bus.want(s, pattern, patterns) }
-
-// SWant is Want for sharded channels.
-func (s *Subscription) SWant(channels ...string) *Pending { return s.bus.want(s, shard, channels) }
-
-// Unsubscribe gives up channels; messages that are queued are still handled. It does not wait for Redis.
-func (s *Subscription) Unsubscribe(channels ...string) { s.bus.unwant(s, channel, channels) }
-
-// PUnsubscribe gives up patterns.
-func (s *Subscription) PUnsubscribe(patterns ...string) { s.bus.unwant(s, pattern, patterns) }
-
-// SUnsubscribe gives up sharded channels.
-func (s *Subscription) SUnsubscribe(channels ...string) { s.bus.unwant(s, shard, channels) }
+// Unsubscribe gives up names. Messages that are queued are still handled. It does not wait for Redis.
+func (s *Subscription) Unsubscribe(k Kind, names ...string) { s.bus.unwant(s, k, names) }
 
 // Close gives up everything and drops what is queued. No call of the Handler begins after Close has returned; one may
 // still be running. It may be called from the Handler, and more than once.

@@ -8,27 +8,31 @@ import (
 	"strings"
 )
 
-// kind is one of the three ways to subscribe.
-type kind uint8
+// Kind is one of the three kinds of channels that Redis has.
+type Kind uint8
 
 const (
-	channel kind = iota
-	pattern
-	shard
+	// Channel is a channel of plain pub/sub: SUBSCRIBE and PUBLISH.
+	Channel Kind = iota
+	// Pattern is a glob-style pattern of such channels: PSUBSCRIBE. Nothing can be published to it.
+	Pattern
+	// Shard is a channel of sharded pub/sub: SSUBSCRIBE and SPUBLISH, since Redis 7.
+	Shard
+
 	kinds
 )
 
 // verbs are the commands of each kind, and with them the first elements of their confirmations.
 var verbs = [kinds]struct{ sub, unsub string }{
-	channel: {"subscribe", "unsubscribe"},
-	pattern: {"psubscribe", "punsubscribe"},
-	shard:   {"ssubscribe", "sunsubscribe"},
+	Channel: {"subscribe", "unsubscribe"},
+	Pattern: {"psubscribe", "punsubscribe"},
+	Shard:   {"ssubscribe", "sunsubscribe"},
 }
 
 // topic is one channel or pattern: who wants it, and what Redis was told. Everything is guarded by Bus.mu, but
 // subs, which the reader uses after it has let go of the lock, is replaced and never changed.
 type topic struct {
-	kind kind
+	kind Kind
 	name string
 
 	subs []*Subscription // those that have it in refs, in the order in which they came
@@ -65,7 +69,7 @@ func (w *wait) finish(err error) {
 }
 
 // subscribeTo adds names to s and waits until Redis holds them.
-func (b *Bus) subscribeTo(ctx context.Context, s *Subscription, k kind, names []string) error {
+func (b *Bus) subscribeTo(ctx context.Context, s *Subscription, k Kind, names []string) error {
 	p := b.want(s, k, names)
 	err := p.Wait(ctx)
 	if err != nil && p.w != nil {
@@ -75,10 +79,18 @@ func (b *Bus) subscribeTo(ctx context.Context, s *Subscription, k kind, names []
 	return err
 }
 
+// supports reports why names of kind k can't be subscribed to, if so.
+func (b *Bus) supports(k Kind) error {
+	if k >= kinds {
+		return fmt.Errorf("%w: no such kind of channel: %d", ErrUnsupported, k)
+	}
+	return b.router.supports()
+}
+
 // want adds names to s.
-func (b *Bus) want(s *Subscription, k kind, names []string) *Pending {
+func (b *Bus) want(s *Subscription, k Kind, names []string) *Pending {
 	p := &Pending{s: s, kind: k, names: names}
-	if p.err = b.router.supports(); p.err == nil {
+	if p.err = b.supports(k); p.err == nil {
 		p.w, p.err = b.addRefs(s, k, names)
 	}
 	return p
@@ -87,7 +99,7 @@ func (b *Bus) want(s *Subscription, k kind, names []string) *Pending {
 // Pending is a subscription that Redis may not have confirmed yet.
 type Pending struct {
 	s     *Subscription
-	kind  kind
+	kind  Kind
 	names []string
 	w     *wait // nil when err was there from the beginning
 	err   error
@@ -174,7 +186,7 @@ func list(names []string) string {
 	return fmt.Sprintf("%q", names) + more
 }
 
-func (b *Bus) addRefs(s *Subscription, k kind, names []string) (*wait, error) {
+func (b *Bus) addRefs(s *Subscription, k Kind, names []string) (*wait, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || s.refs == nil {
@@ -205,10 +217,13 @@ func (b *Bus) addRefs(s *Subscription, k kind, names []string) (*wait, error) {
 }
 
 // unwant takes names from s.
-func (b *Bus) unwant(s *Subscription, k kind, names []string) {
+func (b *Bus) unwant(s *Subscription, k Kind, names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, name := range names {
+		if k >= kinds {
+			break
+		}
 		if t := b.topics[k][name]; t != nil && s.refs[t] > 0 {
 			b.dropRefLocked(s, t, 1)
 		}

@@ -20,7 +20,7 @@ type ear struct {
 
 func newEar(b *bus.Bus, channel string, handle func(bus.Message)) *ear {
 	sub := b.NewSubscription(bus.HandlerFunc(handle))
-	return &ear{sub: sub, channel: channel, hears: sub.Want(channel)}
+	return &ear{sub: sub, channel: channel, hears: sub.Want(bus.Channel, channel)}
 }
 
 // wait returns once Redis has confirmed the subscription. When Redis refuses it (a right may be missing) the next call
@@ -36,8 +36,8 @@ func (e *ear) wait(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hears == hears {
-		e.hears = e.sub.Want(e.channel)
-		e.sub.Unsubscribe(e.channel) // the reference of the one before
+		e.hears = e.sub.Want(bus.Channel, e.channel)
+		e.sub.Unsubscribe(bus.Channel, e.channel) // the reference of the one before
 	}
 	return err
 }

@@ -120,7 +120,7 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 	}
 	// The bus counts references, so that each acquisition is a subscription of its own there: it must be, for Redis may
 	// be away just now.
-	if err := t.sub(topic).Subscribe(ctx, topic.Channel(t.opts.Prefix)); err != nil {
+	if err := t.sub(topic).Subscribe(ctx, bus.Channel, topic.Channel(t.opts.Prefix)); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.uncountLocked(topic)
@@ -225,7 +225,7 @@ func (t *Topics) release(topic event.Topic) {
 	}
 	t.mu.Unlock()
 	if !keep {
-		t.sub(topic).Unsubscribe(topic.Channel(t.opts.Prefix))
+		t.sub(topic).Unsubscribe(bus.Channel, topic.Channel(t.opts.Prefix))
 	}
 }
 
@@ -236,7 +236,7 @@ func (t *Topics) reap() {
 	for {
 		over, next := t.expired(time.Now())
 		for _, topic := range over {
-			t.sub(topic).Unsubscribe(topic.Channel(t.opts.Prefix))
+			t.sub(topic).Unsubscribe(bus.Channel, topic.Channel(t.opts.Prefix))
 		}
 		timer.Reset(next)
 		select {

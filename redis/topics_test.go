@@ -114,7 +114,7 @@ func testTopicsOrder(t *testing.T, client goredis.UniversalClient) {
 	acquire(t, topics, event.Topic{Guild: "1", Logs: true})
 	const n = 1000
 	for i := range n {
-		if err := b.Publish([]string{"p:1", "p:1_logs"}[i%2], fmt.Append(nil, i)); err != nil {
+		if err := b.Publish(bus.Channel, []string{"p:1", "p:1_logs"}[i%2], fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,11 +148,11 @@ func testTopicsNeeded(t *testing.T, client goredis.UniversalClient) {
 	}
 	first()
 	first() // counts once
-	if n, err := b.NumSub(within(t), "p:7"); err != nil || n != 1 {
+	if n, err := b.NumSub(within(t), bus.Channel, "p:7"); err != nil || n != 1 {
 		t.Errorf("%d subscribers, %v, with one socket left", n, err)
 	}
 	second()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), "p:7"); return err == nil && n == 0 })
+	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
 	if s := topics.Stats(); s != (TopicsStats{}) {
 		t.Errorf("stats %+v", s)
 	}
@@ -172,7 +172,7 @@ func testTopicsLinger(t *testing.T, client goredis.UniversalClient) {
 	}
 	eventually(t, "still heard", func() bool { return r.len() == 1 })
 	release()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), "p:7"); return err == nil && n == 0 })
+	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
 }
 
 func testTopicsChurn(t *testing.T, client goredis.UniversalClient) {
@@ -235,14 +235,14 @@ func TestTopicsOverflow(t *testing.T) {
 	t.Cleanup(topics.Close)
 	acquire(t, topics, event.Topic{Guild: "1"})
 	for range 100 {
-		if err := b.Publish("1", make([]byte, 100)); err != nil {
+		if err := b.Publish(bus.Channel, "1", make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, "messages are dropped", func() bool { s := b.Stats(); return s.ReceiveDropped+s.Received == 100 })
 	close(gate)
 	eventually(t, "queue empty", func() bool { return r.len() == int(b.Stats().Received) })
-	if err := b.Publish("1", []byte("next")); err != nil { // tells about those before it
+	if err := b.Publish(bus.Channel, "1", []byte("next")); err != nil { // tells about those before it
 		t.Fatal(err)
 	}
 	eventually(t, "the overflow is reported", func() bool {

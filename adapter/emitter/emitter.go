@@ -102,9 +102,9 @@ func publishWith(client redis.UniversalClient, b *bus.Bus, key string) publish {
 	if b != nil {
 		return func(_ context.Context, m emission) error {
 			if m.sharded {
-				return b.SPublish(m.channel, m.payload)
+				return b.Publish(bus.Shard, m.channel, m.payload)
 			}
-			return b.Publish(m.channel, m.payload)
+			return b.Publish(bus.Channel, m.channel, m.payload)
 		}
 	}
 	return func(ctx context.Context, m emission) error {
