@@ -7,6 +7,8 @@ import (
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // decode turns the packet's JSON and attachments into what the library hands to listeners: []any of bool, float64,
@@ -15,7 +17,7 @@ func (p *packet) decode(maxDepth int) (any, error) {
 	if len(p.body) == 0 {
 		return validate(p.kind, nil)
 	}
-	if depth := jsonDepth(p.body); depth > maxDepth {
+	if depth := js.Depth(p.body); depth > maxDepth {
 		return nil, fmt.Errorf("%w: JSON of depth %d, at most %d is allowed", ErrPacket, depth, maxDepth)
 	}
 	var data any
@@ -29,30 +31,6 @@ func (p *packet) decode(maxDepth int) (any, error) {
 		}
 	}
 	return validate(p.kind, data)
-}
-
-// jsonDepth is the nesting depth of a JSON text: 0 for a scalar. It does not check the text.
-func jsonDepth(text []byte) (deepest int) {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted:
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == '[' || c == '{':
-			depth++
-			deepest = max(deepest, depth)
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // attach replaces placeholders by attachments, in place.

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/zishang520/engine.io/v2/types"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values, at
@@ -36,7 +38,7 @@ func (e *jsonEncoder) value(v any, depth int) error {
 	case nil:
 		e.b = append(e.b, "null"...)
 	case string:
-		e.b = appendJSONString(e.b, v)
+		e.b = js.AppendString(e.b, v)
 	case bool:
 		e.b = strconv.AppendBool(e.b, v)
 	case int:
@@ -66,7 +68,7 @@ func (e *jsonEncoder) reader(v io.Reader) error {
 	switch b := v.(type) {
 	case *types.StringBuffer:
 		if b != nil && b.Buffer != nil {
-			e.b = appendJSONString(e.b, b.String())
+			e.b = js.AppendString(e.b, b.String())
 			return nil
 		}
 		return e.other(b)
@@ -82,7 +84,7 @@ func (e *jsonEncoder) reader(v io.Reader) error {
 	}
 	b, err := readAttachment(v)
 	if _, ok := v.(*strings.Reader); ok {
-		e.b = appendJSONString(e.b, string(b))
+		e.b = js.AppendString(e.b, string(b))
 	} else {
 		e.attachment(b)
 	}
@@ -124,7 +126,7 @@ func (e *jsonEncoder) object(v map[string]any, depth int) error {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = append(appendJSONString(e.b, k), ':')
+		e.b = append(js.AppendString(e.b, k), ':')
 		if err := e.value(v[k], depth+1); err != nil {
 			return err
 		}
@@ -133,24 +135,12 @@ func (e *jsonEncoder) object(v map[string]any, depth int) error {
 	return nil
 }
 
-// number formats as ECMAScript does.
+// number refuses what has no JSON; JSON.stringify makes null of it.
 func (e *jsonEncoder) number(f float64) error {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return fmt.Errorf("number %v is no JSON", f)
 	}
-	if f == 0 {
-		e.b = append(e.b, '0') // also -0
-		return nil
-	}
-	format := byte('f')
-	if abs := math.Abs(f); abs < 1e-6 || abs >= 1e21 {
-		format = 'e'
-	}
-	e.b = strconv.AppendFloat(e.b, f, format, -1, 64)
-	if n := len(e.b); format == 'e' && n >= 4 && e.b[n-4] == 'e' && e.b[n-3] == '-' && e.b[n-2] == '0' {
-		e.b[n-2] = e.b[n-1] // 1e-09 is 1e-9 there
-		e.b = e.b[:n-1]
-	}
+	e.b = js.AppendNumber(e.b, f)
 	return nil
 }
 
@@ -193,50 +183,4 @@ func readAttachment(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read attachment: %w", err)
 	}
 	return b, nil
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendJSONString appends s quoted. Bytes that are no UTF-8 become U+FFFD.
-func appendJSONString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[start:i]...), "\ufffd"...)
-				i++
-				start = i
-				continue
-			}
-			i += size
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		case '\b':
-			b = append(b, '\\', 'b')
-		case '\f':
-			b = append(b, '\\', 'f')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		}
-		i++
-		start = i
-	}
-	return append(append(b, s[start:]...), '"')
 }

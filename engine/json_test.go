@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/engine.io/v2/types"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 func encodeJSON(v any) (string, error) {
@@ -62,7 +64,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		v = []any{unsigned(v), s, map[string]any{s: 1.0}}
 		got, err := encodeJSON(v)
-		if errors.Is(err, errTooDeep) && jsonDepth(text) >= maxOwnDepth {
+		if errors.Is(err, errTooDeep) && js.Depth(text) >= maxOwnDepth {
 			return
 		}
 		if err != nil {

@@ -2,6 +2,8 @@
 // names of the topics and rooms that they travel through. It does no I/O and decides nothing about who may see what.
 package event
 
+import "github.com/architus/guildcast/internal/js"
+
 // Event is one parsed message of a topic. It is immutable; Payload aliases the message that it was parsed from.
 type Event struct {
 	// Topic is where the message was published. It, and nothing inside the message, says which guild it concerns.
@@ -68,42 +70,12 @@ func AllowedName(name string) bool {
 // ["log_pool","{...}"] with the payload serialised into a string for clients that use that form.
 func (e *Event) AppendArgs(dst []byte, asString bool) []byte {
 	dst = append(dst, '[')
-	dst = appendString(dst, e.Name)
+	dst = js.AppendValid(dst, e.Name)
 	dst = append(dst, ',')
 	if asString {
-		dst = appendString(dst, e.Payload)
+		dst = js.AppendValid(dst, e.Payload)
 	} else {
 		dst = append(dst, e.Payload...)
 	}
 	return append(dst, ']')
-}
-
-// appendString appends s, which is valid UTF-8, as a JSON string. Only what JSON demands is escaped, so that the
-// receiver's parser gives back exactly s.
-func appendString[S string | []byte](dst []byte, s S) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
 }

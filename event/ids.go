@@ -1,5 +1,7 @@
 package event
 
+import "github.com/architus/guildcast/internal/js"
+
 // StringIDs gives an entity in which ids are strings, as clients get them: its own "id", where that is a whole number,
 // and every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be
 // valid JSON; it is not changed, and is the result where there is nothing to do.
@@ -9,13 +11,13 @@ func StringIDs(entity []byte) []byte {
 	for i := 0; i < len(entity); {
 		switch c := entity[i]; {
 		case c == '"':
-			end := skipString(entity, i)
+			end := js.SkipString(entity, i)
 			if depth == 1 {
 				key = entity[i:end]
 			}
 			i = end
 		case c == '-' || '0' <= c && c <= '9':
-			end := skipValue(entity, i)
+			end := js.SkipValue(entity, i)
 			if number := string(entity[i:end]); ValidID(number) && (inexact(number) || depth == 1 && string(key) == `"id"`) {
 				out = append(append(append(append(out, entity[copied:i]...), '"'), number...), '"')
 				copied = end

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Reason says why a message was dropped. Reasons are few and stable: they label a counter.
@@ -77,7 +80,7 @@ func Parse(topic Topic, data []byte) (Event, error) {
 		e.Name = LogOther
 	}
 	if f.event != nil {
-		name, ok := unquote(f.event)
+		name, ok := js.Unquote(f.event)
 		if !ok || !AllowedName(name) {
 			return Event{}, &ParseError{BadName, "event"}
 		}
@@ -98,23 +101,22 @@ func Parse(topic Topic, data []byte) (Event, error) {
 
 // collect finds the steering members of a message.
 func collect(data []byte) (f fields, err error) {
-	ok := members(data, func(name string, value []byte) bool {
+	if !utf8.Valid(data) || !json.Valid(data) || !js.IsObject(data) {
+		return f, &ParseError{NotJSON, "not one JSON object in UTF-8"}
+	}
+	for name, value := range js.Members(data) {
 		slot := f.slot(name)
 		switch {
 		case slot == nil && foldsToField(name):
-			err = &ParseError{BadField, "a field differs from a known one in case only"}
+			return f, &ParseError{BadField, "a field differs from a known one in case only"}
 		case slot == nil:
 		case *slot != nil:
-			err = &ParseError{BadField, name + " is there twice"}
+			return f, &ParseError{BadField, name + " is there twice"}
 		default:
 			*slot = value
 		}
-		return err == nil
-	})
-	if !ok {
-		return f, &ParseError{NotJSON, "not one JSON object in UTF-8"}
 	}
-	return f, err
+	return f, nil
 }
 
 // foldsToField tells whether a library that matches names without case, as encoding/json does, would take name for a
@@ -134,7 +136,7 @@ func envelope(e Event, f fields) (Event, error) {
 		return Event{}, &ParseError{BadField, "neither payload nor action_number"}
 	}
 	if f.kind != nil {
-		kind, ok := unquote(f.kind)
+		kind, ok := js.Unquote(f.kind)
 		if !ok {
 			return Event{}, &ParseError{BadField, "kind is not a string"}
 		}
@@ -172,11 +174,7 @@ func parseRequires(raw []byte) (r Requirement) {
 		r.add(raw)
 		return r
 	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil {
-		r.Unclear = true
-	}
-	for _, item := range items {
+	for item := range js.Elements(raw) {
 		r.add(item)
 	}
 	return r
@@ -184,7 +182,7 @@ func parseRequires(raw []byte) (r Requirement) {
 
 // add adds one name or number, or makes the requirement unclear.
 func (r *Requirement) add(raw []byte) {
-	if name, ok := unquote(raw); ok {
+	if name, ok := js.Unquote(raw); ok {
 		r.Names = append(r.Names, name)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/js"
 )
 
 // form is how a client writes its payloads, and therefore how it is answered.
@@ -88,7 +89,7 @@ func (p *payload) takeID() *Error {
 		if len(v) > maxIDBytes {
 			return malformed("_id is longer than %d bytes.", maxIDBytes)
 		}
-		p.id = quote(v)
+		p.id = js.Quote(v)
 	case json.Number:
 		if len(v) > maxIDBytes {
 			return malformed("_id is longer than %d bytes.", maxIDBytes)
@@ -192,16 +193,6 @@ func wholeNumber(v any) (uint64, bool) {
 		return math.MaxUint64, true
 	}
 	return uint64(f), true
-}
-
-// quote makes a JSON string of s. Unlike json.Marshal it leaves <, > and & alone.
-func quote(s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return encode(s)
-		}
-	}
-	return append(append(append(make([]byte, 0, len(s)+2), '"'), s...), '"')
 }
 
 // encode makes JSON of v, which is one of this package's own types and always encodes.

@@ -6,6 +6,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/js"
 )
 
 // namespace is the one that the gateway serves.
@@ -76,9 +77,9 @@ func (s *session) emit(event string, f form, body []byte) {
 // eventArgs is the JSON array of an event and its argument.
 func eventArgs(event string, f form, body []byte) []byte {
 	args := make([]byte, 0, len(body)+len(body)/8+len(event)+8)
-	args = append(append(append(args, '['), quote(event)...), ',')
+	args = append(js.AppendString(append(args, '['), event), ',')
 	if f == asString {
-		args = append(args, quote(string(body))...)
+		args = js.AppendBytes(args, body)
 	} else {
 		args = append(args, body...)
 	}

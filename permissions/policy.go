@@ -170,29 +170,34 @@ func parseRule(raw json.RawMessage) (rule Rule, exists bool, err error) {
 
 // parseRequired reads a permission's name, a number, or an array of these.
 func parseRequired(raw json.RawMessage) (Bits, error) {
-	items := []json.RawMessage{raw}
-	if raw[0] == '[' {
-		if err := json.Unmarshal(raw, &items); err != nil {
+	if raw[0] != '[' {
+		return parseBit(raw)
+	}
+	var all Bits
+	for item := range js.Elements(raw) {
+		bits, err := parseBit(item)
+		if err != nil {
 			return 0, err
 		}
+		all |= bits
 	}
-	var bits Bits
-	for _, item := range items {
-		if n, err := strconv.ParseUint(string(item), 10, 64); err == nil {
-			bits |= Bits(n)
-			continue
-		}
-		var name string
-		if json.Unmarshal(item, &name) != nil {
-			return 0, fmt.Errorf("%s is neither a permission's name nor its number", item)
-		}
-		bit, ok := BitNamed(name)
-		if !ok {
-			return 0, fmt.Errorf("there is no permission %q", name)
-		}
-		bits |= bit
+	return all, nil
+}
+
+// parseBit reads a permission's name or a number.
+func parseBit(raw json.RawMessage) (Bits, error) {
+	if n, err := strconv.ParseUint(string(raw), 10, 64); err == nil {
+		return Bits(n), nil
 	}
-	return bits, nil
+	name, ok := js.Unquote(raw)
+	if !ok {
+		return 0, fmt.Errorf("%.100s is neither a permission's name nor its number", raw)
+	}
+	bit, ok := BitNamed(name)
+	if !ok {
+		return 0, fmt.Errorf("there is no permission %.100q", name)
+	}
+	return bit, nil
 }
 
 type member struct {

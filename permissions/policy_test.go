@@ -34,10 +34,10 @@ func TestPolicyWith(t *testing.T) {
 
 func TestPolicyWithRefuses(t *testing.T) {
 	for file, want := range map[string]string{
-		``:                                    "not a JSON object",
+		``:                                    "unexpected end of JSON input",
 		`[]`:                                  "not a JSON object",
-		`{`:                                   "EOF",
-		`{} {}`:                               "more than one",
+		`{`:                                   "unexpected end of JSON input",
+		`{} {}`:                               "after top-level value",
 		`{"kind":{}}`:                         `unknown field "kind"`,
 		`{"Kinds":{}}`:                        `unknown field "Kinds"`,
 		`{"kinds":{},"kinds":{}}`:             "twice",

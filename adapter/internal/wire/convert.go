@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // AppendJSON appends v as the JSON text that JSON.stringify would give for it, and as socket.io-parser would: each
@@ -41,7 +43,7 @@ func (w *jsonWriter) value(b []byte) int {
 	case Number:
 		w.dst = Value{b: b[:end]}.appendNumber(w.dst)
 	case String:
-		w.dst = appendQuoted(w.dst, b[h.size:end])
+		w.dst = js.AppendBytes(w.dst, b[h.size:end])
 	case Binary:
 		w.binary(b[h.size:end:end])
 	case Date:
@@ -88,9 +90,9 @@ func (w *jsonWriter) object(b []byte, h head) int {
 		}
 		first = false
 		if key.Kind() == String {
-			w.dst = appendQuoted(w.dst, key.b[readHead(key.b).size:])
+			w.dst = js.AppendBytes(w.dst, key.b[readHead(key.b).size:])
 		} else {
-			w.dst = appendQuoted(w.dst, []byte(key.Text()))
+			w.dst = js.AppendBytes(w.dst, []byte(key.Text()))
 		}
 		w.dst = append(w.dst, ':')
 		at += w.value(b[at:])
@@ -155,7 +157,7 @@ func (r goReader) value(b []byte) (any, int) {
 	case Number:
 		return h.number(b), end
 	case String:
-		return toUTF8(b[h.size:end]), end
+		return js.Text(b[h.size:end]), end
 	case Binary:
 		return r.binary(b[h.size:end:end]), end
 	case Date:

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Object is a map that is written in this order. A peer does not care; whoever compares bytes does.
@@ -177,7 +179,7 @@ func appendRaw(dst []byte, v Value, depth int) ([]byte, error) {
 		return append(dst, v.b...), nil
 	}
 	if k := v.Kind(); k == Map || k == Array {
-		dst, _, err := appendJSONContainer(dst, v.b, depth)
+		dst, _, err := appendJSONContainer(dst, v.b, 0, depth)
 		return dst, err
 	}
 	return appendJSONScalar(dst, v), nil
@@ -196,40 +198,40 @@ func appendJSONScalar(dst []byte, v Value) []byte {
 	}
 }
 
-// appendJSONContainer turns a JSON array or object into msgpack, keeping its order. It goes over the text once; the
-// number of elements is known at the end only.
-func appendJSONContainer(dst []byte, text []byte, depth int) (_ []byte, rest []byte, err error) {
+// appendJSONContainer turns the JSON array or object that begins at at into msgpack, keeping its order. It goes over the
+// text once; the number of elements is known at the end only. It returns the place behind the container.
+func appendJSONContainer(dst, text []byte, at, depth int) (_ []byte, end int, err error) {
 	if depth == 0 {
-		return dst, nil, errDepth
+		return dst, 0, errDepth
 	}
-	object := text[0] == '{'
+	object := text[at] == '{'
 	start, n := len(dst), uint32(0)
-	for text = text[1:]; ; n++ {
+	for at++; ; n++ {
 		var more bool
-		if text, more = jsonElement(text); !more {
+		if at, more = js.Next(text, at); !more {
 			break
 		}
 		if object {
-			k := jsonSkip(text)
-			dst = msgp.AppendString(dst, jsonText(text[:k]))
-			text, _ = jsonElement(text[k:])
+			k := js.SkipString(text, at)
+			dst = msgp.AppendString(dst, jsonText(text[at:k]))
+			at, _ = js.Next(text, k)
 		}
-		if text[0] == '{' || text[0] == '[' {
-			if dst, text, err = appendJSONContainer(dst, text, depth-1); err != nil {
-				return dst, nil, err
+		if text[at] == '{' || text[at] == '[' {
+			if dst, at, err = appendJSONContainer(dst, text, at, depth-1); err != nil {
+				return dst, 0, err
 			}
 			continue
 		}
-		k := jsonSkip(text)
-		dst = appendJSONScalar(dst, Value{text[:k], true})
-		text = text[k:]
+		k := js.SkipValue(text, at)
+		dst = appendJSONScalar(dst, Value{text[at:k], true})
+		at = k
 	}
 	head := msgp.AppendArrayHeader
 	if object {
 		head = msgp.AppendMapHeader
 	}
 	var space [5]byte
-	return slices.Insert(dst, start, head(space[:0], n)...), text, nil
+	return slices.Insert(dst, start, head(space[:0], n)...), at, nil
 }
 
 func appendArray(dst []byte, x []any, depth int) (_ []byte, err error) {

@@ -1,6 +1,10 @@
 package wire
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/js"
+)
 
 // Packet is the event inside a broadcast.
 type Packet struct {
@@ -99,7 +103,7 @@ func (p *Packet) AppendArgs(args []byte) (_ []byte, attachments [][]byte, err er
 	i := 0
 	for v := range p.data.Elems() {
 		if i++; i == 1 {
-			args = appendQuoted(args, []byte(p.Event))
+			args = js.AppendString(args, p.Event)
 			continue
 		}
 		args = v.AppendJSON(append(args, ','), &attachments)

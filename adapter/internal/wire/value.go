@@ -6,6 +6,8 @@ import (
 	"errors"
 	"iter"
 	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Limits of Parse.
@@ -63,9 +65,9 @@ func Parse(payload []byte) (Value, error) {
 
 func parseJSON(payload []byte) (Value, error) {
 	if !utf8.Valid(payload) {
-		payload = []byte(toUTF8(payload))
+		payload = []byte(js.Text(payload))
 	}
-	if jsonDepth(payload) > MaxDepth {
+	if js.Depth(payload) > MaxDepth {
 		return Value{}, &Error{TooDeep, "JSON"}
 	}
 	if !json.Valid(payload) {
@@ -154,7 +156,11 @@ func (v Value) Elems() iter.Seq[Value] {
 			return
 		}
 		if v.json {
-			jsonElems(v.b, yield)
+			for e := range js.Elements(v.b) {
+				if !yield(Value{e, true}) {
+					return
+				}
+			}
 			return
 		}
 		h := readHead(v.b)
@@ -180,7 +186,11 @@ func (v Value) Fields() iter.Seq2[Value, Value] {
 			return
 		}
 		if v.json {
-			jsonFields(v.b, yield)
+			for k, f := range js.Fields(v.b) {
+				if !yield(Value{k, true}, Value{f, true}) {
+					return
+				}
+			}
 			return
 		}
 		h := readHead(v.b)
@@ -208,4 +218,20 @@ func (v Value) Get(name string) Value {
 		}
 	}
 	return found
+}
+
+func jsonKind(c byte) Kind {
+	switch c {
+	case '{':
+		return Map
+	case '[':
+		return Array
+	case '"':
+		return String
+	case 't', 'f':
+		return Bool
+	case 'n':
+		return Null
+	}
+	return Number
 }
