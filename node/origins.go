@@ -12,6 +12,8 @@ import (
 // WebSocket, so that requests of other pages are refused here alike, before anything else sees them.
 type origins struct {
 	all      bool
+	opaque   bool     // "null": sandboxed pages, some embedded browsers
+	file     bool     // "file://": pages of an application
 	exact    []string // scheme://host[:port]
 	suffixes []suffix
 }
@@ -19,14 +21,22 @@ type origins struct {
 // suffix is an origin whose host begins with "*.".
 type suffix struct{ scheme, host string }
 
-// parseOrigins reads the origins beside the node's own: "https://board.example.com", "https://*.example.com", or "*"
-// for any.
+// parseOrigins reads the origins beside the node's own: "https://board.example.com", "https://*.example.com", "null",
+// "file://", or "*" for any.
 func parseOrigins(list []string) (*origins, error) {
 	o := &origins{}
 	for _, text := range list {
 		text = strings.ToLower(strings.TrimSpace(text))
 		if text == "*" {
 			o.all = true
+			continue
+		}
+		switch text {
+		case "null":
+			o.opaque = true
+			continue
+		case "file://":
+			o.file = true
 			continue
 		}
 		origin, ok := normalOrigin(text)
@@ -60,18 +70,24 @@ func normalOrigin(text string) (string, bool) {
 
 func normalHost(scheme, host string) string {
 	switch scheme {
-	case "http":
+	case "http", "ws":
 		return strings.TrimSuffix(host, ":80")
-	case "https":
+	case "https", "wss":
 		return strings.TrimSuffix(host, ":443")
 	}
 	return host
 }
 
-// allows tells whether pages of an origin may speak to the node that they reach as host.
+// allows reports whether pages of an origin may speak to the node that they reach as host.
 func (o *origins) allows(origin, host string) bool {
 	if o.all {
 		return true
+	}
+	switch origin {
+	case "null":
+		return o.opaque
+	case "file://":
+		return o.file
 	}
 	origin, ok := normalOrigin(origin)
 	if !ok {
@@ -79,8 +95,12 @@ func (o *origins) allows(origin, host string) bool {
 	}
 	scheme, own, _ := strings.Cut(origin, "://")
 	// Which scheme the page sees is not known here, behind a proxy that ends TLS.
-	if (scheme == "http" || scheme == "https") && own == normalHost(scheme, strings.ToLower(host)) {
-		return true
+	// Native clients write ws and wss, which no page can.
+	switch scheme {
+	case "http", "https", "ws", "wss":
+		if own == normalHost(scheme, strings.ToLower(host)) {
+			return true
+		}
 	}
 	return slices.Contains(o.exact, origin) || slices.ContainsFunc(o.suffixes, func(s suffix) bool {
 		return s.scheme == scheme && strings.HasSuffix(own, s.host)

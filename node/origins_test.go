@@ -31,6 +31,15 @@ func TestOriginsAllow(t *testing.T) {
 		{nil, "ftp://board.example.com", "board.example.com", false},
 		{nil, "board.example.com", "board.example.com", false},
 		{nil, "null", "null", false},
+		{nil, "file://", "", false},
+		{[]string{"null"}, "null", "x", true},
+		{[]string{"null"}, "file://", "x", false},
+		{[]string{"file://"}, "file://", "x", true},
+		{[]string{"file://"}, "null", "x", false},
+		{nil, "ws://localhost:8080", "localhost:8080", true},
+		{nil, "wss://board.example.com", "board.example.com", true},
+		{nil, "wss://board.example.com:443", "board.example.com", true},
+		{nil, "wss://evil.example.com", "board.example.com", false},
 		{nil, "", "", false},
 		{nil, "http://", "", false},
 		{nil, "http://localhost:8080?", "localhost:8080", false},
@@ -59,7 +68,7 @@ func TestOriginsAllow(t *testing.T) {
 			t.Errorf("%v: %q at %q: %v", c.list, c.origin, c.host, got)
 		}
 	}
-	for _, bad := range []string{"a.com", "", "https://", "https://a.com/", "https://a.*.com", "https://*", "https://*.", "https://*.*.com", "https://u@a.com", "null"} {
+	for _, bad := range []string{"a.com", "", "https://", "https://a.com/", "https://a.*.com", "https://*", "https://*.", "https://*.*.com", "https://u@a.com", "file:///x"} {
 		if o, err := parseOrigins([]string{bad}); err == nil {
 			t.Errorf("%q was taken for %+v", bad, o)
 		}
