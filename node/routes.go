@@ -17,11 +17,13 @@ func (n *Node) routes() (http.Handler, error) {
 	clients := origins.guard(n.engine)
 	mux.Handle("/socket.io/", clients)
 	mux.Handle("/socket.io", clients) // and not a redirect, which a WebSocket does not follow
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", n.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	others := http.NewServeMux()
+	mux.Handle("/", timed(others, pathTimeout))
+	others.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	others.HandleFunc("GET /readyz", n.serveReady)
+	others.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	if n.demo != nil {
-		mux.Handle("/", n.demo.page)
+		others.Handle("/", n.demo.page)
 	}
 	return mux, nil
 }

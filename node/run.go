@@ -32,7 +32,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug), // what clients do wrong with HTTP and TLS
 	}
 	serving, stopServing := context.WithCancelCause(ctx)
