@@ -15,7 +15,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve the demo on http://localhost:8080 (everything in one process)
-	$(GO) run ./cmd/guildcast serve --demo
+	@echo "building guildcast; the first time takes minutes"
+	@$(GO) run ./cmd/guildcast serve --demo
 
 test: setup ## Run all tests, those with real Redis, Node.js and Python peers included
 	$(GO) test $(PKGS)

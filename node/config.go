@@ -13,6 +13,9 @@ import (
 type Config struct {
 	Logger *slog.Logger // nil discards
 
+	// Version and Revision of the program, for guildcast_build_info; may be empty.
+	Version, Revision string
+
 	// Listening is called once, when the node serves. It must not block.
 	Listening func(Info)
 

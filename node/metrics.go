@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -49,6 +50,8 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 			if n.unready() != "" {
 				ready = 0
 			}
+			emit("build_info", "1; the labels say what the program was built from.", false, 1,
+				label{"version", n.config.Version}, label{"revision", n.config.Revision}, label{"go_version", runtime.Version()})
 			emit("ready", "Whether /readyz answers 200.", false, ready)
 		}},
 		stats{n.engineStats},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func parse(args []string, vars map[string]string, stdout io.Writer) (selected co
 	if err != nil {
 		return nil, nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
 	}
-	ctx, err := k.Parse(flagsFirst(k.Model, args))
+	ctx, err := k.Parse(joinNegatives(flagsFirst(k.Model, args)))
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -91,6 +92,26 @@ func flagsFirst(model *kong.Application, args []string) []string {
 	}
 	return append(flags, arguments...)
 }
+
+// joinNegatives writes --flag -1 as --flag=-1: kong takes -1 for a short flag.
+func joinNegatives(args []string) []string {
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(joined, args[i:]...)
+		}
+		if strings.HasPrefix(arg, "--") && !strings.Contains(arg, "=") && i+1 < len(args) && negative.MatchString(args[i+1]) {
+			i++
+			arg += "=" + args[i]
+		}
+		joined = append(joined, arg)
+	}
+	return joined
+}
+
+// negative matches the start of a negative number or duration.
+var negative = regexp.MustCompile(`^-\.?[0-9]`)
 
 // ends tells of a flag that prints something and ends: it is no option, and has no variable.
 func ends(flag string) bool { return flag == "help" || flag == "version" }

@@ -16,16 +16,14 @@ import (
 // demoTokenLife is how long the printed tokens are good.
 const demoTokenLife = 24 * time.Hour
 
-// demoSecret gives the configuration a random secret where it has none, so that nobody but the reader of this terminal
-// and of the demo page holds a token.
-func demoSecret(c *node.Config) {
-	if len(c.Secrets) == 0 {
-		c.Secrets = []token.Secret{{Key: []byte(rand.Text() + rand.Text())}}
-	}
+// demoSecret makes a random secret of the demo's own. The demo's page hands out tokens to anybody: signed with a secret
+// that is shared with the API they would be good on every node, and wherever else that secret is known.
+func demoSecret() token.Secret {
+	return token.Secret{KeyID: "demo-" + rand.Text(), Key: []byte(rand.Text() + rand.Text())}
 }
 
 // demoMint makes tokens for the accounts of the demo that pass what c demands.
-func demoMint(c *node.Config) func(demo.Account, time.Duration) (string, time.Time, error) {
+func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration) (string, time.Time, error) {
 	return func(a demo.Account, life time.Duration) (string, time.Time, error) {
 		now := time.Now()
 		expires := now.Add(life).Truncate(time.Second)
@@ -40,7 +38,7 @@ func demoMint(c *node.Config) func(demo.Account, time.Duration) (string, time.Ti
 				claims[name] = value
 			}
 		}
-		signed, err := signToken(c.Secrets[0], claims)
+		signed, err := signToken(own, claims)
 		return signed, expires, err
 	}
 }

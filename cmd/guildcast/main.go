@@ -16,7 +16,12 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ending := []os.Signal{syscall.SIGTERM, os.Interrupt}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		ending = append(ending, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ending...)
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may go away; the node stays
 	// A second signal ends the process at once, as if the first had not been handled.
 	context.AfterFunc(ctx, stop)
 	goredis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})

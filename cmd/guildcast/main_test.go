@@ -147,12 +147,25 @@ func TestHelpListsEveryOption(t *testing.T) {
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
 		// The variable is none of ours, and must not end a start.
-		if o := execute(t, []string{"GUILDCAST_VERSION=1"}, args...); o.code != 0 || !regexp.MustCompile(`^guildcast \S+.* \(go1\.\S+, \w+/\w+\)\n$`).MatchString(o.out) {
+		if o := execute(t, []string{"GUILDCAST_VERSION=1"}, args...); o.code != 0 || !regexp.MustCompile(`^guildcast 0\.1\.0.* \(go1\.\S+, \w+/\w+\)\n$`).MatchString(o.out) {
 			t.Errorf("%v: %+v", args, o)
 		}
 	}
 	if _, unknown, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"}, io.Discard); err != nil || len(unknown) != 1 {
 		t.Errorf("unknown variables %v, %v", unknown, err)
+	}
+}
+
+// TestNegativeValues passes negative numbers as values of their own.
+func TestNegativeValues(t *testing.T) {
+	args := []string{"serve", "--limit-socket-rate", "-1", "--limit-user-burst", "-1", "--demo"}
+	selected, _, err := parse(args, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := selected.(*serve)
+	if !ok || s.LimitSocketRate != -1 || s.LimitUserBurst != -1 || !s.Demo {
+		t.Errorf("parsed as %+v", selected)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -16,7 +17,7 @@ type serve struct {
 	Addr           string        `group:"Serving:" default:":8080" placeholder:"HOST:PORT" help:"Address to listen on."`
 	TlsCert        string        `group:"Serving:" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS."`
 	TlsKey         string        `group:"Serving:" placeholder:"FILE" help:"Private key in PEM."`
-	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them, or * for any; pages of the node's own host always may."`
+	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
 	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For is believed, for the limits per address."`
 	Grace          time.Duration `group:"Serving:" default:"10s" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
 
@@ -101,11 +102,13 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	config.Logger = s.logger(t.err)
+	config.Version, config.Revision = release, revision()
 	goredis.SetLogger(redisLog{config.Logger})
 	given := config.Secrets
 	if s.Demo {
-		demoSecret(&config)
-		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config)}
+		own := demoSecret()
+		config.Secrets = append(slices.Clone(given), own)
+		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config, own)}
 		config.Listening = func(i node.Info) { printDemo(t.out, &config, i) }
 	}
 	n, err := node.New(config)
