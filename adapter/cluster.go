@@ -242,8 +242,15 @@ func (c *cluster) unsent(what string, err error) {
 	c.logger.Warn("not sent to other servers", "namespace", c.nsp, "what", what, "err", err)
 }
 
-// drop counts a message that was not understood.
-func (c *cluster) drop(what string, err error) {
-	c.count.dropped[wire.ReasonOf(err)].Add(1)
+// drop counts a message that was not understood. Once a minute and reason it is logged with enough to find the sender.
+func (c *cluster) drop(what string, err error, payload []byte) {
+	reason := wire.ReasonOf(err)
+	c.count.dropped[reason].Add(1)
+	if payload != nil && c.strange.due(reason, time.Now()) {
+		c.logger.Warn("message from redis not understood", "namespace", c.nsp, "channel", what, "reason", reason.String(),
+			"err", err, "sender", senderOf(payload), "bytes", len(payload),
+			"shape", shapeOf(payload))
+		return
+	}
 	c.logger.Debug("message from redis dropped", "namespace", c.nsp, "what", what, "err", err)
 }

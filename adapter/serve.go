@@ -51,7 +51,7 @@ func (c *cluster) handle(m bus.Message, f func() error) {
 	}
 	guard(c.logger, func() {
 		if err := f(); err != nil {
-			c.drop(m.Channel, err)
+			c.drop(m.Channel, err, m.Payload)
 		}
 	})
 }
@@ -82,7 +82,7 @@ const listenerGrace = 100 * time.Millisecond
 // listen runs f, which calls listeners of the application, on their lane.
 func (c *cluster) listen(f func()) {
 	if !c.listeners.postAndWait(f, c.grace) && c.run.Err() == nil {
-		c.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"})
+		c.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"}, nil)
 	}
 }
 

@@ -24,6 +24,7 @@ type shared struct {
 	busOptions      bus.Options   // where none is given
 	grace           time.Duration // listenerGrace, but in tests
 	count           counters
+	strange         strange
 
 	// Guarded by mu.
 	mu    sync.Mutex
