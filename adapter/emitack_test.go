@@ -48,7 +48,7 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 		})
 	})
 	t.Run("sharded", func(t *testing.T) {
-		c := redistest.Start(t).Client()
+		c := redistest.Shared(t).Client()
 		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() muteServer {
 			uid := randomHex()
 			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {

@@ -22,7 +22,7 @@ func TestValues(t *testing.T) {
 		testValues(t, classicCluster(t, c, 2, Options{RequestsTimeout: patience}), NewEmitter(c, EmitterOptions{}))
 	})
 	t.Run("sharded", func(t *testing.T) {
-		c := redistest.Start(t).Client()
+		c := redistest.Shared(t).Client()
 		testValues(t, shardedCluster(t, c, 2, ShardedOptions{RequestsTimeout: patience}), NewShardedEmitter(c, ShardedEmitterOptions{}))
 	})
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/architus/guildcast/internal/test/redistest"
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
 // quiet keeps what go-redis says about servers that the tests have killed out of their output.
@@ -15,5 +15,5 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(quiet{})
-	goleak.VerifyTestMain(m)
+	redistest.Main(m)
 }

@@ -19,20 +19,30 @@ type Cluster struct {
 	tb testing.TB
 }
 
+const primaries = 3
+
+var clusterOptions = []string{
+	"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+}
+
 // StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok.
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
-	const primaries, slots = 3, 16384
+	return startCluster(tb, func() *Server { return Start(tb, clusterOptions...) })
+}
+
+func startCluster(tb testing.TB, start func() *Server) *Cluster {
+	tb.Helper()
+	const slots = 16384
 	c := &Cluster{tb: tb}
 	for range primaries {
-		c.Servers = append(c.Servers, Start(tb,
-			"--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
-			"--cluster-require-full-coverage", "no"))
+		c.Servers = append(c.Servers, start())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for i, s := range c.Servers {
-		client := s.Client()
+		client := s.newClient()
+		defer client.Close()
 		first, last := i*slots/primaries, (i+1)*slots/primaries-1
 		if err := client.ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
 			tb.Fatalf("give slots to %s: %v", s.Addr(), err)
@@ -45,7 +55,8 @@ func StartCluster(tb testing.TB) *Cluster {
 		}
 	}
 	for _, s := range c.Servers {
-		client := s.Client()
+		client := s.newClient()
+		defer client.Close()
 		if err := poll(startTimeout, s.exited, func(ctx context.Context) error {
 			return clusterOK(ctx, client, primaries)
 		}); err != nil {

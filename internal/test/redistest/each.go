@@ -31,9 +31,9 @@ func Each(t *testing.T, test func(t *testing.T, client goredis.UniversalClient))
 	Real(t, test)
 }
 
-// Real is Each without miniredis.
+// Real is Each without miniredis. Its servers are Shared.
 func Real(t *testing.T, test func(t *testing.T, client goredis.UniversalClient)) {
 	t.Helper()
-	t.Run("redis", func(t *testing.T) { test(t, Start(t).Client()) })
-	t.Run("cluster", func(t *testing.T) { test(t, StartCluster(t).Client()) })
+	t.Run("redis", func(t *testing.T) { test(t, Shared(t).Client()) })
+	t.Run("cluster", func(t *testing.T) { test(t, SharedCluster(t).Client()) })
 }

@@ -12,6 +12,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.tb.Helper()
+	s.own()
 	if s.cmd == nil {
 		s.tb.Fatal("redis-server is stopped")
 	}

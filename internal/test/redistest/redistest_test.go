@@ -8,10 +8,9 @@ import (
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { Main(m) }
 
 func TestEach(t *testing.T) {
 	Each(t, func(t *testing.T, c goredis.UniversalClient) {
@@ -24,6 +23,48 @@ func TestEach(t *testing.T) {
 			if got, err := c.Get(ctx, key).Int(); err != nil || got != i {
 				t.Fatalf("got %d, %v", got, err)
 			}
+		}
+	})
+}
+
+// TestSharedIsEmpty expects nothing of a test in the next that gets its server, its clients included.
+func TestSharedIsEmpty(t *testing.T) {
+	ctx := context.Background()
+	var addr string
+	var subscriber *goredis.PubSub
+	t.Run("first", func(t *testing.T) {
+		s := Shared(t)
+		addr = s.Addr()
+		c := s.Client()
+		if err := c.Set(ctx, "a", "b", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		other := s.newClient() // which this test forgets to close
+		subscriber = other.Subscribe(ctx, "channel")
+		if _, err := subscriber.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if own := Shared(t).Addr(); own == addr {
+			t.Fatal("two tests have one server at the same time")
+		}
+	})
+	defer subscriber.Close()
+	t.Run("second", func(t *testing.T) {
+		servers := map[string]*Server{}
+		for range 2 {
+			s := Shared(t)
+			servers[s.Addr()] = s
+		}
+		s := servers[addr]
+		if s == nil {
+			t.Fatal("the server was not used again")
+		}
+		c := s.Client()
+		if n, err := c.DBSize(ctx).Result(); n != 0 || err != nil {
+			t.Fatalf("%d keys, %v", n, err)
+		}
+		if n, err := c.PubSubNumSub(ctx, "channel").Result(); n["channel"] != 0 || err != nil {
+			t.Fatalf("%v subscribers, %v", n, err)
 		}
 	})
 }

@@ -28,6 +28,8 @@ type Server struct {
 	bin  string
 	port int
 	args []string
+	// shared is set on what Shared and SharedCluster return: the process must outlive the test.
+	shared bool
 
 	cmd    *exec.Cmd     // nil while stopped
 	exited chan struct{} // closed by the waiter of cmd
@@ -38,17 +40,24 @@ type Server struct {
 // such as "--appendonly", "yes".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	s := start(tb, tb.TempDir(), args...)
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// start is Start of a server that the caller stops and whose directory is dir.
+func start(tb testing.TB, dir string, args ...string) *Server {
+	tb.Helper()
 	bin := binary(tb)
 	var err error
 	for range 10 {
 		s := &Server{tb: tb, bin: bin, port: freePort(tb)}
 		s.args = append([]string{
-			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", tb.TempDir(),
+			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", dir,
 			"--save", "", "--appendonly", "no",
 		}, args...)
 		// Another process may have taken the port since: try the next.
 		if err = s.start(); err == nil {
-			tb.Cleanup(s.Stop)
 			return s
 		}
 	}
@@ -101,11 +110,15 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 // Client is a new client of the server, closed when the test ends. Its deadlines are short, so that tests of a lost
 // Redis are quick.
 func (s *Server) Client() *goredis.Client {
-	c := goredis.NewClient(&goredis.Options{
-		Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true,
-	})
+	c := s.newClient()
 	s.tb.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+func (s *Server) newClient() *goredis.Client {
+	return goredis.NewClient(&goredis.Options{
+		Addr: s.Addr(), DialTimeout: time.Second, DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true,
+	})
 }
 
 // Start runs the server again after Stop, on the same port and, where it persists, with the same data.
@@ -125,9 +138,18 @@ func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
 	}
+	s.own()
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 	s.cmd = nil
+}
+
+// own fails a test that is about to break a server which others use after it.
+func (s *Server) own() {
+	s.tb.Helper()
+	if s.shared {
+		s.tb.Fatal("this test shares its redis-server: take one of its own with Start or StartCluster")
+	}
 }
 
 func (s *Server) start() error {
