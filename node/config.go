@@ -54,7 +54,7 @@ type Config struct {
 	JWKSRefresh   time.Duration // default 15 minutes
 	Issuer        string        // required iss; "" for any
 	Audience      []string      // accepted aud; none for any
-	Leeway        time.Duration // default, and most, 5 s
+	Leeway        time.Duration // 5 s at most; 0 means none
 	TokenOptional bool          // elevated requests may come without a token
 	UsersByID     bool          // users of no guild are had by their ids, and not listed or searched
 	ExpiryWarning time.Duration // default 1 minute

@@ -212,3 +212,16 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
+// TestRevocationsWithoutEnd: a score of +inf, or one beyond what a date holds, was skipped, and the user let in.
+func TestRevocationsWithoutEnd(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
+		must(t, client.Do(within(t), "ZADD", revocationsKey, "+inf", `{"sub":"1"}`, "9.1e15", `{"sub":"2"}`, "1e300", `{"sub":"3"}`).Err())
+		_, a := newRevocations(t, client, 0)
+		for _, sub := range []string{"1", "2", "3"} {
+			if a.times(sub) != 1 || a.until[sub].Year() != 9999 {
+				t.Errorf("%s was applied %d times, until %v", sub, a.times(sub), a.until[sub])
+			}
+		}
+	})
+}

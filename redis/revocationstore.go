@@ -87,12 +87,12 @@ func (s revocationStore) each(ctx context.Context, f func(record string, expires
 			return err
 		}
 		for i := 0; i+1 < len(pairs); i += 2 {
-			// The largest score that this means is some 290,000 years away.
 			ms, err := strconv.ParseFloat(pairs[i+1], 64)
-			if err != nil || ms < 0 || ms > 9e15 {
+			if err != nil || !(ms >= 0) {
 				continue
 			}
-			f(pairs[i], time.UnixMilli(int64(ms)))
+			const endOf9999 = 253402300799_000 // one that never expires, +inf included, is in force until then
+			f(pairs[i], time.UnixMilli(int64(min(ms, endOf9999))))
 		}
 		if cursor = next; cursor == 0 {
 			return nil

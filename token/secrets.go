@@ -13,7 +13,7 @@ import (
 // or holds a comma, a JSON object {"<kid>": "<secret>", ...} or a JSON array of secrets. White space around a secret
 // does not count, since files end with some.
 func ParseSecrets(text string) ([]Secret, error) {
-	text = strings.TrimSpace(text)
+	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")) // some editors begin a file with a byte order mark
 	var secrets []Secret
 	var list []string
 	switch {

@@ -51,6 +51,8 @@ func TestParseSecrets(t *testing.T) {
 		"":                    "",
 		"one":                 "=one",
 		" one\n":              "=one",
+		"\ufeffone\r\n":       "=one",
+		"\ufeff{\"a\":\"x\"}": "a=x",
 		"new,old":             "=new =old",
 		`{"a":"x,y","b":"z"}`: "a=x,y b=z",
 		`{"":"x"}`:            "=x",

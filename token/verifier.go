@@ -44,7 +44,7 @@ type VerifierOptions struct {
 	Issuer   string   // required `iss`; "" accepts any
 	Audience []string // `aud` must hold one of these; none accepts any
 
-	// Leeway for clocks that differ, on nbf and iat; 0 means 5 s, the most that there is. Exp has none.
+	// Leeway for clocks that differ, on nbf and iat; 0 means none. It is 5 s at most. Exp has none.
 	Leeway time.Duration
 
 	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
@@ -78,9 +78,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	if v.o.Now == nil {
 		v.o.Now = time.Now
 	}
-	if o.Leeway <= 0 || o.Leeway > 5*time.Second {
-		v.o.Leeway = 5 * time.Second
-	}
+	v.o.Leeway = min(max(o.Leeway, 0), 5*time.Second)
 	if o.MaxBytes <= 0 {
 		v.o.MaxBytes = 64 << 10
 	}

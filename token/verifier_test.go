@@ -93,7 +93,7 @@ func word(t testing.TB, v *token.Verifier, text string) string {
 func segment(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
 func TestVerify(t *testing.T) {
-	v := newVerifier(t, token.VerifierOptions{Issuer: "api", Audience: []string{"dash", "board"}})
+	v := newVerifier(t, token.VerifierOptions{Issuer: "api", Audience: []string{"dash", "board"}, Leeway: 5 * time.Second})
 	ours := func(changes ...any) map[string]any {
 		return good(append([]any{"iss", "api", "aud", "dash"}, changes...)...)
 	}
@@ -367,4 +367,14 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("%s under another signature: %q", payload, w)
 		}
 	})
+}
+
+// TestNoLeeway: 0 is none, and not the default of the command line.
+func TestNoLeeway(t *testing.T) {
+	v := newVerifier(t, token.VerifierOptions{})
+	for _, claim := range []string{"nbf", "iat"} {
+		if _, err := v.Verify(context.Background(), hs256(t, secret, good(claim, now.Unix()+1))); err == nil {
+			t.Errorf("%s is a second ahead, and the token was taken", claim)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -35,6 +36,7 @@ func parse(data []byte) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some editors begin a file with a byte order mark
 	if err := json.Unmarshal(data, &set); err != nil {
 		return nil, fmt.Errorf("parse key set: %w", err)
 	}
@@ -47,6 +49,9 @@ func parse(data []byte) ([]key, error) {
 		if json.Unmarshal(raw, &m) != nil || m.USE != "" && m.USE != jwkset.UseSig {
 			continue
 		}
+		// Certificates take no part in verification, and issuers publish some that the library refuses: Auth0's x5t is
+		// the hexadecimal text, encoded, and serial numbers may be negative.
+		m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 		jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue

@@ -15,3 +15,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestCertificatesDoNotCount: what Auth0 publishes as x5t, and certificates that do not parse, left the key out.
+func TestCertificatesDoNotCount(t *testing.T) {
+	const key = `"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	for _, more := range []string{
+		`"x5t":"NEVEOUI1RkZFQTU1QzZEMUE2NTk4QkY2QzJGQjE5NEM2M0Y4QjRFNA"`, `"x5c":["bm8gY2VydGlmaWNhdGU="]`, `"x5c":[]`,
+		`"x5t#S256":"short"`, `"x5u":"http://unreachable.example"`,
+	} {
+		keys, err := parse([]byte("\ufeff" + `{"keys":[{` + key + `,` + more + `}]}`))
+		if err != nil || len(keys) != 1 || keys[0].id != "a" {
+			t.Errorf("%s: %v, %v", more, keys, err)
+		}
+	}
+}
