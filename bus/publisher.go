@@ -44,20 +44,20 @@ type publisher struct {
 	// Owned by run.
 	pipes   map[route]*pipe
 	retry   map[route]*backoff
-	held    map[lane][]outgoing // what can't be sent yet, by lane, in order
-	lost    bool                // Redis was lost since the last success
-	grumble time.Time           // of the last log line
+	held    map[sequence][]outgoing // what can't be sent yet, by sequence, in order
+	lost    bool                    // Redis was lost since the last success
+	grumble time.Time               // of the last log line
 }
 
-// lane is what keeps its order: a slot where pub/sub is sharded over a cluster, or all the rest.
-type lane int
+// sequence is what keeps its order: a slot where pub/sub is sharded over a cluster, or all the rest.
+type sequence int
 
-const mainLane lane = -1
+const mainSequence sequence = -1
 
 func newPublisher(b *Bus) *publisher {
 	return &publisher{
 		b: b, wake: make(chan struct{}, 1),
-		pipes: map[route]*pipe{}, retry: map[route]*backoff{}, held: map[lane][]outgoing{},
+		pipes: map[route]*pipe{}, retry: map[route]*backoff{}, held: map[sequence][]outgoing{},
 	}
 }
 

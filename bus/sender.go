@@ -53,11 +53,11 @@ func (p *publisher) nextTry() time.Duration {
 	return max(next, p.b.opts.BackoffMin/2)
 }
 
-func (p *publisher) lane(m *outgoing) lane {
+func (p *publisher) sequence(m *outgoing) sequence {
 	if !m.sharded || p.b.router.route(Shard) == mainRoute {
-		return mainLane
+		return mainSequence
 	}
-	return lane(slotOf(m.channel))
+	return sequence(slotOf(m.channel))
 }
 
 // send sends ms, or has them held.
@@ -65,7 +65,7 @@ func (p *publisher) send(ms []outgoing) {
 	groups := groups{}
 	for i := range ms {
 		m := &ms[i]
-		l := p.lane(m)
+		l := p.sequence(m)
 		if p.held[l] != nil {
 			p.held[l] = append(p.held[l], *m)
 			continue
@@ -116,14 +116,14 @@ func (p *publisher) sendGroups(g groups) {
 	}
 }
 
-// hold keeps messages for later, before those of their lanes that are held already: those are newer.
+// hold keeps messages for later, before those of their sequences that are held already: those are newer.
 func (p *publisher) hold(ms []outgoing) {
-	lanes := map[lane][]outgoing{}
+	sequences := map[sequence][]outgoing{}
 	for i := range ms {
-		l := p.lane(&ms[i])
-		lanes[l] = append(lanes[l], ms[i])
+		l := p.sequence(&ms[i])
+		sequences[l] = append(sequences[l], ms[i])
 	}
-	for l, older := range lanes {
+	for l, older := range sequences {
 		p.held[l] = append(older, p.held[l]...)
 	}
 }
