@@ -9,9 +9,9 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// clientAddress is the address that the address limits count for. It is the peer's, unless the peer is a trusted proxy:
-// then it is the last address in X-Forwarded-For that isn't one of a trusted proxy, because everything left of that was
-// written by somebody who can't be trusted.
+// clientAddress returns the address that the address limits count for. It is the peer's, unless the peer is a trusted
+// proxy: then it is the last address in X-Forwarded-For that isn't one of a trusted proxy, because everything left of
+// that was written by somebody who can't be trusted. Forwarded (RFC 7239) is read if there is no X-Forwarded-For.
 func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
 	peer := s.Handshake().Address
 	if host, _, err := net.SplitHostPort(peer); err == nil {
@@ -20,7 +20,12 @@ func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
 	if len(trusted) == 0 {
 		return addressKey(peer)
 	}
-	return addressKey(forwardedFor(peer, http.Header(s.Handshake().Headers).Values("X-Forwarded-For"), trusted))
+	header := http.Header(s.Handshake().Headers)
+	hops := strings.Split(strings.Join(header.Values("X-Forwarded-For"), ","), ",")
+	if len(header.Values("X-Forwarded-For")) == 0 {
+		hops = forwardedHops(header.Values("Forwarded"))
+	}
+	return addressKey(forwardedFor(peer, hops, trusted))
 }
 
 // addressKey is what limits count an address by: of an IPv6 address the first 64 bits, for its owner has all of them.
@@ -33,8 +38,7 @@ func addressKey(address string) string {
 }
 
 // forwardedFor walks the chain of proxies from the nearest to the client.
-func forwardedFor(peer string, headers []string, trusted []netip.Prefix) string {
-	hops := strings.Split(strings.Join(headers, ","), ",")
+func forwardedFor(peer string, hops []string, trusted []netip.Prefix) string {
 	for i := len(hops); ; {
 		addr, err := netip.ParseAddr(strings.TrimSpace(peer))
 		if err != nil {
@@ -44,12 +48,45 @@ func forwardedFor(peer string, headers []string, trusted []netip.Prefix) string 
 		if i--; i < 0 || !contains(trusted, addr) {
 			return addr.String()
 		}
-		hop := strings.TrimSpace(hops[i])
-		if _, err := netip.ParseAddr(hop); err != nil {
+		hop, ok := hopAddress(hops[i])
+		if !ok {
 			return addr.String() // the proxy passed on something that is no address
 		}
-		peer = hop
+		peer = hop.String()
 	}
+}
+
+// hopAddress reads an address as proxies write it: 203.0.113.7, 203.0.113.7:51234, 2001:db8::1, [2001:db8::1], or
+// [2001:db8::1]:443, with space or quotes around it.
+func hopAddress(text string) (netip.Addr, bool) {
+	text = strings.Trim(text, " \t\"")
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr, true
+	}
+	if port, err := netip.ParseAddrPort(text); err == nil {
+		return port.Addr(), true
+	}
+	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
+		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		return addr, err == nil && addr.Is6()
+	}
+	return netip.Addr{}, false
+}
+
+// forwardedHops returns the for parameter of each element of Forwarded (RFC 7239, section 4), "" if it has none. A
+// quoted string that holds a comma or semicolon is no address: it ends the chain wherever it is cut.
+func forwardedHops(headers []string) (hops []string) {
+	for element := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		hop := ""
+		for pair := range strings.SplitSeq(element, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "for") {
+				hop = value
+			}
+		}
+		hops = append(hops, hop)
+	}
+	return hops
 }
 
 func contains(prefixes []netip.Prefix, addr netip.Addr) bool {

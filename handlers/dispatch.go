@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/permissions"
 )
 
 // handler answers one event. It returns the error to answer with, or nil when the answer was given or will be.
@@ -64,7 +66,7 @@ func (r *request) handle(args []any) error {
 	// The payload of an unknown event may be anything; it is read for its form and its _id, which the error echoes.
 	r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare || !known)
 	if h.objects {
-		r.form = asObject
+		r.form = permissions.FormObject
 	}
 	label := r.event
 	if !known {

@@ -4,16 +4,23 @@ import (
 	"encoding/json"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/permissions"
 )
 
 // elevationBody is the payload of request_elevation_return.
 type elevationBody struct {
-	Success   bool            `json:"success"`
-	Room      string          `json:"room,omitempty"`
-	UserID    string          `json:"user_id,omitempty"`
-	ExpiresAt int64           `json:"expires_at,omitempty"`
-	Error     *shortError     `json:"error,omitempty"`
-	ID        json.RawMessage `json:"_id,omitempty"`
+	Success   bool   `json:"success"`
+	Room      string `json:"room,omitempty"`
+	UserID    string `json:"user_id,omitempty"`
+	ExpiresAt int64  `json:"expires_at,omitempty"`
+
+	// On success only. Guilds is left out if there are over maxGuildsTold, and is {} if there are none.
+	Guilds        *map[string]permissions.Bits `json:"guilds,omitempty"`
+	ArchitusAdmin *bool                        `json:"architus_admin,omitempty"`
+
+	Error *shortError     `json:"error,omitempty"`
+	ID    json.RawMessage `json:"_id,omitempty"`
 }
 
 type shortError struct {
@@ -22,6 +29,31 @@ type shortError struct {
 }
 
 const elevationReturn = "request_elevation_return"
+
+// maxGuildsTold bounds the guilds that an elevation is answered with.
+const maxGuildsTold = 1000
+
+// told returns bits as clients get them: those that JavaScript can hold in a number. An administrator has all.
+func told(bits permissions.Bits) permissions.Bits { return bits & maxSafeInteger }
+
+// elevated returns the payload of a success. It is of the claims that are in force.
+func (r *request) elevated(c *permissions.Claims) elevationBody {
+	body := elevationBody{
+		Success: true, Room: string(r.session.room()), UserID: c.Subject, ExpiresAt: c.ExpiresAt.Unix(),
+		ArchitusAdmin: &c.ArchitusAdmin, ID: r.id,
+	}
+	if c.GuildCount() <= maxGuildsTold {
+		guilds := c.GuildBits()
+		if guilds == nil {
+			guilds = map[string]permissions.Bits{}
+		}
+		for guild, bits := range guilds {
+			guilds[guild] = told(bits)
+		}
+		body.Guilds = &guilds
+	}
+	return body
+}
 
 // onRequestElevation answers `request_elevation`: the token itself, or an object that holds it. Every outcome, errors
 // included, is told by request_elevation_return.
@@ -80,9 +112,7 @@ func (r *request) elevate(token string) {
 		return
 	}
 	s.gateway.metrics.elevations.WithLabelValues("ok").Inc()
-	r.answer(elevationReturn, encode(elevationBody{
-		Success: true, Room: string(s.room()), UserID: claims.Subject, ExpiresAt: claims.ExpiresAt.Unix(), ID: r.id,
-	}))
+	r.answer(elevationReturn, encode(r.elevated(claims)))
 }
 
 func (r *request) refuseElevation(err *Error) {

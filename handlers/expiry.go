@@ -31,6 +31,8 @@ type alarm struct {
 	timer  *time.Timer
 	setups uint64 // tells a ring of this set-up from one that was already under way when it was replaced
 	warned bool
+
+	warning time.Duration // how long before the end the client is warned
 }
 
 func (a *alarm) stop() {
@@ -46,10 +48,17 @@ func (a *alarm) stop() {
 func (s *session) schedule(c *permissions.Claims) {
 	s.alarm.stop()
 	left := time.Until(c.ExpiresAt)
-	s.ringIn(left - min(s.gateway.config.ExpiryWarning, left/2))
+	s.alarm.warning = min(s.gateway.config.ExpiryWarning, left/2)
+	s.ringIn(left - s.alarm.warning)
 }
 
+// clockLook is how often a session with an elevation looks at the wall clock, which may jump ahead of the timer's: when a
+// virtual machine resumes, or when the clock is set.
+const clockLook = 25 * time.Second
+
+// ringIn rings after d, or after clockLook if that is sooner.
 func (s *session) ringIn(d time.Duration) {
+	d = min(d, clockLook)
 	setup := s.alarm.setups
 	s.alarm.timer = time.AfterFunc(d, func() {
 		if s.gateway.begin() {
@@ -59,7 +68,7 @@ func (s *session) ringIn(d time.Duration) {
 	})
 }
 
-// ring warns, or ends the elevation.
+// ring warns, or ends the elevation, if it is time by the wall clock.
 func (s *session) ring(setup uint64) {
 	s.take()
 	defer s.give()
@@ -71,9 +80,14 @@ func (s *session) ring(setup uint64) {
 		s.emit("elevation_expired", s.form, s.demote(reasonExpired, errTokenExpired(), nil))
 		return
 	}
+	left := time.Until(c.ExpiresAt)
+	if left > s.alarm.warning {
+		s.ringIn(left - s.alarm.warning)
+		return
+	}
 	if !s.alarm.warned {
 		s.alarm.warned = true
 		s.emit("elevation_expiring", s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
 	}
-	s.ringIn(time.Until(c.ExpiresAt)) // again, too, where the wall clock was set back meanwhile
+	s.ringIn(left) // again, too, if the wall clock was set back meanwhile
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -141,9 +142,54 @@ func TestRevokedWhileVerified(t *testing.T) {
 	b.revoked.Add(r, time.Now())
 	b.g.Revoke(r) // finds no session to demote
 	s.take()
-	refused := s.elevate(c, asObject)
+	refused := s.elevate(c, permissions.FormObject)
 	s.give()
 	if refused == nil || refused.Message != token.Revoked || s.claims.Load() != nil || b.in("s_auth") {
 		t.Fatalf("got %v, claims %v", refused, s.claims.Load())
+	}
+}
+
+// The wall clock jumps ahead, as when a virtual machine resumes. Here the expiry moves instead, which is the same to the
+// session.
+func TestClockJumpsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Config{})
+		s := b.socket("s")
+		s.send("request_elevation", claims("1", time.Now(), 3*time.Hour, `{"7":6}`))
+		b.take(s)
+		s.claims.Load().ExpiresAt = time.Now().Add(-time.Second)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		wantNames(t, b.take(s), "elevation_expired")
+	})
+}
+
+func TestElevationTellsGuilds(t *testing.T) {
+	answer := func(guilds string) string {
+		b := newBench(t, Config{})
+		s := b.socket("s")
+		s.send("request_elevation", m{"token": claims("1", time.Now(), time.Hour, guilds)})
+		return b.take(s)[0]
+	}
+	many := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf(`"%d":6`, i+1))
+		}
+		return "{" + strings.Join(list, ",") + "}"
+	}
+	for _, tt := range []struct {
+		guilds string
+		told   bool
+		want   string
+	}{
+		{`{"7":6}`, true, `"guilds":{"7":278},"architus_admin":false`},
+		{`{}`, true, `"guilds":{},"architus_admin":false`},
+		{many(maxGuildsTold), true, `"1000":278`},
+		{many(maxGuildsTold + 1), false, `"architus_admin":false`},
+	} {
+		if got := answer(tt.guilds); strings.Contains(got, `"guilds"`) != tt.told || !strings.Contains(got, tt.want) {
+			t.Errorf("got %.200s, want %s", got, tt.want)
+		}
 	}
 }

@@ -11,14 +11,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/js"
-)
-
-// form is how a client writes its payloads, and therefore how it is answered.
-type form uint8
-
-const (
-	asObject form = iota // a plain object
-	asString             // JSON serialised into a string
+	"github.com/architus/guildcast/permissions"
 )
 
 const (
@@ -32,7 +25,7 @@ const (
 
 // payload is the decoded first argument of an event. The zero value has no members.
 type payload struct {
-	form   form
+	form   permissions.Form
 	fields map[string]any // as encoding/json decodes; numbers are float64, or json.Number where the client sent a string
 	bare   string         // the text of a payload that is not an object, where the event takes one (a token)
 	id     []byte         // the request's _id as JSON; nil where there is none
@@ -43,11 +36,11 @@ type payload struct {
 func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 	switch v := arg.(type) {
 	case map[string]any:
-		p := payload{form: asObject, fields: v}
+		p := payload{form: permissions.FormObject, fields: v}
 		err := p.takeID() // a statement of its own: "return p, p.takeID()" may copy p before
 		return p, err
 	case string:
-		p := payload{form: asString}
+		p := payload{form: permissions.FormString}
 		if len(v) > maxBytes {
 			return p, tooLarge("The payload is longer than %d bytes.", maxBytes)
 		}

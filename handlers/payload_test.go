@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/architus/guildcast/permissions"
 )
 
 func TestSnowflake(t *testing.T) {
@@ -93,26 +95,26 @@ func TestPayloadForms(t *testing.T) {
 		name string
 		arg  any
 		bare bool
-		form form
+		form permissions.Form
 		text string // of the bare payload
 		code int
 	}{
-		{"object", map[string]any{}, false, asObject, "", 0},
-		{"nothing", nil, false, asObject, "", 0},
-		{"string", `{"a":1}`, false, asString, "", 0},
-		{"string with space", " \n{\"a\":1} ", false, asString, "", 0},
-		{"bare", "abc.def.ghi", true, asString, "abc.def.ghi", 0},
-		{"bare and quoted", `"abc.def.ghi"`, true, asString, "abc.def.ghi", 0},
-		{"an object where bare is possible", `{"a":1}`, true, asString, "", 0},
-		{"a broken object where bare is possible", `{"a":1`, true, asString, "", 400},
-		{"bare where it isn't", "abc", false, asString, "", 400},
-		{"null in a string", "null", false, asString, "", 0},
-		{"two objects", `{}{}`, false, asString, "", 400},
-		{"array in a string", `[]`, false, asString, "", 400},
-		{"array", []any{}, false, asObject, "", 400},
-		{"number", 1.0, false, asObject, "", 400},
-		{"deep", strings.Repeat(`{"a":`, 20_000), false, asString, "", 400},
-		{"long", `{"a":"` + strings.Repeat("x", 200_000) + `"}`, false, asString, "", 413},
+		{"object", map[string]any{}, false, permissions.FormObject, "", 0},
+		{"nothing", nil, false, permissions.FormObject, "", 0},
+		{"string", `{"a":1}`, false, permissions.FormString, "", 0},
+		{"string with space", " \n{\"a\":1} ", false, permissions.FormString, "", 0},
+		{"bare", "abc.def.ghi", true, permissions.FormString, "abc.def.ghi", 0},
+		{"bare and quoted", `"abc.def.ghi"`, true, permissions.FormString, "abc.def.ghi", 0},
+		{"an object where bare is possible", `{"a":1}`, true, permissions.FormString, "", 0},
+		{"a broken object where bare is possible", `{"a":1`, true, permissions.FormString, "", 400},
+		{"bare where it isn't", "abc", false, permissions.FormString, "", 400},
+		{"null in a string", "null", false, permissions.FormString, "", 0},
+		{"two objects", `{}{}`, false, permissions.FormString, "", 400},
+		{"array in a string", `[]`, false, permissions.FormString, "", 400},
+		{"array", []any{}, false, permissions.FormObject, "", 400},
+		{"number", 1.0, false, permissions.FormObject, "", 400},
+		{"deep", strings.Repeat(`{"a":`, 20_000), false, permissions.FormString, "", 400},
+		{"long", `{"a":"` + strings.Repeat("x", 200_000) + `"}`, false, permissions.FormString, "", 413},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, bad := decodePayload(tt.arg, 150_000, tt.bare)

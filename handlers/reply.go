@@ -7,6 +7,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/internal/js"
+	"github.com/architus/guildcast/permissions"
 )
 
 // namespace is the one that the gateway serves.
@@ -54,7 +55,7 @@ func (r *request) part(event string, body []byte) {
 func (r *request) acknowledge(body []byte) {
 	switch {
 	case r.ack == nil:
-	case r.form == asString:
+	case r.form == permissions.FormString:
 		r.ack([]any{string(body)}, nil)
 	default:
 		r.ack([]any{json.RawMessage(body)}, nil)
@@ -68,17 +69,17 @@ func (r *request) fail(err error) {
 
 // emit queues an event for the client, in order with everything else that is sent to it. Body is JSON. The engine may
 // hold the caller up for some milliseconds where the client is slow, and drops what is for a client that left.
-func (s *session) emit(event string, f form, body []byte) {
+func (s *session) emit(event string, f permissions.Form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
 	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep)
 }
 
 // eventArgs is the JSON array of an event and its argument.
-func eventArgs(event string, f form, body []byte) []byte {
+func eventArgs(event string, f permissions.Form, body []byte) []byte {
 	args := make([]byte, 0, len(body)+len(body)/8+len(event)+8)
 	args = append(js.AppendString(append(args, '['), event), ',')
-	if f == asString {
+	if f == permissions.FormString {
 		args = js.AppendBytes(args, body)
 	} else {
 		args = append(args, body...)

@@ -42,11 +42,11 @@ type session struct {
 
 	// Owned by the holder of the turn.
 	closed  bool
-	form    form   // of the pushes: that of the latest elevation
-	lost    *Error // why the last elevation ended, for a request that it ended under; nil before
-	alarm   alarm  // elevation_expiring, then elevation_expired
-	watched view   // what the socket spectates
-	topics  held   // the subscriptions that watched needs
+	form    permissions.Form // of the pushes: that of the latest elevation
+	lost    *Error           // why the last elevation ended, for a request that it ended under; nil before
+	alarm   alarm            // elevation_expiring, then elevation_expired
+	watched view             // what the socket spectates
+	topics  held             // the subscriptions that watched needs
 
 	// Owned by the goroutine that brings the socket's events, one after another.
 	interpreted chan struct{} // closed when the latest interpret request is done; nil before the first
@@ -108,7 +108,7 @@ func (s *session) give() { s.turn <- struct{}{} }
 
 // elevate gives the socket what claims allow: in place of the claims that it has, where they are the same user's, and
 // else after everything that the old ones gave is gone. The turn is held.
-func (s *session) elevate(c *permissions.Claims, f form) *Error {
+func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
 	g := s.gateway
 	now := time.Now()
 	switch {
@@ -165,11 +165,7 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 }
 
 func (s *session) viewOf(v view, c *permissions.Claims) permissions.View {
-	f := permissions.FormObject
-	if s.form == asString {
-		f = permissions.FormString
-	}
-	return permissions.View{Guild: v.guild, Logs: v.logs, Form: f, Claims: c}
+	return permissions.View{Guild: v.guild, Logs: v.logs, Form: s.form, Claims: c}
 }
 
 // watch makes the socket spectate v through confirmed subscriptions, in place of what it spectated before. On an error

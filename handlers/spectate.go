@@ -11,10 +11,14 @@ import (
 
 // spectateBody is the payload of spectate_return.
 type spectateBody struct {
-	Success     bool            `json:"success"`
-	GuildID     *string         `json:"guild_id"`
-	IncludeLogs bool            `json:"include_logs"`
-	ID          json.RawMessage `json:"_id,omitempty"`
+	Success     bool    `json:"success"`
+	GuildID     *string `json:"guild_id"`
+	IncludeLogs bool    `json:"include_logs"`
+
+	// Permissions are those in the guild; left out when spectating has stopped.
+	Permissions *permissions.Bits `json:"permissions,omitempty"`
+
+	ID json.RawMessage `json:"_id,omitempty"`
 }
 
 const spectateReturn = "spectate_return"
@@ -52,7 +56,9 @@ func onSpectate(r *request) error {
 		topics.release()
 		return err
 	}
-	r.answer(spectateReturn, encode(spectateBody{true, &v.guild, v.logs, r.id}))
+	bits, _ := s.claims.Load().In(v.guild)
+	bits = told(bits)
+	r.answer(spectateReturn, encode(spectateBody{true, &v.guild, v.logs, &bits, r.id}))
 	return nil
 }
 

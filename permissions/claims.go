@@ -117,6 +117,28 @@ func (c *Claims) Guilds() []string {
 	return slices.Sorted(maps.Keys(c.guilds))
 }
 
+// GuildBits returns the bits that hold in each guild that the claims name, as In returns them. The map is the caller's.
+func (c *Claims) GuildBits() map[string]Bits {
+	if c == nil {
+		return nil
+	}
+	bits := maps.Clone(c.guilds)
+	if c.ArchitusAdmin {
+		for guild := range bits {
+			bits[guild] = All
+		}
+	}
+	return bits
+}
+
+// GuildCount returns the number of guilds that the claims name.
+func (c *Claims) GuildCount() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.guilds)
+}
+
 // Expired tells whether the claims deny at this moment.
 func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.ExpiresAt) }
 

@@ -9,13 +9,13 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// Form is how a recipient wants payloads: as objects, or serialised into strings.
+// Form is how a client writes payloads, and therefore how it gets them. The zero value is FormObject.
 type Form uint8
 
 // The two forms.
 const (
-	FormString Form = iota
-	FormObject
+	FormObject Form = iota // a plain object
+	FormString             // JSON serialised into a string
 )
 
 // View is what one recipient spectates. It sees events of Guild that its Claims allow, until they expire.
