@@ -52,6 +52,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		requests: &fakeRequests{}, metrics: prometheus.NewRegistry(),
 	}
 	v, err := token.NewVerifier(token.VerifierOptions{
+		Leeway:  5 * time.Second,
 		Secrets: []token.Secret{{Key: []byte(secret)}}, Revocations: n.revocations,
 	})
 	if err != nil {
