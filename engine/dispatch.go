@@ -105,8 +105,10 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	if !ok || !s.Connected() {
 		return
 	}
-	limited := !c.allow(b)
-	if limited && c.srv.options.OnEventLimited == nil {
+	if admitted, err := c.admits(s, p); err != nil {
+		c.refuse(err)
+		return
+	} else if !admitted {
 		return
 	}
 	data, err := p.data(c.srv.options.MaxJSONDepth)
@@ -117,10 +119,6 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	args := data.([]any)
 	if p.ackID() {
 		args = append(args, c.answer(s, p.id))
-	}
-	if limited {
-		c.srv.options.OnEventLimited(s, args)
-		return
 	}
 	for _, fn := range s.ListenersAny() {
 		fn(args...)

@@ -548,28 +548,6 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-func TestEventLimit(t *testing.T) {
-	var handled atomic.Int32
-	limited := make(chan []any, 100)
-	s := serve(t, nil, Options{
-		EventsPerSecond: 0.001, EventBurst: 5, OnEventLimited: func(_ *socket.Socket, args []any) { limited <- args },
-	}, func(s *socket.Socket) {
-		_ = s.On("e", func(...any) { handled.Add(1) })
-	})
-	c := s.connect(t, "")
-	for i := range 8 {
-		c.send(fmt.Sprintf(`421["e",%d]`, i))
-	}
-	for i := 5; i < 8; i++ {
-		if args := receive(t, limited, "limited event"); args[0] != "e" || args[1] != float64(i) || ackOf(args) == nil {
-			t.Error(args)
-		}
-	}
-	if handled.Load() != 5 {
-		t.Errorf("%d handled", handled.Load())
-	}
-}
-
 func TestConnectTimeout(t *testing.T) {
 	opts := socket.DefaultServerOptions()
 	opts.SetConnectTimeout(20 * time.Millisecond)

@@ -60,7 +60,6 @@ type box struct {
 	answer *Message       // to the CONNECT, until the library's Client knows the socket
 	events lane           // CONNECT, EVENT, DISCONNECT
 	acks   lane
-	rate   *bucket // nil without a limit, and before the first event
 	next   *box
 }
 

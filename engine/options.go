@@ -26,15 +26,14 @@ type Options struct {
 	// its acknowledgements, which may be behind what is queued; a client that comes to the limit then is disconnected.
 	MaxInboundBytes int
 
-	// EventsPerSecond bounds the events of one socket, on average. Zero means no limit. More are dropped.
-	EventsPerSecond float64
-	// EventBurst is how many events a socket may send at once within that limit. Default: two seconds' worth, at least
-	// 10.
-	EventBurst int
-	// OnEventLimited, where not nil, is called instead of the listeners with an event over the limit, with what "any"
-	// listeners get: the event's name and arguments, and the acknowledgement function if there is one. It runs in the
-	// socket's order. Acknowledgements and disconnects are not limited.
-	OnEventLimited func(s *socket.Socket, args []any)
+	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and on
+	// the goroutine that would run the listeners. An event for which it returns false is dropped. Rate limits and size
+	// limits belong here: decoded, a message may take fifty times its size. With a parser of the user's own it is not
+	// asked. Acknowledgements are not events.
+	//
+	// Without Admit, too, an event is not decoded if its socket has no listener for it, no "any" listener and no
+	// middleware.
+	Admit func(s *socket.Socket, in Incoming) bool
 
 	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on. By
 	// default all messages above its threshold are compressed, as in Node: the library can't tell Compress(false) from
@@ -79,5 +78,4 @@ func (o *Options) setDefaults() {
 	def(&o.MaxNamespaces, 100)
 	def(&o.MaxInboundBytes, 8<<20)
 	def(&o.Flushers, max(1, runtime.GOMAXPROCS(0)/2))
-	def(&o.EventBurst, max(10, int(2*o.EventsPerSecond)))
 }
