@@ -31,17 +31,22 @@ func (in Incoming) Acknowledge(args ...any) bool {
 	return in.ack != nil
 }
 
+// smallEvent is the size in bytes up to which an event is decoded without looking for somebody who takes it: the look
+// costs as much.
+const smallEvent = 512
+
 // admits reports whether an event is to be decoded: Options.Admit lets it in, and somebody on the socket may take it.
 // An event that nobody takes still has to be valid, as in Node.js.
 func (c *Conn) admits(s *socket.Socket, p *packet) (bool, error) {
-	if p.decoded != nil { // by a parser that is not ours
+	admit := c.srv.options.Admit
+	if p.decoded != nil || admit == nil && len(p.body) <= smallEvent { // a parser that is not ours has decoded it
 		return true, nil
 	}
 	name, ok := eventName(p.body)
 	if !ok || reservedEvent(name) {
 		return true, nil // decoding says what is wrong
 	}
-	if admit := c.srv.options.Admit; admit != nil {
+	if admit != nil {
 		in := Incoming{Event: name, TextBytes: len(p.body), Payload: p.body}
 		for _, b := range p.bins {
 			in.AttachmentBytes += len(b)

@@ -31,8 +31,8 @@ type Options struct {
 	// limits belong here: decoded, a message may take fifty times its size. With a parser of the user's own it is not
 	// asked. Acknowledgements are not events.
 	//
-	// Without Admit, too, an event is not decoded if its socket has no listener for it, no "any" listener and no
-	// middleware.
+	// Without Admit, too, an event of more than 512 bytes is not decoded if its socket has no listener for it, no "any"
+	// listener and no middleware.
 	Admit func(s *socket.Socket, in Incoming) bool
 
 	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on. By
