@@ -71,6 +71,9 @@ func BinaryFrame(data []byte) *Frame {
 // rawFrame returns bytes that a WebSocket connection sends as they are.
 func rawFrame(b []byte) *Frame { return &Frame{wire: b, plain: true, raw: true} }
 
+// isPong reports whether f is a WebSocket's pong.
+func (f *Frame) isPong() bool { return f.raw && ws.Opcode(f.wire[0]&0xf) == ws.Pong }
+
 // counted is what the frame counts for in a queue.
 func (f *Frame) counted() int {
 	if f.raw {

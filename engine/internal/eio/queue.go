@@ -91,6 +91,20 @@ func (q *queue) clear(p *chunks) {
 	}
 }
 
+// replaceLast puts f in the place of the last frame that match reports true for, or of the last one if there is none. q is
+// not empty.
+func (q *queue) replaceLast(match func(*Frame) bool, f *Frame) {
+	at := &q.tail.frames[q.tail.last-1]
+	for ch := q.head; ch != nil; ch = ch.next {
+		for i := ch.first; i < ch.last; i++ {
+			if match(ch.frames[i]) {
+				at = &ch.frames[i]
+			}
+		}
+	}
+	*at = f
+}
+
 // measure returns about how many bytes the frames of q take in a payload, and whether one of them is binary.
 func (q *queue) measure() (size int, binary bool) {
 	for ch := q.head; ch != nil; ch = ch.next {

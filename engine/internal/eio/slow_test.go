@@ -233,6 +233,49 @@ func TestPongsAreBounded(t *testing.T) {
 	}
 }
 
+// However many pings come at once, the last is answered, and so is a probe among them.
+func TestLastPingIsAnswered(t *testing.T) {
+	f := newFixture(t, plain, Config{})
+	p, o := f.openWS()
+	claimed := false
+	eventually(t, "nobody writes", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		claimed = o.ws.claimLocked() // from now on nothing is written
+		return claimed
+	})
+	var burst []byte
+	for i := range 10 {
+		burst = append(burst, maskedFrame(0x89, []byte{'0' + byte(i)})...)
+	}
+	p.must(p.raw(append(burst, maskedFrame(0x81, []byte("4then"))...)))
+	o.expectMessage("then")
+	o.ws.flush()
+	for _, want := range []string{"0", "1", "2", "3", "4", "5", "6", "9"} {
+		p.expect(ws.Pong, want)
+	}
+}
+
+func TestReplaceLast(t *testing.T) {
+	pong := func(s string) *Frame { return rawFrame(append(ws.AppendHeader(nil, ws.Pong, false, len(s)), s...)) }
+	probe := rawFrame(plainPacket(PacketPong, probeData).wire)
+	var pool chunks
+	var q queue
+	for _, f := range []*Frame{pong("a"), pong("b"), probe} {
+		q.push(&pool, f)
+	}
+	last := pong("c")
+	q.replaceLast((*Frame).isPong, last)
+	if !q.pop(&pool).isPong() || q.pop(&pool) != last || q.pop(&pool) != probe || !q.empty() {
+		t.Error("the newest pong was not replaced")
+	}
+	q.push(&pool, probe)
+	q.replaceLast((*Frame).isPong, last)
+	if q.pop(&pool) != last || !q.empty() {
+		t.Error("without a pong, the last frame was not replaced")
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
 		f := newFixture(t, d, Config{})

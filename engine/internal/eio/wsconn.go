@@ -20,8 +20,8 @@ const (
 	wsLinger       = 30 * time.Second
 )
 
-// maxControl bounds the control frames that wait to be sent. A ping that comes when it is reached is not answered: RFC
-// 6455, 5.5.3 lets an endpoint leave pings out.
+// maxControl bounds the control frames that wait to be sent. When it is reached, the pong for a new ping takes the place
+// of the newest one that waits: RFC 6455, 5.5.3 lets an endpoint leave pings out, but for the most recent one.
 const maxControl = 8
 
 // wsConn is one WebSocket: the transport of a session, or on probation for an upgrade.
@@ -189,10 +189,14 @@ func (w *wsConn) sendControl(f *Frame) {
 	c := w.conn
 	c.mu.Lock()
 	start := false
-	if !w.closing && w.controls < maxControl {
+	switch {
+	case w.closing:
+	case w.controls < maxControl:
 		w.control.push(&w.srv.chunks, f)
 		w.controls++
 		start = w.claimLocked()
+	case f.isPong():
+		w.control.replaceLast((*Frame).isPong, f)
 	}
 	c.mu.Unlock()
 	if start {
