@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/zishang520/engine.io/v2/events"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
@@ -76,15 +77,19 @@ func (c *Conn) hasTaker(s *socket.Socket, event string) bool {
 	return !ok || len(middlewares) > 0
 }
 
-// eventName returns the first member of a JSON array if it is a string. It looks at nothing behind it.
+// eventName returns the first member of a JSON array if it is a string or a number, the latter as the text under which
+// its listeners know it. It looks at nothing behind it.
 func eventName(body []byte) (name string, ok bool) {
 	at := afterSpace(body, 0)
 	if at == len(body) || body[at] != '[' {
 		return "", false
 	}
 	start := afterSpace(body, at+1)
-	if start == len(body) || body[start] != '"' {
+	if start == len(body) {
 		return "", false
+	}
+	if body[start] != '"' {
+		return numberName(body[start:])
 	}
 	for end := start + 1; end < len(body); end++ {
 		switch c := body[end]; {
@@ -101,6 +106,25 @@ func eventName(body []byte) (name string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// numberName returns the name of an event whose name is the number that rest begins with.
+func numberName(rest []byte) (name string, ok bool) {
+	end := 0
+	for end < len(rest) && strings.IndexByte("+-.0123456789Ee", rest[end]) >= 0 {
+		end++
+	}
+	var number float64
+	if json.Unmarshal(rest[:end], &number) != nil {
+		return "", false
+	}
+	return numberText(number), true
+}
+
+// numberText returns a finite number as JSON.
+func numberText(number float64) string {
+	text, _ := json.Marshal(number) // fails for what no JSON contains
+	return string(text)
 }
 
 func afterSpace(b []byte, at int) int {

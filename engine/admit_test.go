@@ -11,12 +11,13 @@ import (
 func TestEventName(t *testing.T) {
 	for body, want := range map[string]string{
 		`["e",1]`: "e", " [\n\"a b\" ]": "a b", `["é\u0041\"",{}]`: `éA"`, `[""]`: "", `["e"`: "e",
+		`[5,{"broken":`: "5", `[ -1.50e1]`: "-15", `[1e2`: "100",
 	} {
 		if got, ok := eventName([]byte(body)); !ok || got != want {
 			t.Errorf("%s: %q, %v; want %q", body, got, ok, want)
 		}
 	}
-	for _, body := range []string{"", "[", "[]", `{"e":1}`, `[1]`, `["e`, `["e\`, "[\"a\nb\"]", `["\x"]`, `"e"`} {
+	for _, body := range []string{"", "[", "[]", `{"e":1}`, `[1-2]`, `[-]`, `[1e999]`, `[null]`, `[[1]]`, `["e`, `["e\`, "[\"a\nb\"]", `["\x"]`, `"e"`} {
 		if got, ok := eventName([]byte(body)); ok {
 			t.Errorf("%s: %q", body, got)
 		}
@@ -29,6 +30,9 @@ func TestAdmit(t *testing.T) {
 	handled := make(chan any, 10)
 	admit := func(_ *socket.Socket, in Incoming) bool {
 		asked <- fmt.Sprintf("%s %d %s", in.Event, in.AttachmentBytes, in.Payload)
+		if in.Event == "5" {
+			return false
+		}
 		if in.Event != "no" {
 			return true
 		}
@@ -41,13 +45,13 @@ func TestAdmit(t *testing.T) {
 		s.OnAny(func(args ...any) { handled <- args[0] })
 	})
 	c := s.connect(t, "")
-	c.send(`427["no",{"broken":`, `451-["yes",{"_placeholder":true,"num":0}]`)
+	c.send(`427["no",{"broken":`, `42[5.0,{"broken":`, `451-["yes",{"_placeholder":true,"num":0}]`)
 	c.sendBinary([]byte{1, 2, 3})
 	c.expect(`437["refused"]`)
 	if got := receive(t, handled, "event"); got != "yes" {
 		t.Errorf("handled %v", got)
 	}
-	for _, want := range []string{`no 0 ["no",{"broken":`, `yes 3 ["yes",{"_placeholder":true,"num":0}]`} {
+	for _, want := range []string{`no 0 ["no",{"broken":`, `5 0 [5.0,{"broken":`, `yes 3 ["yes",{"_placeholder":true,"num":0}]`} {
 		if got := receive(t, asked, "question"); got != want {
 			t.Errorf("asked %s, want %s", got, want)
 		}

@@ -99,11 +99,7 @@ func validate(kind parser.PacketType, data any) (any, error) {
 					return args, nil
 				}
 			case float64:
-				text, err := json.Marshal(name)
-				if err != nil {
-					break
-				}
-				args[0] = string(text)
+				args[0] = numberText(name)
 				return args, nil
 			}
 		}
