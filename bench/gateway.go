@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/permissions"
+	"github.com/architus/guildcast/token"
 )
 
 const (
@@ -57,8 +57,8 @@ func gatewayCases() []benchCase {
 }
 
 func benchToken(user int, bits uint64) (string, error) {
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": fmt.Sprint(user), "exp": time.Now().Add(time.Hour).Unix(),
-		"permissions": 0, "guilds": map[string]uint64{benchGuild: bits}}).SignedString([]byte(benchSecret))
+	return token.Sign(token.Secret{Key: []byte(benchSecret)}, map[string]any{"sub": fmt.Sprint(user),
+		"exp": time.Now().Add(time.Hour).Unix(), "permissions": 0, "guilds": map[string]uint64{benchGuild: bits}})
 }
 
 // fanOut is one way from a message of Redis to many clients. Both ways bring the same bytes, log_pool with a payload of

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/zishang520/socket.io/v2/socket"
 	"go.uber.org/goleak"
@@ -189,7 +188,7 @@ func (f *fakeTopics) check(t testing.TB) {
 func mint(t testing.TB, change map[string]any) string {
 	t.Helper()
 	now := time.Now()
-	claims := jwt.MapClaims{
+	claims := map[string]any{
 		"sub": userA, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "guilds": map[string]any{guildA: 0},
 	}
 	for k, v := range change {
@@ -199,7 +198,7 @@ func mint(t testing.TB, change map[string]any) string {
 		}
 		claims[k] = v
 	}
-	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	s, err := token.Sign(token.Secret{Key: []byte(secret)}, claims)
 	if err != nil {
 		t.Fatal(err)
 	}

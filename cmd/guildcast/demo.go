@@ -6,8 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/token"
@@ -27,7 +25,7 @@ func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration
 	return func(a demo.Account, life time.Duration) (string, time.Time, error) {
 		now := time.Now()
 		expires := now.Add(life).Truncate(time.Second)
-		claims := jwt.MapClaims{
+		claims := map[string]any{
 			"sub": a.UserID, "permissions": a.Permissions, "guilds": a.Guilds, "iat": now.Unix(), "exp": expires.Unix(),
 		}
 		if a.ArchitusAdmin {
@@ -38,7 +36,7 @@ func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration
 				claims[name] = value
 			}
 		}
-		signed, err := signToken(own, claims)
+		signed, err := token.Sign(own, claims)
 		return signed, expires, err
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
@@ -82,7 +80,7 @@ func (c *tokenCommand) Run(_ context.Context, t terminal) error {
 	return printToken(t.out, *secret, claims)
 }
 
-func (c *tokenCommand) claims(now time.Time) (jwt.MapClaims, error) {
+func (c *tokenCommand) claims(now time.Time) (map[string]any, error) {
 	guilds := map[string]uint64{}
 	for id, text := range c.Guild {
 		bits, err := parseBits(text)
@@ -91,7 +89,7 @@ func (c *tokenCommand) claims(now time.Time) (jwt.MapClaims, error) {
 		}
 		guilds[id] = bits
 	}
-	claims := jwt.MapClaims{"sub": c.Sub, "iat": now.Unix(), "exp": now.Add(c.Ttl).Unix(), "guilds": guilds}
+	claims := map[string]any{"sub": c.Sub, "iat": now.Unix(), "exp": now.Add(c.Ttl).Unix(), "guilds": guilds}
 	if c.Permissions != "" {
 		bits, err := parseBits(c.Permissions)
 		if err != nil {
@@ -127,23 +125,11 @@ func parseBits(text string) (uint64, error) {
 	return uint64(all), nil
 }
 
-func printToken(w io.Writer, secret token.Secret, claims jwt.MapClaims) error {
-	signed, err := signToken(secret, claims)
+func printToken(w io.Writer, secret token.Secret, claims map[string]any) error {
+	signed, err := token.Sign(secret, claims)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w, signed)
 	return err
-}
-
-func signToken(secret token.Secret, claims jwt.MapClaims) (string, error) {
-	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
-	if secret.KeyID != "" {
-		t.Header["kid"] = secret.KeyID
-	}
-	signed, err := t.SignedString(secret.Key)
-	if err != nil {
-		return "", fmt.Errorf("sign the token: %w", err)
-	}
-	return signed, nil
 }
