@@ -167,6 +167,18 @@ func TestServeDemo(t *testing.T) {
 	}
 }
 
+// TestHangup sends SIGHUP, which drains like SIGTERM.
+func TestHangup(t *testing.T) {
+	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_LOG=json"})
+	p.line(t, `open (http://\S+)`)
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := p.exit(t); code != 0 || !strings.Contains(stderr, "node drains") || !strings.Contains(stderr, "node stopped") {
+		t.Errorf("exit code %d, standard error %s", code, stderr)
+	}
+}
+
 func TestWrongValueOfAProcess(t *testing.T) {
 	for _, c := range []struct {
 		env  string
