@@ -80,6 +80,7 @@ func (s *session) OnMessage(_ *eio.Conn, binary bool, data []byte) { s.conn().re
 // OnClose implements eio.Handler: what the client sent before is handled first, then its sockets disconnect.
 func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 	c := s.conn()
+	c.srv.unfinished.end(c)
 	if reason == eio.ReasonForcedClose && c.srv.draining.Load() {
 		reason = reasonShutdown
 	}

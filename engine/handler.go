@@ -165,7 +165,7 @@ type Stats struct {
 	Polling, WebSocket int    // sessions open now, by transport
 	Upgrades           uint64 // sessions that went from polling to WebSocket
 	SlowConsumers      uint64 // clients that were disconnected because they did not read
-	Floods             uint64 // clients that were disconnected because of Options.MaxInboundBytes
+	Floods             uint64 // clients that were disconnected because too much that they had sent was waiting
 	QueuedBytes        int64  // waiting to be sent; a connection counts in steps of 64 KiB
 }
 

@@ -24,7 +24,11 @@ type Options struct {
 	// MaxInboundBytes bounds what a client has sent and no handler has taken, in bytes (a packet counts for its size
 	// plus 64). Default 8 MiB. From 256 KiB on nothing more is read from the client, unless the server waits for one of
 	// its acknowledgements, which may be behind what is queued; a client that comes to the limit then is disconnected.
+	// The attachments of a packet that waits for others count as well.
 	MaxInboundBytes int
+	// MaxUnfinishedBudget bounds what packets that wait for attachments hold on the server, in bytes, beyond 256 KiB for
+	// each client. Default 64 MiB. While it is spent, the clients that hold the most are disconnected.
+	MaxUnfinishedBudget int
 
 	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and on
 	// the goroutine that would run the listeners. An event for which it returns false is dropped. Rate limits and size
@@ -77,5 +81,6 @@ func (o *Options) setDefaults() {
 	def(&o.MaxJSONDepth, 128)
 	def(&o.MaxNamespaces, 100)
 	def(&o.MaxInboundBytes, 8<<20)
+	def(&o.MaxUnfinishedBudget, 64<<20)
 	def(&o.Flushers, max(1, runtime.GOMAXPROCS(0)/2))
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 )
@@ -133,9 +134,11 @@ type packet struct {
 // packetOverhead is what a queued packet counts for beyond its bytes.
 const packetOverhead = 64
 
-// assembler groups a packet's text with its attachments. It belongs to the reader of one connection.
+// assembler groups a packet's text with its attachments. It belongs to the reader of one connection; others only drop
+// what it holds.
 type assembler struct {
-	pending *packet // waits for attachments
+	pending atomic.Pointer[packet] // waits for attachments
+	ended   bool                   // nothing is pending any more. Guarded by unfinished.mu.
 }
 
 var (
@@ -146,7 +149,7 @@ var (
 // text takes a text message and returns a packet when it is complete, nil when it waits for attachments. data is
 // copied.
 func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, error) {
-	if a.pending != nil {
+	if a.pending.Load() != nil {
 		return nil, errTextInBinary
 	}
 	h, err := parseHeader(data, maxAttachments)
@@ -167,7 +170,7 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 		}
 	}
 	if p.missing > 0 {
-		a.pending = p
+		a.pending.Store(p)
 		return nil, nil
 	}
 	return p, nil
@@ -175,7 +178,7 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 
 // binary takes an attachment and returns the packet that it completes, if any. data is copied.
 func (a *assembler) binary(data []byte) (*packet, error) {
-	p := a.pending
+	p := a.pending.Load()
 	if p == nil {
 		return nil, errBinaryAlone
 	}
@@ -184,7 +187,7 @@ func (a *assembler) binary(data []byte) (*packet, error) {
 	if p.missing--; p.missing > 0 {
 		return nil, nil
 	}
-	a.pending = nil
+	a.pending.Store(nil)
 	return p, nil
 }
 

@@ -6,8 +6,6 @@ import (
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
-
-	"github.com/architus/guildcast/engine/internal/eio"
 )
 
 // receive takes one message of the client. It runs on the connection's reader, and blocks it while too much of what
@@ -31,15 +29,16 @@ func (c *Conn) receive(binary bool, data []byte) {
 			return
 		}
 		if p == nil {
+			c.holdUnfinished()
 			return
+		}
+		if binary {
+			c.holdUnfinished()
 		}
 		c.queue(p)
 	}
 	if err := c.inbox.waitForRoom(c); err != nil {
-		c.srv.floods.Add(1)
-		c.srv.log.Warn("client floods", "remote", c.shake.remote, "err", err)
-		c.inbox.abort()
-		c.eio.Fail(eio.ReasonTransportError, err)
+		c.flood(err)
 	}
 }
 
@@ -73,12 +72,14 @@ func (c *Conn) queue(p *packet) {
 // refuse reports a packet that breaks the protocol to the library, which emits "error" on the client's sockets and
 // closes the connection. What the client sent before has its effect, what it sends later has none.
 func (c *Conn) refuse(err error) {
+	c.srv.unfinished.end(c)
 	c.inbox.abort()
 	c.feed(err)
 }
 
 // invalidState lets the library close a client that sent a packet which its state does not allow.
 func (c *Conn) invalidState(p *packet) {
+	c.srv.unfinished.end(c)
 	c.inbox.abort()
 	c.feed(&parser.Packet{Type: parser.CONNECT_ERROR, Nsp: p.namespace})
 }

@@ -37,6 +37,7 @@ type server struct {
 	rawListeners atomic.Bool // somebody listens to "data" on an Engine.IO socket
 	draining     atomic.Bool // Shutdown has begun
 	floods       atomic.Uint64
+	unfinished   unfinished
 
 	mu    sync.Mutex
 	first *Conn // Guarded by mu: all open connections, a list through them.
