@@ -98,6 +98,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = boundLog(c.Logger)
 	if c.Listening == nil {
 		c.Listening = func(Info) {}
 	}
