@@ -170,17 +170,23 @@ func (c *client) emit(event string, payload any) {
 // ask emits and gives the arguments of the acknowledgement.
 func (c *client) ask(event string, payload any) json.RawMessage {
 	c.t.Helper()
+	return c.await(func(id int) { c.write(fmt.Sprintf("42%d%s", id, marshal([]any{event, payload}))) })
+}
+
+// await returns the arguments of the acknowledgement of what send sends.
+func (c *client) await(send func(id int)) json.RawMessage {
+	c.t.Helper()
 	c.mu.Lock()
 	c.nextID++
 	id, ack := c.nextID, make(chan json.RawMessage, 1)
 	c.acks[id] = ack
 	c.mu.Unlock()
-	c.write(fmt.Sprintf("42%d%s", id, marshal([]any{event, payload})))
+	send(id)
 	select {
 	case args := <-ack:
 		return args
 	case <-time.After(patience):
-		c.t.Fatalf("no acknowledgement of %s", event)
+		c.t.Fatal("no acknowledgement")
 		return nil
 	}
 }

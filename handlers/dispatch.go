@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -68,29 +69,58 @@ func (r *request) handle(args []any) error {
 	if h.objects {
 		r.form = permissions.FormObject
 	}
-	label := r.event
-	if !known {
-		label = "unknown"
+	admitted := s.admitted.Swap(false)
+	if !admitted { // the engine does not ask Admit
+		s.count(r.event, known)
+		admitted = s.admit()
 	}
-	s.gateway.metrics.events.WithLabelValues(label).Inc()
 	switch {
-	case !s.admit():
+	case !admitted:
 		return s.refuse(r)
-	case !known && r.ack == nil: // as with any Socket.IO server: an event that nobody listens to
-		return nil
 	case !known:
-		r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(r.id, r.event))
-		return nil
-	case bad != nil && h.bare:
-		r.refuseElevation(bad)
+		r.refuseUnknown()
 		return nil
 	case bad != nil:
-		return bad
+		return r.refuseMalformed(h, bad)
 	}
 	return h.answer(r)
 }
 
+// count counts an event. Names that clients make up share a label.
+func (s *session) count(event string, known bool) {
+	if !known {
+		event = "unknown"
+	}
+	s.gateway.metrics.events.WithLabelValues(event).Inc()
+}
+
+// refuseUnknown answers an event that has no handler: with nothing, as any Socket.IO server does, unless the client
+// passed a callback.
+func (r *request) refuseUnknown() {
+	r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(r.id, shown(r.event)))
+}
+
+// refuseMalformed answers a payload that is not taken. It returns the error to answer with, or nil.
+func (r *request) refuseMalformed(h handler, bad *Error) error {
+	if h.bare {
+		r.refuseElevation(bad)
+		return nil
+	}
+	return bad
+}
+
+// maxShownName bounds an event's name in answers and in the log, in bytes.
+const maxShownName = 100
+
+// shown is an event's name as it is passed on: clients choose it, and its length.
+func shown(event string) string {
+	if len(event) <= maxShownName {
+		return event
+	}
+	return strings.ToValidUTF8(event[:maxShownName], "")
+}
+
 func (s *session) panicked(event string, p any) {
 	s.gateway.metrics.panics.Inc()
-	s.log().Error("handler panicked", "event", event, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	s.log().Error("handler panicked", "event", shown(event), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }

@@ -80,10 +80,10 @@ func (s *session) publicError(event string, err error) *Error {
 	var e *Error
 	switch {
 	case !errors.As(err, &e):
-		s.log().Error("handler failed", "event", event, "err", err)
+		s.log().Error("handler failed", "event", shown(event), "err", err)
 		e = errInternal()
 	case e.cause != nil: // whoever caused it is logged and counted where it belongs, not once per request
-		s.log().Debug("request failed", "event", event, "code", e.Code, "err", e.cause)
+		s.log().Debug("request failed", "event", shown(event), "code", e.Code, "err", e.cause)
 	}
 	s.gateway.metrics.errors.WithLabelValues(strconv.Itoa(e.Code)).Inc()
 	return e

@@ -93,7 +93,8 @@ type Gateway struct {
 }
 
 // New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
-// engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn.
+// engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn. Its option Admit
+// should be the gateway's Admit.
 func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
 	g, err := newGateway(parts, config)
 	if err != nil {

@@ -43,7 +43,7 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	clear(room.list) // the room keeps no connection alive
 	g.batches.Put(room)
 	if outcome == permissions.UnknownKind && g.complaints.allow(complaint{topic, unknownKind}, time.Now()) {
-		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", e.Kind)
+		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", shown(e.Kind))
 	}
 }
 

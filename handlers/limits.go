@@ -25,7 +25,7 @@ type Limits struct {
 	RequestsPerSocket int // pool and interpret requests in progress; default 128
 	RequestsPerNode   int // the same, all sockets together; default 8192
 
-	PayloadBytes int // of a payload in string form; default 262144. The engine bounds the object form
+	PayloadBytes int // of the payload of an event with its attachments; default 262144
 	IDsPerPool   int // ids in one pool request; default 10000
 	ContentRunes int // characters of an interpret message; default 4000
 

@@ -41,6 +41,7 @@ type node struct {
 	requests    *fakeRequests
 	metrics     *prometheus.Registry
 	revocations *permissions.Revocations
+	decodesAll  bool // the engine does not ask the gateway before it decodes
 }
 
 func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
@@ -57,7 +58,14 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{})
+	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{
+		Admit: func(s *socket.Socket, in engine.Incoming) bool {
+			if n.decodesAll {
+				return true
+			}
+			return n.gateway.Admit(s, in)
+		},
+	})
 	parts := handlers.Parts{
 		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Requests: n.requests,
 		Interpreter: mockbot.New(mockbot.Config{}),

@@ -41,8 +41,8 @@ func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 		return p, err
 	case string:
 		p := payload{form: permissions.FormString}
-		if len(v) > maxBytes {
-			return p, tooLarge("The payload is longer than %d bytes.", maxBytes)
+		if !within(len(v), maxBytes) {
+			return p, errPayload(maxBytes)
 		}
 		err := p.parse(v, bare)
 		return p, err
@@ -50,6 +50,10 @@ func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 		return payload{}, nil
 	}
 	return payload{}, malformed("The payload must be an object, or a string of JSON.")
+}
+
+func errPayload(maxBytes int) *Error {
+	return tooLarge("The payload is longer than %d bytes.", maxBytes)
 }
 
 // parse reads the string form.

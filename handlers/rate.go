@@ -18,7 +18,7 @@ func (s *session) refuse(r *request) error {
 	g.metrics.refused.Inc()
 	if !s.refusals.Allow() {
 		g.metrics.floods.Inc()
-		s.log().Warn("flooding client disconnected", "event", r.event)
+		s.log().Warn("flooding client disconnected", "event", shown(r.event))
 		s.peer.Disconnect(true)
 		return nil
 	}

@@ -64,7 +64,7 @@ func (r *request) acknowledge(body []byte) {
 
 // fail ends the request with an error.
 func (r *request) fail(err error) {
-	r.answer("error", r.session.publicError(r.event, err).body(r.id, r.event))
+	r.answer("error", r.session.publicError(r.event, err).body(r.id, shown(r.event)))
 }
 
 // emit queues an event for the client, in order with everything else that is sent to it. Body is JSON. The engine may

@@ -48,6 +48,8 @@ type session struct {
 	watched view             // what the socket spectates
 	topics  held             // the subscriptions that watched needs
 
+	admitted atomic.Bool // Admit has let in the event that comes next
+
 	// Owned by the goroutine that brings the socket's events, one after another.
 	interpreted chan struct{} // closed when the latest interpret request is done; nil before the first
 

@@ -90,7 +90,11 @@ func New(c Config) (_ *Node, err error) {
 		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#",
 	})
 	constructor, adapterStats := n.adapter()
-	options := engine.Options{Logger: n.config.Logger, MaxQueueBytes: c.MaxQueueBytes}
+	options := engine.Options{
+		Logger: n.config.Logger, MaxQueueBytes: c.MaxQueueBytes,
+		// There is a gateway before anybody connects.
+		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
+	}
 	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), options); err != nil {
 		return nil, err
 	}

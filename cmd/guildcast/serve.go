@@ -69,7 +69,7 @@ type limits struct {
 	LimitFlood          int     `default:"1000" placeholder:"N" help:"Refused events after which a socket is disconnected."`
 	LimitSocketRequests int     `default:"128" placeholder:"N" help:"Requests in progress of one socket."`
 	LimitNodeRequests   int     `default:"8192" placeholder:"N" help:"Requests in progress of the node."`
-	LimitPayload        int     `default:"262144" placeholder:"BYTES" help:"Payload in string form."`
+	LimitPayload        int     `default:"262144" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
 	LimitPoolIds        int     `default:"10000" placeholder:"N" help:"Ids in one pool request."`
 	LimitContent        int     `default:"4000" placeholder:"N" help:"Characters of an interpret message."`
 }
