@@ -27,6 +27,10 @@ type Config struct {
 	// SubscribeTimeout is how long a spectate waits for Redis to confirm. Default 5 s.
 	SubscribeTimeout time.Duration
 
+	// InterpretTimeout is how long an interpret request may take from its arrival, waiting for those of the same socket
+	// before it included. Default 5 s.
+	InterpretTimeout time.Duration
+
 	// TrustedProxies may say in X-Forwarded-For which address a client has. Default none: the peer's address counts.
 	TrustedProxies []netip.Prefix
 
@@ -42,6 +46,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SubscribeTimeout <= 0 {
 		c.SubscribeTimeout = 5 * time.Second
+	}
+	if c.InterpretTimeout <= 0 {
+		c.InterpretTimeout = 5 * time.Second
 	}
 	c.Limits = c.Limits.withDefaults()
 	return c

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
@@ -79,7 +78,7 @@ type Gateway struct {
 	flights     *flights
 	users       *limiters
 	addresses   *limiters
-	requests    atomic.Int64 // pool and interpret requests in progress
+	slots       *slots // of pool and interpret requests
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -126,7 +125,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
 		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
-		sessions:  map[*engine.Conn]*session{},
+		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l),
 	}
 	g.directories = directory.New(g.pools, g.topics, directory.Options{
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"maps"
+	"time"
 	"unicode/utf8"
 
 	"github.com/architus/guildcast/internal/botwire"
 )
 
 const interpretResponse = "interpret_response"
+
+// interpretFields are the members of a request that an interpreter knows. No others are kept, or passed on.
+var interpretFields = [...]string{"action", "guild_id", "message_id", "content", "emoji", "allowed_commands", "silent"}
 
 // onInterpret answers `interpret`, the front page's mock of a chat, for any socket. Its answers are objects whatever
 // the form of the request. One socket's messages are interpreted one after the other.
@@ -23,31 +26,39 @@ func onInterpret(r *request) error {
 	if n := s.gateway.limits.ContentRunes; n >= 0 && utf8.RuneCountInString(content) > n {
 		return tooLarge("content is longer than %d characters.", n)
 	}
-	fields := maps.Clone(r.fields)
-	delete(fields, "_id")
+	var fields map[string]any
+	if r.fields != nil {
+		fields = map[string]any{}
+	}
+	for _, name := range interpretFields {
+		if v, there := r.fields[name]; there {
+			fields[name] = v
+		}
+	}
 	args, err := json.Marshal(fields)
 	if err != nil {
 		return malformed("The payload is not JSON.")
 	}
-	before, done := s.interpreted, make(chan struct{})
-	err = s.start(r, nil, func(t *task) error {
-		defer close(done)
-		if before != nil {
-			select {
-			case <-before:
-			case <-t.ctx.Done():
-				return t.ctx.Err()
-			}
+	deadline := time.Now().Add(s.gateway.config.InterpretTimeout)
+	place := s.interpreting.enter()
+	err = s.start(r, len(args), nil, func(t *task) error {
+		defer s.interpreting.leave(place)
+		ctx, cancel := context.WithDeadline(t.ctx, deadline)
+		defer cancel()
+		select {
+		case <-place:
+		case <-ctx.Done():
+			return backendError(ctx.Err())
 		}
-		result, err := s.gateway.interpret(t.ctx, args)
+		result, err := s.gateway.interpret(ctx, args)
 		if err != nil {
 			return err
 		}
 		t.finish(interpretResponse, withID(result, t.id))
 		return nil
 	})
-	if err == nil {
-		s.interpreted = done
+	if err != nil {
+		s.interpreting.leave(place)
 	}
 	return err
 }

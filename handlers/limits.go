@@ -23,7 +23,10 @@ type Limits struct {
 	FloodRefusals int
 
 	RequestsPerSocket int // pool and interpret requests in progress; default 128
-	RequestsPerNode   int // the same, all sockets together; default 8192
+	RequestsPerNode   int // the same, all sockets together; default 8192. A quarter is for sockets that are not elevated
+
+	RequestsPerAddress int // the same, all sockets of an address that are not elevated; default 256
+	RequestsPerUser    int // the same, all sockets of an elevated user; default 512
 
 	PayloadBytes int // of the payload of an event with its attachments; default 262144
 	IDsPerPool   int // ids in one pool request; default 10000
@@ -53,6 +56,7 @@ func (l Limits) withDefaults() Limits {
 	l.AddressPerSecond, l.AddressBurst = limit(l.AddressPerSecond, 2000), limit(l.AddressBurst, 10000)
 	l.FloodRefusals = limit(l.FloodRefusals, 1000)
 	l.RequestsPerSocket, l.RequestsPerNode = limit(l.RequestsPerSocket, 128), limit(l.RequestsPerNode, 8192)
+	l.RequestsPerAddress, l.RequestsPerUser = limit(l.RequestsPerAddress, 256), limit(l.RequestsPerUser, 512)
 	l.PayloadBytes, l.IDsPerPool = limit(l.PayloadBytes, 256<<10), limit(l.IDsPerPool, 10000)
 	l.ContentRunes = limit(l.ContentRunes, 4000)
 	l.SearchEntries, l.SearchPools = limit(l.SearchEntries, 1_000_000), limit(l.SearchPools, 1000)

@@ -67,7 +67,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
 		prometheus.NewGaugeFunc(gauge("sessions", "Sockets connected."), func() float64 { return float64(g.Sessions()) }),
 		prometheus.NewGaugeFunc(gauge("spectators", "Sockets that spectate a guild."), func() float64 { return float64(g.filter.Len()) }),
-		prometheus.NewGaugeFunc(gauge("requests_in_progress", "Pool and interpret requests in progress."), func() float64 { return float64(g.requests.Load()) }),
+		prometheus.NewGaugeFunc(gauge("requests_in_progress", "Pool and interpret requests in progress."), func() float64 { return float64(g.slots.inProgress()) }),
 	}
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {

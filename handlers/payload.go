@@ -52,6 +52,9 @@ func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 	return payload{}, malformed("The payload must be an object, or a string of JSON.")
 }
 
+// forget drops the members that were read: a request that waits keeps its form and its _id only.
+func (p *payload) forget() { p.fields, p.bare = nil, "" }
+
 func errPayload(maxBytes int) *Error {
 	return tooLarge("The payload is longer than %d bytes.", maxBytes)
 }

@@ -67,10 +67,22 @@ func onPool(r *request) error {
 		}
 		return permitted(c)
 	}
-	return s.start(r, allowed, func(t *task) error {
+	return s.start(r, q.size(), allowed, func(t *task) error {
 		return newPoolAnswer(t, q, claims).run(foreign)
 	})
 }
+
+// size is what the query holds, in bytes.
+func (q *poolQuery) size() int {
+	n := len(q.text)
+	for _, id := range q.ids {
+		n += len(id) + idOverhead
+	}
+	return n
+}
+
+// idOverhead is the size of a string's header, in bytes.
+const idOverhead = 16
 
 // poolQuery reads the request. What it says is checked here for its form, and never against what exists.
 func (r *request) poolQuery() (q poolQuery, err *Error) {

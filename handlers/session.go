@@ -50,13 +50,13 @@ type session struct {
 
 	admitted atomic.Bool // Admit has let in the event that comes next
 
-	// Owned by the goroutine that brings the socket's events, one after another.
-	interpreted chan struct{} // closed when the latest interpret request is done; nil before the first
+	interpreting queue // interpret requests, one after another
 
 	// Guarded by mu.
 	mu    sync.Mutex
 	gone  bool
 	tasks map[*task]struct{} // requests in progress
+	held  int                // the bytes that they hold
 }
 
 // peer is what a session asks of its socket: *socket.Socket.

@@ -14,6 +14,9 @@ type task struct {
 	ctx    context.Context // ends with the task, and with the socket
 	cancel context.CancelFunc
 
+	give  func() // gives the slot back
+	bytes int    // what the request holds until it ends
+
 	// allowed says whether claims still permit the task; nil where it needs none.
 	allowed func(*permissions.Claims) error
 
@@ -23,8 +26,9 @@ type task struct {
 	ended bool
 }
 
-// start runs work in a goroutine of its own, unless too many tasks run already. Work's error, if any, is the answer.
-func (s *session) start(r *request, allowed func(*permissions.Claims) error, work func(*task) error) error {
+// start runs work in a goroutine of its own, unless too many tasks run already. Work's error, if any, is the answer. Of
+// the request's members nothing is kept: bytes is the size of what work holds of it.
+func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims) error, work func(*task) error) error {
 	g := s.gateway
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,23 +45,25 @@ func (s *session) start(r *request, allowed func(*permissions.Claims) error, wor
 			return err
 		}
 	}
-	if !within(len(s.tasks)+1, g.limits.RequestsPerSocket) {
+	if !within(len(s.tasks)+1, g.limits.RequestsPerSocket) || len(s.tasks) > 0 && s.held+bytes > socketHeld {
 		return errTooManyRequests()
 	}
-	if !within(int(g.requests.Add(1)), g.limits.RequestsPerNode) {
-		g.requests.Add(-1)
+	give := g.slots.take(s, bytes)
+	if give == nil {
 		return errTooManyRequests()
 	}
-	t := &task{request: r, allowed: allowed}
+	r.forget()
+	t := &task{request: r, give: give, bytes: bytes, allowed: allowed}
 	t.ctx, t.cancel = context.WithCancel(g.ctx)
 	if !g.spawn(func() { t.run(work) }) {
-		g.requests.Add(-1)
+		give()
 		t.cancel()
 		return errNotElevated() // the node is going down, and the client with it
 	}
 	if s.tasks == nil {
 		s.tasks = map[*task]struct{}{}
 	}
+	s.held += bytes
 	s.tasks[t] = struct{}{} // the task can't be over before mu is free
 	return nil
 }
@@ -72,8 +78,9 @@ func (t *task) run(work func(*task) error) {
 		t.cancel()
 		s.mu.Lock()
 		delete(s.tasks, t)
+		s.held -= t.bytes
 		s.mu.Unlock()
-		s.gateway.requests.Add(-1)
+		t.give()
 	}()
 	err := work(t)
 	if err != nil && t.ctx.Err() == nil { // else whoever ended it has seen to the answer, or the node goes down

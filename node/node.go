@@ -137,7 +137,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenOptional: c.TokenOptional, UsersByID: c.UsersByID, ExpiryWarning: c.ExpiryWarning,
-		TrustedProxies: c.TrustedProxies, Limits: c.Limits,
+		TrustedProxies: c.TrustedProxies, Limits: c.Limits, InterpretTimeout: c.RequestWait,
 	})
 	if err != nil {
 		return err

@@ -68,10 +68,14 @@ type limits struct {
 	LimitAddressBurst   int     `default:"10000" placeholder:"N" help:"Events at once of one client address."`
 	LimitFlood          int     `default:"1000" placeholder:"N" help:"Refused events after which a socket is disconnected."`
 	LimitSocketRequests int     `default:"128" placeholder:"N" help:"Requests in progress of one socket."`
-	LimitNodeRequests   int     `default:"8192" placeholder:"N" help:"Requests in progress of the node."`
-	LimitPayload        int     `default:"262144" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
-	LimitPoolIds        int     `default:"10000" placeholder:"N" help:"Ids in one pool request."`
-	LimitContent        int     `default:"4000" placeholder:"N" help:"Characters of an interpret message."`
+	LimitNodeRequests   int     `default:"8192" placeholder:"N" help:"Requests in progress of the node; a quarter of them for sockets that are not elevated."`
+
+	LimitAddressRequests int `default:"256" placeholder:"N" help:"Requests in progress of one client address, of sockets that are not elevated."`
+	LimitUserRequests    int `default:"512" placeholder:"N" help:"Requests in progress of one elevated user."`
+
+	LimitPayload int `default:"262144" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
+	LimitPoolIds int `default:"10000" placeholder:"N" help:"Ids in one pool request."`
+	LimitContent int `default:"4000" placeholder:"N" help:"Characters of an interpret message."`
 }
 
 func (l limits) forHandlers() handlers.Limits {
@@ -88,6 +92,7 @@ func (l limits) forHandlers() handlers.Limits {
 		AddressPerSecond: l.LimitAddressRate, AddressBurst: count(l.LimitAddressBurst),
 		FloodRefusals: count(l.LimitFlood), RequestsPerSocket: count(l.LimitSocketRequests),
 		RequestsPerNode: count(l.LimitNodeRequests), PayloadBytes: count(l.LimitPayload),
+		RequestsPerAddress: count(l.LimitAddressRequests), RequestsPerUser: count(l.LimitUserRequests),
 		IDsPerPool: count(l.LimitPoolIds), ContentRunes: count(l.LimitContent),
 	}
 }

@@ -1,0 +1,129 @@
+package handlers
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/permissions"
+)
+
+func TestSlots(t *testing.T) {
+	x := newSlots(Limits{RequestsPerNode: 40, RequestsPerAddress: 4, RequestsPerUser: 12}.withDefaults())
+	of := func(address, user string) *session {
+		s := &session{address: address}
+		if user != "" {
+			s.claims.Store(&permissions.Claims{Subject: user})
+		}
+		return s
+	}
+	fill := func(s *session, bytes int) (list []func()) {
+		for give := x.take(s, bytes); give != nil; give = x.take(s, bytes) {
+			list = append(list, give)
+		}
+		return list
+	}
+	given := fill(of("a", ""), 1)
+	for _, tt := range []struct {
+		name, address, user string
+		bytes, want         int
+	}{
+		{"another address", "b", "", 1, 4},
+		{"what is left for addresses", "c", "", 1, 2},
+		{"a user at a flooding address", "a", "u", 1, 12},
+		{"another user", "a", "v", 1, 12},
+		{"what is left for users", "b", "w", 1, 6},
+	} {
+		list := fill(of(tt.address, tt.user), tt.bytes)
+		given = append(given, list...)
+		if len(list) != tt.want {
+			t.Errorf("%s: %d slots, want %d", tt.name, len(list), tt.want)
+		}
+	}
+	if len(given) != x.inProgress() || len(given) != 40 {
+		t.Fatalf("%d are taken, %d counted", len(given), x.inProgress())
+	}
+	for _, give := range given {
+		give()
+	}
+	if x.inProgress() != 0 || len(x.anonymous.of)+len(x.elevated.of) != 0 || x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
+		t.Fatal("slots are left taken")
+	}
+	if n := len(fill(of("a", ""), keyHeld/2)); n != 2 {
+		t.Errorf("%d requests of half of the bytes", n)
+	}
+	if n := len(fill(of("b", ""), keyHeld*2)); n != 1 {
+		t.Errorf("%d requests of twice the bytes", n)
+	}
+}
+
+// endless interprets until it is told to stop, and remembers what it was given.
+type endless struct{ got []string }
+
+func (e *endless) InterpretJSON(ctx context.Context, payload []byte) ([]byte, error) {
+	e.got = append(e.got, string(payload)) // one after another
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Time runs from the arrival, for those that wait as well; and nothing is kept that no interpreter reads.
+func TestInterpretWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Config{InterpretTimeout: 5 * time.Second})
+		e := &endless{}
+		b.g.interpreter = e
+		s := b.socket("s")
+		var tasks []*request
+		for range 20 {
+			r := &request{session: s, event: "interpret"}
+			r.fields = map[string]any{"content": "x", "junk": strings.Repeat("x", 1<<20)}
+			if err := onInterpret(r); err != nil {
+				t.Fatal(err)
+			}
+			if r.fields != nil {
+				t.Fatal("the fields of a request that waits are kept")
+			}
+			tasks = append(tasks, r)
+		}
+		synctest.Wait()
+		if s.held > 20*100 {
+			t.Errorf("%d bytes are held", s.held)
+		}
+		if b.g.slots.inProgress() != len(tasks) || len(e.got) != 1 || e.got[0] != `{"content":"x"}` {
+			t.Fatalf("%d in progress; %q", b.g.slots.inProgress(), e.got)
+		}
+		time.Sleep(5*time.Second + time.Millisecond) // of the bubble's clock
+		synctest.Wait()
+		if got := b.take(s); b.g.slots.inProgress() != 0 || len(got) != len(tasks) || strings.Count(strings.Join(got, ""), "504") != len(tasks) {
+			t.Fatalf("after their time %d are in progress, and %d answered: %q", b.g.slots.inProgress(), len(got), got)
+		}
+		if len(s.interpreting.list) != 0 || s.held != 0 {
+			t.Fatal("places are left taken")
+		}
+	})
+}
+
+// One socket's requests hold only so much.
+func TestInterpretBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.g.interpreter = &endless{}
+		s := newSession(b.g, &standIn{b, "s"}, "s", new(engine.Conn), "192.0.2.1")
+		refused := 0
+		for range 20 {
+			r := &request{session: s, event: "interpret"}
+			r.fields = map[string]any{"allowed_commands": strings.Repeat("x", socketHeld/10)}
+			if err := onInterpret(r); err != nil {
+				refused++
+			}
+		}
+		if refused != 11 {
+			t.Errorf("%d of 20 are refused", refused)
+		}
+		s.close()
+		synctest.Wait()
+	})
+}
