@@ -127,6 +127,12 @@ func numberText(number float64) string {
 	return string(text)
 }
 
+// isArray reports whether body is JSON and an array.
+func isArray(body []byte) bool {
+	at := afterSpace(body, 0)
+	return at < len(body) && body[at] == '[' && json.Valid(body)
+}
+
 func afterSpace(b []byte, at int) int {
 	for at < len(b) && (b[at] == ' ' || b[at] == '\t' || b[at] == '\n' || b[at] == '\r') {
 		at++

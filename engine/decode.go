@@ -11,14 +11,37 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
+// maxAuthCost bounds what a CONNECT takes when it is decoded, in bytes: the socket's handshake keeps it.
+const maxAuthCost = 256 << 10
+
+// measure returns about how many bytes the packet's JSON takes when it is decoded, or an error if that or the depth is
+// more than the options allow.
+func (p *packet) measure(o *Options) (cost int, err error) {
+	if p.decoded != nil {
+		return 0, nil
+	}
+	limit := o.MaxDecodedBytes
+	if p.kind == parser.CONNECT || p.kind == parser.DISCONNECT {
+		limit = min(limit, maxAuthCost)
+	}
+	depth, cost := js.Measure(p.body)
+	if depth > o.MaxJSONDepth {
+		return 0, fmt.Errorf("%w: JSON of depth %d, at most %d is allowed", ErrPacket, depth, o.MaxJSONDepth)
+	}
+	if cost > limit {
+		return 0, fmt.Errorf("%w: JSON that takes %d bytes decoded, at most %d are allowed", ErrPacket, cost, limit)
+	}
+	return cost, nil
+}
+
 // decode turns the packet's JSON and attachments into what the library hands to listeners: []any of bool, float64,
-// string, []any, map[string]any, nil, and *types.BytesBuffer for attachments.
-func (p *packet) decode(maxDepth int) (any, error) {
+// string, []any, map[string]any, nil, and *types.BytesBuffer for attachments. It has no limits of its own.
+func (p *packet) decode() (any, error) {
+	if p.decoded != nil {
+		return validate(p.kind, p.decoded.Data)
+	}
 	if len(p.body) == 0 {
 		return validate(p.kind, nil)
-	}
-	if depth := js.Depth(p.body); depth > maxDepth {
-		return nil, fmt.Errorf("%w: JSON of depth %d, at most %d is allowed", ErrPacket, depth, maxDepth)
 	}
 	var data any
 	if err := json.Unmarshal(p.body, &data); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -24,17 +25,17 @@ func (c *Conn) handle(b *box, p *packet) {
 	}
 }
 
-// data returns the packet's data, decoded.
-func (p *packet) data(maxDepth int) (any, error) {
-	if p.decoded != nil {
-		return validate(p.kind, p.decoded.Data)
+// data returns the packet's data, decoded, within the limits of one packet.
+func (p *packet) data(o *Options) (any, error) {
+	if _, err := p.measure(o); err != nil {
+		return nil, err
 	}
-	return p.decode(maxDepth)
+	return p.decode()
 }
 
 // handleConnect hands a CONNECT to the library, which runs the namespace's middlewares and answers.
 func (c *Conn) handleConnect(b *box, p *packet) {
-	auth, err := p.data(c.srv.options.MaxJSONDepth)
+	auth, err := p.data(&c.srv.options)
 	if err != nil {
 		c.refuse(err)
 		return
@@ -56,7 +57,7 @@ func (c *Conn) handleConnect(b *box, p *packet) {
 // handleDisconnect hands a DISCONNECT to the library. The lane goes on with a later CONNECT when "disconnect" has been
 // emitted.
 func (c *Conn) handleDisconnect(b *box, p *packet) {
-	if _, err := p.data(c.srv.options.MaxJSONDepth); err != nil {
+	if _, err := p.data(&c.srv.options); err != nil {
 		c.refuse(err)
 		return
 	}
@@ -69,14 +70,22 @@ func (c *Conn) handleDisconnect(b *box, p *packet) {
 	}
 }
 
+// handleAck calls who waits for an acknowledgement. One that nobody waits for has to be valid, and is not decoded.
 func (c *Conn) handleAck(b *box, p *packet) {
-	data, err := p.data(c.srv.options.MaxJSONDepth)
-	if err != nil {
-		c.refuse(err)
+	s, ok := c.inbox.socketOf(b)
+	ok = ok && p.ackID()
+	if ok {
+		_, ok = s.Acks().Load(p.id)
+	}
+	if !ok {
+		if p.decoded == nil && len(p.body) > 0 && !isArray(p.body) {
+			c.refuse(fmt.Errorf("%w: payload of %s", ErrPacket, p.kind))
+		}
 		return
 	}
-	s, ok := c.inbox.socketOf(b)
-	if !ok || !p.ackID() {
+	data, err := p.data(&c.srv.options)
+	if err != nil {
+		c.refuse(err)
 		return
 	}
 	if fn, ok := s.Acks().LoadAndDelete(p.id); ok {
@@ -111,7 +120,22 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	} else if !admitted {
 		return
 	}
-	data, err := p.data(c.srv.options.MaxJSONDepth)
+	cost, err := p.measure(&c.srv.options)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	if pool := c.srv.decoding.of(cost); pool != nil {
+		if !pool.enter(cost) {
+			c.flood(ErrBusy)
+			return
+		}
+		defer pool.leave(cost)
+		if !s.Connected() {
+			return
+		}
+	}
+	data, err := p.decode()
 	if err != nil {
 		c.refuse(err)
 		return

@@ -84,7 +84,7 @@ func (m *Message) packet() (*parser.Packet, error) {
 	for _, f := range m.frames[1:] {
 		p.bins = append(p.bins, f.Data())
 	}
-	data, err := p.decode(maxOwnDepth)
+	data, err := p.decode()
 	if err != nil {
 		return nil, fmt.Errorf("decode message: %w", err)
 	}

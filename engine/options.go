@@ -18,6 +18,14 @@ type Options struct {
 	MaxAttachments int
 	// MaxJSONDepth bounds the nesting of a packet's JSON. Default 128.
 	MaxJSONDepth int
+	// MaxDecodedBytes bounds what a packet's JSON takes in memory when it is decoded, by an estimate from its values and
+	// names that is never too low. Default 16 times MaxHttpBufferSize, that is 16 MB. A CONNECT may take 256 KiB.
+	MaxDecodedBytes int
+	// MaxDecodingBudget bounds what the events take that are decoded, or in the hands of their listeners, at the same
+	// time on the server, in bytes by the same estimate. Default 64 MiB for events of up to 64 KiB, and as much for
+	// larger ones. While it is spent the next event waits; a client whose event has waited for 10 s is disconnected.
+	// Events of up to 4 KiB and acknowledgements never wait.
+	MaxDecodingBudget int
 	// MaxNamespaces bounds the namespaces that a client is connected to at the same time. Default 100. A CONNECT to
 	// more is refused.
 	MaxNamespaces int
@@ -68,6 +76,9 @@ const (
 	maxResume  = maxInbound / 2
 )
 
+// decodedFactor times the option MaxHttpBufferSize is the default of MaxDecodedBytes.
+const decodedFactor = 16
+
 func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -79,6 +90,7 @@ func (o *Options) setDefaults() {
 	}
 	def(&o.MaxAttachments, 10)
 	def(&o.MaxJSONDepth, 128)
+	def(&o.MaxDecodingBudget, 64<<20)
 	def(&o.MaxNamespaces, 100)
 	def(&o.MaxInboundBytes, 8<<20)
 	def(&o.MaxUnfinishedBudget, 64<<20)

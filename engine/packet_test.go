@@ -25,7 +25,7 @@ func assemble(protocol int, text string, bins ...[]byte) (*packet, any, error) {
 	if err != nil || p == nil {
 		return p, nil, err
 	}
-	data, err := p.decode(32)
+	data, err := p.data(&Options{MaxJSONDepth: 32, MaxDecodedBytes: 1 << 20})
 	return p, data, err
 }
 

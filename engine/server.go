@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type server struct {
 	draining     atomic.Bool // Shutdown has begun
 	floods       atomic.Uint64
 	unfinished   unfinished
+	decoding     decoding
 
 	mu    sync.Mutex
 	first *Conn // Guarded by mu: all open connections, a list through them.
@@ -72,6 +74,10 @@ func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handle
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.options.MaxDecodedBytes <= 0 {
+		s.options.MaxDecodedBytes = decodedFactor * min(cfg.MaxHTTPBufferSize, math.MaxInt/decodedFactor)
+	}
+	s.decoding = newDecoding(s.options.MaxDecodingBudget)
 	s.io = socket.NewServer(nil, own)
 	slimSockets(s.io.Sockets())
 	if s.eio, err = eio.NewServer(cfg, s.accept); err != nil {

@@ -101,6 +101,42 @@ func Depth(data []byte) int {
 	return deepest
 }
 
+// Measure returns what Depth does, and about how many bytes data takes when encoding/json has decoded it into an any:
+// never less for data without bytes that are not UTF-8, and seldom more than three times as many.
+func Measure(data []byte) (depth, cost int) {
+	const (
+		perString = 32  // its header, boxed, and the rounding of its text
+		perArray  = 48  // its header, boxed, and its first element
+		perObject = 340 // the map and its first group of eight
+		perName   = 64  // of a map that has grown, on top of string and comma
+		perComma  = 40  // an interface and a boxed number
+	)
+	open := 0
+	cost = len(data)
+	for at := 0; at < len(data); at++ {
+		switch data[at] {
+		case '"':
+			at = SkipString(data, at) - 1
+			cost += perString
+		case '[':
+			open++
+			depth = max(depth, open)
+			cost += perArray
+		case '{':
+			open++
+			depth = max(depth, open)
+			cost += perObject
+		case ']', '}':
+			open--
+		case ':':
+			cost += perName
+		case ',':
+			cost += perComma
+		}
+	}
+	return depth, cost
+}
+
 // walker goes over the parts of one array or object.
 type walker struct {
 	data []byte
