@@ -51,6 +51,10 @@ func TestRequestElevation(t *testing.T) {
 		{"the token as JSON", marshal(good), true, 0, ""},
 		{"a string of an object", marshal(map[string]any{"token": good}), true, 0, ""},
 		{"an object", map[string]any{"token": good}, false, 0, ""},
+		{"as HTTP writes it", "Bearer " + good, true, 0, ""},
+		{"as HTTP writes it, in an object", map[string]any{"token": "bearer  " + good}, false, 0, ""},
+		{"a scheme and no token", map[string]any{"token": "Bearer "}, false, 401, "token_missing"},
+		{"another scheme", map[string]any{"token": "Basic " + good}, false, 401, "token_invalid"},
 		{"sub as a number", map[string]any{"token": mint(t, map[string]any{"sub": 4211})}, false, 0, ""},
 		{"id for sub", map[string]any{"token": mint(t, map[string]any{"sub": nil, "id": userA})}, false, 0, ""},
 		{"garbage", "garbage", true, 401, "token_invalid"},
@@ -108,6 +112,7 @@ func TestHandshakeToken(t *testing.T) {
 		code float64 // 0 for success, -1 for no answer
 	}{
 		{"good", map[string]any{"token": mint(t, nil)}, 0},
+		{"as HTTP writes it", map[string]any{"token": "Bearer " + mint(t, nil)}, 0},
 		{"bad", map[string]any{"token": "garbage"}, 401},
 		{"no string", map[string]any{"token": 7}, 400},
 		{"none", map[string]any{}, -1},

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
@@ -19,9 +20,10 @@ func errDemoted(human string) *Error {
 	return &Error{Code: 409, Message: wordDemoted, Human: human}
 }
 
-// verify gives the claims of a token that is good at this moment.
+// verify returns the claims of a token that is good at this moment. The token may be written as HTTP writes it, with
+// "Bearer " before it: many clients have it at hand in that form.
 func (s *session) verify(text string) (*permissions.Claims, error) {
-	claims, err := s.gateway.verifier.Verify(s.gateway.ctx, text)
+	claims, err := s.gateway.verifier.Verify(s.gateway.ctx, withoutScheme(text))
 	var refused *token.Error
 	switch {
 	case err == nil:
@@ -30,6 +32,15 @@ func (s *session) verify(text string) (*permissions.Claims, error) {
 		return nil, &Error{Code: refused.Code(), Message: refused.Word, Human: humanTokenError(refused.Word)}
 	}
 	return nil, err
+}
+
+// withoutScheme cuts "Bearer " off, in any case (RFC 9110, section 11.1), and the spaces after it.
+func withoutScheme(text string) string {
+	const scheme = "Bearer "
+	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
+		return text
+	}
+	return strings.TrimLeft(text[len(scheme):], " ")
 }
 
 func humanTokenError(word string) string {

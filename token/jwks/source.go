@@ -17,7 +17,7 @@ import (
 	"github.com/architus/guildcast/token"
 )
 
-// Options of a Source. The zero value works.
+// Options configure a Source. The zero value works.
 type Options struct {
 	// Refresh is the time between two readings; 0 means 15 minutes.
 	Refresh time.Duration
@@ -32,7 +32,8 @@ type Options struct {
 	// Client fetches URLs; nil means a client of the Source's own.
 	Client *http.Client
 
-	// Logger receives a warning where a reading goes wrong; nil discards.
+	// Logger receives a warning if a reading goes wrong, and one for each key that is left out of the set, once and with
+	// the reason; nil discards.
 	Logger *slog.Logger
 }
 
@@ -40,7 +41,7 @@ type Options struct {
 const maxBytes = 1 << 20
 
 // Source is one key set. It is read when Run starts, from time to time, and when a token comes with a key that it does
-// not hold, never twice at once and never more often than MinInterval. Where a reading goes wrong the keys of the last
+// not hold, never twice at once and never more often than MinInterval. If a reading goes wrong the keys of the last
 // good one stay in use.
 //
 // It implements token.KeySource. All methods may be called concurrently.
@@ -50,6 +51,8 @@ type Source struct {
 	o        Options
 	want     chan struct{} // capacity 1; written by PublicKeys, read by Run; one waiting wish is enough for all
 
+	told map[omission]bool // the keys that the last good reading left out; used by New and, after it, by Run only
+
 	mu      sync.Mutex
 	keys    []key         // guarded by mu; replaced, never changed
 	loaded  bool          // guarded by mu; a reading went well at some time
@@ -58,7 +61,7 @@ type Source struct {
 	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
 }
 
-// New makes a source of the key set at location, an http or https URL or else the path of a file. A file must be there
+// New returns a source of the key set at location, an http or https URL or else the path of a file. A file must be there
 // and hold a key set; of a URL nothing is read yet, since its server may come up after us.
 func New(location string, o Options) (*Source, error) {
 	s := &Source{location: location, o: o, want: make(chan struct{}, 1), next: make(chan struct{})}
@@ -119,7 +122,7 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// PublicKeys implements token.KeySource. Where the set does not hold the key, it waits for a new reading, unless the
+// PublicKeys implements token.KeySource. If the set does not hold the key, it waits for a new reading, unless the
 // last one is too fresh.
 func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
 	s.mu.Lock()
@@ -180,7 +183,32 @@ func (s *Source) load(ctx context.Context) ([]key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(data)
+	keys, omitted, err := parse(data)
+	if err == nil {
+		s.tell(omitted)
+	}
+	return keys, err
+}
+
+// maxTold bounds the warnings of one reading: a set may hold more odd keys than anybody wants to read of.
+const maxTold = 20
+
+// tell logs the keys that are left out and were not left out, for the same reason, of the reading before.
+func (s *Source) tell(omitted []omission) {
+	known := map[omission]bool{}
+	told := 0
+	for _, o := range omitted {
+		if !known[o] && !s.told[o] {
+			if told++; told <= maxTold {
+				s.o.Logger.Warn("a key of the token issuer is left out", "location", s.location, "key", o.name, "reason", o.reason)
+			}
+		}
+		known[o] = true
+	}
+	if told > maxTold {
+		s.o.Logger.Warn("more keys of the token issuer are left out", "location", s.location, "keys", told-maxTold)
+	}
+	s.told = known
 }
 
 func (s *Source) fetch(ctx context.Context) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -242,6 +243,42 @@ func TestNewRefuses(t *testing.T) {
 	for _, location := range []string{"", "http://", "ftp://keys", "https:///keys", "javascript:1", noKeySet, noKeySet + ".absent"} {
 		if _, err := jwks.New(location, jwks.Options{}); err == nil {
 			t.Errorf("%q was taken", location)
+		}
+	}
+}
+
+// TestOmittedKeysAreToldOnce: each key that is left out is named in the log, with the reason, however often it is read.
+func TestOmittedKeysAreToldOnce(t *testing.T) {
+	var log strings.Builder
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"keys":[{"kty":"oct","kid":"shared"},{"kty":"oct","kid":"shared"}]}`)
+	s, err := jwks.New(file, jwks.Options{
+		MinInterval: time.Nanosecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = s.Run(ctx) })
+	read := func() { _, _ = count(s, "unknown", "EdDSA") } // comes back after a reading
+	read()
+	write(`{"keys":[{"kty":"oct","kid":"shared"},{"kty":"EC","kid":"later"}` + strings.Repeat(`,7`, 1000) + `]}`)
+	read()
+	read()
+	cancel()
+	done.Wait()
+	for text, want := range map[string]int{
+		"key=shared": 1, "key=later": 1, "kty is": 1, "is left out": 21, "keys=981": 1,
+	} {
+		if n := strings.Count(log.String(), text); n != want {
+			t.Errorf("%q is there %d times, want %d", text, n, want)
 		}
 	}
 }
