@@ -12,7 +12,7 @@ type Event struct {
 	// Name is the Socket.IO event under which Payload goes to the browsers.
 	Name string
 
-	// Kind is what the policy goes by. It is empty where an envelope names none and where a log action's number is not
+	// Kind is what the policy goes by. It is empty if an envelope names none or if a log action's number is not
 	// in the table: such an event reaches nobody.
 	Kind string
 
@@ -28,13 +28,13 @@ type Event struct {
 
 // Requirement is the parsed `requires` of a message. The zero value requires nothing more than the policy does.
 type Requirement struct {
-	// Names of permission bits, as published: whoever resolves them must deny where one of them is unknown.
+	// Names of permission bits, as published: whoever resolves them must deny if one of them is unknown.
 	Names []string
 
 	// Bits required by number.
 	Bits uint64
 
-	// Unclear is set where the message requires something that can't be understood. Nobody holds that.
+	// Unclear is set if the message requires something that can't be understood. Nobody holds that.
 	Unclear bool
 }
 
@@ -47,7 +47,7 @@ const (
 // MaxNameBytes bounds the name of an event.
 const MaxNameBytes = 128
 
-// AllowedName tells whether a message may choose name for its event. Not allowed are the names that Socket.IO clients
+// AllowedName reports whether a message may choose name for its event. Not allowed are the names that Socket.IO clients
 // and servers reserve, "error", which is how a node reports a failed request, and names that are empty, too long, or
 // hold control characters.
 func AllowedName(name string) bool {
@@ -66,8 +66,8 @@ func AllowedName(name string) bool {
 	return true
 }
 
-// AppendArgs appends to dst the JSON array of a Socket.IO event's name and argument: ["log_pool",{...}], or, asString,
-// ["log_pool","{...}"] with the payload serialised into a string for clients that use that form.
+// AppendArgs appends to dst the JSON array of a Socket.IO event's name and argument, and returns it: ["log_pool",{...}],
+// or, asString, ["log_pool","{...}"] with the payload serialised into a string for clients that use that form.
 func (e *Event) AppendArgs(dst []byte, asString bool) []byte {
 	dst = append(dst, '[')
 	dst = js.AppendValid(dst, e.Name)

@@ -2,9 +2,9 @@ package event
 
 import "github.com/architus/guildcast/internal/js"
 
-// StringIDs gives an entity in which ids are strings, as clients get them: its own "id", where that is a whole number,
+// StringIDs returns entity with its ids as strings, as clients get them: its own "id", if that is a whole number,
 // and every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be
-// valid JSON; it is not changed, and is the result where there is nothing to do.
+// valid JSON; it is not changed, and is returned as it is if there is nothing to do.
 func StringIDs(entity []byte) []byte {
 	var out, key []byte // key is the latest string of the outermost object
 	copied, depth := 0, 0
@@ -39,7 +39,7 @@ func StringIDs(entity []byte) []byte {
 	return append(out, entity[copied:]...)
 }
 
-// inexact tells whether JavaScript may round a whole number: it is 2^53 or more.
+// inexact reports whether JavaScript may round a whole number: it is 2^53 or more.
 func inexact(digits string) bool {
 	const limit = "9007199254740992"
 	return len(digits) > len(limit) || len(digits) == len(limit) && digits >= limit

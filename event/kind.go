@@ -21,7 +21,7 @@ const (
 	KindInternal      = "internal"
 )
 
-// KindOfAction is the kind of an Architus log action by its action_number, or "" where the number is not in the table.
+// KindOfAction returns the kind of the Architus log action with this action_number, or "" if it is not in the table.
 func KindOfAction(number uint64) string {
 	in := func(low, high uint64) bool { return low <= number && number <= high }
 	switch {

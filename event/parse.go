@@ -119,7 +119,7 @@ func collect(data []byte) (f fields, err error) {
 	return f, nil
 }
 
-// foldsToField tells whether a library that matches names without case, as encoding/json does, would take name for a
+// foldsToField reports whether a library that matches names without case, as encoding/json does, would take name for a
 // steering field.
 func foldsToField(name string) bool {
 	for _, field := range [...]string{"event", "kind", "private", "requires", "payload", "action_number", "guild_id"} {

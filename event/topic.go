@@ -10,7 +10,7 @@ type Topic struct {
 
 const logsSuffix = "_logs"
 
-// Channel is the Redis channel of t under a deployment's prefix, which is usually empty.
+// Channel returns the Redis channel of t under a deployment's prefix, which is usually empty.
 func (t Topic) Channel(prefix string) string {
 	if t.Logs {
 		return prefix + t.Guild + logsSuffix
@@ -18,7 +18,8 @@ func (t Topic) Channel(prefix string) string {
 	return prefix + t.Guild
 }
 
-// ParseChannel is the inverse of Channel. It is false for a channel that is not a topic under that prefix.
+// ParseChannel returns the topic of a channel: it is the inverse of Channel. It returns false for a channel that is not
+// a topic under that prefix.
 func ParseChannel(prefix, channel string) (Topic, bool) {
 	name, ok := strings.CutPrefix(channel, prefix)
 	if !ok {
@@ -28,7 +29,7 @@ func ParseChannel(prefix, channel string) (Topic, bool) {
 	return Topic{Guild: guild, Logs: logs}, ValidID(guild)
 }
 
-// ValidID tells whether s is a Snowflake or HoarFrost id as they are written everywhere here: 1 to 20 digits.
+// ValidID reports whether s is a Snowflake or HoarFrost id as they are written everywhere here: 1 to 20 digits.
 func ValidID(s string) bool {
 	if len(s) == 0 || len(s) > 20 {
 		return false
@@ -41,10 +42,10 @@ func ValidID(s string) bool {
 	return true
 }
 
-// AuthRoom is the room that the socket with this id joins when it is elevated.
+// AuthRoom returns the room that the socket with this id joins when it is elevated.
 func AuthRoom(socketID string) string { return socketID + authSuffix }
 
-// IsAuthRoom tells whether a room may be an AuthRoom.
+// IsAuthRoom reports whether a room may be an AuthRoom.
 func IsAuthRoom(room string) bool { return strings.HasSuffix(room, authSuffix) }
 
 const authSuffix = "_auth"

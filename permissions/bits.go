@@ -26,7 +26,7 @@ const (
 	ExecPurgeCmd
 )
 
-// Default is what a member holds where a token says nothing about permissions: 274.
+// Default is what a member holds if a token says nothing about permissions: 274.
 const Default = ViewPublicLogs | AddAutoResponse | ViewSettings
 
 // All is what an administrator holds: every bit, named or not.
@@ -39,7 +39,7 @@ var bitNames = [...]string{
 	"MANAGE_SETTINGS", "EXEC_PURGE_CMD",
 }
 
-// BitNamed finds a permission by its exact name.
+// BitNamed returns the permission with this exact name, and whether there is one.
 func BitNamed(name string) (Bits, bool) {
 	i := slices.Index(bitNames[:], name)
 	if i < 0 {
@@ -48,10 +48,10 @@ func BitNamed(name string) (Bits, bool) {
 	return 1 << i, true
 }
 
-// Has tells whether b includes every bit of need.
+// Has reports whether b includes every bit of need.
 func (b Bits) Has(need Bits) bool { return b&need == need }
 
-// String lists the names of the bits, for logs; bits without a name come last, in hexadecimal.
+// String returns the names of the bits, for logs; bits without a name come last, in hexadecimal.
 func (b Bits) String() string {
 	switch b {
 	case 0:

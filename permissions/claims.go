@@ -19,8 +19,8 @@ import (
 // are a member of nothing, and expired.
 type Claims struct {
 	Subject       string    // the user's id; never empty in parsed claims
-	TokenID       string    // jti; empty where the token has none
-	IssuedAt      time.Time // iat; zero where the token has none
+	TokenID       string    // jti; empty if the token has none
+	IssuedAt      time.Time // iat; zero if the token has none
 	ExpiresAt     time.Time // exp; the claims deny from this moment on
 	ArchitusAdmin bool      // a member of every guild, with every bit
 
@@ -97,7 +97,7 @@ func (f *claimFields) parse() (*Claims, error) {
 	return c, nil
 }
 
-// In gives what the bearer holds in a guild, and whether it is a member at all. It does not look at the time.
+// In returns what the bearer holds in a guild, and whether it is a member at all. It does not look at the time.
 func (c *Claims) In(guild string) (Bits, bool) {
 	if c == nil {
 		return 0, false
@@ -109,7 +109,7 @@ func (c *Claims) In(guild string) (Bits, bool) {
 	return bits, member
 }
 
-// Guilds lists the guilds that the claims name, sorted. For an architus_admin these are not all that it may see.
+// Guilds returns the guilds that the claims name, sorted. For an architus_admin these are not all that it may see.
 func (c *Claims) Guilds() []string {
 	if c == nil {
 		return nil
@@ -139,7 +139,7 @@ func (c *Claims) GuildCount() int {
 	return len(c.guilds)
 }
 
-// Expired tells whether the claims deny at this moment.
+// Expired reports whether the claims deny at this moment.
 func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.ExpiresAt) }
 
 // parseGuilds reads the map of guild ids to bits and adds what holds in every guild.

@@ -33,7 +33,7 @@ var (
 	ErrExpired     = errors.New("the claims have expired")
 )
 
-// check tells whether a view may be had at all.
+// check returns why a view may not be had, or nil.
 func (v *View) check(now time.Time) error {
 	if v.Claims.Expired(now) {
 		return ErrExpired
@@ -118,13 +118,13 @@ type group[R comparable] struct {
 	lent bool
 }
 
-// NewFilter makes a filter without spectators. A nil policy denies everything.
+// NewFilter returns a filter without spectators. A nil policy denies everything.
 func NewFilter[R comparable](policy *Policy) *Filter[R] {
 	return &Filter[R]{policy: policy, views: map[R]*place[R]{}, guilds: map[string][]*group[R]{}}
 }
 
 // Route appends to dst those who may see e at this moment, batch by batch; nobody is in two batches. It allocates only
-// where dst is too small.
+// if dst is too small.
 func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batch[R], Outcome) {
 	n, outcome := f.policy.needOf(e)
 	if outcome != Routed {
@@ -187,7 +187,7 @@ func (f *Filter[R]) Revoke(r Revocation) {
 	}
 }
 
-// Len is the number of spectators.
+// Len returns the number of spectators.
 func (f *Filter[R]) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 
 // Rule says what an event of one kind requires of a recipient in the event's guild, beyond membership.
 type Rule struct {
-	// Public is required where the event is not private, Private where it is; ViewPrivateLogs comes on top of the
+	// Public is required if the event is not private, Private if it is; ViewPrivateLogs comes on top of the
 	// latter in any case.
 	Public, Private Bits
 
@@ -26,7 +26,7 @@ type Policy struct {
 	rules map[string]Rule
 }
 
-// DefaultPolicy is the policy where no file changes it.
+// DefaultPolicy returns the policy that holds unless a file changes it.
 func DefaultPolicy() *Policy {
 	p := &Policy{rules: map[string]Rule{
 		event.KindSetting:       {Public: ViewSettings, Private: ViewSettings},
@@ -45,7 +45,7 @@ func DefaultPolicy() *Policy {
 	return p
 }
 
-// Rule gives the rule of a kind; without one the kind reaches nobody.
+// Rule returns the rule of a kind; without one the kind reaches nobody.
 func (p *Policy) Rule(kind string) (Rule, bool) {
 	if p == nil {
 		return Rule{}, false
@@ -84,7 +84,7 @@ func (p *Policy) needOf(e *event.Event) (need, Outcome) {
 	return n, Routed
 }
 
-// With reads a policy file and gives a policy in which its kinds replace, or are added to, those of p:
+// With reads a policy file and returns a policy in which its kinds replace, or are added to, those of p:
 //
 //	{"kinds": {
 //	  "ticket":   ["VIEW_SETTINGS"],

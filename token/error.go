@@ -6,7 +6,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Words of a Error. They are stable: clients branch on them.
+// Words of an Error. They are stable: clients branch on them.
 const (
 	Missing         = "token_missing"
 	Invalid         = "token_invalid"
@@ -19,7 +19,7 @@ const (
 	RevocationsUnavailable = "revocations_unavailable"
 )
 
-// Error says why a token gives no claims.
+// Error says why a token was refused.
 type Error struct {
 	Word string
 	Err  error // for a log line; may be nil. It never holds the token or its claims
@@ -34,7 +34,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Code is the status by the rules of HTTP: 401, or 503 where it is not the token's fault.
+// Code returns the status as HTTP has it: 401, or 503 if it is not the token's fault.
 func (e *Error) Code() int {
 	switch e.Word {
 	case KeysUnavailable, RevocationsUnavailable:

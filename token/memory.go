@@ -14,7 +14,7 @@ import (
 // It is bounded by the tokens' bytes, which is what the size of claims follows from: those of a user in hundreds of
 // guilds take as much as those of a hundred others.
 type memory struct {
-	max int // of the bytes of all tokens; static after construction; nothing is remembered where it is negative
+	max int // of the bytes of all tokens; static after construction; nothing is remembered if it is negative
 
 	mu      sync.Mutex
 	younger map[[sha256.Size]byte]*permissions.Claims // guarded by mu
@@ -22,7 +22,7 @@ type memory struct {
 	bytes   int                                       // of the tokens in younger; guarded by mu
 }
 
-// recall gives the claims of a remembered token, or nil.
+// recall returns the claims of a remembered token, or nil.
 func (m *memory) recall(key [sha256.Size]byte) *permissions.Claims {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// ParseSecrets reads the secrets of an option: one, or several with commas between them; or, where a secret has a name
+// ParseSecrets reads the secrets of an option: one, or several with commas between them; or, if a secret has a name
 // or holds a comma, a JSON object {"<kid>": "<secret>", ...} or a JSON array of secrets. White space around a secret
 // does not count, since files end with some.
 func ParseSecrets(text string) ([]Secret, error) {

@@ -1,4 +1,4 @@
-// Package token finds out who a client is: it verifies JSON Web Tokens and gives their claims.
+// Package token finds out who a client is: it verifies JSON Web Tokens and returns their claims. It signs them, too.
 package token
 
 import (
@@ -22,9 +22,9 @@ type Secret struct {
 	Key   []byte
 }
 
-// KeySource gives the public keys of a token issuer.
+// KeySource provides the public keys of a token issuer.
 type KeySource interface {
-	// PublicKeys gives the keys that may have signed a token with this kid ("" where it has none) and algorithm, at
+	// PublicKeys returns the keys that may have signed a token with this kid ("" if it has none) and algorithm, at
 	// least one. It may wait for the network until ctx ends. An error that wraps ErrKeysUnavailable says that the key
 	// may exist but could not be had.
 	PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error)
@@ -48,7 +48,7 @@ type VerifierOptions struct {
 	Leeway time.Duration
 
 	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
-	// means 16 MiB, negative none. Where it is exceeded the older half is forgotten, and verified again when used
+	// means 16 MiB, negative none. If it is exceeded, the older half is forgotten, and verified again when used
 	// again.
 	Remember int
 
@@ -72,7 +72,7 @@ type Verifier struct {
 	memory  memory
 }
 
-// NewVerifier makes a verifier. It refuses options that would verify with an empty key.
+// NewVerifier returns a verifier. It refuses options that would verify with an empty key.
 func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	v := &Verifier{o: o, byKeyID: map[string][]byte{}}
 	if v.o.Now == nil {
@@ -119,7 +119,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify gives the claims of a token that is good at this moment. Any error is a *Error.
+// Verify returns the claims of a token that is good at this moment. Any error is an *Error.
 func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claims, error) {
 	switch {
 	case token == "":
