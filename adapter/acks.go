@@ -107,7 +107,7 @@ func (r *ackRequest) local(args []any, _ error) {
 	r.acked(args[0])
 }
 
-// counted passes on how many clients another server has asked. uid is empty where the server does not sign.
+// counted passes on how many clients another server has asked. uid is empty if the server does not sign.
 func (r *ackRequest) counted(uid string, n uint64) {
 	r.mu.Lock()
 	r.from = append(r.from, answer{uid: uid})

@@ -28,7 +28,7 @@ func (a *classic) onRequest(payload []byte) error {
 	return err
 }
 
-// decodeUnlessJSON decodes a request or response, which a codec concerns only where it is not JSON.
+// decodeUnlessJSON decodes a request or response, which a codec concerns only if it is not JSON.
 func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
 	if len(payload) > 0 && payload[0] == '{' {
 		return payload, nil

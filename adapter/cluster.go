@@ -48,7 +48,7 @@ type cluster struct {
 	counting  countBarrier
 	listeners lane
 	rooms     rooms
-	servers   atomic.Int64 // the count that Redis gave last, for when it gives none
+	servers   atomic.Int64 // the count that Redis returned last, for when it returns none
 
 	wg     sync.WaitGroup
 	closed sync.Once
@@ -67,7 +67,7 @@ type protocol interface {
 // message is what one server tells or asks the others.
 type message struct {
 	kind  messageKind
-	id    string       // of the request; empty where no answer is wanted
+	id    string       // of the request; empty if no answer is wanted
 	data  any          // event and arguments, of broadcast and serverSideEmit
 	opts  wire.Options // but of listings
 	rooms []string     // of join, leave and listSockets

@@ -23,7 +23,7 @@ func wireOptions(o *socket.BroadcastOptions) wire.Options {
 			Volatile: f.Volatile, Local: f.Local, Broadcast: f.Broadcast, Binary: f.Binary,
 			ExpectSingleResponse: f.ExpectSingleResponse,
 		}
-		if f.Compress { // false is what the library has where nothing was said
+		if f.Compress { // false is what the library has if nothing was said
 			w.Flags.Compress = &f.Compress
 		}
 		if f.Timeout != nil {

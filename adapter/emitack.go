@@ -60,7 +60,7 @@ func (w *ackWait) ack(values []any, _ error) {
 	}
 }
 
-// acked tells whether all clients that were counted have answered.
+// acked reports whether all clients that were counted have answered.
 func (w *ackWait) acked() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

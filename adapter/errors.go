@@ -10,7 +10,7 @@ import (
 // ErrClosed is the error of calls on the adapter of a closed namespace or server.
 var ErrClosed = errors.New("adapter is closed")
 
-// ErrLeft is the cause of an IncompleteError where the servers that did not answer have left the cluster.
+// ErrLeft is the cause of an IncompleteError if the servers that did not answer have left the cluster.
 var ErrLeft = errors.New("servers have left")
 
 // errTooMany is returned while maxPending requests wait for answers.

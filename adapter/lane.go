@@ -35,7 +35,7 @@ func (l *lane) post(f func()) bool {
 	return ok
 }
 
-// add is post. It also tells whether other functions come before c.
+// add is post. It also reports whether other functions come before c.
 func (l *lane) add(c call) (behind, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,9 +41,9 @@ type Options struct {
 	// rooms come and go faster than messages, or with a Redis that is slow with many channels (miniredis).
 	PatternSubscription bool
 
-	// Expect names the rooms that the members of a room will likely join, nil where that is none. Their channels are
+	// Expect names the rooms that the members of a room will likely join, nil if there are none. Their channels are
 	// subscribed to together with that of the room, and given up with it, so that joining them costs no round trip to
-	// Redis. It must always give the same for a room, and must not block. A socket's own room, which it joins first,
+	// Redis. It must always return the same for a room, and must not block. A socket's own room, which it joins first,
 	// has the socket's id for its name.
 	Expect func(room socket.Room) []socket.Room
 

@@ -13,7 +13,7 @@ const maxPending = 10_000
 
 // answer of one server to a request.
 type answer struct {
-	uid   string // empty where the server does not sign
+	uid   string // empty if the server does not sign
 	value wire.Value
 }
 
@@ -51,7 +51,7 @@ func (p *pending) open(op, id string, want int) (*request, error) {
 	return r, nil
 }
 
-// add takes an answer to request id. It returns false where none waits for it; a second answer of one server is
+// add takes an answer to request id. It returns false if none waits for it; a second answer of one server is
 // ignored.
 func (p *pending) add(id string, a answer) bool {
 	p.mu.Lock()

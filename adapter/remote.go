@@ -96,7 +96,7 @@ func text(v wire.Value) string {
 	return v.Text()
 }
 
-// toBuffer gives binary the type that a client's binary has.
+// toBuffer converts binary to the type that a client's binary has.
 func toBuffer(b []byte) any { return types.NewBytesBuffer(b) }
 
 // describe is what a server answers about one of its sockets, with the keys, and the types, that Node.js servers have.

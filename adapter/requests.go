@@ -69,7 +69,8 @@ func (c *cluster) await(ctx context.Context, done <-chan struct{}, left func() b
 	return ErrLeft
 }
 
-// othersLeft tells whether some of the want servers that were asked are not subscribed, and all that are have answered.
+// othersLeft reports whether some of the want servers that were asked are not subscribed, and all that are have
+// answered.
 // A server that does not sign its answer may be among the former: then it is false.
 func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
 	n, err := c.countServers(ctx)
@@ -124,7 +125,7 @@ func (c *cluster) FetchSockets(opts *socket.BroadcastOptions) func(func([]socket
 }
 
 // allSockets returns the ids of local sockets in any of rooms, or of all, and those that ask finds on other servers. It
-// waits for their answers; where some do not come, their sockets are missing, and the log says so.
+// waits for their answers; if some do not come, their sockets are missing, and the log says so.
 func (c *cluster) allSockets(rooms *types.Set[socket.Room], ask func(context.Context) ([]socket.SocketId, error)) *types.Set[socket.SocketId] {
 	ids := c.Adapter.Sockets(rooms)
 	ctx, cancel := c.timeout(context.Background())

@@ -15,7 +15,7 @@ import (
 type rooms struct {
 	// Static after start.
 	c      *cluster
-	owns   func(room string) bool               // tells whether a room has a channel of its own; nil: none has
+	owns   func(room string) bool               // reports whether a room has a channel of its own; nil: none has
 	expect func(room socket.Room) []socket.Room // Options.Expect
 
 	// Guarded by mu, which comes before the locks of the bus.

@@ -21,8 +21,8 @@ func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	c.Adapter.Broadcast(p, opts)
 }
 
-// command publishes what all servers are to do, and does it here where that is not done when it is heard: in the
-// classic protocol only where it can't be published.
+// command publishes what all servers are to do, and does it here if that is not done when it is heard: in the
+// classic protocol only if it can't be published.
 func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
 	if isLocal(opts) {
 		here()

@@ -65,7 +65,7 @@ func (c *cluster) roomOf(channel string) (socket.Room, bool) {
 	return socket.Room(strings.TrimSuffix(name, "#")), true
 }
 
-// concerns tells whether rooms have a member here.
+// concerns reports whether rooms have a member here.
 func (c *cluster) concerns(rooms wire.Rooms) bool {
 	for _, r := range rooms.Names {
 		if c.HasMembers(socket.Room(r)) {

@@ -127,7 +127,7 @@ func (a *sharded) subscribe() {
 	a.ready = []*bus.Pending{a.want(a.told, a.answers+a.uid+"#"), a.want(a.heard, a.base)}
 }
 
-// isServerID tells whether s looks like randomHex's results. A room of such a name would be taken for a server.
+// isServerID reports whether s looks like randomHex's results. A room of such a name would be taken for a server.
 func isServerID(s string) bool {
 	for _, c := range s {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {

@@ -60,7 +60,7 @@ func (a *sharded) onBroadcast(m wire.ShardedMessage) error {
 	return nil
 }
 
-// firstValue is the field of an acknowledgement, absent where there is no value, as JavaScript's undefined.
+// firstValue is the field of an acknowledgement, absent if there is no value, as JavaScript's undefined.
 func firstValue(args []any) []wire.Field {
 	if len(args) == 0 {
 		return nil
@@ -142,7 +142,7 @@ func (a *sharded) onResponse(payload []byte) error {
 	return nil
 }
 
-// answered gives r to the request that it answers. It is false where none waits.
+// answered hands r to the request that it answers. It returns false if none waits.
 func (a *sharded) answered(r wire.ShardedMessage) bool {
 	request := wire.ScalarText(r.Data.Get("requestId"))
 	switch r.Type {

@@ -47,7 +47,7 @@ func shardedData(m message) (wire.MessageType, wire.Object) {
 }
 
 // Sockets returns the ids of the sockets in any of rooms, or of all, on all servers. It waits for their answers;
-// where some do not come, their sockets are missing, and the log says so.
+// if some do not come, their sockets are missing, and the log says so.
 func (a *sharded) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	return a.allSockets(rooms, func(ctx context.Context) (ids []socket.SocketId, err error) {
 		remote, err := a.fetch(ctx, "list sockets", wire.Options{Rooms: wire.Rooms{Names: names(rooms)}})

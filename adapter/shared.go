@@ -21,7 +21,7 @@ type shared struct {
 	requestsTimeout time.Duration
 	logger          *slog.Logger
 	given           *bus.Bus      // Options.Bus, nil without
-	busOptions      bus.Options   // where none is given
+	busOptions      bus.Options   // if none is given
 	grace           time.Duration // listenerGrace, but in tests
 	count           counters
 	strange         strange

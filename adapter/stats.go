@@ -26,7 +26,7 @@ type Stats struct {
 	Unsent uint64
 	// Dropped messages from Redis, by reason.
 	Dropped map[string]uint64
-	// Bus is the state of the connection; zero where the server has no namespace any more.
+	// Bus is the state of the connection; zero if the server has no namespace any more.
 	Bus bus.Stats
 }
 

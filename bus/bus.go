@@ -26,9 +26,9 @@ var (
 	// ErrQueueFull is returned by Publish while more than Options.PublishQueueBytes wait for Redis.
 	// The message was dropped, and counted in Stats.PublishDropped.
 	ErrQueueFull = errors.New("publish queue is full")
-	// ErrUnsupported is returned where the client, or the server behind it, can't do what was asked.
+	// ErrUnsupported is returned if the client, or the server behind it, can't do what was asked.
 	ErrUnsupported = errors.New("not supported")
-	// ErrRefused is wrapped where Redis has understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
+	// ErrRefused is wrapped if Redis understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
 	ErrRefused = errors.New("redis refuses")
 )
 
@@ -96,11 +96,11 @@ func setDefault[T string | int | time.Duration](v *T, to T) {
 
 // State is what the Bus knows about its own hearing.
 type State struct {
-	// Hearing is true once every subscription is confirmed and a message of our own came back on every connection.
+	// Hearing reports whether every subscription is confirmed and a message of our own came back on every connection.
 	Hearing bool
-	// Gap is true when messages may have been missed since the last time that Hearing was true.
+	// Gap reports whether messages may have been missed since the last time that Hearing was true.
 	Gap bool
-	// Down is how long that was, where Hearing is true again.
+	// Down is how long Hearing was false, if it is true again.
 	Down time.Duration
 	// Err is why Hearing is false.
 	Err error
@@ -233,7 +233,7 @@ func (b *Bus) Stats() Stats {
 	return s
 }
 
-// closeGrace is what Close waits for goroutines where ctx was used up by flushing: they end at once, but for handlers.
+// closeGrace is what Close waits for goroutines if ctx was used up by flushing: they end at once, but for handlers.
 const closeGrace = 250 * time.Millisecond
 
 // Close publishes what is queued, ends all subscriptions and waits for every goroutine, all while ctx lasts; then it

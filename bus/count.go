@@ -22,7 +22,7 @@ func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	return 0, fmt.Errorf("count subscribers of %q: %w: not a channel", channel, ErrUnsupported)
 }
 
-// maxCall bounds a command through the client where the caller's context does not.
+// maxCall bounds a command through the client if the caller's context does not.
 const maxCall = time.Minute
 
 type countCommand func(c redis.UniversalClient, ctx context.Context, channels ...string) *redis.MapStringIntCmd

@@ -12,7 +12,7 @@ import (
 )
 
 // retryRefused is the pause before a topic that was held, and is refused now, is asked for again; retrySoon is the
-// pause where Redis says that the reason will pass.
+// pause if Redis says that the reason will pass.
 const (
 	retryRefused = 2 * time.Second
 	retrySoon    = 200 * time.Millisecond
@@ -22,7 +22,7 @@ const (
 const maxBatch = 256
 
 // link is one receiving connection, from dialling to its loss. What was attached to it is then routed anew.
-// Its fields are guarded by Bus.mu where nothing else is said.
+// Its fields are guarded by Bus.mu if nothing else is said.
 type link struct {
 	// Static after construction.
 	b     *Bus
@@ -55,7 +55,7 @@ type named struct {
 	attachment int
 }
 
-// current tells whether the topic has been attached to l, and to nothing else since the command.
+// current reports whether the topic has been attached to l, and to nothing else since the command.
 func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {

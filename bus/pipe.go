@@ -75,7 +75,7 @@ func (p *pipe) broken() bool {
 }
 
 // exchange writes ms and returns the answers. With an error the connection is gone; the messages without an answer
-// were not sent at all where clean is true.
+// were not sent at all if clean is true.
 func (p *pipe) exchange(ms []outgoing) (replies []error, clean bool, err error) {
 	p.buf = p.buf[:0]
 	for i := range ms {

@@ -15,7 +15,7 @@ import (
 
 const (
 	probeWait = 500 * time.Millisecond // for the message to come back; then it is published again
-	probeSoon = 20 * time.Millisecond  // before another attempt to publish, where that failed: the client's own
+	probeSoon = 20 * time.Millisecond  // before another attempt to publish, if that failed: the client's own
 	// connections are as likely broken as ours was
 	probeTime = 3 * time.Second // for all attempts; then the connection is given up
 
@@ -98,7 +98,7 @@ func (p *probe) hear(nonce string) {
 	}
 }
 
-// verify runs the probe, announces that the link hears, and goes on to doubt it where that makes sense.
+// verify runs the probe, announces that the link hears, and goes on to doubt it if that makes sense.
 func (l *link) verify(ctx context.Context) error {
 	select {
 	case <-l.probe.confirmed:
@@ -157,7 +157,7 @@ func (l *link) doubt(ctx context.Context) error {
 
 var errUnheard = errors.New("subscribed, but what is published is not heard")
 
-// forbidden tells whether an ACL keeps the user from the private channel.
+// forbidden reports whether an ACL keeps the user from the private channel.
 func forbidden(err error) bool {
 	var re replyError
 	return errors.As(err, &re) && re.code() == "NOPERM"

@@ -44,7 +44,7 @@ func (r *reader) next() error {
 		return err
 	}
 	switch b[0] {
-	case '+': // PONG, where nothing is subscribed to
+	case '+': // PONG, if nothing is subscribed to
 		return nil
 	case '-':
 		return r.l.refused(replyError(b[1:]))
@@ -135,7 +135,7 @@ func (r *reader) message(k Kind) (err error) {
 	return r.deliver(subs, pat, size)
 }
 
-// deliver gives the payload of size bytes, which is read if anybody wants it, to subs.
+// deliver hands the payload of size bytes, which is read if anybody wants it, to subs.
 func (r *reader) deliver(subs []*Subscription, pat string, size int) error {
 	if len(subs) == 0 {
 		return r.c.skip(size)

@@ -31,7 +31,7 @@ type router interface {
 	main(context.Context) (*redis.Options, error)
 	// owner returns the route of a sharded channel and how to connect to it.
 	owner(ctx context.Context, channel string) (route, *redis.Options, error)
-	// moved takes note of a MOVED reply; it tells whether there is something to try again.
+	// moved takes note of a MOVED reply; it reports whether there is something to try again.
 	moved(replyError) bool
 	// stale says that a server did not answer, so that the layout may have changed.
 	stale()

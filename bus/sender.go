@@ -216,7 +216,7 @@ func (p *publisher) open(r route, o *redis.Options) (err error) {
 	return nil
 }
 
-// waiting tells whether r must not be tried yet.
+// waiting reports whether r must not be tried yet.
 func (p *publisher) waiting(r route) bool {
 	w := p.retry[r]
 	return w != nil && time.Now().Before(w.until)

@@ -10,7 +10,7 @@ import (
 // Message is one message from Redis.
 type Message struct {
 	Channel string
-	// Pattern is the pattern that matched, where the message came through PSubscribe.
+	// Pattern is the pattern that matched, if the message came through one.
 	Pattern string
 	// Payload is the handler's to keep, but other handlers of the same channel share it: it must not be changed.
 	Payload []byte
@@ -27,7 +27,7 @@ type HandlerFunc func(Message)
 // HandleMessage implements Handler.
 func (f HandlerFunc) HandleMessage(m Message) { f(m) }
 
-// Filter is a Handler that can tell early that it would ignore what comes on a channel. The payload is then skipped
+// Filter is a Handler that can say early that it will ignore what comes on a channel. The payload is then skipped
 // unread. Wants is called on the receiving goroutine, and only while the Handler has handled all that came before;
 // it must be quick and must not call the Bus.
 type Filter interface {
@@ -116,7 +116,7 @@ func (s *Subscription) Close() {
 	close(s.ended)
 }
 
-// wants tells whether a message of channel should be read at all.
+// wants reports whether a message of channel should be read at all.
 func (s *Subscription) wants(channel string) bool {
 	return s.filter == nil || s.pending.Load() > 0 || s.filter.Wants(channel)
 }

@@ -49,7 +49,7 @@ type topic struct {
 	waiters []*wait
 }
 
-// held tells whether Redis has confirmed the topic on a connection that lives.
+// held reports whether Redis has confirmed the topic on a connection that lives.
 func (t *topic) held() bool { return t.link != nil && t.sent && t.outstanding == 0 }
 
 // wait is one call of Subscribe. Guarded by Bus.mu until done is closed.
@@ -132,7 +132,7 @@ func (p *Pending) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Done tells whether Wait would return nil at once.
+// Done reports whether Wait would return nil at once.
 func (p *Pending) Done() bool {
 	if p.w == nil {
 		return false
@@ -145,7 +145,7 @@ func (p *Pending) Done() bool {
 	}
 }
 
-// granted tells whether Redis holds all that was wanted.
+// granted reports whether Redis holds all that was wanted.
 func (p *Pending) granted() bool {
 	b := p.s.bus
 	b.mu.Lock()
@@ -306,7 +306,7 @@ func (b *Bus) settleLocked(t *topic) {
 	}
 }
 
-// refuseLocked gives err to all who wait for t; those who had it before keep wanting it.
+// refuseLocked returns err to all who wait for t; those who had it before keep wanting it.
 func (t *topic) refuseLocked(err error) {
 	for _, w := range t.waiters {
 		w.finish(err)
@@ -314,7 +314,7 @@ func (t *topic) refuseLocked(err error) {
 	t.waiters = nil
 }
 
-// fatal tells whether err will not go away by trying again soon: the server has understood and refused.
+// fatal reports whether err will not go away by trying again soon: the server has understood and refused.
 func fatal(err error) bool {
 	var re replyError
 	if !errors.As(err, &re) {
@@ -333,7 +333,7 @@ func (e replyError) code() string {
 	return code
 }
 
-// transient tells whether the same command may succeed later.
+// transient reports whether the same command may succeed later.
 func (e replyError) transient() bool {
 	switch e.code() {
 	case "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY":
@@ -342,7 +342,7 @@ func (e replyError) transient() bool {
 	return strings.Contains(string(e), "max number of clients")
 }
 
-// Is makes errors.Is true for ErrRefused, and for ErrUnsupported where the server does not know the command.
+// Is makes errors.Is true for ErrRefused, and for ErrUnsupported if the server does not know the command.
 func (e replyError) Is(target error) bool {
 	switch target {
 	case ErrRefused:
