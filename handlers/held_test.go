@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,10 +63,15 @@ func TestSlots(t *testing.T) {
 }
 
 // endless interprets until it is told to stop, and remembers what it was given.
-type endless struct{ got []string }
+type endless struct {
+	mu  sync.Mutex
+	got []string
+}
 
 func (e *endless) InterpretJSON(ctx context.Context, payload []byte) ([]byte, error) {
-	e.got = append(e.got, string(payload)) // one after another
+	e.mu.Lock()
+	e.got = append(e.got, string(payload))
+	e.mu.Unlock()
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -89,11 +96,17 @@ func TestInterpretWaits(t *testing.T) {
 			tasks = append(tasks, r)
 		}
 		synctest.Wait()
-		if s.held > 20*100 {
-			t.Errorf("%d bytes are held", s.held)
+		s.mu.Lock()
+		held := s.held
+		s.mu.Unlock()
+		e.mu.Lock()
+		given := slices.Clone(e.got)
+		e.mu.Unlock()
+		if held > 20*100 {
+			t.Errorf("%d bytes are held", held)
 		}
-		if b.g.slots.inProgress() != len(tasks) || len(e.got) != 1 || e.got[0] != `{"content":"x"}` {
-			t.Fatalf("%d in progress; %q", b.g.slots.inProgress(), e.got)
+		if b.g.slots.inProgress() != len(tasks) || len(given) != 1 || given[0] != `{"content":"x"}` {
+			t.Fatalf("%d in progress; %q", b.g.slots.inProgress(), given)
 		}
 		time.Sleep(5*time.Second + time.Millisecond) // of the bubble's clock
 		synctest.Wait()
