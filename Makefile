@@ -9,7 +9,7 @@ FUZZTIME ?= 5s
 test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help run test check setup fmt vet lint build cross race integration fuzz bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt vet lint build cross race fuzz integration ## What CI runs
+check: setup fmt tidy vet lint build cross race fuzz integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and nginx by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -30,6 +30,10 @@ setup: ## Install what the tests need (redis-server and nginx by apt, npm and pi
 fmt: ## Fail when a file is not formatted
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
+
+tidy: ## Fail when go.mod or go.sum is not what go mod tidy writes
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
 
 vet: ## go vet, with and without the integration tests
 	$(GO) vet $(PKGS)
