@@ -179,6 +179,7 @@ func (f *fixture) settled() {
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		f := newFixture(t, client, Options{})
 		for method, want := range map[string]string{
@@ -216,6 +217,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestDropsWhatCannotBeAnswered(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		f := newFixture(t, client, Options{})
 		f.send("echo", "1", -time.Second)
@@ -235,6 +237,7 @@ func TestDropsWhatCannotBeAnswered(t *testing.T) {
 }
 
 func TestAnswersWhatCameBeforeIt(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		early := &fixture{t: t, client: client}
 		early.send("echo", `"early"`, patience)
@@ -246,6 +249,7 @@ func TestAnswersWhatCameBeforeIt(t *testing.T) {
 }
 
 func TestComesBackAfterALoss(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := newFixture(t, server.Client(), Options{})
 	f.send("echo", "1", patience)
