@@ -35,6 +35,7 @@ func newHandler(s *server, own *socket.ServerOptions) *Handler {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.srv.eio.Limit(w, r)
 	file := h.files != nil && h.files.match(r.URL.Path)
 	if !file && !strings.HasPrefix(r.URL.Path, h.path) {
 		http.NotFound(w, r)

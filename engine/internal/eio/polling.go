@@ -128,6 +128,7 @@ func (c *Conn) beginPoll(w http.ResponseWriter, r *http.Request) (wt *waiter, re
 
 // answerPoll waits until there is something to send, and sends it.
 func (c *Conn) answerPoll(wt *waiter, w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it waits; writeBody sets it
 	select {
 	case <-wt.ready:
 	case <-r.Context().Done():
@@ -229,9 +230,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 		}
 		body = body[n:]
 	}
-	err := rc.Flush()
-	_ = rc.SetWriteDeadline(time.Time{})
-	return err
+	return rc.Flush()
 }
 
 // acceptsGzip tells whether the client takes gzip, by the first coding in its list that says so or not.

@@ -91,13 +91,16 @@ func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, 
 	}
 	buf.Reset()
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.PingInterval + s.cfg.PingTimeout)) // where it is supported
+	_ = rc.SetReadDeadline(time.Now().Add(s.beatTime())) // where it is supported
 	if !c.setBody(rc) {
 		return buf, errPostBroken
 	}
 	_, err := io.Copy(buf, http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxHTTPBufferSize)))
 	c.setBody(nil)
-	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil { // else net/http drains what is left of the body, by the same deadline
+		_ = rc.SetReadDeadline(time.Time{})
+		_ = rc.SetWriteDeadline(time.Time{}) // the handlers may take their time, and writeBody sets it
+	}
 	return buf, err
 }
 

@@ -138,6 +138,7 @@ func (s *Server) serves(transport string) bool { return slices.Contains(s.cfg.Tr
 
 // ServeHTTP serves one request. Headers that are already set in w are part of every answer, the 101 of a WebSocket too.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Limit(w, r)
 	if !s.enter() {
 		http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
 		return
