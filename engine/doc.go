@@ -21,7 +21,8 @@
 // A handler may wait for an acknowledgement of its own client. Events that arrive while the "connection" listeners run
 // wait for them. "disconnect" comes after the last event.
 //
-// Listeners that panic end the program, as with the library.
+// Listeners that panic end the program, as with the library, unless [Options].OnPanic is set. A client decides what
+// arguments a listener is called with: check their number and types.
 //
 // # Sending
 //

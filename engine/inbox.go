@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -203,17 +204,38 @@ func (i *inbox) wakeLocked() {
 func (c *Conn) work(b *box, l *lane) {
 	growStack()
 	i := &c.inbox
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	i.mu.Lock() // without a deferred Unlock: a listener that panics does so while it is unlocked
 	for i.readyLocked(b, l) {
 		p := l.pop()
 		i.mu.Unlock()
-		c.handle(b, p)
+		c.handleGuarded(b, p)
 		i.mu.Lock()
 		i.doneLocked(p)
 	}
 	l.busy = false
 	i.restLocked()
+	i.mu.Unlock()
+}
+
+// errPanic is why a client is disconnected whose packet a listener panicked over.
+var errPanic = errors.New("a listener panicked")
+
+// handleGuarded handles one packet. With Options.OnPanic a panic ends the connection; without, it is left alone and ends
+// the program with its own message and stack.
+func (c *Conn) handleGuarded(b *box, p *packet) {
+	if onPanic := c.srv.options.OnPanic; onPanic != nil {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			s, _ := c.inbox.socketOf(b)
+			c.inbox.abort()
+			c.eio.Fail(eio.ReasonTransportError, errPanic)
+			onPanic(s, v, debug.Stack())
+		}()
+	}
+	c.handle(b, p)
 }
 
 // workerStack is about what decoding an event and handling it take of a goroutine's stack.

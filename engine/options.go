@@ -47,6 +47,13 @@ type Options struct {
 	// listener and no middleware.
 	Admit func(s *socket.Socket, in Incoming) bool
 
+	// OnPanic, if not nil, is called when a listener of an event, an "any" listener, a middleware of socket.Use, an
+	// acknowledgement's function or Admit panics, with the value of the panic and its stack. The client is disconnected
+	// (transport error), and the program goes on. s may be nil. By default a panic ends the program. It does so anyway
+	// where the library calls on a goroutine of its own: listeners of "connection" and "disconnect", middlewares of a
+	// namespace.
+	OnPanic func(s *socket.Socket, v any, stack []byte)
+
 	// CompressFlagged compresses only messages that are sent with the compress flag, where permessage-deflate is on. By
 	// default all messages above its threshold are compressed, as in Node: the library can't tell Compress(false) from
 	// no flag.
