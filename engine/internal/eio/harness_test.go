@@ -485,6 +485,9 @@ func (p *peer) expectClose(code int) {
 		if got != code {
 			p.t.Fatalf("close code %d (%q), want %d", got, b, code)
 		}
+		if len(b) > 2 && code != ws.CodeTryLater { // which Node never sends
+			p.t.Errorf("close frame with the reason %q", b[2:])
+		}
 		_ = p.raw(maskedFrame(0x88, b)) // the server may be gone
 		break
 	}

@@ -244,13 +244,13 @@ func (w *wsConn) ended(err error) {
 	}
 }
 
-// breach ends a connection whose peer broke the protocol.
+// breach ends a connection whose peer broke the protocol. The close frame has a code and no reason, as Node's.
 func (w *wsConn) breach(e *ws.Error) {
 	var err error = e
 	if e.Code == ws.CodeTooBig {
 		err = ErrTooLarge
 	}
-	w.shut(rawFrame(ws.AppendClose(nil, e.Code, e.Reason)), true)
+	w.shut(rawFrame(ws.AppendClose(nil, e.Code, "")), true)
 	w.tell(ReasonTransportError, err)
 }
 
