@@ -74,6 +74,9 @@ func rawFrame(b []byte) *Frame { return &Frame{wire: b, plain: true, raw: true} 
 // isPong reports whether f is a WebSocket's pong.
 func (f *Frame) isPong() bool { return f.raw && ws.Opcode(f.wire[0]&0xf) == ws.Pong }
 
+// isAnswer reports whether f is the answer to an opening handshake. No control frame begins with its letter.
+func (f *Frame) isAnswer() bool { return f.raw && f.wire[0] == 'H' }
+
 // counted is what the frame counts for in a queue.
 func (f *Frame) counted() int {
 	if f.raw {

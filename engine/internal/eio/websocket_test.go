@@ -33,6 +33,24 @@ func TestWebSocketOpens(t *testing.T) {
 	})
 }
 
+// The answer to the opening handshake goes out without the open packet behind it.
+func TestAnswerGoesOutAlone(t *testing.T) {
+	f := newFixture(t, plain, Config{})
+	_, o := f.openWS()
+	answer := rawFrame([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"))
+	open := plainPacket(PacketOpen, "{}")
+	w := &wsConn{srv: f.eio, conn: &o.Conn}
+	w.out.push(&f.eio.chunks, answer)
+	w.out.push(&f.eio.chunks, open)
+	for _, want := range []*Frame{answer, open} {
+		b := w.fill(make([]byte, 1024))
+		if string(b) != string(want.wire) {
+			t.Errorf("written together: %q, want %q", b, want.wire)
+		}
+		w.advance(len(b))
+	}
+}
+
 func TestWebSocketMessages(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
 		f := newFixture(t, d, Config{}, echoing)

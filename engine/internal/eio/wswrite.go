@@ -76,7 +76,9 @@ func (w *wsConn) gatherLocked() bool {
 	return true
 }
 
-// fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued.
+// fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued. The
+// answer to the opening handshake goes out alone, so that the open packet comes a turn later: clients that begin to
+// listen when they are told of the answer would lose what comes with it.
 func (w *wsConn) fill(buf []byte) []byte {
 	if w.discard.Load() && !w.cleared && !w.out.empty() {
 		w.clear()
@@ -88,7 +90,7 @@ func (w *wsConn) fill(buf []byte) []byte {
 			skip = 0
 			k := copy(buf[n:], b)
 			n += k
-			if k < len(b) {
+			if k < len(b) || f.isAnswer() {
 				return buf[:n]
 			}
 		}
