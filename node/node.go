@@ -50,6 +50,7 @@ type Node struct {
 	// Which tokens were taken back: known is what the node knows, revocations how it learns of it.
 	known       permissions.Revocations
 	revocations *redis.Revocations
+	sayTooMany  minutely // limits the log lines about revocations that did not fit in known
 	verifier    *gate
 }
 

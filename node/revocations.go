@@ -33,7 +33,11 @@ func (n *Node) applyRevocation(message []byte) (expires time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	n.known.Add(r, now) // before the gateway looks at its sockets: one that is being elevated now finds out by itself
+	// Before the gateway looks at its sockets: one that is being elevated now finds out by itself.
+	if _, err := n.known.Add(r, now); err != nil && n.sayTooMany.now(now) {
+		n.config.Logger.Error("more revocations are in force than fit; all tokens are refused until they have expired", "err", err,
+			"held", n.known.Len())
+	}
 	n.gateway.Revoke(r)
 	return r.Expires, nil
 }
@@ -69,3 +73,12 @@ const (
 	loadPauseMin = 100 * time.Millisecond
 	loadPauseMax = 2 * time.Second
 )
+
+// minutely lets through one log line a minute. Its zero value is ready to use.
+type minutely struct{ last atomic.Int64 } // Unix milliseconds
+
+// now reports whether the line is due, and if so counts it.
+func (m *minutely) now(now time.Time) bool {
+	last, ms := m.last.Load(), now.UnixMilli()
+	return (last == 0 || ms-last >= time.Minute.Milliseconds()) && m.last.CompareAndSwap(last, ms)
+}

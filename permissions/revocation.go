@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/architus/guildcast/internal/js"
@@ -20,8 +19,8 @@ type Revocation struct {
 	Expires time.Time
 }
 
-// ParseRevocation reads {"sub"}, {"jti"} or {"sub", "iat_before"}. An optional "exp" says how long the tokens concerned
-// would have lived; without it, retention from now does.
+// ParseRevocation reads {"sub"}, {"jti"} or {"sub", "iat_before"}, and ignores other members. An optional "exp" says how
+// long the tokens concerned would have lived. Without it, or if it is past, the revocation expires retention from now.
 func ParseRevocation(data []byte, now time.Time, retention time.Duration) (Revocation, error) {
 	var r Revocation
 	err := js.Each(data, func(name string, value json.RawMessage) (err error) {
@@ -34,8 +33,6 @@ func ParseRevocation(data []byte, now time.Time, retention time.Duration) (Revoc
 			r.IssuedBefore, err = ParseDate(value)
 		case "exp":
 			r.Expires, err = ParseDate(value)
-		default:
-			err = fmt.Errorf("unknown field %q", name)
 		}
 		return err
 	})
@@ -45,15 +42,27 @@ func ParseRevocation(data []byte, now time.Time, retention time.Duration) (Revoc
 	if err != nil {
 		return Revocation{}, fmt.Errorf("parse revocation: %w", err)
 	}
-	if r.Expires.IsZero() {
-		r.Expires = now.Add(retention)
+	if !r.Expires.After(now) {
+		r.Expires = time.UnixMilli(now.Add(retention).UnixMilli())
 	}
 	return r, nil
 }
 
-// MarshalJSON gives what ParseRevocation reads, always with "exp".
+// MarshalJSON returns what ParseRevocation reads, always with "exp".
 func (r Revocation) MarshalJSON() ([]byte, error) {
-	m := map[string]any{"exp": float64(r.Expires.UnixMilli()) / 1000}
+	fields := r.fields()
+	fields["exp"] = float64(r.Expires.UnixMilli()) / 1000
+	return json.Marshal(fields)
+}
+
+// Record returns r without its expiry: the same text for the same tokens.
+func (r Revocation) Record() (string, error) {
+	data, err := json.Marshal(r.fields())
+	return string(data), err
+}
+
+func (r Revocation) fields() map[string]any {
+	m := map[string]any{}
 	if r.Subject != "" {
 		m["sub"] = r.Subject
 	}
@@ -63,10 +72,10 @@ func (r Revocation) MarshalJSON() ([]byte, error) {
 	if !r.IssuedBefore.IsZero() {
 		m["iat_before"] = float64(r.IssuedBefore.UnixMilli()) / 1000
 	}
-	return json.Marshal(m)
+	return m
 }
 
-// Matches tells whether r takes back the token of c.
+// Matches reports whether r takes back the token of c.
 func (r Revocation) Matches(c *Claims) bool {
 	if c == nil || r.Subject == "" && r.TokenID == "" {
 		return false
@@ -74,114 +83,4 @@ func (r Revocation) Matches(c *Claims) bool {
 	return (r.Subject == "" || r.Subject == c.Subject) &&
 		(r.TokenID == "" || r.TokenID == c.TokenID) &&
 		(r.IssuedBefore.IsZero() || c.IssuedAt.IsZero() || c.IssuedAt.Before(r.IssuedBefore))
-}
-
-// Revocations remembers revocations until they expire. The zero value holds none and is ready to use. All methods may
-// be called concurrently.
-type Revocations struct {
-	// Max bounds the revocations held; 0 means 100,000. Where one more comes, the one that would be forgotten first is
-	// forgotten now.
-	Max int
-
-	mu        sync.RWMutex
-	bySubject map[string][]Revocation // guarded by mu; those that name no token
-	byToken   map[string][]Revocation // guarded by mu
-	len       int                     // guarded by mu
-}
-
-// Add remembers r. Of two that match the same tokens the later expiry counts.
-func (s *Revocations) Add(r Revocation, now time.Time) {
-	if !now.Before(r.Expires) || r.Subject == "" && r.TokenID == "" {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.bySubject == nil {
-		s.bySubject, s.byToken = map[string][]Revocation{}, map[string][]Revocation{}
-	}
-	index, key := s.index(r)
-	for i, old := range index[key] {
-		if old.Subject == r.Subject && old.IssuedBefore.Equal(r.IssuedBefore) {
-			if r.Expires.After(old.Expires) {
-				index[key][i].Expires = r.Expires
-			}
-			return
-		}
-	}
-	limit := s.Max
-	if limit <= 0 {
-		limit = 100_000
-	}
-	if s.len >= limit {
-		s.makeRoom(now)
-	}
-	index[key] = append(index[key], r)
-	s.len++
-}
-
-// Revoked tells whether the token of c was taken back.
-func (s *Revocations) Revoked(c *Claims, now time.Time) bool {
-	if s == nil {
-		return false
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return anyMatches(s.bySubject[c.Subject], c, now) || c.TokenID != "" && anyMatches(s.byToken[c.TokenID], c, now)
-}
-
-// Len is the number of revocations held, expired ones included.
-func (s *Revocations) Len() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.len
-}
-
-func anyMatches(list []Revocation, c *Claims, now time.Time) bool {
-	for _, r := range list {
-		if now.Before(r.Expires) && r.Matches(c) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Revocations) index(r Revocation) (map[string][]Revocation, string) {
-	if r.TokenID != "" {
-		return s.byToken, r.TokenID
-	}
-	return s.bySubject, r.Subject
-}
-
-// makeRoom forgets what has expired, or else what would expire first. s.mu is held.
-func (s *Revocations) makeRoom(now time.Time) {
-	var first Revocation
-	for _, index := range [...]map[string][]Revocation{s.bySubject, s.byToken} {
-		for _, list := range index {
-			for _, r := range list {
-				if first.Expires.IsZero() || r.Expires.Before(first.Expires) {
-					first = r
-				}
-			}
-		}
-	}
-	until := now
-	if first.Expires.After(now) {
-		until = first.Expires
-	}
-	for _, index := range [...]map[string][]Revocation{s.bySubject, s.byToken} {
-		for key, list := range index {
-			kept := list[:0]
-			for _, r := range list {
-				if r.Expires.After(until) {
-					kept = append(kept, r)
-				}
-			}
-			s.len -= len(list) - len(kept)
-			if len(kept) == 0 {
-				delete(index, key)
-				continue
-			}
-			index[key] = kept
-		}
-	}
 }

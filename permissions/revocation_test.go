@@ -2,7 +2,10 @@ package permissions_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,12 +14,16 @@ import (
 
 func TestParseRevocation(t *testing.T) {
 	for data, want := range map[string]permissions.Revocation{
-		`{"sub":"1"}`:                       {Subject: "1", Expires: at(110)},
-		`{"sub":214037134477230080}`:        {Subject: "214037134477230080", Expires: at(110)},
-		`{"jti":"a"}`:                       {TokenID: "a", Expires: at(110)},
-		`{"sub":"1","iat_before":50}`:       {Subject: "1", IssuedBefore: at(50), Expires: at(110)},
-		`{"sub":"1","jti":"a","exp":130.5}`: {Subject: "1", TokenID: "a", Expires: time.UnixMilli(130_500)},
-		`{"sub":"1","exp":1.001}`:           {Subject: "1", Expires: time.UnixMilli(1_001)}, // times 1000 it is just below 1001
+		`{"sub":"1"}`:                        {Subject: "1", Expires: at(110)},
+		`{"sub":214037134477230080}`:         {Subject: "214037134477230080", Expires: at(110)},
+		`{"jti":"a"}`:                        {TokenID: "a", Expires: at(110)},
+		`{"sub":"1","iat_before":50}`:        {Subject: "1", IssuedBefore: at(50), Expires: at(110)},
+		`{"sub":"1","jti":"a","exp":130.5}`:  {Subject: "1", TokenID: "a", Expires: time.UnixMilli(130_500)},
+		`{"sub":"1","exp":1001.001}`:         {Subject: "1", Expires: time.UnixMilli(1_001_001)},
+		`{"sub":"1","exp":9}`:                {Subject: "1", Expires: at(110)}, // past: it was heard, and then let the token in again
+		`{"sub":"1","exp":10}`:               {Subject: "1", Expires: at(110)},
+		`{"sub":"1","reason":"spam"}`:        {Subject: "1", Expires: at(110)}, // a member of the backend's own dropped it
+		`{"sub":"1","Jti":"x","by":{"a":1}}`: {Subject: "1", Expires: at(110)},
 	} {
 		got, err := permissions.ParseRevocation([]byte(data), at(10), 100*time.Second)
 		if err != nil || got != want {
@@ -31,7 +38,7 @@ func TestParseRevocation(t *testing.T) {
 		}
 	}
 	for _, data := range []string{``, `null`, `"1"`, `{}`, `{"iat_before":5}`, `{"exp":5}`, `{"sub":""}`, `{"sub":null}`, `{"sub":{}}`, `{"jti":null}`,
-		`{"sub":"1","iat_before":"5"}`, `{"sub":"1","iat_before":null}`, `{"sub":"1","Jti":"x"}`, `{"sub":"1","sub":"2"}`, `{"sub":"1"}{}`} {
+		`{"sub":"1","iat_before":"5"}`, `{"sub":"1","iat_before":null}`, `{"sub":"1","sub":"2"}`, `{"sub":"1"}{}`} {
 		if r, err := permissions.ParseRevocation([]byte(data), at(10), time.Second); err == nil {
 			t.Errorf("%s: %+v", data, r)
 		}
@@ -70,21 +77,103 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-func TestRevocationsAreBounded(t *testing.T) {
-	s := permissions.Revocations{Max: 10}
-	for i := range 100 {
-		s.Add(permissions.Revocation{TokenID: fmt.Sprint(i), Expires: at(int64(1000 + i))}, at(0))
-		s.Add(permissions.Revocation{Subject: fmt.Sprint(i), Expires: at(int64(5000 + i))}, at(0))
-		if s.Len() > 10 {
-			t.Fatalf("%d are held", s.Len())
+// At the bound one more forgot all that shared the earliest expiry: 50 of 50 banned users got in again.
+func TestRevocationsForgetNothingInForce(t *testing.T) {
+	s := permissions.Revocations{Max: 100}
+	for i := range 50 {
+		for _, r := range []permissions.Revocation{{Subject: fmt.Sprint(i), Expires: at(9000)}, {TokenID: fmt.Sprint(i), Expires: at(5000)}} {
+			if added, err := s.Add(r, at(0)); !added || err != nil {
+				t.Fatalf("one below the bound: %v, %v", added, err)
+			}
+			if added, err := s.Add(r, at(0)); added || err != nil {
+				t.Fatalf("one that is held: %v, %v", added, err)
+			}
 		}
 	}
-	if s.Revoked(mustClaims(t, `{"sub":"x","jti":"99"}`), at(1)) || !s.Revoked(mustClaims(t, `{"sub":"99"}`), at(1)) {
-		t.Error("not the ones that expire first were forgotten")
+	other := mustClaims(t, `{"sub":"other"}`)
+	if s.Revoked(other, at(1)) || s.Incomplete(at(1)) {
+		t.Error("a full set that is complete refuses others")
 	}
-	s.Add(permissions.Revocation{Subject: "late", Expires: at(9000)}, at(6000))
+	if _, err := s.Add(permissions.Revocation{Subject: "one more", Expires: at(7000)}, at(1)); !errors.Is(err, permissions.ErrTooManyRevocations) {
+		t.Errorf("one beyond the bound: %v", err)
+	}
+	if added, err := s.Add(permissions.Revocation{Subject: "7", Expires: at(9500)}, at(1)); !added || err != nil {
+		t.Errorf("one that is held can't be extended: %v", err)
+	}
+	for i := range 50 {
+		for _, c := range []string{`{"sub":"%d"}`, `{"sub":"x","jti":"%d"}`} {
+			if revoked, sure := s.Look(mustClaims(t, fmt.Sprintf(c, i)), at(2)); !revoked || !sure {
+				t.Errorf(c+" was forgotten", i)
+			}
+		}
+	}
+	if revoked, sure := s.Look(other, at(2)); revoked || sure || !s.Revoked(other, at(2)) || !s.Incomplete(at(2)) {
+		t.Error("an incomplete set is sure")
+	}
+	if s.Revoked(other, at(7000)) || s.Incomplete(at(7000)) {
+		t.Error("incomplete after the last that did not fit has expired")
+	}
+	for range 2 {
+		s.Add(permissions.Revocation{Subject: "late", Expires: at(19000)}, at(10000))
+	}
 	if s.Len() != 1 {
 		t.Errorf("%d are held after all but one have expired", s.Len())
+	}
+}
+
+// Batches yields what was added, as long as it is in force.
+func TestRevocationsBatches(t *testing.T) {
+	var s permissions.Revocations
+	want := map[permissions.Revocation]bool{}
+	for i := range 2500 {
+		id := fmt.Sprint(i)
+		for _, r := range []permissions.Revocation{
+			{Subject: id, Expires: at(900)}, {TokenID: id, Expires: at(int64(1000 + i))}, {Subject: id, TokenID: id, Expires: at(900)},
+			{Subject: "before", IssuedBefore: at(int64(9000 - i)), Expires: at(int64(1000 + i))},
+		} {
+			s.Add(r, at(0))
+			want[r] = true
+		}
+	}
+	s.Add(permissions.Revocation{Subject: "old", Expires: at(5)}, at(0))
+	if s.Len() != len(want)+1 {
+		t.Fatalf("%d are held", s.Len())
+	}
+	s.Batches(at(5), func(batch []permissions.Revocation) bool {
+		for _, r := range batch {
+			if !want[r] {
+				t.Fatalf("%+v came twice, or was never added", r)
+			}
+			delete(want, r)
+		}
+		return true
+	})
+	if len(want) > 0 {
+		t.Errorf("%d were left out", len(want))
+	}
+}
+
+// A million take tens of MB, not hundreds, and no one of them takes long.
+func TestAMillionRevocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	var s permissions.Revocations
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range int64(1_000_000) {
+		s.Add(permissions.Revocation{Subject: strconv.FormatInt(214037134477230080+i, 10), Expires: at(90_000 + i%2_592_000)}, at(0))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if took := int64(after.HeapAlloc-before.HeapAlloc) >> 20; took > 128 {
+		t.Errorf("a million take %d MiB", took)
+	} else {
+		t.Logf("a million take %d MiB", took)
+	}
+	if s.Len() != 1_000_000 || !s.Revoked(mustClaims(t, `{"sub":"214037134477230080"}`), at(1)) {
+		t.Errorf("%d are held", s.Len())
 	}
 }
 

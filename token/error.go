@@ -15,7 +15,7 @@ const (
 	Revoked         = "token_revoked"
 	KeysUnavailable = "keys_unavailable"
 
-	// RevocationsUnavailable: a node does not know yet which tokens were taken back.
+	// RevocationsUnavailable: a node does not know which tokens were taken back: not yet, or there are too many.
 	RevocationsUnavailable = "revocations_unavailable"
 )
 

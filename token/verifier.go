@@ -55,7 +55,7 @@ type VerifierOptions struct {
 	// MaxBytes bounds a token; 0 means 64 KiB.
 	MaxBytes int
 
-	// Revocations refuse tokens that are otherwise good; nil: none are revoked.
+	// Revocations refuse tokens that are otherwise good, and all while they are incomplete; nil: none are revoked.
 	Revocations *permissions.Revocations
 
 	// Now is the clock; nil means time.Now.
@@ -141,8 +141,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claim
 	if claims.Expired(now) {
 		return nil, &Error{Word: Expired}
 	}
-	if v.o.Revocations.Revoked(claims, now) {
+	if revoked, sure := v.o.Revocations.Look(claims, now); revoked {
 		return nil, &Error{Word: Revoked}
+	} else if !sure {
+		return nil, &Error{RevocationsUnavailable, errors.New("more revocations are in force than fit")}
 	}
 	v.memory.store(key, claims, len(token))
 	return claims, nil

@@ -304,6 +304,25 @@ func TestVerifierRemembers(t *testing.T) {
 	}
 }
 
+// A verifier that can't know whether a token was taken back refuses it, one that it remembers too.
+func TestVerifierWithTooManyRevocations(t *testing.T) {
+	revocations := &permissions.Revocations{Max: 1}
+	v := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{Key: secret}}, Revocations: revocations,
+		Now: func() time.Time { return now }})
+	banned, other := sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "0")), sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "x"))
+	revocations.Add(permissions.Revocation{TokenID: "0", Expires: now.Add(time.Hour)}, now)
+	if got := word(t, v, other); got != "" {
+		t.Errorf("at the bound: %q", got)
+	}
+	revocations.Add(permissions.Revocation{TokenID: "1", Expires: now.Add(time.Hour)}, now)
+	if got := word(t, v, other); got != "revocations_unavailable" {
+		t.Errorf("beyond the bound: %q", got)
+	}
+	if got := word(t, v, banned); got != "token_revoked" {
+		t.Errorf("one that is held, beyond the bound: %q", got)
+	}
+}
+
 type countingKeys struct {
 	fixedKeys
 	calls *int
