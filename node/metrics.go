@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -129,8 +130,14 @@ func (n *Node) gatewayStats(emit emitFunc) {
 	emit("backend_late_total", "Replies of workers that nobody waited for any more.", true, float64(requests.Late))
 	emit("backend_malformed_total", "Replies of workers that make no sense.", true, float64(requests.Malformed))
 	revocations := n.revocations.Stats()
-	emit("revocations", "Revocations in effect.", false, float64(revocations.Known))
+	emit("revocations", "Revocations in effect.", false, float64(n.known.Len()))
+	incomplete := 0.
+	if n.known.Incomplete(time.Now()) {
+		incomplete = 1
+	}
+	emit("revocations_incomplete", "1 while tokens are refused since more revocations are in force than fit.", false, incomplete)
 	emit("revocations_unstored", "Revocations in effect that are not in Redis yet.", false, float64(revocations.Unstored))
 	emit("revocations_heard_total", "Revocations received.", true, float64(revocations.Heard))
+	emit("revocations_restored_total", "Revocations stored and published again, since Redis had lost them.", true, float64(revocations.Restored))
 	emit("revocations_malformed_total", "Revocations received that make no sense.", true, float64(revocations.Malformed))
 }

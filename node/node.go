@@ -143,7 +143,9 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	if err != nil {
 		return err
 	}
-	n.revocations = redis.NewRevocations(n.redis.Client, n.bus, redis.RevocationsOptions{Apply: n.applyRevocation, Logger: c.Logger})
+	n.revocations = redis.NewRevocations(n.redis.Client, n.bus, redis.RevocationsOptions{
+		Apply: n.applyRevocation, Known: n.knownRevocations, Logger: c.Logger,
+	})
 	return nil
 }
 

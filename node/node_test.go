@@ -11,12 +11,14 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,6 +251,48 @@ func TestRedisComesLate(t *testing.T) {
 	r.waitReady(t, 503)
 	server.Start()
 	r.waitReady(t, 200)
+}
+
+// A node that may not read the revocations, or finds something else under their key, was unready without a word.
+func TestRevocationsThatCantBeRead(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	if err := client.Set(t.Context(), "guildcast:revocations", "not a sorted set", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	r := run(t, node.Config{Redis: server.URL(), Logger: slog.New(slog.NewTextHandler(log, nil))})
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "WRONGTYPE"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("logged %s", log.String())
+		}
+	}
+	r.waitReady(t, 503)
+	if err := client.Del(t.Context(), "guildcast:revocations").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.waitReady(t, 200)
+	if n := strings.Count(log.String(), "revocations can't be read"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // The room that an elevated socket joins is heard from its connection on, so that an elevation does not wait for Redis.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +17,7 @@ type gate struct {
 	open atomic.Bool
 }
 
-// Verify gives the claims of a token that is good at this moment.
+// Verify returns the claims of a token that is good at this moment.
 func (g *gate) Verify(ctx context.Context, text string) (*permissions.Claims, error) {
 	if !g.open.Load() {
 		return nil, &token.Error{Word: token.RevocationsUnavailable}
@@ -27,27 +26,50 @@ func (g *gate) Verify(ctx context.Context, text string) (*permissions.Claims, er
 }
 
 // applyRevocation puts a revocation that was published, or stored, into effect.
-func (n *Node) applyRevocation(message []byte) (expires time.Time, err error) {
+func (n *Node) applyRevocation(message []byte) (stored redis.Revocation, fresh bool, err error) {
 	now := time.Now()
 	r, err := permissions.ParseRevocation(message, now, n.config.RevokedUntil)
 	if err != nil {
-		return time.Time{}, err
+		return redis.Revocation{}, false, err
+	}
+	record, err := r.Record()
+	if err != nil {
+		return redis.Revocation{}, false, err
 	}
 	// Before the gateway looks at its sockets: one that is being elevated now finds out by itself.
-	if _, err := n.known.Add(r, now); err != nil && n.sayTooMany.now(now) {
-		n.config.Logger.Error("more revocations are in force than fit; all tokens are refused until they have expired", "err", err,
-			"held", n.known.Len())
+	fresh, err = n.known.Add(r, now)
+	if err != nil {
+		fresh = true
+		if n.sayTooMany.now(now) {
+			n.config.Logger.Error("more revocations are in force than fit; tokens are refused until they have expired", "err", err,
+				"held", n.known.Len())
+		}
 	}
-	n.gateway.Revoke(r)
-	return r.Expires, nil
+	if fresh && n.verifier.open.Load() { // before, no socket is elevated
+		n.gateway.Revoke(r)
+	}
+	return redis.Revocation{Record: record, Expires: r.Expires}, fresh, nil
 }
 
-// loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away.
+// knownRevocations calls yield with all revocations in force, some at a time.
+func (n *Node) knownRevocations(yield func([]redis.Revocation) bool) {
+	n.known.Batches(time.Now(), func(batch []permissions.Revocation) bool {
+		stored := make([]redis.Revocation, 0, len(batch))
+		for _, r := range batch {
+			if record, err := r.Record(); err == nil { // as it was when it was applied
+				stored = append(stored, redis.Revocation{Record: record, Expires: r.Expires})
+			}
+		}
+		return yield(stored)
+	})
+}
+
+// loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away. Meanwhile it
+// logs why they can't be read, once a minute.
 func (n *Node) loadRevocations(ctx context.Context) {
+	var say minutely
 	for pause := loadPauseMin; ; pause = min(2*pause, loadPauseMax) {
-		attempt, cancel := context.WithTimeout(ctx, loadTimeout)
-		err := n.revocations.Load(attempt)
-		cancel()
+		err := n.revocations.Load(ctx)
 		if err == nil {
 			n.verifier.open.Store(true)
 			return
@@ -55,7 +77,7 @@ func (n *Node) loadRevocations(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !errors.Is(err, redis.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+		if say.now(time.Now()) {
 			n.config.Logger.Error("revocations can't be read; all tokens are refused", "err", err)
 		}
 		timer := time.NewTimer(pause)
@@ -67,9 +89,8 @@ func (n *Node) loadRevocations(ctx context.Context) {
 	}
 }
 
-// How long one attempt to read the revocations may take, and the pauses before the next.
+// The pauses before the revocations are read again, if they can't be.
 const (
-	loadTimeout  = 10 * time.Second
 	loadPauseMin = 100 * time.Millisecond
 	loadPauseMax = 2 * time.Second
 )

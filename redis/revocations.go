@@ -2,10 +2,10 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"maps"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,26 +19,42 @@ import (
 const (
 	revokeChannel = botwire.RevokeChannel
 
-	// maxRevocations is how many are remembered where nothing else is said.
-	maxRevocations = 100_000
-
 	// retryMin and retryMax bound the pause before Redis is asked again.
 	retryMin, retryMax = 100 * time.Millisecond, 3 * time.Second
-	// attemptTimeout bounds one attempt to read or write the stored revocations.
+	// attemptTimeout bounds one exchange with Redis.
 	attemptTimeout = 10 * time.Second
+	// maxPending bounds the revocations that wait to be written; more are found missing when the set is read again.
+	maxPending = 100_000
+	// readPause is how often the stored revocations are read again if nothing else is said, and readShare makes it
+	// rarer if there are many: reading takes at most one part in so many of the time.
+	readPause, readShare = time.Minute, 50
+	// restorePause follows each batch that is published again, so that no node is flooded.
+	restorePause = 5 * time.Millisecond
+	// logPause is how often a lasting failure is logged.
+	logPause = time.Minute
 )
+
+// Revocation is a revocation as Redis stores it.
+type Revocation struct {
+	Record  string    // a JSON object without "exp", the same text for the same tokens
+	Expires time.Time // when the last token that it takes back has expired
+}
 
 // RevocationsOptions configure Revocations.
 type RevocationsOptions struct {
-	// Apply puts a revocation into effect on this node, and says until when tokens that it takes back could still be
-	// valid: so long it is stored. message is as it was published; of a stored one, it has "exp", in Unix seconds, from
-	// storage. An error drops it. Apply may be called from several goroutines, and more than once with the same
-	// revocation; it must not block. Required.
-	Apply func(message []byte) (expires time.Time, err error)
+	// Apply puts a revocation into effect on this node and returns what to store of it. fresh reports whether it was
+	// not in effect yet, or not for as long. message is as it was published; of a stored one, it has "exp", in Unix
+	// seconds, from storage. An error drops it. Apply may be called from several goroutines; it must not block.
+	// Required.
+	Apply func(message []byte) (r Revocation, fresh bool, err error)
 
-	// Max bounds the revocations remembered, here and in Redis; with more, those that expire first are forgotten.
-	// Default 100,000.
-	Max int
+	// Known calls yield with all revocations in effect, some at a time, until it returns false. What Redis has lost is
+	// stored again from there. nil: nothing is.
+	Known func(yield func([]Revocation) bool)
+
+	// Reread is how often the stored revocations are read again, give or take a quarter; rarer if it takes long.
+	// Default 1 minute.
+	Reread time.Duration
 
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
@@ -49,13 +65,12 @@ type RevocationsStats struct {
 	Heard     uint64 // messages on guildcast:revoke
 	Malformed uint64 // of those, refused by Apply or no JSON object
 	Loaded    uint64 // put into effect from storage
-	Known     int    // remembered now
-	Unstored  int    // of those, not in Redis yet
+	Restored  uint64 // stored and published again, since Redis had lost them
+	Unstored  int    // not in Redis yet
 }
 
-// Revocations hears which tokens are taken back, and stores it in Redis so that nodes started later know. Whoever
-// revokes has only to publish: every node that hears it stores it, which is the same however many do. All methods may
-// be called concurrently.
+// Revocations hears which tokens are taken back, and stores it in Redis so that nodes started later know. It keeps no
+// set of its own: Apply and Known are its owner's. All methods may be called concurrently.
 type Revocations struct {
 	// Static after construction.
 	opts    RevocationsOptions
@@ -68,25 +83,27 @@ type Revocations struct {
 	gap     chan struct{} // capacity 1: messages may have been missed
 	wg      sync.WaitGroup
 
-	heard, malformed, loaded atomic.Uint64
+	heard, malformed, loaded, restored atomic.Uint64
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	known   map[string]time.Time // canonical revocations, and when they expire
-	pending map[string]time.Time // of those, the ones to be written
+	pending map[string]time.Time // records to be written, and when they expire
 }
 
 // NewRevocations begins to hear. Load must be called before the first token is accepted; Close ends it.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
-	if o.Max <= 0 {
-		o.Max = maxRevocations
+	if o.Reread <= 0 {
+		o.Reread = readPause
+	}
+	if o.Known == nil {
+		o.Known = func(func([]Revocation) bool) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Revocations{
-		opts: o, store: revocationStore{client: client, max: o.Max}, unsaved: make(chan struct{}, 1), gap: make(chan struct{}, 1),
-		known: map[string]time.Time{}, pending: map[string]time.Time{},
+		opts: o, store: revocationStore{client}, unsaved: make(chan struct{}, 1), gap: make(chan struct{}, 1),
+		pending: map[string]time.Time{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.unwatch = b.Watch(func(s bus.State) {
@@ -95,8 +112,8 @@ func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOpt
 		}
 	})
 	r.ear = newEar(b, revokeChannel, r.handle)
-	r.wg.Go(func() { r.whenever(r.unsaved, "store revocations", r.save) })
-	r.wg.Go(func() { r.whenever(r.gap, "read revocations again", r.Load) })
+	r.wg.Go(r.keepSaving)
+	r.wg.Go(r.keepReading)
 	return r
 }
 
@@ -111,27 +128,86 @@ func raise(c chan struct{}) {
 // Load waits until new revocations are heard, then puts those in effect that are stored. It fails with ErrUnavailable,
 // and may be called again.
 func (r *Revocations) Load(ctx context.Context) error {
-	if err := r.ear.wait(ctx); err != nil {
+	return r.read(ctx, func(Revocation) {})
+}
+
+// read is Load; it calls seen with each revocation that is stored.
+func (r *Revocations) read(ctx context.Context, seen func(Revocation)) error {
+	hear, cancel := context.WithTimeout(ctx, attemptTimeout)
+	err := r.ear.wait(hear)
+	cancel()
+	if err != nil {
 		return unavailable("hear revocations", err)
 	}
-	seen := map[string]struct{}{}
-	err := r.store.each(ctx, func(record string, expires time.Time) {
-		seen[record] = struct{}{}
-		r.restore(record, expires)
+	var malformed int
+	var last error
+	now := time.Now()
+	err = r.store.each(ctx, func(record string, expires time.Time) {
+		if !expires.After(now) {
+			return
+		}
+		known, fresh, err := r.opts.Apply(withExpiry(record, expires))
+		if err != nil {
+			malformed, last = malformed+1, err
+			return
+		}
+		if fresh {
+			r.loaded.Add(1)
+		}
+		seen(known)
 	})
+	if malformed > 0 {
+		r.opts.Logger.Error("malformed revocations are stored", "count", malformed, "err", last)
+	}
 	if err != nil {
 		return unavailable("read revocations", err)
 	}
-	// A Redis that has lost its memory is told again.
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	for record, expires := range r.known {
-		if _, stored := seen[record]; !stored && expires.After(now) {
-			r.pending[record] = expires
-			raise(r.unsaved)
-		}
+	return nil
+}
+
+// reread reads what is stored, and stores and publishes what is in effect here but is not stored: Redis has lost it, and
+// a node that was started since does not know it.
+func (r *Revocations) reread(ctx context.Context) error {
+	seed := maphash.MakeSeed()
+	stored := map[uint64]int64{} // Unix milliseconds by the hash of a record: a collision is mended by the next reread
+	err := r.read(ctx, func(known Revocation) {
+		h := maphash.String(seed, known.Record)
+		stored[h] = max(stored[h], known.Expires.UnixMilli())
+	})
+	if err != nil {
+		return err
 	}
+	r.opts.Known(func(batch []Revocation) bool {
+		missing := map[string]time.Time{}
+		for _, known := range batch {
+			if stored[maphash.String(seed, known.Record)] < known.Expires.UnixMilli() {
+				missing[known.Record] = known.Expires
+			}
+		}
+		if len(missing) > 0 {
+			err = r.restore(ctx, missing)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// restore stores and publishes revocations again, unless another node was faster.
+func (r *Revocations) restore(ctx context.Context, missing map[string]time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	news, err := r.store.write(ctx, missing)
+	if err != nil {
+		return unavailable("store revocations again", err)
+	}
+	if news == 0 {
+		return nil
+	}
+	if err := r.store.publish(ctx, missing); err != nil {
+		return unavailable("publish revocations again", err)
+	}
+	r.restored.Add(uint64(len(missing)))
+	r.pause(restorePause)
 	return nil
 }
 
@@ -144,7 +220,7 @@ func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte,
 		return 0, fmt.Errorf("revoke: %w", err)
 	}
 	// First stored: a node that starts in between reads it, or hears it.
-	if err := (revocationStore{client: client, max: maxRevocations}).write(ctx, map[string]time.Time{record: expires}); err != nil {
+	if _, err := (revocationStore{client}).write(ctx, map[string]time.Time{record: expires}); err != nil {
 		return 0, unavailable("store revocation", err)
 	}
 	if heard, err = client.Publish(ctx, revokeChannel, withExpiry(record, expires)).Result(); err != nil {
@@ -159,11 +235,14 @@ func (r *Revocations) handle(m bus.Message) {
 		raise(r.gap)
 	}
 	r.heard.Add(1)
-	record, err := canonical(m.Payload)
-	if err == nil {
-		var expires time.Time
-		if expires, err = r.opts.Apply(m.Payload); err == nil {
-			r.remember(record, expires)
+	err := errTooLarge
+	if len(m.Payload) <= maxRevocation {
+		var known Revocation
+		var fresh bool
+		if known, fresh, err = r.opts.Apply(m.Payload); err == nil {
+			if fresh {
+				r.remember(known)
+			}
 			return
 		}
 	}
@@ -172,68 +251,30 @@ func (r *Revocations) handle(m bus.Message) {
 	}
 }
 
-// remember keeps a revocation in effect for storage, unless it is known to last as long already.
-func (r *Revocations) remember(record string, expires time.Time) {
-	if !expires.After(time.Now()) {
-		return
-	}
+// remember keeps a revocation until it is stored.
+func (r *Revocations) remember(known Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !expires.After(r.known[record]) {
-		return
+	if _, waits := r.pending[known.Record]; !waits && len(r.pending) >= maxPending {
+		return // found missing when the set is read again
 	}
-	r.makeRoomLocked(record)
-	r.known[record], r.pending[record] = expires, expires
+	r.pending[known.Record] = known.Expires
 	raise(r.unsaved)
 }
 
-// restore puts a stored revocation into effect, unless it is.
-func (r *Revocations) restore(record string, expires time.Time) {
+// save writes some of what is pending.
+func (r *Revocations) save(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	batch := map[string]time.Time{}
 	r.mu.Lock()
-	known := !expires.After(r.known[record])
-	r.mu.Unlock()
-	if known || !expires.After(time.Now()) {
-		return
-	}
-	if _, err := r.opts.Apply(withExpiry(record, expires)); err != nil {
-		r.opts.Logger.Warn("stored revocation is malformed", "err", err)
-		return
-	}
-	r.loaded.Add(1)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.makeRoomLocked(record)
-	r.known[record] = expires
-}
-
-// makeRoomLocked forgets what has expired, or else what expires first, so that record fits.
-func (r *Revocations) makeRoomLocked(record string) {
-	if _, known := r.known[record]; known || len(r.known) < r.opts.Max {
-		return
-	}
-	now := time.Now()
-	var first string
-	for old, expires := range r.known {
-		if !expires.After(now) {
-			delete(r.known, old)
-			delete(r.pending, old)
-		} else if first == "" || expires.Before(r.known[first]) {
-			first = old
+	for record, expires := range r.pending {
+		if batch[record] = expires; len(batch) == storeChunk {
+			break
 		}
 	}
-	if len(r.known) >= r.opts.Max {
-		delete(r.known, first)
-		delete(r.pending, first)
-		r.opts.Logger.Error("too many revocations: the one that expires first is forgotten", "max", r.opts.Max)
-	}
-}
-
-// save writes what is pending.
-func (r *Revocations) save(ctx context.Context) error {
-	r.mu.Lock()
-	batch := maps.Clone(r.pending)
 	r.mu.Unlock()
-	if err := r.store.write(ctx, batch); err != nil {
+	if _, err := r.store.write(ctx, batch); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -249,42 +290,67 @@ func (r *Revocations) save(ctx context.Context) error {
 	return nil
 }
 
-// whenever calls f after each signal, until it succeeds.
-func (r *Revocations) whenever(signal <-chan struct{}, what string, f func(context.Context) error) {
+// keepSaving writes what is pending until Close.
+func (r *Revocations) keepSaving() {
 	for {
 		select {
-		case <-signal:
+		case <-r.unsaved:
 		case <-r.ctx.Done():
 			return
 		}
-		for pause := retryMin; ; pause = min(2*pause, retryMax) {
-			ctx, cancel := context.WithTimeout(r.ctx, attemptTimeout)
-			err := f(ctx)
-			cancel()
-			if err == nil {
-				break
-			}
-			if errors.Is(err, context.Canceled) {
-				return
-			}
-			r.opts.Logger.Warn("revocations are incomplete until redis is back", "operation", what, "err", err)
-			timer := time.NewTimer(pause)
-			select {
-			case <-timer.C:
-			case <-r.ctx.Done():
-				timer.Stop()
-				return
-			}
+		r.untilDone("store revocations", r.save)
+	}
+}
+
+// keepReading reads what is stored again until Close: if messages may have been missed, and now and then, since a Redis
+// can lose them without a trace.
+func (r *Revocations) keepReading() {
+	for interval := r.opts.Reread; r.ctx.Err() == nil; {
+		timer := time.NewTimer(interval*3/4 + rand.N(interval/2+1))
+		select {
+		case <-r.gap:
+		case <-timer.C:
+		case <-r.ctx.Done():
 		}
+		timer.Stop()
+		begun := time.Now()
+		r.untilDone("read revocations again", r.reread)
+		interval = max(r.opts.Reread, readShare*time.Since(begun))
+	}
+}
+
+// untilDone calls f until it succeeds, or Close is called. It logs failures, once a minute.
+func (r *Revocations) untilDone(what string, f func(context.Context) error) {
+	var said time.Time
+	for pause := retryMin; r.ctx.Err() == nil; pause = min(2*pause, retryMax) {
+		err := f(r.ctx)
+		if err == nil || r.ctx.Err() != nil {
+			return
+		}
+		if said.IsZero() || time.Since(said) >= logPause {
+			said = time.Now()
+			r.opts.Logger.Warn("revocations are incomplete", "operation", what, "err", err)
+		}
+		r.pause(pause)
+	}
+}
+
+// pause waits for d, or for Close.
+func (r *Revocations) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
 	}
 }
 
 // Stats returns the counters.
 func (r *Revocations) Stats() RevocationsStats {
-	s := RevocationsStats{Heard: r.heard.Load(), Malformed: r.malformed.Load(), Loaded: r.loaded.Load()}
+	s := RevocationsStats{Heard: r.heard.Load(), Malformed: r.malformed.Load(), Loaded: r.loaded.Load(), Restored: r.restored.Load()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.Known, s.Unstored = len(r.known), len(r.pending)
+	s.Unstored = len(r.pending)
 	return s
 }
 

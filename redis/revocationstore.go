@@ -19,17 +19,19 @@ const (
 	revocationsKey = botwire.RevocationsKey
 	// maxRevocation bounds one, in bytes.
 	maxRevocation = 4096
-	// storeChunk is how many are written or read at a time.
-	storeChunk = 500
+	// storeChunk is how many are written at a time, and storePage how many are read.
+	storeChunk, storePage = 500, 5000
 	// keepExpired is how long an expired revocation stays, for nodes whose clocks are late.
 	keepExpired = time.Hour
 )
+
+var errTooLarge = errors.New("revocation is too large")
 
 // canonical is a revocation without "exp" and with its fields sorted: the same for all nodes, so that storing it twice
 // changes nothing.
 func canonical(message []byte) (string, error) {
 	if len(message) > maxRevocation {
-		return "", errors.New("revocation is too large")
+		return "", errTooLarge
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(message, &fields); err != nil {
@@ -53,36 +55,44 @@ func withExpiry(record string, expires time.Time) []byte {
 }
 
 // revocationStore is the sorted set.
-type revocationStore struct {
-	client goredis.UniversalClient
-	max    int
-}
+type revocationStore struct{ client goredis.UniversalClient }
 
-// write stores revocations. Of one that is stored already the later expiry counts. It also removes what has expired,
-// and what is too much.
-func (s revocationStore) write(ctx context.Context, records map[string]time.Time) error {
+// write stores revocations and returns how many of them were not stored yet, for as long. Of one that is stored already
+// the later expiry counts. It also removes what has expired, and nothing else.
+func (s revocationStore) write(ctx context.Context, records map[string]time.Time) (news int64, err error) {
 	members := make([]goredis.Z, 0, len(records))
 	for record, expires := range records {
 		members = append(members, goredis.Z{Score: float64(expires.UnixMilli()), Member: record})
 	}
 	for chunk := range slices.Chunk(members, storeChunk) {
-		if err := s.client.ZAddArgs(ctx, revocationsKey, goredis.ZAddArgs{GT: true, Members: chunk}).Err(); err != nil {
-			return err
+		n, err := s.client.ZAddArgs(ctx, revocationsKey, goredis.ZAddArgs{GT: true, Ch: true, Members: chunk}).Result()
+		if err != nil {
+			return news, err
 		}
+		news += n
 	}
+	expired := time.Now().Add(-keepExpired).UnixMilli()
+	return news, s.client.ZRemRangeByScore(ctx, revocationsKey, "-inf", strconv.FormatInt(expired, 10)).Err()
+}
+
+// publish tells all nodes.
+func (s revocationStore) publish(ctx context.Context, records map[string]time.Time) error {
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		expired := time.Now().Add(-keepExpired).UnixMilli()
-		p.ZRemRangeByScore(ctx, revocationsKey, "-inf", strconv.FormatInt(expired, 10))
-		p.ZRemRangeByRank(ctx, revocationsKey, 0, int64(-s.max-1))
+		for record, expires := range records {
+			p.Publish(ctx, revokeChannel, withExpiry(record, expires))
+		}
 		return nil
 	})
 	return err
 }
 
-// each calls f with each revocation stored; with some of them twice, maybe.
+// each calls f with each revocation stored; with some of them twice, maybe. It takes as long as there are more: only a
+// page has a deadline.
 func (s revocationStore) each(ctx context.Context, f func(record string, expires time.Time)) error {
 	for cursor := uint64(0); ; {
-		pairs, next, err := s.client.ZScan(ctx, revocationsKey, cursor, "", storeChunk).Result()
+		page, cancel := context.WithTimeout(ctx, attemptTimeout)
+		pairs, next, err := s.client.ZScan(page, revocationsKey, cursor, "", storePage).Result()
+		cancel()
 		if err != nil {
 			return err
 		}
