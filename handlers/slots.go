@@ -2,7 +2,7 @@ package handlers
 
 import "sync"
 
-// Bounds of what requests in progress hold, in bytes. A request that is alone always fits.
+// Bounds of what requests in progress hold, in bytes. A request that is alone in its bound always fits.
 const (
 	socketHeld    = 4 << 20   // one socket
 	keyHeld       = 8 << 20   // one address or user
@@ -53,7 +53,7 @@ func (x *slots) take(s *session, bytes int) (give func()) {
 	switch {
 	case !within(b.used.requests+1, b.requests), !within(mine.requests+1, b.share):
 		return nil
-	case mine.requests > 0 && (mine.bytes+bytes > keyHeld || b.used.bytes+bytes > b.bytes):
+	case mine.requests > 0 && mine.bytes+bytes > keyHeld, b.used.requests > 0 && b.used.bytes+bytes > b.bytes:
 		return nil
 	}
 	b.add(key, 1, bytes)
