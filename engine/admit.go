@@ -8,6 +8,8 @@ import (
 	"github.com/zishang520/engine.io/v2/events"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/js"
 )
 
 // Incoming is an event that a client has sent and that has not been decoded. It is valid during the call of
@@ -80,11 +82,11 @@ func (c *Conn) hasTaker(s *socket.Socket, event string) bool {
 // eventName returns the first member of a JSON array if it is a string or a number, the latter as the text under which
 // its listeners know it. It looks at nothing behind it.
 func eventName(body []byte) (name string, ok bool) {
-	at := afterSpace(body, 0)
+	at := js.SkipSpace(body, 0)
 	if at == len(body) || body[at] != '[' {
 		return "", false
 	}
-	start := afterSpace(body, at+1)
+	start := js.SkipSpace(body, at+1)
 	if start == len(body) {
 		return "", false
 	}
@@ -121,21 +123,11 @@ func numberName(rest []byte) (name string, ok bool) {
 	return numberText(number), true
 }
 
-// numberText returns a finite number as JSON.
-func numberText(number float64) string {
-	text, _ := json.Marshal(number) // fails for what no JSON contains
-	return string(text)
-}
+// numberText returns a finite number as JavaScript names a property by it.
+func numberText(number float64) string { return string(js.AppendNumber(nil, number)) }
 
 // isArray reports whether body is JSON and an array.
 func isArray(body []byte) bool {
-	at := afterSpace(body, 0)
+	at := js.SkipSpace(body, 0)
 	return at < len(body) && body[at] == '[' && json.Valid(body)
-}
-
-func afterSpace(b []byte, at int) int {
-	for at < len(b) && (b[at] == ' ' || b[at] == '\t' || b[at] == '\n' || b[at] == '\r') {
-		at++
-	}
-	return at
 }
