@@ -153,7 +153,7 @@ func TestRevocationsBatches(t *testing.T) {
 	}
 }
 
-// A million take tens of MB, not hundreds, and no one of them takes long.
+// A million take 128 MiB at most (122 measured), and none is forgotten.
 func TestAMillionRevocations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second")
