@@ -1,18 +1,11 @@
 package handlers
 
 import (
-	"bytes"
-	"encoding/json"
-
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
-	"github.com/architus/guildcast/internal/js"
 	"github.com/architus/guildcast/permissions"
 )
-
-// maxIDScan bounds how much of a refused payload is searched for its _id, in bytes.
-const maxIDScan = 64 << 10
 
 // Admit decides whether an event of a client is decoded at all, and answers the events that it refuses: those over a
 // rate limit or a size limit, and those that the gateway does not know. It is to be the engine's Options.Admit; without
@@ -65,113 +58,4 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 		r.fail(err)
 	}
 	return false
-}
-
-// payloadOf returns the first argument of an event, as the client wrote it, and the size in bytes of all that decoding
-// would have to hold: arguments and attachments. An argument that is a string counts without its escapes, each of which
-// decodes to a byte at least; how long the text really is shows when it is decoded.
-func payloadOf(in engine.Incoming) (arg []byte, size int) {
-	data := in.Payload
-	at := js.SkipSpace(data, 0) + 1 // behind the bracket
-	at = js.SkipValue(data, js.SkipSpace(data, at))
-	at, ok := js.Next(data, at)
-	if !ok {
-		return nil, in.AttachmentBytes
-	}
-	arg = data[at:]
-	size = len(arg) - len(`]`) + in.AttachmentBytes
-	if arg[0] != '"' {
-		return arg, size
-	}
-	size -= len(`""`)
-	for rest := arg[:js.SkipString(arg, 0)]; ; {
-		i := bytes.IndexByte(rest, '\\')
-		if i < 0 || i+1 == len(rest) {
-			return arg, size
-		}
-		n := min(escapeLen(rest[i:]), len(rest)-i)
-		size -= n - 1
-		rest = rest[i+n:]
-	}
-}
-
-// escapeLen is the length of the escape that a JSON string's rest begins with.
-func escapeLen(rest []byte) int {
-	if len(rest) > 1 && rest[1] == 'u' {
-		return len(`\u0000`)
-	}
-	return len(`\n`)
-}
-
-// glance returns the form of a payload that will not be decoded, and its _id if that is a valid one in the first
-// maxIDScan bytes.
-func glance(arg []byte) (permissions.Form, []byte) {
-	if len(arg) == 0 || arg[0] != '"' {
-		return permissions.FormObject, glanceID(arg, false)
-	}
-	// Only as much of the text is unquoted as is looked at, and no half of an escape.
-	text := arg[:js.SkipString(arg[:min(len(arg), maxIDScan)], 0)]
-	end := 1
-	for end < len(text) && text[end] != '"' {
-		n := 1
-		if text[end] == '\\' {
-			n = escapeLen(text[end:])
-		}
-		if end+n > len(text) {
-			break
-		}
-		end += n
-	}
-	inner, ok := js.Unquote(append(bytes.Clone(text[:end]), '"'))
-	if !ok {
-		return permissions.FormString, nil
-	}
-	return permissions.FormString, glanceID([]byte(inner), true)
-}
-
-// glanceID finds the _id of the object that text begins with. The last of several counts, as in decoding.
-func glanceID(text []byte, numbers bool) (id []byte) {
-	text = text[:min(len(text), maxIDScan)]
-	at := js.SkipSpace(text, 0)
-	if at == len(text) || text[at] != '{' {
-		return nil
-	}
-	for at++; ; {
-		name, ok := js.Next(text, at)
-		if !ok {
-			return id
-		}
-		nameEnd := js.SkipValue(text, name)
-		value, ok := js.Next(text, nameEnd)
-		if !ok {
-			return id
-		}
-		at = js.SkipValue(text, value)
-		if at == len(text) { // cut off, perhaps
-			return id
-		}
-		if string(text[name:nameEnd]) == `"_id"` {
-			id = decodeID(text[value:at], numbers)
-		}
-	}
-}
-
-// decodeID returns an _id as it is echoed, or nil if it is none.
-func decodeID(raw []byte, numbers bool) []byte {
-	if len(raw) > len(`\u0000`)*maxIDBytes {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if numbers {
-		d.UseNumber()
-	}
-	var v any
-	if d.Decode(&v) != nil {
-		return nil
-	}
-	p := payload{fields: map[string]any{"_id": v}}
-	if p.takeID() != nil {
-		return nil
-	}
-	return p.id
 }

@@ -154,7 +154,8 @@ func (c *client) listen() {
 }
 
 // pause makes the client stop to read, after the next message at the latest; resume ends that.
-func (c *client) pause()  { c.reading.Lock() }
+func (c *client) pause() { c.reading.Lock() }
+
 func (c *client) resume() { c.reading.Unlock() }
 
 func (c *client) mayRead() {
@@ -242,5 +243,44 @@ func (c *client) gone() {
 		case <-late:
 			c.t.Fatal("the connection stays open")
 		}
+	}
+}
+
+// unquoted is the text of a JSON string.
+func unquoted(t testing.TB, raw []byte) string {
+	t.Helper()
+	if len(raw) < 2 || raw[0] != '"' {
+		t.Fatalf("%s is no string", raw)
+	}
+	return strings.Trim(object(t, []byte(`{"s":`+string(raw)+`}`))["s"].(string), "\x00")
+}
+
+// marshalRaw is text as a JSON string, without the escapes that JavaScript doesn't use.
+func marshalRaw(text string) string {
+	r := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	return fmt.Sprintf(`"%s"`, r.Replace(text))
+}
+
+// elevated connects with a token.
+func elevated(t testing.TB, n *node, token string) *client {
+	t.Helper()
+	c := connect(t, n.server, map[string]any{"token": token})
+	if h := c.expect("request_elevation_return").as(t); h["success"] != true {
+		t.Fatalf("elevation failed: %v", h)
+	}
+	return c
+}
+
+// wantError checks an error's code and word, and that the shape is the protocol's.
+func wantError(t testing.TB, e map[string]any, code int, word string) {
+	t.Helper()
+	if e["code"] != float64(code) || e["message"] != word {
+		t.Fatalf("got error %v, want %d %s", e, code, word)
+	}
+	_, human := e["human"].(string)
+	_, details := e["details"]
+	_, context := e["context"].([]any)
+	if !human || !details || !context {
+		t.Fatalf("%v is not the shape of an error", e)
 	}
 }

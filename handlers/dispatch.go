@@ -94,21 +94,6 @@ func (s *session) count(event string, known bool) {
 	s.gateway.metrics.events.WithLabelValues(event).Inc()
 }
 
-// refuseUnknown answers an event that has no handler: with nothing, as any Socket.IO server does, unless the client
-// passed a callback.
-func (r *request) refuseUnknown() {
-	r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(r.id, shown(r.event)))
-}
-
-// refuseMalformed answers a payload that is not taken. It returns the error to answer with, or nil.
-func (r *request) refuseMalformed(h handler, bad *Error) error {
-	if h.bare {
-		r.refuseElevation(bad)
-		return nil
-	}
-	return bad
-}
-
 // maxShownName bounds an event's name in answers and in the log, in bytes.
 const maxShownName = 100
 

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -118,4 +119,39 @@ func (r *request) elevate(token string) {
 func (r *request) refuseElevation(err *Error) {
 	r.session.gateway.metrics.elevations.WithLabelValues(err.Message).Inc()
 	r.answer(elevationReturn, encode(elevationBody{Error: &shortError{err.Code, err.Message}, ID: r.id}))
+}
+
+// elevate gives the socket what claims allow: in place of the claims that it has, where they are the same user's, and
+// else after everything that the old ones gave is gone. The turn is held.
+func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
+	g := s.gateway
+	now := time.Now()
+	switch {
+	case s.closed:
+		return errNotElevated()
+	case c.Expired(now):
+		return errTokenExpired()
+	}
+	if old := s.claims.Load(); old != nil && old.Subject != c.Subject {
+		s.drop(errDemoted("The socket was elevated as another user."))
+	}
+	s.form = f
+	fresh := s.claims.Swap(c) == nil
+	if fresh {
+		g.metrics.elevated.Inc()
+		s.peer.Join(s.room())
+	}
+	s.schedule(c)
+	// A revocation that arrived while the token was verified has passed this session by, which had no claims yet.
+	if g.revocations.Revoked(c, now) {
+		body := s.demote(reasonRevoked, errTokenRevoked(), nil)
+		if !fresh {
+			s.emit("elevation_expired", s.form, body)
+		}
+		return errTokenRevoked()
+	}
+	if !fresh {
+		s.review(c, now)
+	}
+	return nil
 }

@@ -1,28 +1,14 @@
 package handlers
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/architus/guildcast/permissions"
 )
 
-// Reasons of elevation_expired.
-const (
-	reasonExpired = "expired"
-	reasonRevoked = "revoked"
-	reasonDemoted = "demoted"
-)
-
 // expiringBody is the payload of elevation_expiring.
 type expiringBody struct {
 	ExpiresAt int64 `json:"expires_at"`
-}
-
-// expiredBody is the payload of elevation_expired.
-type expiredBody struct {
-	Reason string          `json:"reason"`
-	ID     json.RawMessage `json:"_id,omitempty"`
 }
 
 // alarm is the timer of an elevation: it rings before the claims expire, and when they do. A timer that waits costs no

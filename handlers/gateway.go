@@ -1,13 +1,24 @@
-// Package handlers answers the events of guildcast's clients and brings guild events to them: one file per event. What
-// the events look like from a browser is in docs/reference/protocol.md.
+// Package handlers answers the events of guildcast's clients and brings guild events to them. What the events look like
+// from a browser is in docs/reference/protocol.md.
+//
+// The files, in the order in which they follow an event:
+//
+//   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go.
+//   - What comes from a client: connection.go (a socket connects and leaves), address.go (whose address counts),
+//     session.go (what a node knows about a socket), admit.go and glance.go (before an event is decoded), rate.go,
+//     dispatch.go (which handler), payload.go (what it reads), request.go.
+//   - The requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates), and those that take their
+//     time: task.go, slots.go, pool.go, poolanswer.go, poolsearch.go, interpret.go, queue.go, backend.go.
+//   - What is answered: outlet.go (how events leave for clients), errors.go.
+//   - What comes from Redis: guildevent.go, complaints.go, flights.go (deliveries under way), stragglers.go (clients that
+//     are behind), resync.go, spectators.go.
+//   - What ends: expiry.go, revocation.go, demotion.go.
 package handlers
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -163,67 +174,6 @@ func (g *Gateway) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// connect begins the session of a new socket. It returns when the socket's first event may be handled.
-func (g *Gateway) connect(socket *socket.Socket) {
-	conn := engine.ConnOf(socket)
-	if conn == nil {
-		g.log.Error("socket of a foreign engine refused", "socket_id", string(socket.Id()))
-		socket.Disconnect(true)
-		return
-	}
-	s := newSession(g, socket, string(socket.Id()), conn, clientAddress(socket, g.config.TrustedProxies))
-	g.mu.Lock()
-	closed := g.closed
-	if !closed {
-		g.sessions[conn] = s
-	}
-	g.mu.Unlock()
-	if closed {
-		socket.Disconnect(true)
-		return
-	}
-	if socket.Recovered() { // its rooms came back; its elevation did not
-		socket.Leave(s.room())
-	}
-	socket.OnAny(s.onEvent)
-	_ = socket.On("disconnect", func(...any) { g.disconnected(s) }) // errs only for no listener
-	if !socket.Connected() {                                        // the client left before we listened
-		g.disconnected(s)
-		return
-	}
-	s.elevateAtConnect(socket.Handshake())
-}
-
-func (g *Gateway) disconnected(s *session) {
-	g.mu.Lock()
-	if g.sessions[s.conn()] == s {
-		delete(g.sessions, s.conn())
-	}
-	g.mu.Unlock()
-	s.close()
-}
-
-// Sessions is the number of sockets connected.
-func (g *Gateway) Sessions() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.sessions)
-}
-
-// all gives the sessions of this moment.
-func (g *Gateway) all() []*session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Collect(maps.Values(g.sessions))
-}
-
-// sessionOf is the session of a connection; nil where it has none any more.
-func (g *Gateway) sessionOf(c *engine.Conn) *session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sessions[c]
 }
 
 // begin counts the caller among those that Close waits for, until it calls g.goroutines.Done; or it is false, and the

@@ -1,11 +1,5 @@
 package handlers
 
-import (
-	"sync"
-
-	"golang.org/x/time/rate"
-)
-
 // Limits bound what one client, one user and one address may ask of a node. Rates count the events that clients send,
 // whatever they are; zero takes the default and a negative number switches the limit off.
 type Limits struct {
@@ -64,56 +58,5 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// newLimiter makes a token bucket; a negative rate or burst never refuses.
-func newLimiter(perSecond float64, burst int) *rate.Limiter {
-	if perSecond < 0 || burst < 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), burst)
-}
-
 // within tells whether n is not over a limit; a negative limit bounds nothing.
 func within(n, limit int) bool { return limit < 0 || n <= limit }
-
-// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes
-// the old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
-type limiters struct {
-	perSecond  float64
-	burst      int
-	generation int // keys in one generation
-
-	mu         sync.Mutex
-	young, old map[string]*rate.Limiter
-}
-
-func newLimiters(perSecond float64, burst, remembered int) *limiters {
-	return &limiters{
-		perSecond: perSecond, burst: burst, generation: remembered / 2,
-		young: map[string]*rate.Limiter{},
-	}
-}
-
-// allow takes one token of key's bucket.
-func (l *limiters) allow(key string) bool {
-	if l.perSecond < 0 || l.burst < 0 {
-		return true
-	}
-	return l.of(key).Allow()
-}
-
-func (l *limiters) of(key string) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if b, ok := l.young[key]; ok {
-		return b
-	}
-	b, ok := l.old[key]
-	if !ok {
-		b = newLimiter(l.perSecond, l.burst)
-	}
-	if len(l.young) >= l.generation {
-		l.old, l.young = l.young, map[string]*rate.Limiter{}
-	}
-	l.young[key] = b
-	return b
-}

@@ -1,117 +1,86 @@
-package handlers
+package handlers_test
 
 import (
-	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/handlers"
 )
 
-func TestLimitersForgetNobodyInUse(t *testing.T) {
-	l := newLimiters(0.001, 2, 8)
-	now := map[string]int{}
-	for i := range 1000 {
-		if l.allow("steady") {
-			now["steady"]++
+// A token in the handshake counts against the limit of its address; the socket stays, and can ask again.
+func TestHandshakeTokensAreLimited(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
+		c.Limits = handlers.Limits{AddressPerSecond: 0.0001, AddressBurst: 3}
+	})
+	for i := range 5 {
+		c := connect(t, n.server, map[string]any{"token": mint(t, nil)})
+		body := c.expect("request_elevation_return").as(t)
+		if i < 3 {
+			if body["success"] != true {
+				t.Errorf("token %d: %v", i, body)
+			}
+			continue
 		}
-		l.allow(fmt.Sprint(i)) // strangers
-		if n := len(l.young) + len(l.old); n > 8 {
-			t.Fatalf("%d buckets are held", n)
+		e, _ := body["error"].(map[string]any)
+		if body["success"] != false || e["code"] != 429.0 || e["message"] != "rate_limited" {
+			t.Errorf("token %d: %v", i, body)
+		}
+		if args := c.ask("request_elevation", mint(t, nil)); len(args) == 0 { // it is still there, and refused the same
+			t.Error("no answer")
 		}
 	}
-	if now["steady"] > 2 {
-		t.Fatalf("a key in use was allowed %d times: it was forgotten", now["steady"])
+	connect(t, n.server, nil) // without a token nothing is counted
+	if got := n.metric("guildcast_rate_limited_total"); got != 4 {
+		t.Errorf("%v were refused, want 4", got)
 	}
 }
 
-func TestForwardedFor(t *testing.T) {
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+func TestRateLimits(t *testing.T) {
 	for _, tt := range []struct {
-		name, peer string
-		headers    []string
-		want       string
+		name   string
+		limits handlers.Limits
+		second func(t *testing.T, n *node) *client // who is refused after the first client used the burst up
 	}{
-		{"no proxy", "192.0.2.1", nil, "192.0.2.1"},
-		{"a stranger's header", "192.0.2.1", []string{"198.51.100.1"}, "192.0.2.1"},
-		{"one proxy", "10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
-		{"mapped", "::ffff:10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
-		{"two proxies", "10.0.0.1", []string{"198.51.100.1, 10.0.0.2"}, "198.51.100.1"},
-		{"what the client wrote", "10.0.0.1", []string{"203.0.113.9, 198.51.100.1"}, "198.51.100.1"},
-		{"two headers", "10.0.0.1", []string{"198.51.100.1", "10.0.0.2"}, "198.51.100.1"},
-		{"no header", "10.0.0.1", nil, "10.0.0.1"},
-		{"garbage", "10.0.0.1", []string{"unknown"}, "10.0.0.1"},
-		{"IPv6", "::1", []string{"2001:db8:1:2:3::4"}, "2001:db8:1:2::/64"},
-		{"IPv4 with a port", "10.0.0.1", []string{"198.51.100.1:51234, 10.0.0.2:80"}, "198.51.100.1"},
-		{"IPv6 with a port", "10.0.0.1", []string{"[2001:db8:1:2:3::4]:443"}, "2001:db8:1:2::/64"},
-		{"IPv6 in brackets", "10.0.0.1", []string{"[2001:db8:1:2:3::4]"}, "2001:db8:1:2::/64"},
-		{"IPv4 in brackets", "10.0.0.1", []string{"[198.51.100.1]"}, "10.0.0.1"},
-		{"Forwarded", "10.0.0.1", forwardedHops([]string{`for=192.0.2.9, FOR="198.51.100.1:4711";proto=https;by=10.0.0.1`, `For=10.0.0.2`}), "198.51.100.1"},
-		{"Forwarded IPv6", "10.0.0.1", forwardedHops([]string{`proto=https; for="[2001:db8:1:2:3::4]:443"`}), "2001:db8:1:2::/64"},
-		{"Forwarded, obfuscated", "10.0.0.1", forwardedHops([]string{`for=192.0.2.9, for=_hidden`}), "10.0.0.1"},
-		{"Forwarded without for", "10.0.0.1", forwardedHops([]string{`proto=https`}), "10.0.0.1"},
-		{"no address", "pipe", []string{"198.51.100.1"}, "pipe"},
+		{"socket", handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 5}, nil},
+		{"user", handlers.Limits{UserPerSecond: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
+		{"address", handlers.Limits{AddressPerSecond: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := addressKey(forwardedFor(tt.peer, strings.Split(strings.Join(tt.headers, ","), ","), trusted)); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
+			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
+			c := elevated(t, n, mint(t, nil))
+			for range 5 {
+				c.emit("spectate", map[string]any{"guild_id": nil, "token": mint(t, nil)})
+				c.expect("spectate_return")
 			}
+			if tt.second != nil {
+				c = tt.second(t, n)
+			}
+			ack := c.ask("spectate", map[string]any{"guild_id": nil, "token": mint(t, nil), "_id": 9})
+			got := c.expect("error").as(t)
+			wantError(t, got, 429, "rate_limited")
+			if got["_id"] != 9.0 || !strings.Contains(string(ack), "429") {
+				t.Fatalf("got %v and %s", got, ack)
+			}
+			c.emit("request_elevation", "x")
+			if h := c.expect("request_elevation_return"); !strings.Contains(string(h.arg), "429") {
+				t.Fatalf("got %v", h)
+			}
+			c.expect("error")
 		})
 	}
 }
 
-func TestFlights(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFlights()
-		early, other := f.begin("1"), f.begin("2")
-		waited := false
-		go func() {
-			f.wait("1")
-			waited = true
-		}()
-		synctest.Wait()
-		late := f.begin("1") // began after the wait: it doesn't count
-		if waited {
-			t.Fatal("did not wait")
-		}
-		f.end(early)
-		synctest.Wait()
-		if !waited {
-			t.Fatal("waits for another guild's delivery, or for one that began later")
-		}
-		f.end(late)
-		f.end(other)
-		f.wait("1")
-		f.wait("2")
-		if len(f.list) != 0 {
-			t.Fatalf("%v are left", f.list)
-		}
+func TestFloodingDisconnects(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
+		c.Limits = handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 10, FloodRefusals: 50}
 	})
-}
-
-func TestComplaints(t *testing.T) {
-	var c complaints
-	now := time.Now()
-	about := complaint{event.Topic{Guild: "1"}, malformedEvent}
-	if !c.allow(about, now) || c.allow(about, now.Add(59*time.Second)) || !c.allow(about, now.Add(time.Minute)) {
-		t.Fatal("not one a minute")
+	other := connect(t, n.server, nil)
+	c := connect(t, n.server, nil)
+	for range 200 {
+		c.emit("demote", map[string]any{})
 	}
-	if !c.allow(complaint{event.Topic{Guild: "1", Logs: true}, malformedEvent}, now) {
-		t.Fatal("topics share their line")
-	}
-	if !c.allow(complaint{about.topic, unknownKind}, now) {
-		t.Fatal("an unknown kind and a malformed message share their line")
-	}
-	for i := range 10 * maxComplaints {
-		c.allow(complaint{topic: event.Topic{Guild: fmt.Sprint(i)}}, now)
-	}
-	if len(c.last) > maxComplaints {
-		t.Fatalf("%d complaints are remembered", len(c.last))
-	}
-	if !c.allow(about, now.Add(time.Hour)) {
-		t.Fatal("full for ever")
-	}
+	c.gone()
+	other.emit("demote", map[string]any{})
+	other.expect("error")
+	eventually(t, func() bool { return n.gateway.Sessions() == 1 })
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -135,62 +134,7 @@ func (n *node) revoke(r permissions.Revocation) {
 	n.gateway.Revoke(r)
 }
 
-// fakeTopics confirms at once, or when told, or never.
-type fakeTopics struct {
-	mu   sync.Mutex
-	held map[event.Topic]int
-	err  error
-	wait chan struct{} // where not nil, Acquire waits for it
-}
-
 var errDown = errors.New("redis is down")
-
-func (f *fakeTopics) Acquire(ctx context.Context, t event.Topic) (func(), error) {
-	f.mu.Lock()
-	err, wait := f.err, f.wait
-	f.mu.Unlock()
-	if wait != nil {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	f.held[t]++
-	f.mu.Unlock()
-	return func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.held[t]--
-	}, nil
-}
-
-func (f *fakeTopics) count(t event.Topic) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.held[t]
-}
-
-func (f *fakeTopics) set(err error, wait chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err, f.wait = err, wait
-}
-
-// check finds subscriptions that nobody gave up, or gave up twice.
-func (f *fakeTopics) check(t testing.TB) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for topic, n := range f.held {
-		if n != 0 {
-			t.Errorf("%v is held %d times at the end", topic, n)
-		}
-	}
-}
 
 // mint signs a token; claims are added to, or taken from, those of a plain member of guildA.
 func mint(t testing.TB, change map[string]any) string {
@@ -216,4 +160,29 @@ func mint(t testing.TB, change map[string]any) string {
 // guilds is the claim: the bearer holds bits in one guild.
 func guilds(guild string, bits any) map[string]any {
 	return map[string]any{"guilds": map[string]any{guild: bits}}
+}
+
+// gauge is the value of a gauge without labels.
+func (n *node) gauge(name string) float64 {
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	n.t.Fatalf("there is no %s", name)
+	return 0
+}
+
+// eventually polls, for what happens without a message to wait for.
+func eventually(t testing.TB, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
 }

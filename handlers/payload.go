@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"math"
@@ -193,17 +192,6 @@ func wholeNumber(v any) (uint64, bool) {
 		return math.MaxUint64, true
 	}
 	return uint64(f), true
-}
-
-// encode makes JSON of v, which is one of this package's own types and always encodes.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err) // a programming error; recovered where handlers run
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // validText tells whether s can be passed on to Redis and to other clients as it is.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -285,94 +284,11 @@ type workerError struct {
 	word string
 }
 
-func (e workerError) Error() string   { return e.word }
-func (e workerError) Code() int       { return e.code }
+func (e workerError) Error() string { return e.word }
+
+func (e workerError) Code() int { return e.code }
+
 func (e workerError) Message() string { return e.word }
-
-// A foreign guild must cost what one costs that doesn't exist: nothing is looked up for either.
-func TestForeignGuildIsNotLookedUp(t *testing.T) {
-	n := start(t, nil)
-	tok := mint(t, nil)
-	c := elevated(t, n, tok)
-	n.pools.err = errDown // whoever looks fails
-	for _, guild := range []string{guildB, "1"} {
-		for _, q := range []map[string]any{
-			{"type": "member", "ids": []any{"1"}}, {"type": "member"}, {"type": "member", "request": "online"},
-			{"type": "member", "request": "search", "query": "x"}, {"type": "settingValue"},
-		} {
-			q["guild_id"], q["token"], q["_id"] = guild, tok, 1.0
-			got, e := c.parts(q)
-			if e != nil || len(got) != 1 || len(got[0].ids) > 0 {
-				t.Fatalf("got %v, %v", got, e)
-			}
-		}
-	}
-	if asked := n.requests.log(); len(asked) > 0 {
-		t.Fatalf("asked %q", asked)
-	}
-}
-
-// Requests in progress end with the elevation, before the client is told of its end; and with the client.
-func TestRequestsEndWithTheElevation(t *testing.T) {
-	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.RequestsPerSocket = 2 })
-	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
-	var mu sync.Mutex
-	waiting := 0
-	n.requests.answer = func(ctx context.Context, _, _ string, _ map[string]any, _ func(string) error) error {
-		mu.Lock()
-		waiting++
-		mu.Unlock()
-		<-ctx.Done()
-		mu.Lock()
-		waiting--
-		mu.Unlock()
-		return ctx.Err()
-	}
-	busy := func(want int) {
-		t.Helper()
-		eventually(t, func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return waiting == want
-		})
-	}
-	c := elevated(t, n, tok)
-	ask := func(id any, guild string) {
-		c.emit("pool", map[string]any{"type": "role", "guild_id": guild, "ids": "1", "token": tok, "_id": id})
-	}
-	ask("a", guildA)
-	ask("b", guildB)
-	busy(2)
-	ask("c", guildA)
-	wantError(t, c.expect("error").as(t), 429, "too_many_requests")
-
-	// Claims without the guild end what asked for it, and nothing else.
-	tok = mint(t, map[string]any{"guilds": map[string]any{guildA: 0}})
-	c.emit("request_elevation", map[string]any{"token": tok})
-	got := c.expect("error").as(t)
-	wantError(t, got, 403, "not_a_member")
-	if got["_id"] != "b" {
-		t.Fatalf("got %v", got)
-	}
-	c.expect("request_elevation_return")
-	busy(1)
-
-	c.emit("demote", map[string]any{"token": tok})
-	got = c.expect("error").as(t)
-	wantError(t, got, 409, "demoted")
-	if got["_id"] != "a" {
-		t.Fatalf("got %v", got)
-	}
-	c.expect("elevation_expired")
-	busy(0)
-
-	c.emit("request_elevation", map[string]any{"token": tok})
-	c.expect("request_elevation_return")
-	ask("d", guildA)
-	busy(1)
-	c.close()
-	busy(0)
-}
 
 // A client that reads slowly must not have a large pool pile up on the node.
 func TestPoolIsPacedByTheReader(t *testing.T) {
@@ -519,4 +435,29 @@ func TestSearchOfWhatIsNotCached(t *testing.T) {
 		t.Fatalf("got %v", e)
 	}
 	wantParts(t, got, "user [] -[] false", "member [3 1] -[] true")
+}
+
+// Where users are had by their ids, only an architus_admin can list them.
+func TestUsersByID(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.UsersByID = true })
+	n.fill(guildA, 2)
+	user, admin := mint(t, nil), mint(t, map[string]any{"architus_admin": true})
+	for _, q := range []map[string]any{{"type": "user"}, {"type": "user", "request": "search", "query": "user"}} {
+		for tok, allowed := range map[string]bool{user: false, admin: true} {
+			q["_id"], q["token"] = 1.0, tok
+			got, e := elevated(t, n, tok).parts(q)
+			if allowed && (e != nil || len(got) != 1 || len(got[0].ids) != 2) || !allowed && e["code"] != 403.0 {
+				t.Errorf("%v, allowed %t: got %v, %v", q["request"], allowed, got, e)
+			}
+		}
+	}
+	c := elevated(t, n, user)
+	got, e := c.parts(map[string]any{"_id": 2.0, "type": "user", "ids": "1", "token": user})
+	if e != nil {
+		t.Fatal(e)
+	}
+	wantParts(t, got, "user [1] -[] true")
+	if got, e = c.parts(map[string]any{"_id": 3.0, "type": "member", "guild_id": guildA, "token": user}); e != nil || len(got) != 2 {
+		t.Errorf("members: %v, %v", got, e)
+	}
 }

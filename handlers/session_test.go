@@ -1,209 +1,69 @@
 package handlers
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/zishang520/socket.io/v2/socket"
-
-	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
 
-// bench is a gateway without a server: its sockets are stand-ins, and what would go to clients is kept.
-type bench struct {
-	t       testing.TB
-	g       *Gateway
-	tokens  *tokens
-	revoked *permissions.Revocations
-	streams *streams
-	hook    func(conn any, args []byte, made time.Time) // gets what would be kept; nil keeps
-	sheds   func(conn *engine.Conn, args []byte) bool   // whether a guild event is left out; nil: none is
-	resumes func(conn *engine.Conn) bool                // nil: at once
-	pace    time.Duration                               // between the decision who gets a guild event and its delivery
-
-	mu       sync.Mutex
-	messages map[*engine.Message]message
-	got      map[*engine.Conn][]string // events, as the JSON of their arguments
-	rooms    map[string]bool
-}
-
-type message struct {
-	args []byte
-	at   time.Time
-}
-
-func newBench(t testing.TB, config Config) *bench {
-	b := &bench{
-		t: t, tokens: &tokens{}, revoked: &permissions.Revocations{}, streams: &streams{},
-		messages: map[*engine.Message]message{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
+// A session ends while a spectate waits for Redis: what was subscribed must be given up, and the request told why.
+func TestElevationEndsDuringSpectate(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ends func(b *bench, s *session)
+		want string
+	}{
+		{"expired", func(*bench, *session) { time.Sleep(time.Minute) }, "token_expired"},
+		{"revoked", func(b *bench, _ *session) {
+			r := permissions.Revocation{Subject: "1", Expires: time.Now().Add(time.Hour)}
+			b.revoked.Add(r, time.Now())
+			b.g.Revoke(r)
+		}, "token_revoked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, Config{})
+				s := b.socket("s")
+				token := claims("1", time.Now(), time.Minute, `{"7":6}`)
+				s.send("request_elevation", m{"token": token})
+				b.take(s)
+				b.streams.set(func(event.Topic) {
+					tt.ends(b, s)
+					synctest.Wait()
+				})
+				s.send("spectate", m{"guild_id": "7", "token": token})
+				got := b.take(s)
+				if len(got) < 2 || !strings.Contains(got[len(got)-2], "elevation_expired") || !strings.Contains(got[len(got)-1], tt.want) {
+					t.Fatalf("got %q", got)
+				}
+				if b.g.filter.Len() != 0 || b.in("s_auth") {
+					t.Fatal("the elevation left something behind")
+				}
+			})
+		})
 	}
-	b.tokens.revoked = b.revoked
-	g, err := newGateway(Parts{
-		Verifier: b.tokens, Revocations: b.revoked, Topics: b.streams,
-		Filter: newFilter(),
-	}, config)
+}
+
+// A token that is revoked while it is verified must not elevate.
+func TestRevokedWhileVerified(t *testing.T) {
+	b := newBench(t, Config{})
+	s := b.socket("s")
+	c, err := b.tokens.Verify(t.Context(), claims("1", time.Now(), time.Hour, `{}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.outlet = b
-	b.g = g
-	t.Cleanup(func() {
-		if err := g.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-func (b *bench) encode(args []byte) *engine.Message {
-	m := new(engine.Message)
-	b.mu.Lock()
-	b.messages[m] = message{args, time.Now()}
-	b.mu.Unlock()
-	if strings.HasPrefix(string(args), `["log_`) {
-		time.Sleep(b.pace)
+	r := permissions.Revocation{TokenID: c.TokenID, Expires: time.Now().Add(time.Hour)}
+	b.revoked.Add(r, time.Now())
+	b.g.Revoke(r) // finds no session to demote
+	s.take()
+	refused := s.elevate(c, permissions.FormObject)
+	s.give()
+	if refused == nil || refused.Message != token.Revoked || s.claims.Load() != nil || b.in("s_auth") {
+		t.Fatalf("got %v, claims %v", refused, s.claims.Load())
 	}
-	return m
-}
-
-func (b *bench) resume(c *engine.Conn) bool { return b.resumes == nil || b.resumes(c) }
-
-func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range conns {
-		if loss != engine.Keep && b.sheds != nil && b.sheds(c, b.messages[m].args) {
-			shed = append(shed, c)
-			continue
-		}
-		if b.hook != nil {
-			b.hook(c, b.messages[m].args, b.messages[m].at)
-			continue
-		}
-		b.got[c] = append(b.got[c], string(b.messages[m].args))
-	}
-	return shed
-}
-
-// socket is a stand-in for a connected one.
-func (b *bench) socket(id string) *session {
-	s := newSession(b.g, &standIn{b, id}, id, new(engine.Conn), "192.0.2.1")
-	b.g.mu.Lock()
-	b.g.sessions[s.conn()] = s
-	b.g.mu.Unlock()
-	return s
-}
-
-// take gives, and forgets, what came for a socket.
-func (b *bench) take(s *session) []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	got := b.got[s.conn()]
-	b.got[s.conn()] = nil
-	return got
-}
-
-func (b *bench) in(room string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.rooms[room]
-}
-
-type standIn struct {
-	b  *bench
-	id string
-}
-
-func (p *standIn) Join(rooms ...socket.Room) {
-	p.b.mu.Lock()
-	defer p.b.mu.Unlock()
-	for _, r := range rooms {
-		p.b.rooms[string(r)] = true
-	}
-}
-
-func (p *standIn) Leave(r socket.Room) {
-	p.b.mu.Lock()
-	defer p.b.mu.Unlock()
-	delete(p.b.rooms, string(r))
-}
-
-func (p *standIn) Disconnect(bool) *socket.Socket { return nil }
-
-// tokens verifies tokens that are claims written as JSON, after a word that keeps them from being taken for a payload.
-type tokens struct{ revoked *permissions.Revocations }
-
-func (v *tokens) Verify(_ context.Context, text string) (*permissions.Claims, error) {
-	if text == "" {
-		return nil, &token.Error{Word: token.Missing}
-	}
-	c, err := permissions.ParseClaims([]byte(strings.TrimPrefix(text, "token ")))
-	switch {
-	case err != nil:
-		return nil, &token.Error{Word: token.Invalid, Err: err}
-	case c.Expired(time.Now()):
-		return nil, &token.Error{Word: token.Expired}
-	case v.revoked.Revoked(c, time.Now()):
-		return nil, &token.Error{Word: token.Revoked}
-	}
-	return c, nil
-}
-
-func (v *tokens) Revoked(*permissions.Claims, time.Time) bool { return false }
-
-// streams confirms subscriptions, after confirm where that is set.
-type streams struct {
-	mu      sync.Mutex
-	confirm func(event.Topic)
-}
-
-func (x *streams) Acquire(_ context.Context, t event.Topic) (func(), error) {
-	x.mu.Lock()
-	confirm := x.confirm
-	x.mu.Unlock()
-	if confirm != nil {
-		confirm(t)
-	}
-	return func() {}, nil
-}
-
-func (x *streams) set(confirm func(event.Topic)) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.confirm = confirm
-}
-
-// claims writes a token.
-func claims(sub string, issued time.Time, lasts time.Duration, guilds string) string {
-	return fmt.Sprintf(`token {"sub":%q,"iat":%d,"exp":%d,"jti":%q,"guilds":%s}`,
-		sub, issued.Unix(), issued.Add(lasts).Unix(), sub+strconv.FormatInt(issued.Unix(), 10), guilds)
-}
-
-// send brings an event of the client.
-func (s *session) send(event string, payload any) {
-	// As it would come out of the engine's decoder.
-	b, err := json.Marshal(payload)
-	if err != nil {
-		panic(err)
-	}
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		panic(err)
-	}
-	s.onEvent(event, v)
-}
-
-type m = map[string]any
-
-func newFilter() *permissions.Filter[*engine.Conn] {
-	return permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy())
 }

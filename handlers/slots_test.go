@@ -1,75 +1,81 @@
-package handlers_test
+package handlers
 
 import (
-	"context"
+	"strconv"
 	"testing"
-	"time"
 
-	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/permissions"
 )
 
-// stuck interprets nothing until it is released.
-type stuck struct{ released chan struct{} }
-
-func (s stuck) InterpretJSON(ctx context.Context, _ []byte) ([]byte, error) {
-	select {
-	case <-s.released:
-	case <-ctx.Done():
+func TestSlots(t *testing.T) {
+	x := newSlots(Limits{RequestsPerNode: 40, RequestsPerAddress: 4, RequestsPerUser: 12}.withDefaults())
+	of := func(address, user string) *session {
+		s := &session{address: address}
+		if user != "" {
+			s.claims.Store(&permissions.Claims{Subject: user})
+		}
+		return s
 	}
-	return []byte(`{}`), ctx.Err()
+	fill := func(s *session, bytes int) (list []func()) {
+		for give := x.take(s, bytes); give != nil; give = x.take(s, bytes) {
+			list = append(list, give)
+		}
+		return list
+	}
+	given := fill(of("a", ""), 1)
+	for _, tt := range []struct {
+		name, address, user string
+		bytes, want         int
+	}{
+		{"another address", "b", "", 1, 4},
+		{"what is left for addresses", "c", "", 1, 2},
+		{"a user at a flooding address", "a", "u", 1, 12},
+		{"another user", "a", "v", 1, 12},
+		{"what is left for users", "b", "w", 1, 6},
+	} {
+		list := fill(of(tt.address, tt.user), tt.bytes)
+		given = append(given, list...)
+		if len(list) != tt.want {
+			t.Errorf("%s: %d slots, want %d", tt.name, len(list), tt.want)
+		}
+	}
+	if len(given) != x.inProgress() || len(given) != 40 {
+		t.Fatalf("%d are taken, %d counted", len(given), x.inProgress())
+	}
+	for _, give := range given {
+		give()
+	}
+	if x.inProgress() != 0 || len(x.anonymous.of)+len(x.elevated.of) != 0 || x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
+		t.Fatal("slots are left taken")
+	}
+	if n := len(fill(of("a", ""), keyHeld/2)); n != 2 {
+		t.Errorf("%d requests of half of the bytes", n)
+	}
+	if n := len(fill(of("b", ""), keyHeld*2)); n != 1 {
+		t.Errorf("%d requests of twice the bytes", n)
+	}
 }
 
-// Sockets that are not elevated, however many, take no slot that a member needs; and give theirs back.
-func TestSlotsOfMembers(t *testing.T) {
-	interpreter := stuck{make(chan struct{})}
-	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
-		c.InterpretTimeout = time.Hour
-		c.Limits.RequestsPerNode = 64 // 16 of them for sockets that are not elevated
-		p.Interpreter = interpreter
-	})
-	n.requests.answer = func(_ context.Context, _, _ string, _ map[string]any, part func(string) error) error {
-		return part(`{"data":[],"nonexistent":["1"]}`)
-	}
-	tok := mint(t, nil)
-	member := elevated(t, n, tok)
-	refused := 0
-	flood := make([]*client, 70)
-	for i := range flood {
-		flood[i] = connect(t, n.server, nil)
-		flood[i].emit("interpret", map[string]any{"content": "x"})
-		flood[i].emit("demote", map[string]any{}) // its answer comes after the refusal, if there is one
-		e := flood[i].expect("error").as(t)
-		if e["message"] == "too_many_requests" {
-			refused++
-			flood[i].expect("error")
+// Many addresses with one request each do not pass the bound of all.
+func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
+	x := newSlots(Limits{RequestsPerNode: -1, RequestsPerAddress: -1, RequestsPerUser: -1})
+	const each = 1 << 20
+	var gives []func()
+	for i := range 1000 {
+		if give := x.take(&session{address: strconv.Itoa(i)}, each); give != nil {
+			gives = append(gives, give)
 		}
 	}
-	if refused != 70-16 {
-		t.Errorf("%d of 70 are refused", refused)
+	if held := len(gives) * each; held != anonymousHeld {
+		t.Fatalf("%d bytes are held, want %d", held, anonymousHeld)
 	}
-	for i := range 40 {
-		member.emit("pool", map[string]any{"type": "role", "guild_id": guildA, "ids": "1", "token": tok, "_id": i})
-		if h := member.next(); h.event != "pool_response" {
-			t.Fatalf("a member got %v", h)
-		}
+	for _, give := range gives {
+		give()
 	}
-	close(interpreter.released)
-	eventually(t, func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
-	flood[69].emit("interpret", map[string]any{"content": "x"})
-	flood[69].expect("interpret_response")
-}
-
-// gauge is the value of a gauge without labels.
-func (n *node) gauge(name string) float64 {
-	families, err := n.metrics.Gather()
-	if err != nil {
-		n.t.Fatal(err)
+	if x.inProgress() != 0 || x.anonymous.used.bytes != 0 || len(x.anonymous.of) != 0 {
+		t.Fatalf("after all were given back: %+v", x.anonymous)
 	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
+	if x.take(&session{address: "a"}, anonymousHeld+1) == nil {
+		t.Error("a request that is alone does not fit")
 	}
-	n.t.Fatalf("there is no %s", name)
-	return 0
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
@@ -84,29 +83,6 @@ func (r *request) view() (v view, err *Error) {
 	}
 	v.logs, err = r.flag("include_logs")
 	return v, err
-}
-
-// allowsView tells whether claims allow a view, for a first look. The filter decides.
-func allowsView(c *permissions.Claims, v view) error {
-	bits, member := c.In(v.guild)
-	switch {
-	case !member:
-		return errNotAMember()
-	case v.logs && bits&(permissions.ViewPublicLogs|permissions.ViewPrivateLogs) == 0:
-		return viewError(permissions.ErrNoLogAccess)
-	}
-	return nil
-}
-
-// viewError is the filter's refusal as the client gets to know it.
-func viewError(err error) *Error {
-	switch {
-	case errors.Is(err, permissions.ErrNotMember):
-		return errNotAMember()
-	case errors.Is(err, permissions.ErrExpired):
-		return errTokenExpired()
-	}
-	return errPermission("VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS")
 }
 
 // subscribe returns when Redis has confirmed the subscriptions that v needs.

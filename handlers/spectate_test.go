@@ -1,8 +1,6 @@
 package handlers_test
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -141,100 +139,4 @@ func TestSpectateDoesNotWaitForEver(t *testing.T) {
 	n.topics.set(nil, make(chan struct{}))
 	c.emit("spectate", map[string]any{"guild_id": guildA, "token": tok})
 	wantError(t, c.expect("error").as(t), 503, "redis_unavailable")
-}
-
-func TestGuildEvents(t *testing.T) {
-	n := start(t, nil)
-	topic, logs := event.Topic{Guild: guildA}, event.Topic{Guild: guildA, Logs: true}
-	watch := func(bits any, includeLogs, asString bool) *client {
-		tok := mint(t, map[string]any{"guilds": map[string]any{guildA: bits}, "permissions": 0})
-		c := connect(t, n.server, nil)
-		if asString {
-			c.emit("request_elevation", tok)
-		} else {
-			c.emit("request_elevation", map[string]any{"token": tok})
-		}
-		c.expect("request_elevation_return")
-		c.emit("spectate", map[string]any{"guild_id": guildA, "include_logs": includeLogs, "token": tok})
-		c.expect("spectate_return")
-		return c
-	}
-	member, viewer, private := watch(0, false, false), watch(2, true, true), watch("0x4", true, false)
-	const odd = `{"x": 1.0,  "big":607637793107345431,"s":"<\u0041>"}`
-	n.publish(topic, `{"kind":"member","payload":`+odd+`}`)
-	n.publish(topic, `{"kind":"setting","payload":1}`)
-	n.publish(logs, `{"kind":"message","payload":2}`)
-	n.publish(logs, `{"kind":"message","private":true,"payload":3}`)
-	n.publish(topic, `{"kind":"nonsense","payload":4}`)
-	n.publish(topic, `garbage`)
-	n.publish(topic, `{"event":"connect","kind":"member","payload":5}`)
-	n.publish(logs, `{"id":"1","guild_id":"`+guildA+`","action_number":20,"private":false}`)
-	n.publish(logs, `{"event":"now_playing","kind":"guild","payload":6}`)
-	n.publish(topic, `{"kind":"member","requires":["VIEW_PRIVATE_LOGS"],"payload":7}`)
-	n.publish(topic, `{"event":"end","kind":"guild","payload":null}`)
-
-	for name, tt := range map[string]struct {
-		c    *client
-		want []string
-	}{
-		"member": {member, []string{"log_pool " + odd, "end null"}},
-		"viewer": {viewer, []string{"log_pool " + marshalRaw(odd), `log_other "2"`, `now_playing "6"`, `end "null"`}},
-		"private": {private, []string{"log_pool " + odd, "log_other 3",
-			`log_other {"id":"1","guild_id":"` + guildA + `","action_number":20,"private":false}`, "now_playing 6", "log_pool 7", "end null"}},
-	} {
-		for _, want := range tt.want {
-			if got := tt.c.next().String(); got != want {
-				t.Errorf("%s: got %s, want %s", name, got, want)
-			}
-		}
-	}
-}
-
-func TestResyncReachesExactlyTheSocketsConcerned(t *testing.T) {
-	n := start(t, nil)
-	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
-	watch := func(guild any, logs bool) *client {
-		c := elevated(t, n, tok)
-		c.emit("spectate", map[string]any{"guild_id": guild, "include_logs": logs, "token": tok})
-		c.expect("spectate_return")
-		return c
-	}
-	plain, withLogs, other, none := watch(guildA, false), watch(guildA, true), watch(guildB, true), watch(nil, false)
-	n.gateway.Resync(event.Topic{Guild: guildA}, "redis_lost")
-	for _, c := range []*client{plain, withLogs} {
-		if h := c.expect("resync"); string(h.arg) != `{"guild_id":"`+guildA+`","reason":"redis_lost"}` {
-			t.Fatalf("got %v", h)
-		}
-	}
-	n.gateway.Resync(event.Topic{Guild: guildA, Logs: true}, "overflow")
-	withLogs.expect("resync")
-	for _, c := range []*client{plain, other, none} {
-		c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})
-		c.expect("spectate_return")
-	}
-}
-
-// unquoted is the text of a JSON string.
-func unquoted(t testing.TB, raw []byte) string {
-	t.Helper()
-	if len(raw) < 2 || raw[0] != '"' {
-		t.Fatalf("%s is no string", raw)
-	}
-	return strings.Trim(object(t, []byte(`{"s":`+string(raw)+`}`))["s"].(string), "\x00")
-}
-
-// marshalRaw is text as a JSON string, without the escapes that JavaScript doesn't use.
-func marshalRaw(text string) string {
-	r := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-	return fmt.Sprintf(`"%s"`, r.Replace(text))
-}
-
-// eventually polls, for what happens without a message to wait for.
-func eventually(t testing.TB, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not happen")
-		}
-	}
 }

@@ -145,3 +145,7 @@ func (s *session) abortTasks(refusal func(*task) error) {
 		t.abort(errs[i])
 	}
 }
+
+func errTooManyRequests() *Error {
+	return &Error{Code: 429, Message: wordTooManyRequests, Human: "Too many requests are in progress. Wait for answers first."}
+}

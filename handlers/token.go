@@ -16,10 +16,6 @@ func errTokenRevoked() *Error {
 	return &Error{Code: 401, Message: token.Revoked, Human: "The token was revoked."}
 }
 
-func errDemoted(human string) *Error {
-	return &Error{Code: 409, Message: wordDemoted, Human: human}
-}
-
 // verify returns the claims of a token that is good at this moment. The token may be written as HTTP writes it, with
 // "Bearer " before it: many clients have it at hand in that form.
 func (s *session) verify(text string) (*permissions.Claims, error) {

@@ -63,3 +63,27 @@ func TestSlowClientIsToldToResync(t *testing.T) {
 		})
 	}
 }
+
+func TestResyncReachesExactlyTheSocketsConcerned(t *testing.T) {
+	n := start(t, nil)
+	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 6, guildB: 6}})
+	watch := func(guild any, logs bool) *client {
+		c := elevated(t, n, tok)
+		c.emit("spectate", map[string]any{"guild_id": guild, "include_logs": logs, "token": tok})
+		c.expect("spectate_return")
+		return c
+	}
+	plain, withLogs, other, none := watch(guildA, false), watch(guildA, true), watch(guildB, true), watch(nil, false)
+	n.gateway.Resync(event.Topic{Guild: guildA}, "redis_lost")
+	for _, c := range []*client{plain, withLogs} {
+		if h := c.expect("resync"); string(h.arg) != `{"guild_id":"`+guildA+`","reason":"redis_lost"}` {
+			t.Fatalf("got %v", h)
+		}
+	}
+	n.gateway.Resync(event.Topic{Guild: guildA, Logs: true}, "overflow")
+	withLogs.expect("resync")
+	for _, c := range []*client{plain, other, none} {
+		c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})
+		c.expect("spectate_return")
+	}
+}

@@ -254,3 +254,26 @@ func (s slowTopics) Acquire(ctx context.Context, topic event.Topic) (func(), err
 	time.Sleep(s.lookUp)
 	return s.fakeTopics.Acquire(ctx, topic)
 }
+
+// A foreign guild must cost what one costs that doesn't exist: nothing is looked up for either.
+func TestForeignGuildIsNotLookedUp(t *testing.T) {
+	n := start(t, nil)
+	tok := mint(t, nil)
+	c := elevated(t, n, tok)
+	n.pools.err = errDown // whoever looks fails
+	for _, guild := range []string{guildB, "1"} {
+		for _, q := range []map[string]any{
+			{"type": "member", "ids": []any{"1"}}, {"type": "member"}, {"type": "member", "request": "online"},
+			{"type": "member", "request": "search", "query": "x"}, {"type": "settingValue"},
+		} {
+			q["guild_id"], q["token"], q["_id"] = guild, tok, 1.0
+			got, e := c.parts(q)
+			if e != nil || len(got) != 1 || len(got[0].ids) > 0 {
+				t.Fatalf("got %v, %v", got, e)
+			}
+		}
+	}
+	if asked := n.requests.log(); len(asked) > 0 {
+		t.Fatalf("asked %q", asked)
+	}
+}

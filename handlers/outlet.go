@@ -1,9 +1,8 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
-
-	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/internal/js"
@@ -32,41 +31,6 @@ func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine
 
 func (engineOutlet) resume(conn *engine.Conn) bool { return conn.Resume() }
 
-// request is one event from a client, being answered.
-type request struct {
-	payload
-	session *session
-	event   string
-	ack     socket.Ack // nil where the client passed no callback
-}
-
-// answer sends the final answer: the event, and the same to the client's callback.
-func (r *request) answer(event string, body []byte) {
-	r.part(event, body)
-	r.acknowledge(body)
-}
-
-// part sends an answer that is not the last.
-func (r *request) part(event string, body []byte) {
-	r.session.emit(event, r.form, body)
-}
-
-// acknowledge gives body to the client's callback, where there is one. The library sees to it that this counts once.
-func (r *request) acknowledge(body []byte) {
-	switch {
-	case r.ack == nil:
-	case r.form == permissions.FormString:
-		r.ack([]any{string(body)}, nil)
-	default:
-		r.ack([]any{json.RawMessage(body)}, nil)
-	}
-}
-
-// fail ends the request with an error.
-func (r *request) fail(err error) {
-	r.answer("error", r.session.publicError(r.event, err).body(r.id, shown(r.event)))
-}
-
 // emit queues an event for the client, in order with everything else that is sent to it. Body is JSON. The engine may
 // hold the caller up for some milliseconds where the client is slow, and drops what is for a client that left.
 func (s *session) emit(event string, f permissions.Form, body []byte) {
@@ -85,4 +49,15 @@ func eventArgs(event string, f permissions.Form, body []byte) []byte {
 		args = append(args, body...)
 	}
 	return append(args, ']')
+}
+
+// encode makes JSON of v, which is one of this package's own types and always encodes.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err) // a programming error; recovered where handlers run
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -10,57 +10,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/engine"
-	"github.com/architus/guildcast/permissions"
 )
-
-func TestSlots(t *testing.T) {
-	x := newSlots(Limits{RequestsPerNode: 40, RequestsPerAddress: 4, RequestsPerUser: 12}.withDefaults())
-	of := func(address, user string) *session {
-		s := &session{address: address}
-		if user != "" {
-			s.claims.Store(&permissions.Claims{Subject: user})
-		}
-		return s
-	}
-	fill := func(s *session, bytes int) (list []func()) {
-		for give := x.take(s, bytes); give != nil; give = x.take(s, bytes) {
-			list = append(list, give)
-		}
-		return list
-	}
-	given := fill(of("a", ""), 1)
-	for _, tt := range []struct {
-		name, address, user string
-		bytes, want         int
-	}{
-		{"another address", "b", "", 1, 4},
-		{"what is left for addresses", "c", "", 1, 2},
-		{"a user at a flooding address", "a", "u", 1, 12},
-		{"another user", "a", "v", 1, 12},
-		{"what is left for users", "b", "w", 1, 6},
-	} {
-		list := fill(of(tt.address, tt.user), tt.bytes)
-		given = append(given, list...)
-		if len(list) != tt.want {
-			t.Errorf("%s: %d slots, want %d", tt.name, len(list), tt.want)
-		}
-	}
-	if len(given) != x.inProgress() || len(given) != 40 {
-		t.Fatalf("%d are taken, %d counted", len(given), x.inProgress())
-	}
-	for _, give := range given {
-		give()
-	}
-	if x.inProgress() != 0 || len(x.anonymous.of)+len(x.elevated.of) != 0 || x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
-		t.Fatal("slots are left taken")
-	}
-	if n := len(fill(of("a", ""), keyHeld/2)); n != 2 {
-		t.Errorf("%d requests of half of the bytes", n)
-	}
-	if n := len(fill(of("b", ""), keyHeld*2)); n != 1 {
-		t.Errorf("%d requests of twice the bytes", n)
-	}
-}
 
 // endless interprets until it is told to stop, and remembers what it was given.
 type endless struct {

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"testing"
+
+	"github.com/architus/guildcast/event"
 )
 
 // fakePools is a cache in memory.
@@ -98,4 +101,59 @@ func (f *fakeRequests) log() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.asked)
+}
+
+// fakeTopics confirms at once, or when told, or never.
+type fakeTopics struct {
+	mu   sync.Mutex
+	held map[event.Topic]int
+	err  error
+	wait chan struct{} // where not nil, Acquire waits for it
+}
+
+func (f *fakeTopics) Acquire(ctx context.Context, t event.Topic) (func(), error) {
+	f.mu.Lock()
+	err, wait := f.err, f.wait
+	f.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.held[t]++
+	f.mu.Unlock()
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.held[t]--
+	}, nil
+}
+
+func (f *fakeTopics) count(t event.Topic) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[t]
+}
+
+func (f *fakeTopics) set(err error, wait chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.wait = err, wait
+}
+
+// check finds subscriptions that nobody gave up, or gave up twice.
+func (f *fakeTopics) check(t testing.TB) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for topic, n := range f.held {
+		if n != 0 {
+			t.Errorf("%v is held %d times at the end", topic, n)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"sync"
 	"time"
 
 	"github.com/architus/guildcast/engine"
@@ -71,51 +70,4 @@ func (g *Gateway) malformed(topic event.Topic, err error) {
 	if g.complaints.allow(complaint{topic, malformedEvent}, time.Now()) {
 		g.log.Warn("guild event dropped", "guild_id", topic.Guild, "logs", topic.Logs, "err", err)
 	}
-}
-
-// complaint is what a line in the log is about: an unknown kind must not keep the first malformed message out of it.
-type complaint struct {
-	topic event.Topic
-	fault fault
-}
-
-type fault uint8
-
-const (
-	malformedEvent fault = iota
-	unknownKind
-)
-
-// complaints keeps the log from what publishers do wrong: one line per topic, fault and minute.
-type complaints struct {
-	mu   sync.Mutex
-	last map[complaint]time.Time // at most maxComplaints
-}
-
-const (
-	maxComplaints     = 1024 // complaints made in a minute; more are counted only
-	complaintInterval = time.Minute
-)
-
-func (c *complaints) allow(about complaint, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if last, ok := c.last[about]; ok && now.Sub(last) < complaintInterval {
-		return false
-	}
-	if len(c.last) >= maxComplaints {
-		for old, last := range c.last {
-			if now.Sub(last) >= complaintInterval {
-				delete(c.last, old)
-			}
-		}
-		if len(c.last) >= maxComplaints {
-			return false
-		}
-	}
-	if c.last == nil {
-		c.last = map[complaint]time.Time{}
-	}
-	c.last[about] = now
-	return true
 }

@@ -1,0 +1,61 @@
+package handlers
+
+import (
+	"encoding/json"
+)
+
+// Reasons of elevation_expired.
+const (
+	reasonExpired = "expired"
+	reasonRevoked = "revoked"
+	reasonDemoted = "demoted"
+)
+
+// expiredBody is the payload of elevation_expired.
+type expiredBody struct {
+	Reason string          `json:"reason"`
+	ID     json.RawMessage `json:"_id,omitempty"`
+}
+
+// onDemote answers `demote`: the socket gives its elevation back.
+func onDemote(r *request) error {
+	s := r.session
+	if _, err := s.authorize(r); err != nil {
+		return err
+	}
+	s.take()
+	defer s.give()
+	if s.claims.Load() == nil {
+		return s.lost // meanwhile
+	}
+	r.answer("elevation_expired", s.demote(reasonDemoted, errDemoted("The socket was demoted."), r.id))
+	return nil
+}
+
+// demote is drop for a reason that the client gets to know: it returns the payload of elevation_expired. The turn is
+// held.
+func (s *session) demote(reason string, why *Error, id []byte) []byte {
+	s.drop(why)
+	s.gateway.metrics.demotions.WithLabelValues(reason).Inc()
+	return encode(expiredBody{Reason: reason, ID: id})
+}
+
+// drop takes away everything that the elevation gave; requests in progress end with why. When it returns, nothing that
+// needed the elevation can reach the client any more. The turn is held.
+func (s *session) drop(why *Error) {
+	if s.claims.Swap(nil) == nil {
+		return
+	}
+	s.gateway.metrics.elevated.Dec()
+	s.lost = why
+	s.alarm.stop()
+	s.gateway.filter.Remove(s.conn())
+	s.peer.Leave(s.room())
+	s.abortTasks(func(*task) error { return why })
+	s.unwatch()
+	s.gateway.directories.Leave(s)
+}
+
+func errDemoted(human string) *Error {
+	return &Error{Code: 409, Message: wordDemoted, Human: human}
+}
