@@ -15,6 +15,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -40,21 +41,16 @@ func newBus(t *testing.T, client redis.UniversalClient, o bus.Options) *bus.Bus 
 
 // inbox collects messages.
 type inbox struct {
-	mu   sync.Mutex
-	all  []bus.Message
-	came chan struct{}
+	mu  sync.Mutex
+	all []bus.Message
 }
 
-func newInbox() *inbox { return &inbox{came: make(chan struct{}, 1)} }
+func newInbox() *inbox { return &inbox{} }
 
 func (in *inbox) HandleMessage(m bus.Message) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.all = append(in.all, m)
-	in.mu.Unlock()
-	select {
-	case in.came <- struct{}{}:
-	default:
-	}
 }
 
 func (in *inbox) messages() []bus.Message {
@@ -64,35 +60,15 @@ func (in *inbox) messages() []bus.Message {
 }
 
 // waitFor waits until the messages satisfy ok.
-func (in *inbox) waitFor(t *testing.T, what string, ok func([]bus.Message) bool) []bus.Message {
+func (in *inbox) waitFor(t *testing.T, what string, ok func([]bus.Message) bool) (ms []bus.Message) {
 	t.Helper()
-	deadline := time.After(patience)
-	for {
-		if ms := in.messages(); ok(ms) {
-			return ms
-		}
-		select {
-		case <-in.came:
-		case <-deadline:
-			t.Fatalf("%s: have %d messages", what, len(in.messages()))
-		}
-	}
+	wait.Until(t, what, func() bool { ms = in.messages(); return ok(ms) })
+	return ms
 }
 
 func (in *inbox) waitN(t *testing.T, n int) []bus.Message {
 	t.Helper()
 	return in.waitFor(t, fmt.Sprintf("%d messages", n), func(ms []bus.Message) bool { return len(ms) >= n })
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // polling with a deadline: real processes are involved
-	}
 }
 
 func within(t *testing.T) context.Context {
@@ -197,7 +173,7 @@ func testReferences(t *testing.T, client redis.UniversalClient) {
 	}
 	s2.Close()
 	s2.Close()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "r"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "r"); return err == nil && n == 0 })
 	if err := s2.Subscribe(within(t), bus.Channel, "r"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("subscribe after close: %v", err)
 	}
@@ -235,7 +211,7 @@ func testChurn(t *testing.T, client redis.UniversalClient) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "nothing is left", func() bool { s := b.Stats(); return s.Subscriptions == 0 })
+	wait.Until(t, "nothing is left", func() bool { s := b.Stats(); return s.Subscriptions == 0 })
 }
 
 type filter struct {
@@ -286,7 +262,7 @@ func testMany(t *testing.T, client redis.UniversalClient) {
 	}
 	in.waitN(t, len(names))
 	s.Unsubscribe(bus.Channel, names...)
-	eventually(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Channel, "many1999"); return err == nil && n == 0 })
+	wait.Until(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Channel, "many1999"); return err == nil && n == 0 })
 }
 
 func testConfirmed(t *testing.T, client redis.UniversalClient) {
@@ -348,9 +324,9 @@ func TestSharded(t *testing.T) {
 		if n, err := b.NumSub(within(t), bus.Shard, "s7"); err != nil || n != 1 {
 			t.Errorf("count %d, %v", n, err)
 		}
-		eventually(t, "hears", func() bool { return b.State().Hearing })
+		wait.Until(t, "hears", func() bool { return b.State().Hearing })
 		s.Unsubscribe(bus.Shard, names...)
-		eventually(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Shard, "s7"); return err == nil && n == 0 })
+		wait.Until(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Shard, "s7"); return err == nil && n == 0 })
 	})
 }
 

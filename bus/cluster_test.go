@@ -11,6 +11,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // moveSlot moves a slot from one primary to another, as redis-cli --cluster reshard does, without keys.
@@ -47,7 +48,7 @@ func moveSlot(t *testing.T, c *redistest.Cluster, channel string) {
 	}
 	// Before the next move the servers must agree on the epoch: a server that has not heard of this one would take the
 	// slot with an old epoch, and the two would send everybody to each other for ever.
-	eventually(t, "the servers agree", func() bool {
+	wait.Until(t, "the servers agree", func() bool {
 		epochs := map[string]bool{}
 		for _, c := range clients {
 			info, err := c.ClusterInfo(ctx).Result()
@@ -99,7 +100,7 @@ func TestReshard(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 	s.Close()
-	eventually(t, "nothing is wanted", func() bool { return listener.Stats().Subscriptions == 0 })
+	wait.Until(t, "nothing is wanted", func() bool { return listener.Stats().Subscriptions == 0 })
 }
 
 // TestMovedWhilePublishing moves a slot back and forth during a burst: nothing is lost by the publisher, and the order
@@ -173,7 +174,7 @@ func TestClusterLosesPrimary(t *testing.T) {
 		}
 	}
 	in.waitN(t, alive)
-	eventually(t, "one message and one subscription wait", func() bool {
+	wait.Until(t, "one message and one subscription wait", func() bool {
 		s := b.Stats()
 		return s.Queued == 1 && s.UnconfirmedSubs == 1
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/auth"
 
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // provider gives credentials as a cloud's identity service does.
@@ -84,6 +85,6 @@ func TestDialFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
-		eventually(t, want+" is the state's error", func() bool { s := b.State(); return !s.Hearing && s.Err != nil })
+		wait.Until(t, want+" is the state's error", func() bool { s := b.State(); return !s.Hearing && s.Err != nil })
 	}
 }

@@ -14,45 +14,30 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // states collects what OnState is told.
 type states struct {
-	mu   sync.Mutex
-	all  []bus.State
-	came chan struct{}
+	mu  sync.Mutex
+	all []bus.State
 }
 
-func newStates() *states { return &states{came: make(chan struct{}, 1)} }
+func newStates() *states { return &states{} }
 
 func (s *states) add(st bus.State) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.all = append(s.all, st)
-	s.mu.Unlock()
-	select {
-	case s.came <- struct{}{}:
-	default:
-	}
 }
 
 // wait waits for the i-th state.
 func (s *states) wait(t *testing.T, i int) bus.State {
 	t.Helper()
-	deadline := time.After(patience)
-	for {
-		s.mu.Lock()
-		if len(s.all) > i {
-			st := s.all[i]
-			s.mu.Unlock()
-			return st
-		}
-		s.mu.Unlock()
-		select {
-		case <-s.came:
-		case <-deadline:
-			t.Fatalf("state %d did not come", i)
-		}
-	}
+	wait.Until(t, fmt.Sprintf("state %d", i), func() bool { return s.count() > i })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[i]
 }
 
 func (s *states) count() int {
@@ -120,7 +105,7 @@ func TestReconnects(t *testing.T) {
 		in.waitN(t, 3*(i+1))
 		pin.waitN(t, 2*(i+1))
 	}
-	eventually(t, "goroutines are as many as before", func() bool { return runtime.NumGoroutine() <= before+5 })
+	wait.Until(t, "goroutines are as many as before", func() bool { return runtime.NumGoroutine() <= before+5 })
 	if s := b.Stats(); s.Losses < 100 || s.Connects < 101 || s.Subscriptions != 5 || s.UnconfirmedSubs != 0 {
 		t.Errorf("stats %+v", s)
 	}
@@ -140,7 +125,7 @@ func TestPublishThroughLoss(t *testing.T) {
 	for i := range n {
 		must(t, b.Publish(bus.Channel, "n", fmt.Append(nil, i)))
 		if i%2000 == 1000 {
-			eventually(t, "some are sent", func() bool { return b.Stats().Queued < 500 })
+			wait.Until(t, "some are sent", func() bool { return b.Stats().Queued < 500 })
 			proxy.Cut()
 		}
 	}
@@ -296,7 +281,7 @@ func TestACL(t *testing.T) {
 	must(t, b.Publish(bus.Channel, "secret", nil))
 	must(t, b.Publish(bus.Channel, "ok5", []byte("5")))
 	in.waitN(t, 1)
-	eventually(t, "the refused message is counted", func() bool { return b.Stats().PublishDropped == 1 })
+	wait.Until(t, "the refused message is counted", func() bool { return b.Stats().PublishDropped == 1 })
 
 	// A wrong password fails at once.
 	wrong := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "no"})

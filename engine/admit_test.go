@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestEventName(t *testing.T) {
@@ -63,7 +65,7 @@ func TestUnheardEventIsNotDecoded(t *testing.T) {
 	s := serve(t, nil, Options{}, func(s *socket.Socket) { _ = s.On("e", func(...any) {}) })
 	s.connect(t, "")
 	c := s.handler.srv.conns()[0]
-	eventually(t, "open", func() bool {
+	wait.Until(t, "open", func() bool {
 		c.inbox.mu.Lock()
 		defer c.inbox.mu.Unlock()
 		return c.inbox.boxes.state == boxOpen

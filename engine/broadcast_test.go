@@ -15,6 +15,8 @@ import (
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func (s *testServer) joined(t testing.TB) *wire {
@@ -213,7 +215,7 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("outgoing listeners were told %d times", told.Load())
 	}
 	a.close()
-	eventually(t, "closed", func() bool { return s.Engine().ClientsCount() == 1 })
+	wait.Until(t, "closed", func() bool { return s.Engine().ClientsCount() == 1 })
 	Deliver(m, list, DeliverOptions{})
 }
 
@@ -260,9 +262,9 @@ func TestRoomEvents(t *testing.T) {
 	}
 	c := s.connect(t, "")
 	logged := func(n int) func() bool { return func() bool { mu.Lock(); defer mu.Unlock(); return len(log) == n } }
-	eventually(t, "joined and left r", logged(6))
+	wait.Until(t, "joined and left r", logged(6))
 	c.close()
-	eventually(t, "left", logged(8))
+	wait.Until(t, "left", logged(8))
 	want := "create-room own|join-room own|create-room r|join-room r|leave-room r|delete-room r|leave-room own|delete-room own"
 	mu.Lock()
 	defer mu.Unlock()
@@ -491,7 +493,7 @@ func TestJoinAfterDisconnect(t *testing.T) {
 	x := receive(t, sockets, "connection")
 	c.close()
 	a := s.Sockets().Adapter()
-	eventually(t, "left", func() bool { return a.Sids().Len() == 0 })
+	wait.Until(t, "left", func() bool { return a.Sids().Len() == 0 })
 	a.AddAll(x.Id(), types.NewSet[socket.Room]("r"))
 	if a.(*Adapter).HasMembers("r") || a.SocketRooms(x.Id()) != nil {
 		t.Error("it is back")

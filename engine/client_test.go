@@ -235,18 +235,6 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
-// eventually polls a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(testTimeout)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not reached: %s", what)
-		}
-		time.Sleep(time.Millisecond) // between two looks, not to wait for a known time
-	}
-}
-
 func toJSON(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // grows is a JSON array that takes sixty times its text.
@@ -83,7 +85,7 @@ func TestDecodingBudget(t *testing.T) {
 		t.Fatal(got)
 	}
 	second.send(large)
-	eventually(t, "the second is under way", func() bool {
+	wait.Until(t, "the second is under way", func() bool {
 		busy := 0
 		for _, c := range s.handler.srv.conns() {
 			c.inbox.mu.Lock()

@@ -13,6 +13,8 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func ackOf(args []any) socket.Ack {
@@ -64,7 +66,7 @@ func TestAckBehindEvents(t *testing.T) {
 	if got := receive(t, done, "answer"); got != "yes" {
 		t.Errorf("answer %v", got)
 	}
-	eventually(t, "all events handled", func() bool { return handled.Load() == n })
+	wait.Until(t, "all events handled", func() bool { return handled.Load() == n })
 }
 
 // What arrives with, or right behind, the CONNECT waits for the "connection" listeners.
@@ -270,7 +272,7 @@ func TestCloseDrains(t *testing.T) {
 		c.send(`42["e"]`)
 	}
 	c.close()
-	eventually(t, "session closed", func() bool {
+	wait.Until(t, "session closed", func() bool {
 		for _, x := range s.handler.srv.conns() {
 			x.inbox.mu.Lock()
 			closed := x.inbox.closed
@@ -421,7 +423,7 @@ func TestNamespaceRefused(t *testing.T) {
 	c.expect(`44/3,{"message":"too many namespaces"}`)
 	c.send("41/2,")
 	onClosed := func() bool { n := s.Of("/2", nil).Sockets().Len(); return n == 0 }
-	eventually(t, "left /2", onClosed)
+	wait.Until(t, "left /2", onClosed)
 	c.send("40/3,")
 	if got := c.read(); strings.HasPrefix(got, "44") { // "disconnect" of /2 may just be running
 		c.send("40/3,")
@@ -448,7 +450,7 @@ func TestConnectWhileConnecting(t *testing.T) {
 	c := s.dial(t, "EIO=4")
 	c.send("40", "40", "40", `421["e"]`)
 	c.expect(`44{"message":"no"}`)
-	eventually(t, "the third and the event wait", func() bool {
+	wait.Until(t, "the third and the event wait", func() bool {
 		i := &s.handler.srv.conns()[0].inbox
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -520,13 +522,13 @@ func TestBackpressure(t *testing.T) {
 		defer conn.inbox.mu.Unlock()
 		return conn.inbox.queued
 	}
-	eventually(t, "soft limit reached", func() bool { return queued() > maxInbound })
+	wait.Until(t, "soft limit reached", func() bool { return queued() > maxInbound })
 	if q := queued(); q > maxInbound+len(body)+packetOverhead {
 		t.Errorf("%d bytes are queued", q)
 	}
 	close(release)
 	<-sent
-	eventually(t, "all handled", func() bool { return handled.Load() == n })
+	wait.Until(t, "all handled", func() bool { return handled.Load() == n })
 }
 
 // A client that floods the server instead of answering is cut.
@@ -640,7 +642,7 @@ func TestCloseWhileConnecting(t *testing.T) {
 		t.Logf("%d sessions, %d sockets, %d connected, %d disconnected", s.Engine().ClientsCount(),
 			s.Sockets().Sockets().Len(), connected.Load(), disconnected.Load())
 	}()
-	eventually(t, "all gone", func() bool {
+	wait.Until(t, "all gone", func() bool {
 		return s.Engine().ClientsCount() == 0 && s.Sockets().Sockets().Len() == 0 && connected.Load() == disconnected.Load()
 	})
 	if n := len(s.Sockets().Adapter().(*Adapter).RoomNames(true)); n != 0 {

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // BenchmarkEvent is what an event costs from its text to the return of its listener, without goroutines and I/O.
@@ -19,7 +21,7 @@ func BenchmarkEvent(b *testing.B) {
 			})
 			s.connect(b, "")
 			c := s.handler.srv.conns()[0]
-			eventually(b, "open", func() bool {
+			wait.Until(b, "open", func() bool {
 				c.inbox.mu.Lock()
 				defer c.inbox.mu.Unlock()
 				return c.inbox.boxes.state == boxOpen

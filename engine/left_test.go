@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // alive counts what the collector has not taken yet.
@@ -65,7 +67,7 @@ func TestNothingIsKept(t *testing.T) {
 			f()
 		}
 		http.DefaultClient.CloseIdleConnections()
-		eventually(t, "all have left", func() bool { return s.Engine().ClientsCount() == 0 })
+		wait.Until(t, "all have left", func() bool { return s.Engine().ClientsCount() == 0 })
 	}
 	settled := func() int { // the fewest goroutines that there are
 		runtime.GC()
@@ -74,7 +76,7 @@ func TestNothingIsKept(t *testing.T) {
 	crowd(6) // what is made once, such as pollers' buffers
 	before := settled()
 	crowd(60)
-	eventually(t, "all is collected", func() bool {
+	wait.Until(t, "all is collected", func() bool {
 		return settled() <= before && left.sockets.Load()+left.conns.Load()+left.requests.Load() == 0
 	})
 	for _, nsp := range []socket.Namespace{s.Sockets(), s.Of("/admin", nil)} {

@@ -20,6 +20,8 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/engine.io/v2/utils"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func get(t testing.TB, url string) (status int, body string) {
@@ -342,7 +344,7 @@ func TestEngineSocketEvents(t *testing.T) {
 	c.expect("431[]")
 	c.close()
 	all := []string{"packet", "packetCreate", "flush", "drain", "data", "message", "close", "server flush", "server drain"}
-	eventually(t, "all events", func() bool {
+	wait.Until(t, "all events", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, name := range all {
@@ -440,7 +442,7 @@ func TestShutdown(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "all connected", func() bool { return io.Sockets().Sockets().Len() == n })
+	wait.Until(t, "all connected", func() bool { return io.Sockets().Sockets().Len() == n })
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -561,5 +563,5 @@ func TestCloseAlone(t *testing.T) {
 	c := s.connect(t, "")
 	io.Close(nil)
 	c.expectClosed()
-	eventually(t, "closed", func() bool { return io.Engine().ClientsCount() == 0 })
+	wait.Until(t, "closed", func() bool { return io.Engine().ClientsCount() == 0 })
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func (u *unfinished) total() (conns, bytes int) {
@@ -30,7 +32,7 @@ func TestUnfinishedPackets(t *testing.T) {
 		for range 4 {
 			c.sendBinary(large)
 		}
-		eventually(t, "all is read, or the client closed", func() bool {
+		wait.Until(t, "all is read, or the client closed", func() bool {
 			conns, bytes := srv.unfinished.total()
 			if bytes > budget {
 				t.Fatalf("%d connections hold %d bytes", conns, bytes)
@@ -39,7 +41,7 @@ func TestUnfinishedPackets(t *testing.T) {
 			return read
 		})
 	}
-	eventually(t, "the others are closed", func() bool { return s.handler.Stats().WebSocket <= 5 })
+	wait.Until(t, "the others are closed", func() bool { return s.handler.Stats().WebSocket <= 5 })
 	if floods := s.handler.Stats().Floods; floods < 45 {
 		t.Errorf("%d clients were closed", floods)
 	}
@@ -48,7 +50,7 @@ func TestUnfinishedPackets(t *testing.T) {
 	for _, c := range srv.conns() {
 		c.eio.Fail("transport close", errors.New("test ends"))
 	}
-	eventually(t, "nothing is held", func() bool {
+	wait.Until(t, "nothing is held", func() bool {
 		conns, bytes := srv.unfinished.total()
 		return conns == 0 && bytes == 0
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // A token in the handshake counts against the limit of its address; the socket stays, and can ask again.
@@ -82,5 +83,5 @@ func TestFloodingDisconnects(t *testing.T) {
 	c.gone()
 	other.emit("demote", map[string]any{})
 	other.expect("error")
-	eventually(t, func() bool { return n.gateway.Sessions() == 1 })
+	wait.Until(t, "one session", func() bool { return n.gateway.Sessions() == 1 })
 }

@@ -176,13 +176,3 @@ func (n *node) gauge(name string) float64 {
 	n.t.Fatalf("there is no %s", name)
 	return 0
 }
-
-// eventually polls, for what happens without a message to wait for.
-func eventually(t testing.TB, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not happen")
-		}
-	}
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // part is one pool_response.
@@ -305,7 +306,7 @@ func TestPoolIsPacedByTheReader(t *testing.T) {
 	c.emit("pool", map[string]any{"type": "role", "guild_id": guildA, "token": tok, "_id": 1.0})
 	// Nothing reads. The answers stop when the operating system's buffers are full, before all of the 20 MB is there.
 	last := -1
-	eventually(t, func() bool {
+	wait.Until(t, "the sending to pause", func() bool {
 		sent := n.answers("pool_response")
 		same := sent == last && sent > 0
 		last = sent
@@ -361,7 +362,7 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	n.publish(topic, `{"kind":"member","payload":{"id":607637793107345999}}`)
 	n.publish(topic, `{"kind":"member","payload":{"98":{"name":"Zacharie"}}}`)
 	// At once, but for a machine so slow that the search gives up to wait for the change.
-	eventually(t, func() bool {
+	wait.Until(t, "all four to be found", func() bool {
 		return slices.Equal(sorted(search("zach")), []string{"607637793107345999", "7", "98", "99"})
 	})
 	for _, id := range []string{"607637793107345999", "98"} {
@@ -370,7 +371,7 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	}
 	n.pools.remove(guildA, "member", "7")
 	n.publish(topic, `{"kind":"member","payload":{"id":"7"}}`)
-	eventually(t, func() bool { return slices.Equal(search("zach"), []string{"99"}) })
+	wait.Until(t, "only one to be found", func() bool { return slices.Equal(search("zach"), []string{"99"}) })
 	// Events may have been missed: the next search reads everything again.
 	n.pools.put(guildA, "member", "100", `{"id":"100","name":"Zachery"}`)
 	n.gateway.Resync(topic, "redis_lost")
@@ -406,9 +407,9 @@ func TestSearchOfUsersFollows(t *testing.T) {
 	}
 	n.pools.put("", "user", "99", `{"id":"99","username":"Zachary"}`)
 	n.gateway.Message(event.Topic{Guild: guildA}, []byte(`{"kind":"user","payload":{"id":"99"}}`))
-	eventually(t, func() bool { return slices.Equal(search("zach"), []string{"99"}) })
+	wait.Until(t, "the user of the event", func() bool { return slices.Equal(search("zach"), []string{"99"}) })
 	n.pools.put("", "user", "100", `{"id":"100","username":"Xavier"}`)
-	eventually(t, func() bool { return slices.Equal(search("xavi"), []string{"100"}) })
+	wait.Until(t, "the user without an event", func() bool { return slices.Equal(search("xavi"), []string{"100"}) })
 }
 
 func sorted(list []string) []string {

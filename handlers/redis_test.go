@@ -12,6 +12,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/worker"
 )
@@ -80,7 +81,7 @@ func TestPublishedAfterTheAnswerIsDelivered(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	eventually(t, func() bool {
+	wait.Until(t, "the topics to be given up", func() bool {
 		subscribed, err := conn.Client.PubSubNumSub(t.Context(), guildA, guildA+"_logs", guildB, guildB+"_logs").Result()
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestSpectate(t *testing.T) {
@@ -107,7 +108,7 @@ func TestSpectateReplacesAndStops(t *testing.T) {
 		t.Fatalf("got %v", h)
 	}
 	c.close()
-	eventually(t, func() bool { return n.topics.count(event.Topic{Guild: guildB}) == 0 })
+	wait.Until(t, "the topic to be given up", func() bool { return n.topics.count(event.Topic{Guild: guildB}) == 0 })
 }
 
 func TestSpectateWaitsForRedis(t *testing.T) {

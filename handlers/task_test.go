@@ -2,11 +2,13 @@ package handlers_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // stuck interprets nothing until it is released.
@@ -55,7 +57,7 @@ func TestSlotsOfMembers(t *testing.T) {
 		}
 	}
 	close(interpreter.released)
-	eventually(t, func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
+	wait.Until(t, "the requests to end", func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
 	flood[69].emit("interpret", map[string]any{"content": "x"})
 	flood[69].expect("interpret_response")
 }
@@ -78,7 +80,7 @@ func TestRequestsEndWithTheElevation(t *testing.T) {
 	}
 	busy := func(want int) {
 		t.Helper()
-		eventually(t, func() bool {
+		wait.Until(t, fmt.Sprintf("%d requests to wait", want), func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return waiting == want

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // member is a client of one server of a cluster.
@@ -27,7 +28,7 @@ func (m member) args(t *testing.T, event string) string {
 // server of a cluster to the others. The servers must know the namespace /chat.
 func adapterConformance(t *testing.T, b *browsers, peers []peer) {
 	t.Helper()
-	eventually(t, 10*time.Second, "all servers to be counted", func() bool {
+	wait.Until(t, "all servers to be counted", func() bool {
 		for _, p := range peers {
 			if result[int](t, p, "serverCount", nil) != len(peers) {
 				return false
@@ -202,7 +203,7 @@ func conformRooms(t *testing.T, p peer, members []member) {
 	count := func(room string) int { return len(result[[]described](t, p, "fetch", call{"rooms": []string{room}})) }
 	until := func(room string, n int) {
 		t.Helper()
-		eventually(t, 5*time.Second, fmt.Sprintf("%d members of %s", n, room), func() bool { return count(room) == n })
+		wait.Until(t, fmt.Sprintf("%d members of %s", n, room), func() bool { return count(room) == n })
 	}
 	p.call(t, "join", call{"rooms": []string{"all"}, "except": []string{"r0"}, "targets": []string{"new", "more"}})
 	until("new", 2)

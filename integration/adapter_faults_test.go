@@ -17,6 +17,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // faultCluster is how to make the servers of one protocol.
@@ -60,7 +61,7 @@ func TestAdapterLongRooms(t *testing.T) {
 			r, b := startRedis(t), startBrowsers(t)
 			client := goRedis(t, r.url)
 			peers := []peer{startGoPeer(t, k.new(client)), startGoPeer(t, k.new(client)), startNodePeer(t, r.url, k.name, "{}")}
-			eventually(t, 20*time.Second, "three servers", func() bool { return result[int](t, peers[0], "serverCount", nil) == 3 })
+			wait.Until(t, "three servers", func() bool { return result[int](t, peers[0], "serverCount", nil) == 3 })
 			long, longer := strings.Repeat("é", 1<<16), strings.Repeat("x", 1<<20)
 			var members []member
 			for _, p := range peers {
@@ -72,7 +73,7 @@ func TestAdapterLongRooms(t *testing.T) {
 				if !k.signed {
 					break // Node.js hears all rooms
 				}
-				eventually(t, 20*time.Second, "Node.js hears the room", func() bool {
+				wait.Until(t, "Node.js hears the room", func() bool {
 					channel := "socket.io#/#" + room + "#"
 					return client.PubSubShardNumSub(context.Background(), channel).Val()[channel] == 3
 				})
@@ -89,7 +90,7 @@ func TestAdapterLongRooms(t *testing.T) {
 			}
 			for _, p := range peers {
 				p.call(t, "leave", call{"rooms": []string{"short"}, "targets": []string{longer}})
-				eventually(t, 20*time.Second, "nobody is in the room", func() bool {
+				wait.Until(t, "nobody is in the room", func() bool {
 					return len(result[[]described](t, p, "fetch", call{"rooms": []string{longer}})) == 0
 				})
 				p.call(t, "emit", call{"rooms": []string{long}, "event": "left", "args": []any{}})
@@ -123,7 +124,7 @@ func TestAdapterMissing(t *testing.T) {
 			first, second := startGoPeer(t, k.new(client)), startGoPeer(t, k.new(client))
 			count := func(n int) {
 				t.Helper()
-				eventually(t, 20*time.Second, "servers", func() bool { return result[int](t, first, "serverCount", nil) == n && len(ids()) == n })
+				wait.Until(t, "servers", func() bool { return result[int](t, first, "serverCount", nil) == n && len(ids()) == n })
 			}
 			count(2)
 			goIDs := ids()
@@ -161,7 +162,7 @@ func TestAdapterMissing(t *testing.T) {
 			}
 			asking.Wait()
 			signal(t, stopped, syscall.SIGCONT)
-			eventually(t, time.Minute, "all to answer again", func() bool { n, err := fetchAll(first.io); return err == nil && n == 3 })
+			wait.Until(t, "all to answer again", func() bool { n, err := fetchAll(first.io); return err == nil && n == 3 })
 
 			// One that dies is not waited for, where it can be told who has answered.
 			signal(t, stopped, syscall.SIGSTOP)
@@ -179,7 +180,7 @@ func TestAdapterMissing(t *testing.T) {
 			if f := <-done; f.n != 2 || !errors.Is(f.err, cause) {
 				t.Errorf("%d answers, %v; want %v", f.n, f.err, cause)
 			}
-			eventually(t, time.Minute, "the dead one not to be asked", func() bool { n, err := fetchAll(first.io); return err == nil && n == 2 })
+			wait.Until(t, "the dead one not to be asked", func() bool { n, err := fetchAll(first.io); return err == nil && n == 2 })
 		})
 	}
 }

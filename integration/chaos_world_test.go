@@ -16,6 +16,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // The world of TestChaos: what was published, and how far each node has certainly come.
@@ -100,12 +102,12 @@ func (w *world) lose(t *testing.T, redis *realRedis, nodes []*chaosNode, rng *ra
 	w.lost.Store(true)
 	redis.stop(t)
 	for _, n := range nodes {
-		n.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 30*time.Second)
+		n.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
 	}
 	time.Sleep(2 * time.Second) // the clients do what they do
 	redis.start(t)
 	for _, n := range nodes {
-		eventually(t, 30*time.Second, n.name+" to be ready", func() bool {
+		wait.Until(t, n.name+" to be ready", func() bool {
 			if err := w.publish(rng); err != nil {
 				t.Fatal(err)
 			}

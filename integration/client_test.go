@@ -124,7 +124,7 @@ func (c *client) hear(h heard) {
 // wait returns the first thing heard since the last wait that matches; what comes before it counts as looked at.
 func (c *client) wait(t testing.TB, what string, match func(heard) bool) heard {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c.mu.Lock()
 		for i := c.taken; i < len(c.log); i++ {

@@ -16,7 +16,7 @@ func TestCluster(t *testing.T) {
 	port := freePort(t)
 	p := start(t, "cluster", []string{fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary},
 		nil, "../scripts/cluster")
-	p.waitOutput(t, "cluster ready", 60*time.Second)
+	p.waitOutput(t, "cluster ready")
 	front := fmt.Sprint("http://127.0.0.1:", port)
 	redisURL := fmt.Sprintf("redis://127.0.0.1:%d/0", port+4)
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // The tests in contract_*_test.go check the contract with clients sentence by sentence: payload forms, who sees which
@@ -291,7 +293,7 @@ func (v viewerCase) sees(s sent) bool {
 // waitEnd waits for the last message of a topic.
 func (v viewerCase) waitEnd(t *testing.T, topic string) {
 	t.Helper()
-	eventually(t, 20*time.Second, "the end of "+topic, func() bool {
+	wait.Until(t, "the end of "+topic, func() bool {
 		return slices.ContainsFunc(v.events("end"), func(h heard) bool { return string(h.Args[0]) == `"`+topic+`"` })
 	})
 }
@@ -427,7 +429,7 @@ func TestContractTopicsAndExpiry(t *testing.T) {
 		t.Errorf("elevation_expired %q, %v after exp", end, late)
 	}
 	announce(t, client, guild, `{"kind":"guild","payload":1}`)
-	eventually(t, 15*time.Second, "the topics to be given up", func() bool { return channels() == "" })
+	wait.Until(t, "the topics to be given up", func() bool { return channels() == "" })
 	if len(c.events("log_pool")) > 0 {
 		t.Error("an event after the end of the elevation")
 	}

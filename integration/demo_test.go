@@ -13,6 +13,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 var jwtText = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
@@ -23,9 +25,9 @@ func TestDemo(t *testing.T) {
 	eachRedis(t, func(t *testing.T, redis backend) {
 		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		n := &node{start(t, "demo", []string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redis.url}, nil, binary, "serve", "--demo"), "http://" + addr}
-		n.waitReady(t, 30*time.Second)
+		n.waitReady(t)
 		var tokens []string
-		eventually(t, 20*time.Second, "three tokens", func() bool {
+		wait.Until(t, "three tokens", func() bool {
 			tokens = jwtText.FindAllString(n.output(), -1)
 			return len(tokens) >= 3
 		})
@@ -204,7 +206,7 @@ func between(hs []heard) []string {
 // waitMark waits for the mark in events called name, from the beginning of the log.
 func (c *client) waitMark(t *testing.T, name, word string) {
 	t.Helper()
-	eventually(t, 20*time.Second, "mark "+word+" in "+name, func() bool {
+	wait.Until(t, "mark "+word+" in "+name, func() bool {
 		for _, h := range c.events(name) {
 			if strings.Contains(string(h.Args[0]), fmt.Sprintf(`{"mark":%q}`, word)) {
 				return true

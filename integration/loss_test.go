@@ -26,7 +26,7 @@ func TestRedisLost(t *testing.T) {
 	c.event(t, "log_pool", nil)
 
 	redis.stop(t)
-	n.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 15*time.Second)
+	n.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
 	if code, _ := get(n.url + "/healthz"); code != http.StatusOK {
 		t.Errorf("healthz while Redis is away: %d", code)
 	}
@@ -34,7 +34,7 @@ func TestRedisLost(t *testing.T) {
 	idle.event(t, "request_elevation_return", nil)
 
 	redis.start(t)
-	n.waitReady(t, 15*time.Second)
+	n.waitReady(t)
 	var resync struct {
 		Guild  string `json:"guild_id"`
 		Reason string `json:"reason"`

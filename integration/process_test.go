@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // process is a child of the test; it is killed at the test's end and its output shown when the test failed.
@@ -30,14 +32,13 @@ type process struct {
 	mu    sync.Mutex
 	lines []string // guarded by mu; the last 500
 	err   error    // guarded by mu; of Wait
-	more  chan struct{}
 }
 
 // start runs a command with env added to the test's environment. handle gets each line of standard output on one
 // goroutine; nil keeps them with the lines of standard error.
 func start(t testing.TB, name string, env []string, handle func(line []byte), command string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{}), more: make(chan struct{})}
+	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{})}
 	// Nothing of what configures the tests configures the processes.
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GUILDCAST_") }), env...)
 	stdout, err := p.cmd.StdoutPipe()
@@ -88,9 +89,16 @@ func (p *process) scan(r io.Reader, handle func([]byte)) {
 		if len(p.lines) > 500 {
 			p.lines = p.lines[1:]
 		}
-		close(p.more)
-		p.more = make(chan struct{})
 		p.mu.Unlock()
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -101,27 +109,22 @@ func (p *process) output() string {
 }
 
 // waitOutput waits until a line of output has text in it, and returns that line.
-func (p *process) waitOutput(t testing.TB, text string, timeout time.Duration) string {
+func (p *process) waitOutput(t testing.TB, text string) (line string) {
 	t.Helper()
-	deadline := time.After(timeout)
-	for {
+	wait.Until(t, fmt.Sprintf("%s to print %q", p.name, text), func() bool {
+		ended := p.ended() // before the look: its last line counts
 		p.mu.Lock()
-		for _, l := range p.lines {
-			if strings.Contains(l, text) {
-				p.mu.Unlock()
-				return l
-			}
+		i := slices.IndexFunc(p.lines, func(l string) bool { return strings.Contains(l, text) })
+		if i >= 0 {
+			line = p.lines[i]
 		}
-		more := p.more
 		p.mu.Unlock()
-		select {
-		case <-more:
-		case <-p.done:
+		if i < 0 && ended {
 			t.Fatalf("%s ended without printing %q:\n%s", p.name, text, p.output())
-		case <-deadline:
-			t.Fatalf("%s did not print %q:\n%s", p.name, text, p.output())
 		}
-	}
+		return i >= 0
+	})
+	return line
 }
 
 // stop sends a signal and returns the exit code.
@@ -183,23 +186,21 @@ func startNode(t testing.TB, name, redisURL string, env ...string) *node {
 	env = append([]string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redisURL, "GUILDCAST_JWT_SECRET=" + secret,
 		"GUILDCAST_LOG=json"}, env...)
 	n := &node{start(t, name, env, nil, binary, "serve"), "http://" + addr}
-	n.waitReady(t, 30*time.Second)
+	n.waitReady(t)
 	return n
 }
 
-func (n *node) waitReady(t testing.TB, timeout time.Duration) {
+func (n *node) waitReady(t testing.TB) {
 	t.Helper()
-	n.waitStatus(t, "/readyz", http.StatusOK, timeout)
+	n.waitStatus(t, "/readyz", http.StatusOK)
 }
 
 // waitStatus polls path until it answers with status.
-func (n *node) waitStatus(t testing.TB, path string, status int, timeout time.Duration) {
+func (n *node) waitStatus(t testing.TB, path string, status int) {
 	t.Helper()
-	eventually(t, timeout, fmt.Sprintf("%s%s to answer %d", n.url, path, status), func() bool {
-		select {
-		case <-n.done:
+	wait.Until(t, fmt.Sprintf("%s%s to answer %d", n.url, path, status), func() bool {
+		if n.ended() {
 			t.Fatalf("%s has ended:\n%s", n.name, n.output())
-		default:
 		}
 		code, _ := get(n.url + path)
 		return code == status
@@ -223,16 +224,4 @@ func get(url string) (int, string) {
 	defer res.Body.Close()
 	body, _ := io.ReadAll(res.Body)
 	return res.StatusCode, string(body)
-}
-
-// eventually polls cond, for conditions of other processes that can't be waited for otherwise.
-func eventually(t testing.TB, timeout time.Duration, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(timeout)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", timeout, what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // backend is a Redis that all processes of a test reach.
@@ -51,7 +52,7 @@ func (r *realRedis) start(t testing.TB) {
 	r.p = start(t, "redis-server", nil, nil, "redis-server", "--port", fmt.Sprint(r.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
 	client := goredis.NewClient(&goredis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", r.port), MaxRetries: -1})
 	defer client.Close()
-	eventually(t, 15*time.Second, "redis-server", func() bool { return client.Ping(context.Background()).Err() == nil })
+	wait.Until(t, "redis-server", func() bool { return client.Ping(context.Background()).Err() == nil })
 }
 
 // stop kills the server, as a crash would.

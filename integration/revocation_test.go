@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // refused asks for an elevation and returns the word with which it is refused, or "".
@@ -41,7 +43,7 @@ func TestRevocationReachesLaterNodes(t *testing.T) {
 	for _, n := range nodes {
 		for token, list := range map[string]*[]*client{good: &staying, bad: &leaving} {
 			c, _ := b.connect(t, n.url, nil)
-			eventually(t, 20*time.Second, "elevation", func() bool { return c.refused(t, token) == "" })
+			wait.Until(t, "elevation", func() bool { return c.refused(t, token) == "" })
 			*list = append(*list, c)
 		}
 	}
@@ -72,7 +74,7 @@ func TestRevocationReachesLaterNodes(t *testing.T) {
 	check(startNode(t, "later", r.url))
 	r.stop(t)
 	r.start(t)
-	eventually(t, 20*time.Second, "the revocation to be stored again", func() bool {
+	wait.Until(t, "the revocation to be stored again", func() bool {
 		n, err := database.ZCard(context.Background(), "guildcast:revocations").Result()
 		return err == nil && n == 1
 	})

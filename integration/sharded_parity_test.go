@@ -13,6 +13,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // TestShardedParity: in clusters of Go and Node.js servers with sharded pub/sub nobody can tell who is who.
@@ -58,7 +59,7 @@ type shardedCluster struct {
 
 func (c *shardedCluster) run(t *testing.T) {
 	for _, m := range c.members {
-		eventually(t, 10*time.Second, "three servers", func() bool { return shardedResult[int](t, m, order{Op: "serverCount"}) == 3 })
+		wait.Until(t, "three servers", func() bool { return shardedResult[int](t, m, order{Op: "serverCount"}) == 3 })
 	}
 	for _, m := range c.members {
 		cl, id := c.b.connect(t, m.url(), nil)
@@ -313,7 +314,7 @@ func (c *shardedCluster) emit(t *testing.T) {
 	must(t, c.emitter.In("r1").SocketsJoin("e1", "e2"))
 	must(t, c.emitter.In("r1").SocketsLeave("e2"))
 	for _, m := range c.members {
-		eventually(t, 10*time.Second, "joined", func() bool {
+		wait.Until(t, "joined", func() bool {
 			return len(shardedResult[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e1"}})) == 2 &&
 				len(shardedResult[[]socketInfo](t, m, order{Op: "fetch", Rooms: []string{"e2"}})) == 0
 		})
@@ -331,7 +332,7 @@ func (c *shardedCluster) commands(t *testing.T) {
 		room := fmt.Sprint("made", i)
 		m.do(t, order{Op: "joinAll", Rooms: []string{"r1"}, Names: []string{room, "other"}})
 		for _, other := range c.members {
-			eventually(t, 10*time.Second, "joined", func() bool {
+			wait.Until(t, "joined", func() bool {
 				return len(shardedResult[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 2
 			})
 		}
@@ -340,7 +341,7 @@ func (c *shardedCluster) commands(t *testing.T) {
 		c.only(t, "in-"+room, 0, 1)
 		m.do(t, order{Op: "leaveAll", Except: []string{"r2"}, Names: []string{room}})
 		for _, other := range c.members {
-			eventually(t, 10*time.Second, "left", func() bool {
+			wait.Until(t, "left", func() bool {
 				return len(shardedResult[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 1
 			})
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/architus/guildcast/adapter"
 	"github.com/architus/guildcast/internal/test/values"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // TestAdapterValues: what Go emits is the same to the clients of the server that emits it, of another one and of
@@ -38,7 +39,7 @@ func TestAdapterValues(t *testing.T) {
 		t.Run(c.node, func(t *testing.T) {
 			first := startGoPeer(t, c.server)
 			peers := []peer{first, startGoPeer(t, c.other), startNodePeer(t, r.url, c.node, "{}")}
-			eventually(t, 10*time.Second, "three servers", func() bool { return result[int](t, first, "serverCount", nil) == 3 })
+			wait.Until(t, "three servers", func() bool { return result[int](t, first, "serverCount", nil) == 3 })
 			var members []member
 			for _, p := range peers {
 				cl, sid := b.connect(t, p.url(), nil)

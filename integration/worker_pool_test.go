@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // poolEnd is what a browser hears about one of its pool requests.
@@ -101,7 +102,7 @@ func TestPoolsWhileWorkersAreKilled(t *testing.T) {
 	}
 	timedOut := 0
 	for n, c := range clients {
-		eventually(t, 60*time.Second, "every request to end", func() bool {
+		wait.Until(t, "every request to end", func() bool {
 			over := 0
 			for _, e := range c.ends(t) {
 				if e.finished+e.errors > 0 {

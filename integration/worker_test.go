@@ -19,6 +19,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/redis"
 )
 
@@ -42,7 +43,7 @@ func startExample(t *testing.T, language, redisURL, pools string, env ...string)
 	t.Helper()
 	command := exampleWorkers(t)[language]
 	p := start(t, language+" worker", append([]string{"REDIS_URL=" + redisURL}, env...), nil, command[0], append(command[1:], pools)...)
-	p.waitOutput(t, "worker is ready", 20*time.Second)
+	p.waitOutput(t, "worker is ready")
 	return p
 }
 
@@ -196,7 +197,7 @@ func TestWorkersAreKilled(t *testing.T) {
 	for i := range kills {
 		l := languages[i%2]
 		before := answered.Load()
-		eventually(t, 60*time.Second, "answers between two kills", func() bool { return answered.Load() >= before+20 })
+		wait.Until(t, "answers between two kills", func() bool { return answered.Load() >= before+20 })
 		if err := workers[l].cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +215,7 @@ func TestWorkersAreKilled(t *testing.T) {
 		t.Errorf("%d of %d requests timed out though a worker was there", timedOut.Load(), s.Sent)
 	}
 	client := redisClient(t, r.url)
-	eventually(t, 20*time.Second, "the stream to be empty", func() bool {
+	wait.Until(t, "the stream to be empty", func() bool {
 		n, err := client.XLen(context.Background(), "guildcast:requests:pool:0").Result()
 		return err == nil && n == 0
 	})

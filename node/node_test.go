@@ -28,6 +28,7 @@ import (
 
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/sioclient"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
@@ -100,13 +101,7 @@ func (r running) status(t *testing.T, path string) int {
 // waitReady waits for the state that /readyz tells: Redis is another process, or as good as one.
 func (r running) waitReady(t *testing.T, want int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for r.status(t, "/readyz") != want {
-		if time.Now().After(deadline) {
-			t.Fatalf("/readyz does not answer %d", want)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	wait.Until(t, fmt.Sprintf("/readyz to answer %d", want), func() bool { return r.status(t, "/readyz") == want })
 }
 
 // browser is a client that keeps what it hears.
@@ -262,11 +257,7 @@ func TestRevocationsThatCantBeRead(t *testing.T) {
 	}
 	log := &lines{}
 	r := run(t, node.Config{Redis: server.URL(), Logger: slog.New(slog.NewTextHandler(log, nil))})
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "WRONGTYPE"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("logged %s", log.String())
-		}
-	}
+	wait.Until(t, "WRONGTYPE in the log", func() bool { return strings.Contains(log.String(), "WRONGTYPE") })
 	r.waitReady(t, 503)
 	if err := client.Del(t.Context(), "guildcast:revocations").Err(); err != nil {
 		t.Fatal(err)
@@ -305,17 +296,9 @@ func TestElevatedRoomIsExpected(t *testing.T) {
 		r := run(t, node.Config{Redis: server.URL(), Adapter: mode})
 		waitChannels := func(want int) {
 			t.Helper()
-			deadline := time.Now().Add(20 * time.Second)
-			for {
-				got := list(t.Context(), "*_auth#").Val()
-				if len(got) == want {
-					return
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: channels %q, want %d", mode, got, want)
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+			wait.Until(t, fmt.Sprintf("%s: %d channels of elevated rooms", mode, want), func() bool {
+				return len(list(t.Context(), "*_auth#").Val()) == want
+			})
 		}
 		b := r.connect(t, "")
 		waitChannels(1)

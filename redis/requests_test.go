@@ -14,6 +14,7 @@ import (
 
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/worker"
 )
 
@@ -109,7 +110,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 		for i := range 3 {
-			eventually(t, "the streams are empty", func() bool {
+			wait.Until(t, "the streams are empty", func() bool {
 				n, err := client.XLen(within(t), fmt.Sprint("guildcast:requests:pool:", i)).Result()
 				return err == nil && n == 0
 			})
@@ -170,7 +171,7 @@ func TestRequestsTimeOut(t *testing.T) {
 		if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrTimeout) {
 			t.Errorf("no worker: %v", err)
 		}
-		eventually(t, "the request is withdrawn", func() bool {
+		wait.Until(t, "the request is withdrawn", func() bool {
 			n, err := client.XLen(within(t), "guildcast:requests:pool:0").Result()
 			return err == nil && n == 0
 		})
@@ -208,7 +209,7 @@ func TestRequestsBounds(t *testing.T) {
 			t.Errorf("cancelled: %v", err)
 		}
 	})
-	eventually(t, "in flight", func() bool { s := r.Stats(); return s.InFlight == 1 && s.Sent == 2 })
+	wait.Until(t, "in flight", func() bool { s := r.Stats(); return s.InFlight == 1 && s.Sent == 2 })
 	if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrBusy) {
 		t.Errorf("the second request: %v", err)
 	}
@@ -216,7 +217,7 @@ func TestRequestsBounds(t *testing.T) {
 	cancel()
 	wg.Wait()
 	close(gate)
-	eventually(t, "the late answer is dropped", func() bool { return r.Stats().Late > late })
+	wait.Until(t, "the late answer is dropped", func() bool { return r.Stats().Late > late })
 	if s := r.Stats(); s.Cancelled != 1 || s.Failed != 2 || s.InFlight != 0 || s.Bytes != 0 {
 		t.Errorf("stats %+v", s)
 	}
@@ -245,7 +246,7 @@ func TestRequestsSurviveADeadWorker(t *testing.T) {
 		must(t, client.Publish(within(t), v["reply_to"].(string), part).Err())
 		w, _ := startWorker(t, client, echo, worker.Options{ClaimAfter: 200 * time.Millisecond})
 		wg.Wait()
-		eventually(t, "settled", func() bool { return w.Stats().Handling == 0 })
+		wait.Until(t, "settled", func() bool { return w.Stats().Handling == 0 })
 		if s := w.Stats(); s.Claimed != 1 || s.Answered != 1 {
 			t.Errorf("stats %+v", s)
 		}
@@ -268,7 +269,7 @@ func TestRequestsOfASlowWorkerAreNotTakenOver(t *testing.T) {
 		if got, err := do(t, r, "1", "fetch", `{"x":1}`); err != nil || got != `{"x":1}` {
 			t.Errorf("got %s, %v", got, err)
 		}
-		eventually(t, "settled", func() bool { return w1.Stats().Handling+w2.Stats().Handling == 0 })
+		wait.Until(t, "settled", func() bool { return w1.Stats().Handling+w2.Stats().Handling == 0 })
 		if s1, s2 := w1.Stats(), w2.Stats(); s1.Claimed+s2.Claimed != 0 || s1.Answered+s2.Answered != 1 {
 			t.Errorf("stats %+v %+v", s1, s2)
 		}
@@ -285,7 +286,7 @@ func TestRequestsAfterALoss(t *testing.T) {
 			t.Errorf("in flight while Redis was lost: %v", err)
 		}
 	})
-	eventually(t, "in flight", func() bool { return r.Stats().Sent == 1 })
+	wait.Until(t, "in flight", func() bool { return r.Stats().Sent == 1 })
 	server.Stop()
 	wg.Wait()
 	begun := time.Now()
@@ -294,14 +295,14 @@ func TestRequestsAfterALoss(t *testing.T) {
 	}
 	startWorker(t, client, echo, worker.Options{}) // has to wait for Redis too
 	server.Start()
-	eventually(t, "answered again", func() bool { got, err := do(t, r, "1", "search", `{}`); return err == nil && got == "{}" })
+	wait.Until(t, "answered again", func() bool { got, err := do(t, r, "1", "search", `{}`); return err == nil && got == "{}" })
 }
 
 func TestRequestsOfAHungRedis(t *testing.T) {
 	server := redistest.Start(t)
 	r := newRequests(t, server.Client(), RequestsOptions{Timeout: 500 * time.Millisecond})
 	startWorker(t, server.Client(), echo, worker.Options{})
-	eventually(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+	wait.Until(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
 	server.Pause()
 	defer server.Resume()
 	begun := time.Now()
@@ -309,7 +310,7 @@ func TestRequestsOfAHungRedis(t *testing.T) {
 		t.Errorf("a hung Redis: %v after %v", err, time.Since(begun))
 	}
 	server.Resume()
-	eventually(t, "answered again", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+	wait.Until(t, "answered again", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
 }
 
 // A right that is missing at first is not missing for ever.
@@ -329,7 +330,7 @@ func TestRequestsOnceTheyMayHear(t *testing.T) {
 		t.Errorf("not allowed to hear: %v", err)
 	}
 	user("&*")
-	eventually(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
+	wait.Until(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
 }
 
 func TestRequestsIgnoreNonsense(t *testing.T) {
@@ -339,7 +340,7 @@ func TestRequestsIgnoreNonsense(t *testing.T) {
 	for _, s := range []string{"", "{}", "\xff", `{"id":"nobody","ok":true}`} {
 		must(t, client.Publish(within(t), r.channel, s).Err())
 	}
-	eventually(t, "dropped", func() bool { s := r.Stats(); return s.Malformed == 3 && s.Late == 1 })
+	wait.Until(t, "dropped", func() bool { s := r.Stats(); return s.Malformed == 3 && s.Late == 1 })
 	startWorker(t, client, echo, worker.Options{})
 	if got, err := do(t, r, "", "search", "{}"); err != nil || got != "{}" {
 		t.Errorf("got %s, %v", got, err)

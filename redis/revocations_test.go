@@ -19,6 +19,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // applied is what the Apply of a node has got.
@@ -97,14 +98,14 @@ func TestRevocations(t *testing.T) {
 		r1, a1 := newRevocations(t, client, 0)
 		r2, a2 := newRevocations(t, client, 0)
 		must(t, client.Publish(within(t), revokeChannel, `{"sub":"1"}`).Err())
-		eventually(t, "both nodes", func() bool { return a1.times("1") == 1 && a2.times("1") == 1 })
+		wait.Until(t, "both nodes", func() bool { return a1.times("1") == 1 && a2.times("1") == 1 })
 		must(t, client.Publish(within(t), revokeChannel, `{ "iat_before": 5, "sub": "2", "exp": 99999999999 }`).Err())
 		_, err := Revoke(within(t), client, []byte(`{"sub":"3"}`), time.Now().Add(time.Hour))
 		must(t, err)
-		eventually(t, "both nodes", func() bool { // a cluster may deliver them in any order
+		wait.Until(t, "both nodes", func() bool { // a cluster may deliver them in any order
 			return a1.times("3") >= 1 && a2.times("3") == 1 && a1.times("2") == 1 && a2.times("2") == 1
 		})
-		eventually(t, "stored", func() bool { return stored(r1)() && stored(r2)() })
+		wait.Until(t, "stored", func() bool { return stored(r1)() && stored(r2)() })
 		if n := client.ZCard(within(t), revocationsKey).Val(); n != 3 {
 			t.Errorf("%d are stored: %v", n, client.ZRangeWithScores(within(t), revocationsKey, 0, -1).Val())
 		}
@@ -154,8 +155,8 @@ func TestRevocationsRefuse(t *testing.T) {
 		}
 	}
 	must(t, client.Publish(within(t), revokeChannel, `{"sub":"last"}`).Err())
-	eventually(t, "the last is heard", func() bool { return a.times("last") == 1 })
-	eventually(t, "stored", stored(r))
+	wait.Until(t, "the last is heard", func() bool { return a.times("last") == 1 })
+	wait.Until(t, "stored", stored(r))
 	if s := r.Stats(); s != (RevocationsStats{Heard: uint64(len(bad)) + 1, Malformed: uint64(len(bad))}) {
 		t.Errorf("stats %+v", s)
 	}
@@ -171,15 +172,15 @@ func TestRevocationsAfterALoss(t *testing.T) {
 	proxy.Refuse(true)
 	proxy.Cut()
 	must(t, direct.Publish(within(t), revokeChannel, `{"sub":"missed"}`).Err())
-	eventually(t, "stored by the other node", func() bool { return r1.Stats().Heard == 1 && stored(r1)() })
+	wait.Until(t, "stored by the other node", func() bool { return r1.Stats().Heard == 1 && stored(r1)() })
 	proxy.Refuse(false)
-	eventually(t, "read again", func() bool { return a2.times("missed") == 1 })
+	wait.Until(t, "read again", func() bool { return a2.times("missed") == 1 })
 
 	// Redis itself forgets everything: it is told again.
 	server.Stop()
 	server.Start()
-	eventually(t, "stored again", func() bool { return direct.ZCard(within(t), revocationsKey).Val() == 1 })
-	eventually(t, "nothing is left to do", func() bool { return stored(r1)() && stored(r2)() })
+	wait.Until(t, "stored again", func() bool { return direct.ZCard(within(t), revocationsKey).Val() == 1 })
+	wait.Until(t, "nothing is left to do", func() bool { return stored(r1)() && stored(r2)() })
 }
 
 func TestRevocationsAreStoredLater(t *testing.T) {
@@ -199,7 +200,7 @@ func TestRevocationsAreStoredLater(t *testing.T) {
 		t.Errorf("load without Redis: %v", err)
 	}
 	server.Start()
-	eventually(t, "stored", func() bool { return client.ZCard(within(t), revocationsKey).Val() == 1 })
+	wait.Until(t, "stored", func() bool { return client.ZCard(within(t), revocationsKey).Val() == 1 })
 	must(t, fresh.Load(within(t)))
 }
 
@@ -209,14 +210,14 @@ func TestRevocationsThatRedisLost(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		older, known := newRevocations(t, client, time.Hour)
 		older.handle(bus.Message{Payload: []byte(`{"sub":"1"}`)})
-		eventually(t, "stored", stored(older))
+		wait.Until(t, "stored", stored(older))
 		must(t, client.Del(within(t), revocationsKey).Err())
 		before, a := newRevocations(t, client, time.Hour)
 		if a.times("1") != 0 {
 			t.Fatal("Redis has lost nothing")
 		}
 		must(t, older.reread(within(t)))
-		eventually(t, "published again", func() bool { return a.times("1") == 1 })
+		wait.Until(t, "published again", func() bool { return a.times("1") == 1 })
 		_, b := newRevocations(t, client, time.Hour)
 		if b.times("1") != 1 || known.times("1") != 1 || older.Stats().Restored != 1 {
 			t.Errorf("loaded %d times, known %d times, stats %+v", b.times("1"), known.times("1"), older.Stats())
@@ -236,9 +237,9 @@ func TestRevocationsAreReadNowAndThen(t *testing.T) {
 		must(t, client.ZAdd(within(t), revocationsKey, goredis.Z{
 			Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: `{ "reason": "spam", "sub": "1" }`,
 		}).Err())
-		eventually(t, "read", func() bool { return a.times("1") == 1 })
+		wait.Until(t, "read", func() bool { return a.times("1") == 1 })
 		must(t, client.Del(within(t), revocationsKey).Err())
-		eventually(t, "stored again", func() bool { return client.ZCard(within(t), revocationsKey).Val() == 1 })
+		wait.Until(t, "stored again", func() bool { return client.ZCard(within(t), revocationsKey).Val() == 1 })
 	})
 }
 
@@ -262,7 +263,7 @@ func TestRevocationsAreNotForgotten(t *testing.T) {
 	for i := range heard {
 		r.handle(bus.Message{Payload: fmt.Appendf(nil, `{"sub":"%d"}`, stored+i)})
 	}
-	eventually(t, "stored", func() bool { return r.Stats().Unstored == 0 })
+	wait.Until(t, "stored", func() bool { return r.Stats().Unstored == 0 })
 	r.Close()
 	if n := client.ZCard(within(t), revocationsKey).Val(); n != stored+heard || r.Stats().Loaded != stored {
 		t.Errorf("%d are stored, stats %+v", n, r.Stats())

@@ -9,6 +9,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/worker"
 )
 
@@ -51,8 +52,8 @@ func TestDocumentedRights(t *testing.T) {
 	topics.opts.Prefix = "" // the rights are about the default
 	acquire(t, topics, event.Topic{Guild: "123", Logs: true})
 	must(t, root.Publish(within(t), "123_logs", "x").Err())
-	eventually(t, "heard", func() bool { return r.len() == 1 })
-	eventually(t, "probed", func() bool { return b.State().Hearing })
+	wait.Until(t, "heard", func() bool { return r.len() == 1 })
+	wait.Until(t, "probed", func() bool { return b.State().Hearing })
 
 	_, stop := startWorker(t, workers, echo, worker.Options{ClaimAfter: 40 * time.Millisecond})
 	requests := newRequests(t, client, RequestsOptions{Timeout: patience})
@@ -78,7 +79,7 @@ func TestDocumentedRights(t *testing.T) {
 	must(t, revocations.Load(within(t)))
 	_, err = Revoke(within(t), client, []byte(`{"sub":"1"}`), time.Now().Add(time.Hour))
 	must(t, err)
-	eventually(t, "heard and stored", func() bool { return revocations.Stats().Heard == 1 && stored(revocations)() })
+	wait.Until(t, "heard and stored", func() bool { return revocations.Stats().Heard == 1 && stored(revocations)() })
 
 	denied, err := root.ACLLog(within(t), 20).Result()
 	must(t, err)

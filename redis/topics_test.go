@@ -13,6 +13,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // patience bounds every wait of the tests.
@@ -23,18 +24,6 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually polls for something that another process or connection does.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 func newBus(t *testing.T, client goredis.UniversalClient) *bus.Bus {
@@ -118,7 +107,7 @@ func testTopicsOrder(t *testing.T, client goredis.UniversalClient) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all messages", func() bool { return r.len() == n })
+	wait.Until(t, "all messages", func() bool { return r.len() == n })
 	for i, m := range r.messages {
 		if want := fmt.Sprintf("%s %d", []string{"1", "1_logs"}[i%2], i); m != want {
 			t.Fatalf("message %d is %q, not %q", i, m, want)
@@ -133,7 +122,7 @@ func testTopicsConfirmed(t *testing.T, client goredis.UniversalClient) {
 		if err := client.Publish(within(t), fmt.Sprint("p:", i), "x").Err(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "heard", func() bool { return r.len() == i+1 })
+		wait.Until(t, "heard", func() bool { return r.len() == i+1 })
 		release()
 	}
 }
@@ -152,7 +141,7 @@ func testTopicsNeeded(t *testing.T, client goredis.UniversalClient) {
 		t.Errorf("%d subscribers, %v, with one socket left", n, err)
 	}
 	second()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
 	if s := topics.Stats(); s != (TopicsStats{}) {
 		t.Errorf("stats %+v", s)
 	}
@@ -166,13 +155,13 @@ func testTopicsLinger(t *testing.T, client goredis.UniversalClient) {
 		t.Errorf("stats %+v", s)
 	}
 	release := acquire(t, topics, event.Topic{Guild: "7"})
-	eventually(t, "linger over", func() bool { return topics.Stats().Lingering == 0 })
+	wait.Until(t, "linger over", func() bool { return topics.Stats().Lingering == 0 })
 	if err := client.Publish(within(t), "p:7", "x").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "still heard", func() bool { return r.len() == 1 })
+	wait.Until(t, "still heard", func() bool { return r.len() == 1 })
 	release()
-	eventually(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
 }
 
 func testTopicsChurn(t *testing.T, client goredis.UniversalClient) {
@@ -192,12 +181,12 @@ func testTopicsChurn(t *testing.T, client goredis.UniversalClient) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "nothing held", func() bool { return topics.Stats() == TopicsStats{} && b.Stats().Subscriptions == 0 })
+	wait.Until(t, "nothing held", func() bool { return topics.Stats() == TopicsStats{} && b.Stats().Subscriptions == 0 })
 	acquire(t, topics, event.Topic{Guild: "1"})
 	if err := client.Publish(within(t), "p:1", "x").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "heard", func() bool { return r.len() == 1 })
+	wait.Until(t, "heard", func() bool { return r.len() == 1 })
 }
 
 func TestTopicsAfterALoss(t *testing.T) {
@@ -214,14 +203,14 @@ func TestTopicsAfterALoss(t *testing.T) {
 		t.Errorf("acquired without Redis: %v", err)
 	}
 	server.Start()
-	eventually(t, "the gap is reported", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.missed[held] == ReasonRedisLost })
+	wait.Until(t, "the gap is reported", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.missed[held] == ReasonRedisLost })
 	if len(r.missed) != 1 {
 		t.Errorf("reported: %v", r.missed)
 	}
 	if err := client.Publish(within(t), "p:1", "x").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "heard again", func() bool { return r.len() == 1 })
+	wait.Until(t, "heard again", func() bool { return r.len() == 1 })
 }
 
 func TestTopicsOverflow(t *testing.T) {
@@ -239,13 +228,13 @@ func TestTopicsOverflow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "messages are dropped", func() bool { s := b.Stats(); return s.ReceiveDropped+s.Received == 100 })
+	wait.Until(t, "messages are dropped", func() bool { s := b.Stats(); return s.ReceiveDropped+s.Received == 100 })
 	close(gate)
-	eventually(t, "queue empty", func() bool { return r.len() == int(b.Stats().Received) })
+	wait.Until(t, "queue empty", func() bool { return r.len() == int(b.Stats().Received) })
 	if err := b.Publish(bus.Channel, "1", []byte("next")); err != nil { // tells about those before it
 		t.Fatal(err)
 	}
-	eventually(t, "the overflow is reported", func() bool {
+	wait.Until(t, "the overflow is reported", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.missed[event.Topic{Guild: "1"}] == ReasonOverflow

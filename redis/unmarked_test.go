@@ -11,6 +11,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 const poolStream = "guildcast:requests:pool:0"
@@ -138,7 +139,7 @@ func TestUnmarkedWorkersAtTheSameTime(t *testing.T) {
 		ws := foreigners(t, client, "slow", "heir")
 		answer := asked(t, r)
 		first := ws[0].read()
-		eventually(t, "claimed", func() bool { return len(ws[1].claim(r.claimAfter)) > 0 })
+		wait.Until(t, "claimed", func() bool { return len(ws[1].claim(r.claimAfter)) > 0 })
 		ws[0].say(first, "a 0", true)
 		ws[1].say(first, "b 0", true)
 		ws[0].say(first, "a 1", true)
@@ -166,7 +167,7 @@ func TestUnmarkedWorkerIsSlow(t *testing.T) {
 			answer := asked(t, r)
 			m := ws[0].read()
 			if !early { // so late that another might have claimed it
-				eventually(t, "time has passed", func() bool { return ws[0].idle(m) > r.claimAfter })
+				wait.Until(t, "time has passed", func() bool { return ws[0].idle(m) > r.claimAfter })
 			}
 			ws[0].say(m, "0", true)
 			ws[0].say(m, "1", true)

@@ -76,15 +76,15 @@ func (l *lane) loop(ctx context.Context, step func(context.Context) error) {
 			}
 		}
 		l.w.opts.Logger.Warn("worker can't use redis", "stream", l.stream, "err", err)
-		if !wait(ctx, pause) {
+		if !sleep(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, backoffMax)
 	}
 }
 
-// wait returns false when ctx has ended.
-func wait(ctx context.Context, d time.Duration) bool {
+// sleep returns false when ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -132,7 +132,7 @@ func (l *lane) read(ctx context.Context) error {
 
 // claim takes over what another worker has left.
 func (l *lane) claim(ctx context.Context) error {
-	if !wait(ctx, l.w.opts.ClaimAfter/4) {
+	if !sleep(ctx, l.w.opts.ClaimAfter/4) {
 		return nil
 	}
 	free := l.reserve(ctx, 8)
@@ -211,7 +211,7 @@ func (l *lane) holds(id string) bool {
 // keepAlive shows that the requests being handled are in good hands, so that nobody takes over one that only takes
 // long.
 func (l *lane) keepAlive(ctx context.Context) {
-	for wait(ctx, l.w.opts.ClaimAfter/4) {
+	for sleep(ctx, l.w.opts.ClaimAfter/4) {
 		l.mu.Lock()
 		ids := slices.Collect(maps.Keys(l.mine))
 		l.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -113,17 +114,6 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
-
 func (f *fixture) send(method, args string, ttl time.Duration) {
 	f.t.Helper()
 	f.sendFields("id", "i-"+method, "method", method, "args", args, "reply_to", "reply",
@@ -168,11 +158,11 @@ func (f *fixture) receiveAll() (parts []answer) {
 
 func (f *fixture) settled() {
 	f.t.Helper()
-	eventually(f.t, "the stream is empty", func() bool {
+	wait.Until(f.t, "the stream is empty", func() bool {
 		n, err := f.client.XLen(within(f.t), stream).Result()
 		return err == nil && n == 0
 	})
-	eventually(f.t, "nothing is pending", func() bool {
+	wait.Until(f.t, "nothing is pending", func() bool {
 		p, err := f.client.XPending(within(f.t), stream, f.worker.opts.Group).Result()
 		return err == nil && p.Count == 0
 	})
@@ -256,7 +246,7 @@ func TestComesBackAfterALoss(t *testing.T) {
 	f.receive()
 	server.Stop()
 	server.Start() // with neither stream nor group
-	eventually(t, "the ear is back", func() bool {
+	wait.Until(t, "the ear is back", func() bool {
 		n, err := f.client.PubSubNumSub(within(t), "reply").Result()
 		return err == nil && n["reply"] == 1
 	})
@@ -270,7 +260,7 @@ func TestFinishesWhatItHas(t *testing.T) {
 	_, client := redistest.Mini(t)
 	f := newFixture(t, client, Options{Concurrency: 1})
 	f.send("slow", "1", 3*time.Second)
-	eventually(t, "begun", func() bool { return f.worker.Stats().Handling == 1 })
+	wait.Until(t, "begun", func() bool { return f.worker.Stats().Handling == 1 })
 	if err := f.worker.Run(within(t)); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second Run: %v", err)
 	}
@@ -287,7 +277,7 @@ func TestBoundsWhatItTakes(t *testing.T) {
 	for range 5 {
 		f.send("slow", "1", 4*time.Second)
 	}
-	eventually(t, "two are taken", func() bool { return f.worker.Stats().Handling == 2 })
+	wait.Until(t, "two are taken", func() bool { return f.worker.Stats().Handling == 2 })
 	if p, err := client.XPending(within(t), stream, "workers").Result(); err != nil || p.Count > 2 {
 		t.Errorf("pending %+v, %v", p, err)
 	}

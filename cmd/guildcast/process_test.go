@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/architus/guildcast/internal/demo"
+	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/token"
 )
 
@@ -100,17 +102,10 @@ func get(t *testing.T, url string) (int, string) {
 // poll asks until the status is the one wanted.
 func poll(t *testing.T, url string, status int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		code, body := get(t, url)
-		if code == status {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s answers %d %q", url, code, body)
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions to another process
-	}
+	wait.Until(t, fmt.Sprintf("%s to answer %d", url, status), func() bool {
+		code, _ := get(t, url)
+		return code == status
+	})
 }
 
 // claimsOf reads a token without a look at its signature.
@@ -223,18 +218,13 @@ func TestRedisAway(t *testing.T) {
 	own := listener.Addr().String()
 	listener.Close()
 	p := start(t, []string{"GUILDCAST_JWT_SECRET=x", "GUILDCAST_REDIS=redis://" + addr, "GUILDCAST_ADDR=" + own})
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	wait.Until(t, "the listener", func() bool {
 		connection, err := net.Dial("tcp", own)
 		if err == nil {
 			connection.Close()
-			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions to another process
-	}
+		return err == nil
+	})
 	poll(t, "http://"+own+"/readyz", 503)
 	poll(t, "http://"+own+"/healthz", 200)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // impatient cuts within a fraction of a second.
@@ -80,7 +82,7 @@ func TestOverlappedPostIsCut(t *testing.T) {
 	query, o := f.openPolling()
 	nc := f.connect()
 	fmt.Fprintf(nc, "POST /engine.io/?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n4", query)
-	eventually(t, "its body is being read", func() bool {
+	wait.Until(t, "its body is being read", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return o.poll.body != nil

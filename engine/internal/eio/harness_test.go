@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/architus/guildcast/engine/internal/ws"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -288,21 +289,11 @@ func (f *fixture) parseOpen(packet string) (d openData) {
 // waiting waits until a poll waits.
 func (o *owner) waiting() {
 	o.f.t.Helper()
-	eventually(o.f.t, "a poll that waits", func() bool {
+	wait.Until(o.f.t, "a poll that waits", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return o.poll.waiter != nil
 	})
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(time.Millisecond) // a real server on the other side: poll with a deadline
-	}
 }
 
 // ---- WebSocket ----

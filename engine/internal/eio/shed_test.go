@@ -3,6 +3,8 @@ package eio
 import (
 	"testing"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // lengths starts to read, and gives the lengths of the messages that come until the connection ends.
@@ -65,7 +67,7 @@ func TestShedding(t *testing.T) {
 			t.Fatalf("session is %v, %+v", o.State(), st)
 		}
 		lengths := p.lengths()
-		eventually(t, "it has caught up", o.Resume)
+		wait.Until(t, "it has caught up", o.Resume)
 		if s := o.SendLossy(ShedWhenBehind, small); s != Queued {
 			t.Errorf("left out after it had caught up: %d", s)
 		}
@@ -96,7 +98,7 @@ func TestSheddingForTheSlow(t *testing.T) {
 			}
 		}
 		if d.name != "tls" {
-			eventually(t, "its window is full", func() bool {
+			wait.Until(t, "its window is full", func() bool {
 				o.mu.Lock()
 				defer o.mu.Unlock()
 				return o.ws.blocked

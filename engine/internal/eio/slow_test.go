@@ -16,6 +16,7 @@ import (
 
 	"github.com/architus/guildcast/engine/internal/compact"
 	"github.com/architus/guildcast/engine/internal/ws"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 var megabyte = TextFrame(bytes.Repeat([]byte("x"), 1<<20))
@@ -74,7 +75,7 @@ func TestDiscardOfStalled(t *testing.T) {
 		o.clog(14)
 		o.Close(true)
 		o.expectClose(ReasonForcedClose)
-		eventually(t, "the connection is closed", func() bool {
+		wait.Until(t, "the connection is closed", func() bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			return o.ws.dead
@@ -130,8 +131,8 @@ func TestLaggingAndPace(t *testing.T) {
 			}
 		})
 		defer reads.Wait()
-		eventually(t, "the queue is empty", func() bool { return o.Queued() == 0 })
-		eventually(t, "writable", o.Writable)
+		wait.Until(t, "the queue is empty", func() bool { return o.Queued() == 0 })
+		wait.Until(t, "writable", o.Writable)
 		Pace([]*Conn{&o.Conn}, time.Hour)
 		if o.SendVolatile(TextFrame([]byte("volatile"))) != Queued {
 			t.Error("volatile message was dropped")
@@ -238,7 +239,7 @@ func TestLastPingIsAnswered(t *testing.T) {
 	f := newFixture(t, plain, Config{})
 	p, o := f.openWS()
 	claimed := false
-	eventually(t, "nobody writes", func() bool {
+	wait.Until(t, "nobody writes", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		claimed = o.ws.claimLocked() // from now on nothing is written
@@ -404,7 +405,7 @@ func TestStress(t *testing.T) {
 		close(stop)
 		casts.Wait()
 		f.eio.Close(true)
-		eventually(t, "all sessions end", func() bool { return len(f.eio.sessions()) == 0 })
+		wait.Until(t, "all sessions end", func() bool { return len(f.eio.sessions()) == 0 })
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/engine/internal/ws"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // probed opens the WebSocket of a polling session and probes it.
@@ -80,7 +81,7 @@ func TestProbeIsAnsweredFirst(t *testing.T) {
 	query, o := f.openPolling()
 	o.Observe(ObserveUpgrade)
 	p := f.dial(strings.Replace(query, "polling", "websocket", 1))
-	eventually(t, "the opening handshake is written", func() bool {
+	wait.Until(t, "the opening handshake is written", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return !o.probe.ws.claimed
@@ -120,7 +121,7 @@ func TestProbeFails(t *testing.T) {
 			"closes":       func(p *peer) { p.must(p.raw(maskedFrame(0x88, nil))); p.expectClose(0) },
 		} {
 			fail(f.dial(strings.Replace(query, "polling", "websocket", 1)))
-			eventually(t, name+": the probe ends", func() bool {
+			wait.Until(t, name+": the probe ends", func() bool {
 				o.mu.Lock()
 				defer o.mu.Unlock()
 				return o.probe == nil
@@ -191,7 +192,7 @@ func TestUpgradeHooks(t *testing.T) {
 	p.expectText("4b")
 	want := []string{"upgrading", "upgrade websocket", `packet 4 "a"`, `create 4 "a"`, "flush", "drain",
 		`packet 3 ""`, "heartbeat", `packet 4 "b"`, `create 4 "b"`, "flush", "drain"}
-	eventually(t, strings.Join(want, ", "), func() bool {
+	wait.Until(t, strings.Join(want, ", "), func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		next := 0
@@ -224,7 +225,7 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 			for i := range n {
 				o.expectMessage(strconv.Itoa(i))
 			}
-			eventually(t, "all received", func() bool { return c.received() == n })
+			wait.Until(t, "all received", func() bool { return c.received() == n })
 			if err := c.failed(); err != nil {
 				t.Fatal(err)
 			}
