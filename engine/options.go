@@ -6,6 +6,8 @@ import (
 	"runtime"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine/internal/eio"
 )
 
 // Options of a server, beyond those of the library. The zero value works; a limit that is zero or negative has its
@@ -86,20 +88,29 @@ const (
 // decodedFactor times the option MaxHttpBufferSize is the default of MaxDecodedBytes.
 const decodedFactor = 16
 
+// DefaultOptions returns the defaults of the options that are numbers. MaxDecodedBytes is not among them: it follows
+// from MaxHttpBufferSize.
+func DefaultOptions() Options {
+	return Options{
+		MaxAttachments: 10, MaxJSONDepth: 128, MaxDecodingBudget: 64 << 20, MaxNamespaces: 100,
+		MaxInboundBytes: 8 << 20, MaxUnfinishedBudget: 64 << 20, Flushers: max(1, runtime.GOMAXPROCS(0)/2),
+		MaxQueueBytes: eio.DefaultQueueHard, MaxQueueBudget: eio.DefaultQueueBudget,
+	}
+}
+
 func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	def := func(v *int, d int) {
+	d := DefaultOptions()
+	for v, d := range map[*int]int{
+		&o.MaxAttachments: d.MaxAttachments, &o.MaxJSONDepth: d.MaxJSONDepth, &o.MaxDecodingBudget: d.MaxDecodingBudget,
+		&o.MaxNamespaces: d.MaxNamespaces, &o.MaxInboundBytes: d.MaxInboundBytes,
+		&o.MaxUnfinishedBudget: d.MaxUnfinishedBudget, &o.Flushers: d.Flushers,
+		&o.MaxQueueBytes: d.MaxQueueBytes, &o.MaxQueueBudget: d.MaxQueueBudget,
+	} {
 		if *v <= 0 {
 			*v = d
 		}
 	}
-	def(&o.MaxAttachments, 10)
-	def(&o.MaxJSONDepth, 128)
-	def(&o.MaxDecodingBudget, 64<<20)
-	def(&o.MaxNamespaces, 100)
-	def(&o.MaxInboundBytes, 8<<20)
-	def(&o.MaxUnfinishedBudget, 64<<20)
-	def(&o.Flushers, max(1, runtime.GOMAXPROCS(0)/2))
 }

@@ -247,7 +247,28 @@ func TestClientFiles(t *testing.T) {
 			t.Errorf("%s: %s", name, body)
 		}
 	}
-	res, err := http.Post(s.http.URL+"/socket.io/socket.io.min.js", "", nil)
+	res, err := http.Get(s.http.URL + "/socket.io/socket.io.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	etag := res.Header.Get("ETag")
+	if typ := res.Header.Get("Content-Type"); etag == "" || !strings.HasPrefix(typ, "application/javascript") {
+		t.Errorf("etag %q, type %q", etag, typ)
+	}
+	again, err := http.NewRequest(http.MethodGet, s.http.URL+"/socket.io/socket.io.min.js", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Header.Set("If-None-Match", etag)
+	if res, err = http.DefaultClient.Do(again); err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusNotModified {
+		t.Errorf("the same file again: %s", res.Status)
+	}
+	res, err = http.Post(s.http.URL+"/socket.io/socket.io.min.js", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

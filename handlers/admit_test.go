@@ -29,10 +29,10 @@ func TestRefusedBeforeDecoding(t *testing.T) {
 		{"too large", "spectate", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0, []string{"error"}, `"code":413`},
 		{"too large, elevation", "request_elevation", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0,
 			[]string{"request_elevation_return"}, `"code":413`},
-		{"too many", "spectate", undecodable, handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
-		{"too many, elevation", "request_elevation", undecodable, handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 2}, 2,
+		{"too many", "spectate", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
+		{"too many, elevation", "request_elevation", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2,
 			[]string{"request_elevation_return", "error"}, `"code":429`},
-		{"too many, unknown", "whatever", undecodable, handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
+		{"too many, unknown", "whatever", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
@@ -88,7 +88,7 @@ func TestPayloadLimit(t *testing.T) {
 	} {
 		for _, form := range []string{"", "decoded"} {
 			t.Run(tt.name+form, func(t *testing.T) {
-				n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.PayloadBytes = tt.limit })
+				n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.Payload = tt.limit })
 				n.decodesAll = form != ""
 				if n.decodesAll && (tt.name == "long object" || tt.name == "more arguments") {
 					t.Skip("only Admit sees how long an object was")
@@ -108,7 +108,7 @@ func TestPayloadLimit(t *testing.T) {
 }
 
 func TestAttachmentsCount(t *testing.T) {
-	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.PayloadBytes = 1000 })
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.Payload = 1000 })
 	c := connect(t, n.server, nil)
 	for _, tt := range []struct{ size, code int }{{500, 401}, {1000, 413}} {
 		c.writing.Lock()

@@ -51,7 +51,7 @@ func BenchmarkElevation(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	bench := newBench(b, Config{Limits: Limits{SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1}})
+	bench := newBench(b, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 	bench.g.verifier, bench.g.outlet = verifier, discard{new(engine.Message)}
 	tokens := make([]string, 10_000)
 	for i := range tokens {

@@ -13,12 +13,8 @@ type Config struct {
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: the metrics are counted and not shown
 
-	// TokenOptional lets elevated events come without a token. A token that comes all the same is verified.
-	TokenOptional bool
-
-	// UsersByID lets nobody but an architus_admin list or search the users that belong to no guild: they are had by
-	// their ids, or with a guild's members.
-	UsersByID bool
+	TokenPerRequest TokenPerRequest // default TokenRequired
+	UserPool        UserPool        // default UserPoolAll
 
 	// ExpiryWarning is how long before the end of a token elevation_expiring is sent, though never before half of the
 	// token's remaining life is over. Default 1 minute.
@@ -27,15 +23,34 @@ type Config struct {
 	// SubscribeTimeout is how long a spectate waits for Redis to confirm. Default 5 s.
 	SubscribeTimeout time.Duration
 
-	// InterpretTimeout is how long an interpret request may take from its arrival, waiting for those of the same socket
+	// RequestTimeout is how long an interpret request may take from its arrival, waiting for those of the same socket
 	// before it included. Default 5 s.
-	InterpretTimeout time.Duration
+	RequestTimeout time.Duration
 
 	// TrustedProxies may say in X-Forwarded-For which address a client has. Default none: the peer's address counts.
 	TrustedProxies []netip.Prefix
 
 	Limits Limits
 }
+
+// TokenPerRequest says if the events of an elevated socket must carry a token.
+type TokenPerRequest string
+
+// With TokenOptional, a token that an event carries is verified all the same.
+const (
+	TokenRequired TokenPerRequest = "required"
+	TokenOptional TokenPerRequest = "optional"
+)
+
+// UserPool says what elevated users may ask of the users that belong to no guild.
+type UserPool string
+
+// With UserPoolIDs, only an architus_admin may list and search them; others get those whose ids they know, and those of
+// a guild's members.
+const (
+	UserPoolAll UserPool = "all"
+	UserPoolIDs UserPool = "ids"
+)
 
 func (c Config) withDefaults() Config {
 	if c.Logger == nil {
@@ -47,8 +62,8 @@ func (c Config) withDefaults() Config {
 	if c.SubscribeTimeout <= 0 {
 		c.SubscribeTimeout = 5 * time.Second
 	}
-	if c.InterpretTimeout <= 0 {
-		c.InterpretTimeout = 5 * time.Second
+	if c.RequestTimeout <= 0 {
+		c.RequestTimeout = 5 * time.Second
 	}
 	c.Limits = c.Limits.withDefaults()
 	return c

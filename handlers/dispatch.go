@@ -65,7 +65,7 @@ func (r *request) handle(args []any) error {
 	}
 	var bad *Error
 	// The payload of an unknown event may be anything; it is read for its form and its _id, which the error echoes.
-	r.payload, bad = decodePayload(arg, s.gateway.limits.PayloadBytes, h.bare || !known)
+	r.payload, bad = decodePayload(arg, s.gateway.limits.Payload, h.bare || !known)
 	if h.objects {
 		r.form = permissions.FormObject
 	}

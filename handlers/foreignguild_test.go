@@ -171,7 +171,7 @@ func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 	const lookUp, rounds = 20 * time.Millisecond, 15
 	const none = "713000000000000999"
 	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
-		c.Limits = handlers.Limits{SocketPerSecond: -1, UserPerSecond: -1}
+		c.Limits = handlers.Limits{SocketRate: -1, UserRate: -1}
 		p.Pools = slowPools{p.Pools.(*fakePools), lookUp}
 		p.Topics = slowTopics{p.Topics.(*fakeTopics), lookUp}
 	})

@@ -134,8 +134,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
 		pools: parts.Pools, backend: parts.Requests, interpreter: parts.Interpreter,
 		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
-		users:     newLimiters(l.UserPerSecond, l.UserBurst, l.Remembered),
-		addresses: newLimiters(l.AddressPerSecond, l.AddressBurst, l.Remembered),
+		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
+		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
 		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l),
 	}
 	g.directories = directory.New(g.pools, g.topics, directory.Options{

@@ -23,7 +23,7 @@ func onInterpret(r *request) error {
 	if bad != nil {
 		return bad
 	}
-	if n := s.gateway.limits.ContentRunes; n >= 0 && utf8.RuneCountInString(content) > n {
+	if n := s.gateway.limits.Content; n >= 0 && utf8.RuneCountInString(content) > n {
 		return tooLarge("content is longer than %d characters.", n)
 	}
 	var fields map[string]any
@@ -39,7 +39,7 @@ func onInterpret(r *request) error {
 	if err != nil {
 		return malformed("The payload is not JSON.")
 	}
-	deadline := time.Now().Add(s.gateway.config.InterpretTimeout)
+	deadline := time.Now().Add(s.gateway.config.RequestTimeout)
 	place := s.interpreting.enter()
 	err = s.start(r, len(args), nil, func(t *task) error {
 		defer s.interpreting.leave(place)

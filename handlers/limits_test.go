@@ -11,7 +11,7 @@ import (
 // A token in the handshake counts against the limit of its address; the socket stays, and can ask again.
 func TestHandshakeTokensAreLimited(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
-		c.Limits = handlers.Limits{AddressPerSecond: 0.0001, AddressBurst: 3}
+		c.Limits = handlers.Limits{AddressRate: 0.0001, AddressBurst: 3}
 	})
 	for i := range 5 {
 		c := connect(t, n.server, map[string]any{"token": mint(t, nil)})
@@ -42,9 +42,9 @@ func TestRateLimits(t *testing.T) {
 		limits handlers.Limits
 		second func(t *testing.T, n *node) *client // who is refused after the first client used the burst up
 	}{
-		{"socket", handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 5}, nil},
-		{"user", handlers.Limits{UserPerSecond: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
-		{"address", handlers.Limits{AddressPerSecond: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
+		{"socket", handlers.Limits{SocketRate: 0.001, SocketBurst: 5}, nil},
+		{"user", handlers.Limits{UserRate: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
+		{"address", handlers.Limits{AddressRate: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
@@ -73,7 +73,7 @@ func TestRateLimits(t *testing.T) {
 
 func TestFloodingDisconnects(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
-		c.Limits = handlers.Limits{SocketPerSecond: 0.001, SocketBurst: 10, FloodRefusals: 50}
+		c.Limits = handlers.Limits{SocketRate: 0.001, SocketBurst: 10, Flood: 50}
 	})
 	other := connect(t, n.server, nil)
 	c := connect(t, n.server, nil)

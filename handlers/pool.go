@@ -56,7 +56,7 @@ func onPool(r *request) error {
 	if err != nil {
 		return err
 	}
-	permitted := func(c *permissions.Claims) error { return q.permitted(c, s.gateway.config.UsersByID) }
+	permitted := func(c *permissions.Claims) error { return q.permitted(c, s.gateway.config.UserPool == UserPoolIDs) }
 	if err := permitted(claims); err != nil {
 		return err
 	}
@@ -160,8 +160,8 @@ func (r *request) entityIDs(kind string) ([]string, *Error) {
 	case !isList:
 		list = []any{r.fields["ids"]}
 	}
-	if !within(len(list), r.session.gateway.limits.IDsPerPool) {
-		return nil, tooLarge("There are more than %d ids.", r.session.gateway.limits.IDsPerPool)
+	if !within(len(list), r.session.gateway.limits.PoolIDs) {
+		return nil, tooLarge("There are more than %d ids.", r.session.gateway.limits.PoolIDs)
 	}
 	ids := make([]string, 0, len(list))
 	seen := make(map[string]struct{}, len(list))

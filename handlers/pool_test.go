@@ -149,7 +149,7 @@ func TestPool(t *testing.T) {
 }
 
 func TestPoolRefusals(t *testing.T) {
-	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.IDsPerPool = 3 })
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.PoolIDs = 3 })
 	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0}, "permissions": 0})
 	c := elevated(t, n, tok)
 	for _, tt := range []struct {
@@ -389,7 +389,7 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 // again after a while.
 func TestSearchOfUsersFollows(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
-		c.Limits = handlers.Limits{SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1}
+		c.Limits = handlers.Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}
 	})
 	tok := mint(t, nil)
 	n.fill(guildA, 50)
@@ -439,8 +439,8 @@ func TestSearchOfWhatIsNotCached(t *testing.T) {
 }
 
 // Where users are had by their ids, only an architus_admin can list them.
-func TestUsersByID(t *testing.T) {
-	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.UsersByID = true })
+func TestUserPoolIDs(t *testing.T) {
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.UserPool = handlers.UserPoolIDs })
 	n.fill(guildA, 2)
 	user, admin := mint(t, nil), mint(t, map[string]any{"architus_admin": true})
 	for _, q := range []map[string]any{{"type": "user"}, {"type": "user", "request": "search", "query": "user"}} {

@@ -262,7 +262,7 @@ func TestNothingForbiddenIsEverDelivered(t *testing.T) {
 // disorder has clients do random things while events are published and tokens revoked.
 func disorder(t *testing.T, seed uint64) {
 	b := newBench(t, Config{ExpiryWarning: 20 * time.Millisecond, Limits: Limits{
-		SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1,
+		SocketRate: -1, UserRate: -1, AddressRate: -1,
 	}})
 	heard := map[any]*trial{}
 	var hearing sync.RWMutex

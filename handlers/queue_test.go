@@ -29,7 +29,7 @@ func (e *endless) InterpretJSON(ctx context.Context, payload []byte) ([]byte, er
 // Time runs from the arrival, for those that wait as well; and nothing is kept that no interpreter reads.
 func TestInterpretWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, Config{InterpretTimeout: 5 * time.Second})
+		b := newBench(t, Config{RequestTimeout: 5 * time.Second})
 		e := &endless{}
 		b.g.interpreter = e
 		s := b.socket("s")

@@ -67,8 +67,8 @@ type peer interface {
 func newSession(g *Gateway, p peer, id string, conn *engine.Conn, address string) *session {
 	s := &session{
 		gateway: g, peer: p, id: id, conns: [1]*engine.Conn{conn}, address: address,
-		events:   newLimiter(g.limits.SocketPerSecond, g.limits.SocketBurst),
-		refusals: newLimiter(max(g.limits.SocketPerSecond, 1), g.limits.FloodRefusals),
+		events:   newLimiter(g.limits.SocketRate, g.limits.SocketBurst),
+		refusals: newLimiter(max(g.limits.SocketRate, 1), g.limits.Flood),
 		turn:     make(chan struct{}, 1),
 	}
 	s.turn <- struct{}{}

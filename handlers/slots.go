@@ -32,12 +32,12 @@ type usage struct{ requests, bytes int }
 // newSlots divides the node's requests: a quarter is for sockets that are not elevated.
 func newSlots(l Limits) *slots {
 	anonymous, elevated := -1, -1
-	if n := l.RequestsPerNode; n >= 0 {
+	if n := l.NodeRequests; n >= 0 {
 		anonymous, elevated = max(n/4, 1), max(n-n/4, 1)
 	}
 	return &slots{
-		anonymous: budget{requests: anonymous, share: l.RequestsPerAddress, bytes: anonymousHeld, of: map[string]usage{}},
-		elevated:  budget{requests: elevated, share: l.RequestsPerUser, bytes: elevatedHeld, of: map[string]usage{}},
+		anonymous: budget{requests: anonymous, share: l.AddressRequests, bytes: anonymousHeld, of: map[string]usage{}},
+		elevated:  budget{requests: elevated, share: l.UserRequests, bytes: elevatedHeld, of: map[string]usage{}},
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 func TestSlots(t *testing.T) {
-	x := newSlots(Limits{RequestsPerNode: 40, RequestsPerAddress: 4, RequestsPerUser: 12}.withDefaults())
+	x := newSlots(Limits{NodeRequests: 40, AddressRequests: 4, UserRequests: 12}.withDefaults())
 	of := func(address, user string) *session {
 		s := &session{address: address}
 		if user != "" {
@@ -58,7 +58,7 @@ func TestSlots(t *testing.T) {
 
 // Many addresses with one request each do not pass the bound of all.
 func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
-	x := newSlots(Limits{RequestsPerNode: -1, RequestsPerAddress: -1, RequestsPerUser: -1})
+	x := newSlots(Limits{NodeRequests: -1, AddressRequests: -1, UserRequests: -1})
 	const each = 1 << 20
 	var gives []func()
 	for i := range 1000 {

@@ -133,7 +133,7 @@ func TestNothingIsMissingWithoutAResync(t *testing.T) {
 }
 
 func fallBehind(t *testing.T, seed uint64) {
-	b := newBench(t, Config{Limits: Limits{SocketPerSecond: -1, UserPerSecond: -1, AddressPerSecond: -1}})
+	b := newBench(t, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 	readers := map[*engine.Conn]*reader{} // static once clients run
 	b.hook = func(c any, args []byte, _ time.Time) { readers[c.(*engine.Conn)].hear(args) }
 	b.sheds = func(c *engine.Conn, args []byte) bool { return readers[c].sheds(args) }

@@ -45,7 +45,7 @@ func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims)
 			return err
 		}
 	}
-	if !within(len(s.tasks)+1, g.limits.RequestsPerSocket) || len(s.tasks) > 0 && s.held+bytes > socketHeld {
+	if !within(len(s.tasks)+1, g.limits.SocketRequests) || len(s.tasks) > 0 && s.held+bytes > socketHeld {
 		return errTooManyRequests()
 	}
 	give := g.slots.take(s, bytes)

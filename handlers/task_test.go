@@ -26,8 +26,8 @@ func (s stuck) InterpretJSON(ctx context.Context, _ []byte) ([]byte, error) {
 func TestSlotsOfMembers(t *testing.T) {
 	interpreter := stuck{make(chan struct{})}
 	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
-		c.InterpretTimeout = time.Hour
-		c.Limits.RequestsPerNode = 64 // 16 of them for sockets that are not elevated
+		c.RequestTimeout = time.Hour
+		c.Limits.NodeRequests = 64 // 16 of them for sockets that are not elevated
 		p.Interpreter = interpreter
 	})
 	n.requests.answer = func(_ context.Context, _, _ string, _ map[string]any, part func(string) error) error {
@@ -64,7 +64,7 @@ func TestSlotsOfMembers(t *testing.T) {
 
 // Requests in progress end with the elevation, before the client is told of its end; and with the client.
 func TestRequestsEndWithTheElevation(t *testing.T) {
-	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.RequestsPerSocket = 2 })
+	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.SocketRequests = 2 })
 	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
 	var mu sync.Mutex
 	waiting := 0

@@ -62,7 +62,7 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 	if bad != nil {
 		return nil, bad
 	}
-	if token != "" || !s.gateway.config.TokenOptional {
+	if token != "" || s.gateway.config.TokenPerRequest != TokenOptional {
 		if claims, err = s.verify(token); err != nil {
 			return nil, err
 		}

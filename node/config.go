@@ -1,15 +1,20 @@
 package node
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"time"
 
+	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token"
 )
 
-// Config of a node. The zero value serves on :8080 with an embedded Redis, but needs Secrets or JWKS to be of use.
+// Config of a node. Its fields have the names of the flags of `guildcast serve`. A zero field takes its value from
+// DefaultConfig, unless the field says otherwise. The zero Config serves on :8080 with an embedded Redis, but needs
+// JWTSecrets or JWTJWKS to be of use.
 type Config struct {
 	Logger *slog.Logger // nil discards
 
@@ -19,47 +24,62 @@ type Config struct {
 	// Listening is called once, when the node serves. It must not block.
 	Listening func(Info)
 
-	// What the node serves.
+	// Serving.
 
-	Addr            string         // host:port; default ":8080"
+	Addr            string         // host:port
 	TLSCert, TLSKey string         // files in PEM; both or neither
 	Origins         []string       // of pages that may connect, beside those of the node's own host; "*" is any
 	TrustedProxies  []netip.Prefix // whose X-Forwarded-For is believed
-	Grace           time.Duration  // over which a draining node closes its sockets; default 10 s
+	KeepAlive       time.Duration  // how long a connection may stay silent between two requests
+	DrainDelay      time.Duration  // between "not ready" and the refusal of new clients; 0 means none
+	Grace           time.Duration  // over which a draining node closes its sockets
 
-	// Engine.IO. Zero values take the engine's defaults, which are those of Node's.
+	// Engine.IO.
 
+	Path                      string // of the Engine.IO requests
+	ServeClient               bool   // serve the browser client under Path: socket.io.js and others
 	PingInterval, PingTimeout time.Duration
 	MaxMessageBytes           int64 // of one message from a client
-	MaxQueueBytes             int   // that wait to be sent to one client
 	AllowEIO3                 bool  // admit socket.io-client 2.x
 	Compression               bool  // permessage-deflate
 
+	// Bounds of connections: see the fields of engine.Options with the same names. MaxDecodedBytes is 16 times
+	// MaxMessageBytes if it is zero.
+
+	MaxQueueBytes, MaxQueueBudget               int
+	MaxInboundBytes, MaxUnfinishedBudget        int
+	MaxDecodedBytes, MaxDecodingBudget          int
+	MaxAttachments, MaxJSONDepth, MaxNamespaces int
+
 	// The cluster.
 
-	Redis        string        // see redisurl.Connect; default "embedded"
-	TopicPrefix  string        // of the channels of guild events
-	Adapter      AdapterMode   // default AdapterClassic
-	AdapterKey   string        // default "socket.io"
-	AdapterWait  time.Duration // for the answers of other servers; default 5 s
-	Shards       int           // of the bot's workers; default 1
-	RequestWait  time.Duration // for the answer of a worker; default 5 s
-	Interpreter  Interpreter   // default InterpreterEmbedded
-	RevokedUntil time.Duration // how long a revocation without exp is remembered; default 30 days
+	Redis              string        // see redisurl.Connect
+	TopicPrefix        string        // of the channels of guild events
+	Adapter            AdapterMode   //
+	AdapterKey         string        // starts the names of the adapter's channels
+	AdapterTimeout     time.Duration // for the answers of other servers
+	Shards             int           // of the bot's workers
+	RequestTimeout     time.Duration // for the answer of a worker
+	MaxAnswerBytes     int           // of one answer of a worker
+	MaxAnswerBudget    int           // of all answers of workers that are not complete
+	MaxStream          int           // requests that wait in one stream, about
+	Interpreter        Interpreter   //
+	RevocationLifetime time.Duration // how long a revocation without exp is remembered
 
-	// Who may see what.
+	// Tokens and permissions.
 
-	Secrets       []token.Secret
-	JWKS          string        // URL or file of the issuer's public keys; "" for none
-	JWKSRefresh   time.Duration // default 15 minutes
-	Issuer        string        // required iss; "" for any
-	Audience      []string      // accepted aud; none for any
-	Leeway        time.Duration // 5 s at most; 0 means none
-	TokenOptional bool          // elevated requests may come without a token
-	UsersByID     bool          // users of no guild are had by their ids, and not listed or searched
-	ExpiryWarning time.Duration // default 1 minute
-	PolicyFile    string        // changes the default policy; "" for none
-	Limits        handlers.Limits
+	JWTSecrets      []token.Secret
+	JWTJWKS         string        // URL or file of the issuer's public keys; "" for none
+	JWTJWKSRefresh  time.Duration // between two readings of it
+	JWTIssuer       string        // required iss; "" for any
+	JWTAudience     []string      // accepted aud; none for any
+	JWTLeeway       time.Duration // 5 s at most; 0 means none
+	TokenPerRequest handlers.TokenPerRequest
+	UserPool        handlers.UserPool
+	ExpiryWarning   time.Duration // before the end of a token
+	Policy          string        // file that changes the default policy; "" for none
+
+	Limits handlers.Limits
 
 	// Demo adds a demo guild with live events, a worker and a page that shows them; nil for none.
 	Demo *Demo
@@ -94,31 +114,45 @@ const (
 // embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.
 const embeddedRedis = "embedded"
 
-func (c Config) withDefaults() Config {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+// DefaultConfig returns the defaults of a Config's fields: what New takes for those that are zero, and for JWTLeeway what
+// `guildcast serve` takes.
+func DefaultConfig() Config {
+	e := engine.DefaultOptions()
+	r := redis.DefaultRequestsOptions()
+	return Config{
+		Addr: ":8080", KeepAlive: 2 * time.Minute, Grace: 10 * time.Second,
+
+		Path: "/socket.io", PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, MaxMessageBytes: 1_000_000,
+		MaxQueueBytes: e.MaxQueueBytes, MaxQueueBudget: e.MaxQueueBudget,
+		MaxInboundBytes: e.MaxInboundBytes, MaxUnfinishedBudget: e.MaxUnfinishedBudget,
+		MaxDecodingBudget: e.MaxDecodingBudget,
+		MaxAttachments:    e.MaxAttachments, MaxJSONDepth: e.MaxJSONDepth, MaxNamespaces: e.MaxNamespaces,
+
+		Redis: embeddedRedis, Adapter: AdapterClassic, AdapterKey: "socket.io", AdapterTimeout: 5 * time.Second,
+		Shards: r.Shards, RequestTimeout: r.Timeout,
+		MaxAnswerBytes: r.MaxAnswerBytes, MaxAnswerBudget: r.MaxAnswerBudget, MaxStream: r.MaxStream,
+		Interpreter: InterpreterEmbedded, RevocationLifetime: 30 * 24 * time.Hour,
+
+		JWTJWKSRefresh: 15 * time.Minute, JWTLeeway: token.MaxLeeway,
+		TokenPerRequest: handlers.TokenRequired, UserPool: handlers.UserPoolAll, ExpiryWarning: time.Minute,
+
+		Limits: handlers.DefaultLimits(),
 	}
-	c.Logger = boundLog(c.Logger)
+}
+
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	c.Logger = boundLog(cmp.Or(c.Logger, slog.New(slog.DiscardHandler)))
 	if c.Listening == nil {
 		c.Listening = func(Info) {}
 	}
-	c.Addr = orDefault(c.Addr, ":8080")
-	c.Grace = orDefault(c.Grace, 10*time.Second)
-	c.Redis = orDefault(c.Redis, embeddedRedis)
-	c.Adapter = orDefault(c.Adapter, AdapterClassic)
-	c.AdapterKey = orDefault(c.AdapterKey, "socket.io")
-	c.AdapterWait = orDefault(c.AdapterWait, 5*time.Second)
-	c.Shards = orDefault(c.Shards, 1)
-	c.RequestWait = orDefault(c.RequestWait, 5*time.Second)
-	c.Interpreter = orDefault(c.Interpreter, InterpreterEmbedded)
-	c.RevokedUntil = orDefault(c.RevokedUntil, 30*24*time.Hour)
+	c.Addr, c.KeepAlive, c.Grace = cmp.Or(c.Addr, d.Addr), cmp.Or(c.KeepAlive, d.KeepAlive), cmp.Or(c.Grace, d.Grace)
+	c.Path, c.MaxMessageBytes = cmp.Or(c.Path, d.Path), cmp.Or(c.MaxMessageBytes, d.MaxMessageBytes)
+	c.PingInterval, c.PingTimeout = cmp.Or(c.PingInterval, d.PingInterval), cmp.Or(c.PingTimeout, d.PingTimeout)
+	c.Redis = cmp.Or(c.Redis, d.Redis)
+	c.Adapter, c.AdapterKey = cmp.Or(c.Adapter, d.Adapter), cmp.Or(c.AdapterKey, d.AdapterKey)
+	c.AdapterTimeout, c.RequestTimeout = cmp.Or(c.AdapterTimeout, d.AdapterTimeout), cmp.Or(c.RequestTimeout, d.RequestTimeout)
+	c.Shards, c.Interpreter = cmp.Or(c.Shards, d.Shards), cmp.Or(c.Interpreter, d.Interpreter)
+	c.RevocationLifetime = cmp.Or(c.RevocationLifetime, d.RevocationLifetime)
 	return c
-}
-
-func orDefault[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }

@@ -6,9 +6,8 @@ import (
 )
 
 const (
-	// headerTimeout bounds the reading of a request's header, idleTimeout the silence between two requests of a
-	// connection.
-	headerTimeout, idleTimeout = 10 * time.Second, 2 * time.Minute
+	// headerTimeout bounds the reading of a request's header.
+	headerTimeout = 10 * time.Second
 
 	// pathTimeout bounds the body of a request and its answer, each from the end of the header, on every path but the
 	// clients': a WebSocket or a waiting poll takes longer.

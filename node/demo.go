@@ -69,7 +69,7 @@ func newDemo(n *Node, world *demoguild.World) (*demo, error) {
 		shown = append(shown, web.Account{Key: a.Key, Name: a.Name, Role: a.Role, UserID: a.UserID})
 	}
 	page, err := web.Handler(web.Config{
-		GuildID: demoguild.GuildID, Accounts: shown, Logger: n.config.Logger,
+		GuildID: demoguild.GuildID, Path: n.config.Path, Accounts: shown, Logger: n.config.Logger,
 		Mint: func(_ context.Context, a web.Account, life time.Duration) (string, time.Time, error) {
 			return c.Mint(accounts[a.Key], life)
 		},

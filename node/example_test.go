@@ -16,9 +16,9 @@ import (
 func Example() {
 	listening := make(chan node.Info, 1)
 	n, err := node.New(node.Config{
-		Addr:      "127.0.0.1:0",
-		Secrets:   []token.Secret{{Key: []byte("a secret of 32 bytes, or of more")}},
-		Listening: func(i node.Info) { listening <- i },
+		Addr:       "127.0.0.1:0",
+		JWTSecrets: []token.Secret{{Key: []byte("a secret of 32 bytes, or of more")}},
+		Listening:  func(i node.Info) { listening <- i },
 	})
 	if err != nil {
 		fmt.Println(err)

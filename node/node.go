@@ -76,7 +76,10 @@ func New(c Config) (_ *Node, err error) {
 	if n.config.Adapter != AdapterClassic && strings.HasPrefix(n.config.Redis, "embedded") {
 		return nil, errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub")
 	}
-	policy, err := loadPolicy(c.PolicyFile)
+	if !validPath(n.config.Path) {
+		return nil, fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path)
+	}
+	policy, err := loadPolicy(c.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -91,12 +94,7 @@ func New(c Config) (_ *Node, err error) {
 		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#",
 	})
 	constructor, adapterStats := n.adapter()
-	options := engine.Options{
-		Logger: n.config.Logger, MaxQueueBytes: c.MaxQueueBytes,
-		// There is a gateway before anybody connects.
-		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
-	}
-	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), options); err != nil {
+	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), n.engineOptions()); err != nil {
 		return nil, err
 	}
 	bot := mockbot.New(mockbot.Config{})
@@ -126,7 +124,8 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)
 	n.requests = redis.NewRequests(n.redis.Client, n.bus, redis.RequestsOptions{
-		Shards: c.Shards, Timeout: c.RequestWait, MaxInFlight: maxInFlight(c.Limits.RequestsPerNode), Logger: c.Logger,
+		Shards: c.Shards, Timeout: c.RequestTimeout, MaxInFlight: maxInFlight(c.Limits.NodeRequests),
+		MaxAnswerBytes: c.MaxAnswerBytes, MaxAnswerBudget: c.MaxAnswerBudget, MaxStream: c.MaxStream, Logger: c.Logger,
 	})
 	parts := handlers.Parts{
 		Verifier: n.verifier, Revocations: &n.known, Filter: permissions.NewFilter[*engine.Conn](policy),
@@ -137,8 +136,8 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	}
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
-		Logger: c.Logger, Registerer: n.registry, TokenOptional: c.TokenOptional, UsersByID: c.UsersByID, ExpiryWarning: c.ExpiryWarning,
-		TrustedProxies: c.TrustedProxies, Limits: c.Limits, InterpretTimeout: c.RequestWait,
+		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
+		ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits, RequestTimeout: c.RequestTimeout,
 	})
 	if err != nil {
 		return err

@@ -51,8 +51,8 @@ func run(t *testing.T, c node.Config) running {
 	t.Helper()
 	listening := make(chan node.Info, 1)
 	c.Addr, c.Grace, c.Listening = "127.0.0.1:0", time.Second, func(i node.Info) { listening <- i }
-	if c.Secrets == nil && c.JWKS == "" {
-		c.Secrets = []token.Secret{{Key: []byte(secret)}}
+	if c.JWTSecrets == nil && c.JWTJWKS == "" {
+		c.JWTSecrets = []token.Secret{{Key: []byte(secret)}}
 	}
 	n, err := node.New(c)
 	if err != nil {
@@ -352,7 +352,7 @@ func TestTLSAndPublicKeys(t *testing.T) {
 	r := run(t, node.Config{
 		TLSCert: file("cert", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})),
 		TLSKey:  file("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		JWKS:    file("keys", keys),
+		JWTJWKS: file("keys", keys),
 	})
 	parsed, err := x509.ParseCertificate(certificate)
 	if err != nil {

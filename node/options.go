@@ -10,17 +10,19 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 	"github.com/architus/guildcast/token/jwks"
+	"github.com/architus/guildcast/web"
 )
 
 func (n *Node) newVerifier() (*gate, error) {
 	c := &n.config
-	o := token.VerifierOptions{Secrets: c.Secrets, Issuer: c.Issuer, Audience: c.Audience, Leeway: c.Leeway, Revocations: &n.known}
-	if c.JWKS != "" {
-		keys, err := jwks.New(c.JWKS, jwks.Options{Refresh: c.JWKSRefresh, Logger: c.Logger})
+	o := token.VerifierOptions{Secrets: c.JWTSecrets, Issuer: c.JWTIssuer, Audience: c.JWTAudience, Leeway: c.JWTLeeway, Revocations: &n.known}
+	if c.JWTJWKS != "" {
+		keys, err := jwks.New(c.JWTJWKS, jwks.Options{Refresh: c.JWTJWKSRefresh, Logger: c.Logger})
 		if err != nil {
 			return nil, err
 		}
@@ -71,21 +73,30 @@ func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions 
 	c := &n.config
 	o := socket.DefaultServerOptions()
 	o.SetAdapter(a)
-	o.SetServeClient(false)
+	o.SetPath(c.Path)
+	o.SetServeClient(c.ServeClient)
 	o.SetAllowEIO3(c.AllowEIO3)
-	if c.PingInterval > 0 {
-		o.SetPingInterval(c.PingInterval)
-	}
-	if c.PingTimeout > 0 {
-		o.SetPingTimeout(c.PingTimeout)
-	}
-	if c.MaxMessageBytes > 0 {
-		o.SetMaxHttpBufferSize(c.MaxMessageBytes)
-	}
+	o.SetPingInterval(c.PingInterval)
+	o.SetPingTimeout(c.PingTimeout)
+	o.SetMaxHttpBufferSize(c.MaxMessageBytes)
 	if c.Compression {
 		o.SetPerMessageDeflate(&types.PerMessageDeflate{Threshold: compressFrom})
 	}
 	return o
+}
+
+// engineOptions are those of the engine below the Socket.IO server.
+func (n *Node) engineOptions() engine.Options {
+	c := &n.config
+	return engine.Options{
+		Logger: c.Logger, ClientFiles: web.ClientFiles(),
+		MaxQueueBytes: c.MaxQueueBytes, MaxQueueBudget: c.MaxQueueBudget,
+		MaxInboundBytes: c.MaxInboundBytes, MaxUnfinishedBudget: c.MaxUnfinishedBudget,
+		MaxDecodedBytes: c.MaxDecodedBytes, MaxDecodingBudget: c.MaxDecodingBudget,
+		MaxAttachments: c.MaxAttachments, MaxJSONDepth: c.MaxJSONDepth, MaxNamespaces: c.MaxNamespaces,
+		// There is a gateway before anybody connects.
+		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
+	}
 }
 
 // adapter is how the node speaks to other Socket.IO servers, and what is counted of it.
@@ -93,7 +104,7 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	c := &n.config
 	if c.Adapter == AdapterClassic {
 		a := adapter.New(n.redis.Client, adapter.Options{
-			Key: c.AdapterKey, RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus, Expect: expectElevation,
+			Key: c.AdapterKey, RequestsTimeout: c.AdapterTimeout, Logger: c.Logger, Bus: n.bus, Expect: expectElevation,
 			// With miniredis it is the cheaper way; see docs/decisions/0008.
 			PatternSubscription: n.redis.Embedded != "",
 		})
@@ -103,7 +114,7 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static, AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
 	}
 	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
-		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterWait, Logger: c.Logger, Bus: n.bus,
+		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterTimeout, Logger: c.Logger, Bus: n.bus,
 		Expect: expectElevation,
 	})
 	return a, a.Stats

@@ -28,7 +28,7 @@ func (g *gate) Verify(ctx context.Context, text string) (*permissions.Claims, er
 // applyRevocation puts a revocation that was published, or stored, into effect.
 func (n *Node) applyRevocation(message []byte) (stored redis.Revocation, fresh bool, err error) {
 	now := time.Now()
-	r, err := permissions.ParseRevocation(message, now, n.config.RevokedUntil)
+	r, err := permissions.ParseRevocation(message, now, n.config.RevocationLifetime)
 	if err != nil {
 		return redis.Revocation{}, false, err
 	}

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"net/http"
+	pathpkg "path"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -15,8 +17,8 @@ func (n *Node) routes() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	clients := origins.guard(n.engine)
-	mux.Handle("/socket.io/", clients)
-	mux.Handle("/socket.io", clients) // and not a redirect, which a WebSocket does not follow
+	mux.Handle(n.config.Path+"/", clients)
+	mux.Handle(n.config.Path, clients) // and not a redirect, which a WebSocket does not follow
 	others := http.NewServeMux()
 	mux.Handle("/", timed(others, pathTimeout))
 	others.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -26,6 +28,11 @@ func (n *Node) routes() (http.Handler, error) {
 		others.Handle("/", n.demo.page)
 	}
 	return mux, nil
+}
+
+// validPath reports whether clients can be served under path, as a pattern of http.ServeMux.
+func validPath(path string) bool {
+	return len(path) > 1 && path[0] == '/' && path[len(path)-1] != '/' && path == pathpkg.Clean(path) && !strings.ContainsAny(path, "{} ?#%")
 }
 
 // serveReady answers 503 with the reason while this node should get no new clients.

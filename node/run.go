@@ -32,7 +32,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
+		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug), // what clients do wrong with HTTP and TLS
 	}
 	serving, stopServing := context.WithCancelCause(ctx)
@@ -53,6 +53,11 @@ func (n *Node) Run(ctx context.Context) error {
 	n.config.Listening(info)
 
 	<-serving.Done()
+	n.draining.Store(true)
+	if ctx.Err() != nil { // and not an error of the server
+		// Balancers may send clients until they have seen that this node is not ready.
+		time.Sleep(n.config.DrainDelay)
+	}
 	n.drain(context.WithoutCancel(ctx), server)
 	<-served
 	stopBackground()
@@ -108,7 +113,6 @@ const leaveTimeout = 5 * time.Second
 // drain ends the clients' connections.
 func (n *Node) drain(ctx context.Context, server *http.Server) {
 	log := n.config.Logger
-	n.draining.Store(true)
 	log.Info("node drains", "sockets", n.gateway.Sessions(), "grace", n.config.Grace.String())
 	closing, cancel := context.WithTimeout(ctx, n.config.Grace)
 	defer cancel()

@@ -29,9 +29,9 @@ type RequestsOptions struct {
 	// 8,192.
 	MaxInFlight int
 
-	// MaxAnswerBytes bounds one answer, and MaxBytes what all requests in flight hold together; a request that exceeds
-	// one fails with ErrTooLarge. Defaults 64 MiB and 256 MiB.
-	MaxAnswerBytes, MaxBytes int
+	// MaxAnswerBytes bounds one answer, and MaxAnswerBudget what all requests in flight hold together; a request that
+	// exceeds one fails with ErrTooLarge. Defaults 64 MiB and 256 MiB.
+	MaxAnswerBytes, MaxAnswerBudget int
 
 	// MaxStream is about how many requests a stream holds at most: with more, Redis forgets the oldest. Default 20,000.
 	MaxStream int
@@ -40,16 +40,26 @@ type RequestsOptions struct {
 	Logger *slog.Logger
 }
 
+// DefaultRequestsOptions returns the defaults of the options that are numbers.
+func DefaultRequestsOptions() RequestsOptions {
+	return RequestsOptions{
+		Shards: 1, Timeout: 5 * time.Second, MaxInFlight: 8192,
+		MaxAnswerBytes: 64 << 20, MaxAnswerBudget: 256 << 20, MaxStream: 20_000,
+	}
+}
+
 func (o *RequestsOptions) setDefaults() {
+	d := DefaultRequestsOptions()
 	for v, d := range map[*int]int{
-		&o.Shards: 1, &o.MaxInFlight: 8192, &o.MaxAnswerBytes: 64 << 20, &o.MaxBytes: 256 << 20, &o.MaxStream: 20_000,
+		&o.Shards: d.Shards, &o.MaxInFlight: d.MaxInFlight, &o.MaxAnswerBytes: d.MaxAnswerBytes,
+		&o.MaxAnswerBudget: d.MaxAnswerBudget, &o.MaxStream: d.MaxStream,
 	} {
 		if *v <= 0 {
 			*v = d
 		}
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 5 * time.Second
+		o.Timeout = d.Timeout
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -332,7 +342,7 @@ func (r *Requests) handle(m bus.Message) {
 		r.bad(err)
 	case result != nil:
 		r.finishLocked(c, result, nil)
-	case c.answer.bytes > r.opts.MaxAnswerBytes || r.bytes > r.opts.MaxBytes:
+	case c.answer.bytes > r.opts.MaxAnswerBytes || r.bytes > r.opts.MaxAnswerBudget:
 		r.finishLocked(c, nil, ErrTooLarge)
 	}
 }

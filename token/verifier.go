@@ -36,6 +36,9 @@ const keysTimeout = 4 * time.Second
 // ErrKeysUnavailable says that a token could be neither verified nor refused, since its issuer's keys could not be had.
 var ErrKeysUnavailable = errors.New("the issuer's keys are unavailable")
 
+// MaxLeeway bounds VerifierOptions.Leeway.
+const MaxLeeway = 5 * time.Second
+
 // VerifierOptions say which tokens are good. With neither Secrets nor Keys none is.
 type VerifierOptions struct {
 	Secrets []Secret  // HS256
@@ -44,7 +47,7 @@ type VerifierOptions struct {
 	Issuer   string   // required `iss`; "" accepts any
 	Audience []string // `aud` must hold one of these; none accepts any
 
-	// Leeway for clocks that differ, on nbf and iat; 0 means none. It is 5 s at most. Exp has none.
+	// Leeway for clocks that differ, on nbf and iat; 0 means none. It is MaxLeeway at most. Exp has none.
 	Leeway time.Duration
 
 	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
@@ -78,7 +81,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	if v.o.Now == nil {
 		v.o.Now = time.Now
 	}
-	v.o.Leeway = min(max(o.Leeway, 0), 5*time.Second)
+	v.o.Leeway = min(max(o.Leeway, 0), MaxLeeway)
 	if o.MaxBytes <= 0 {
 		v.o.MaxBytes = 64 << 10
 	}

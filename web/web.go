@@ -44,6 +44,7 @@ type Account struct {
 // Config says whom the page shows.
 type Config struct {
 	GuildID  string
+	Path     string    // of the Socket.IO server
 	Accounts []Account // a column each
 
 	// Mint makes a token for an account that is good for life. It is called for each account when the page loads, and
@@ -199,8 +200,9 @@ func (p *page) serveAccounts(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := struct {
 		GuildID  string         `json:"guild_id"`
+		Path     string         `json:"path"`
 		Accounts []accountToken `json:"accounts"`
-	}{GuildID: p.cfg.GuildID, Accounts: []accountToken{}}
+	}{GuildID: p.cfg.GuildID, Path: p.cfg.Path, Accounts: []accountToken{}}
 	for _, a := range p.cfg.Accounts {
 		token, expires, err := p.cfg.Mint(r.Context(), a, life)
 		if err != nil {

@@ -31,7 +31,7 @@ func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration
 		if a.ArchitusAdmin {
 			claims["architus_admin"] = true
 		}
-		for name, value := range map[string]string{"iss": c.Issuer, "aud": first(c.Audience)} {
+		for name, value := range map[string]string{"iss": c.JWTIssuer, "aud": first(c.JWTAudience)} {
 			if value != "" {
 				claims[name] = value
 			}

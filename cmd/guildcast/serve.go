@@ -10,43 +10,53 @@ import (
 
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/node"
+	"github.com/architus/guildcast/token"
 )
 
-// serve is the options of a node, in the groups in which the help shows them.
+// serve is the options of a node, in the groups in which the help shows them. A flag has the name of its field in
+// node.Config, and ${name} is that field's default; see defaults.
 type serve struct {
-	Addr           string        `group:"Serving:" default:":8080" placeholder:"HOST:PORT" help:"Address to listen on."`
+	Addr           string        `group:"Serving:" default:"${addr}" placeholder:"HOST:PORT" help:"Address to listen on."`
 	TlsCert        string        `group:"Serving:" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS."`
 	TlsKey         string        `group:"Serving:" placeholder:"FILE" help:"Private key in PEM."`
 	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
 	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For is believed, for the limits per address."`
-	Grace          time.Duration `group:"Serving:" default:"10s" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
+	KeepAlive      time.Duration `group:"Serving:" default:"${keep_alive}" placeholder:"DURATION" help:"Time that a connection may stay silent between two requests; more than the balancer in front keeps its own."`
+	DrainDelay     time.Duration `group:"Serving:" default:"${drain_delay}" placeholder:"DURATION" help:"Time for which a node that got SIGTERM is not ready and still serves new clients, for balancers to notice."`
+	Grace          time.Duration `group:"Serving:" default:"${grace}" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
 
-	PingInterval    time.Duration `group:"Engine.IO:" default:"25s" placeholder:"DURATION" help:"Time between heartbeats."`
-	PingTimeout     time.Duration `group:"Engine.IO:" default:"20s" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
-	MaxMessageBytes int64         `group:"Engine.IO:" default:"1000000" placeholder:"BYTES" help:"Largest message from a client."`
+	Path            string        `group:"Engine.IO:" default:"${path}" placeholder:"PATH" help:"Path of the Socket.IO requests."`
+	ServeClient     bool          `group:"Engine.IO:" help:"Serve the browser client under the path: socket.io.js, socket.io.min.js, socket.io.esm.min.js."`
+	PingInterval    time.Duration `group:"Engine.IO:" default:"${ping_interval}" placeholder:"DURATION" help:"Time between heartbeats."`
+	PingTimeout     time.Duration `group:"Engine.IO:" default:"${ping_timeout}" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
+	MaxMessageBytes int64         `group:"Engine.IO:" default:"${max_message_bytes}" placeholder:"BYTES" help:"Largest message from a client."`
 	AllowEio3       bool          `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
-	MaxQueueBytes   int           `group:"Engine.IO:" default:"16777216" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
 	Compression     bool          `group:"Engine.IO:" help:"Offer permessage-deflate."`
 
-	Redis              string        `group:"Cluster:" default:"embedded" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
+	bounds `group:"Bounds of connections:"`
+
+	Redis              string        `group:"Cluster:" default:"${redis}" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
 	TopicPrefix        string        `group:"Cluster:" placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
-	Adapter            string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"classic" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
-	AdapterKey         string        `group:"Cluster:" default:"socket.io" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
-	AdapterTimeout     time.Duration `group:"Cluster:" default:"5s" placeholder:"DURATION" help:"Wait for the answers of other servers."`
-	Shards             int           `group:"Cluster:" default:"1" placeholder:"N" help:"Number of shards of the bot's workers."`
-	RequestTimeout     time.Duration `group:"Cluster:" default:"5s" placeholder:"DURATION" help:"Wait for the answer of a worker."`
-	Interpreter        string        `group:"Cluster:" enum:"embedded,worker" default:"embedded" placeholder:"MODE" help:"Who answers interpret: embedded, or a worker through Redis."`
-	RevocationLifetime time.Duration `group:"Cluster:" default:"720h" placeholder:"DURATION" help:"How long a revocation is remembered: the longest life of a token."`
+	Adapter            string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"${adapter}" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
+	AdapterKey         string        `group:"Cluster:" default:"${adapter_key}" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
+	AdapterTimeout     time.Duration `group:"Cluster:" default:"${adapter_timeout}" placeholder:"DURATION" help:"Wait for the answers of other servers."`
+	Shards             int           `group:"Cluster:" default:"${shards}" placeholder:"N" help:"Number of shards of the bot's workers."`
+	RequestTimeout     time.Duration `group:"Cluster:" default:"${request_timeout}" placeholder:"DURATION" help:"Wait for the answer of a worker."`
+	MaxAnswerBytes     int           `group:"Cluster:" default:"${max_answer_bytes}" placeholder:"BYTES" help:"Largest answer of a worker."`
+	MaxAnswerBudget    int           `group:"Cluster:" default:"${max_answer_budget}" placeholder:"BYTES" help:"Most that the answers of workers hold that are not complete, together."`
+	MaxStream          int           `group:"Cluster:" default:"${max_stream}" placeholder:"N" help:"Requests that wait in one stream, about; with more, the oldest are forgotten."`
+	Interpreter        string        `group:"Cluster:" enum:"embedded,worker" default:"${interpreter}" placeholder:"MODE" help:"Who answers interpret: embedded, or a worker through Redis."`
+	RevocationLifetime time.Duration `group:"Cluster:" default:"${revocation_lifetime}" placeholder:"DURATION" help:"How long a revocation is remembered: the longest life of a token."`
 
 	secretOptions   `group:"Tokens and permissions:"`
 	JwtJwks         string        `group:"Tokens and permissions:" placeholder:"URL|FILE" help:"JSON Web Key Set of the token issuer; accepts RS256, ES256 and EdDSA."`
-	JwtJwksRefresh  time.Duration `group:"Tokens and permissions:" default:"15m" placeholder:"DURATION" help:"Time between two readings of the key set."`
+	JwtJwksRefresh  time.Duration `group:"Tokens and permissions:" default:"${jwt_jwks_refresh}" placeholder:"DURATION" help:"Time between two readings of the key set."`
 	JwtIssuer       string        `group:"Tokens and permissions:" placeholder:"TEXT" help:"Required iss claim; any where left out."`
 	JwtAudience     []string      `group:"Tokens and permissions:" placeholder:"TEXT" help:"Accepted aud claims, with commas between them; any where left out."`
-	JwtLeeway       time.Duration `group:"Tokens and permissions:" default:"5s" placeholder:"DURATION" help:"How far clocks may differ, for nbf and iat; at most 5s."`
-	TokenPerRequest string        `group:"Tokens and permissions:" enum:"required,optional" default:"required" placeholder:"MODE" help:"Whether requests of elevated sockets must carry a token: required or optional."`
-	UserPool        string        `group:"Tokens and permissions:" enum:"all,ids" default:"all" placeholder:"MODE" help:"What elevated users may ask of the users of no guild: all of them and a search, or only those whose ids they know: all or ids."`
-	ExpiryWarning   time.Duration `group:"Tokens and permissions:" default:"1m" placeholder:"DURATION" help:"How long before a token's end elevation_expiring is sent."`
+	JwtLeeway       time.Duration `group:"Tokens and permissions:" default:"${jwt_leeway}" placeholder:"DURATION" help:"How far clocks may differ, for nbf and iat; at most 5s."`
+	TokenPerRequest string        `group:"Tokens and permissions:" enum:"required,optional" default:"${token_per_request}" placeholder:"MODE" help:"Whether requests of elevated sockets must carry a token: required or optional."`
+	UserPool        string        `group:"Tokens and permissions:" enum:"all,ids" default:"${user_pool}" placeholder:"MODE" help:"What elevated users may ask of the users of no guild: all of them and a search, or only those whose ids they know: all or ids."`
+	ExpiryWarning   time.Duration `group:"Tokens and permissions:" default:"${expiry_warning}" placeholder:"DURATION" help:"How long before a token's end elevation_expiring is sent."`
 	Policy          string        `group:"Tokens and permissions:" placeholder:"FILE" help:"Policy that replaces or adds kinds of events."`
 
 	limits `group:"Limits (negative: none):"`
@@ -58,24 +68,41 @@ type serve struct {
 	logging `group:"Log:"`
 }
 
-// limits are handlers.Limits as flags.
+// bounds are those of engine.Options as flags.
+type bounds struct {
+	MaxQueueBytes       int `default:"${max_queue_bytes}" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
+	MaxQueueBudget      int `default:"${max_queue_budget}" placeholder:"BYTES" help:"Most that waits to be sent to all clients; while it is spent, those with over 1 MiB waiting are disconnected."`
+	MaxInboundBytes     int `default:"${max_inbound_bytes}" placeholder:"BYTES" help:"Most that one client has sent and no handler has taken."`
+	MaxUnfinishedBudget int `default:"${max_unfinished_budget}" placeholder:"BYTES" help:"Most that messages hold that wait for attachments, of all clients, beyond 256 KiB of each."`
+	MaxDecodedBytes     int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes where left out."`
+	MaxDecodingBudget   int `default:"${max_decoding_budget}" placeholder:"BYTES" help:"Most that the messages take that are being decoded or handled, for messages of up to 64 KiB, and as much for larger ones."`
+	MaxAttachments      int `default:"${max_attachments}" placeholder:"N" help:"Binary attachments of one message."`
+	MaxJsonDepth        int `default:"${max_json_depth}" placeholder:"N" help:"Depth of the JSON of one message."`
+	MaxNamespaces       int `default:"${max_namespaces}" placeholder:"N" help:"Namespaces that one client is connected to."`
+}
+
+// limits are the fields of handlers.Limits as flags.
 type limits struct {
-	LimitSocketRate     float64 `default:"100" placeholder:"N" help:"Events a second of one socket."`
-	LimitSocketBurst    int     `default:"400" placeholder:"N" help:"Events at once of one socket."`
-	LimitUserRate       float64 `default:"200" placeholder:"N" help:"Events a second of one user, over all sockets of the node."`
-	LimitUserBurst      int     `default:"1000" placeholder:"N" help:"Events at once of one user."`
-	LimitAddressRate    float64 `default:"2000" placeholder:"N" help:"Events a second of one client address."`
-	LimitAddressBurst   int     `default:"10000" placeholder:"N" help:"Events at once of one client address."`
-	LimitFlood          int     `default:"1000" placeholder:"N" help:"Refused events after which a socket is disconnected."`
-	LimitSocketRequests int     `default:"128" placeholder:"N" help:"Requests in progress of one socket."`
-	LimitNodeRequests   int     `default:"8192" placeholder:"N" help:"Requests in progress of the node; a quarter of them for sockets that are not elevated."`
+	LimitSocketRate     float64 `default:"${limit_socket_rate}" placeholder:"N" help:"Events a second of one socket."`
+	LimitSocketBurst    int     `default:"${limit_socket_burst}" placeholder:"N" help:"Events at once of one socket."`
+	LimitUserRate       float64 `default:"${limit_user_rate}" placeholder:"N" help:"Events a second of one user, over all sockets of the node."`
+	LimitUserBurst      int     `default:"${limit_user_burst}" placeholder:"N" help:"Events at once of one user."`
+	LimitAddressRate    float64 `default:"${limit_address_rate}" placeholder:"N" help:"Events a second of one client address."`
+	LimitAddressBurst   int     `default:"${limit_address_burst}" placeholder:"N" help:"Events at once of one client address."`
+	LimitFlood          int     `default:"${limit_flood}" placeholder:"N" help:"Refused events after which a socket is disconnected."`
+	LimitSocketRequests int     `default:"${limit_socket_requests}" placeholder:"N" help:"Requests in progress of one socket."`
+	LimitNodeRequests   int     `default:"${limit_node_requests}" placeholder:"N" help:"Requests in progress of the node; a quarter of them for sockets that are not elevated."`
 
-	LimitAddressRequests int `default:"256" placeholder:"N" help:"Requests in progress of one client address, of sockets that are not elevated."`
-	LimitUserRequests    int `default:"512" placeholder:"N" help:"Requests in progress of one elevated user."`
+	LimitAddressRequests int `default:"${limit_address_requests}" placeholder:"N" help:"Requests in progress of one client address, of sockets that are not elevated."`
+	LimitUserRequests    int `default:"${limit_user_requests}" placeholder:"N" help:"Requests in progress of one elevated user."`
 
-	LimitPayload int `default:"262144" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
-	LimitPoolIds int `default:"10000" placeholder:"N" help:"Ids in one pool request."`
-	LimitContent int `default:"4000" placeholder:"N" help:"Characters of an interpret message."`
+	LimitPayload int `default:"${limit_payload}" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
+	LimitPoolIds int `default:"${limit_pool_ids}" placeholder:"N" help:"Ids in one pool request."`
+	LimitContent int `default:"${limit_content}" placeholder:"N" help:"Characters of an interpret message."`
+
+	LimitSearchEntries int `default:"${limit_search_entries}" placeholder:"N" help:"Names that are held for searches; more than 0."`
+	LimitSearchPools   int `default:"${limit_search_pools}" placeholder:"N" help:"Pools whose names are held for searches; more than 0."`
+	LimitRemembered    int `default:"${limit_remembered}" placeholder:"N" help:"Users, and addresses, whose rates are remembered; more than 0."`
 }
 
 func (l limits) forHandlers() handlers.Limits {
@@ -87,13 +114,13 @@ func (l limits) forHandlers() handlers.Limits {
 		return n
 	}
 	return handlers.Limits{
-		SocketPerSecond: l.LimitSocketRate, SocketBurst: count(l.LimitSocketBurst),
-		UserPerSecond: l.LimitUserRate, UserBurst: count(l.LimitUserBurst),
-		AddressPerSecond: l.LimitAddressRate, AddressBurst: count(l.LimitAddressBurst),
-		FloodRefusals: count(l.LimitFlood), RequestsPerSocket: count(l.LimitSocketRequests),
-		RequestsPerNode: count(l.LimitNodeRequests), PayloadBytes: count(l.LimitPayload),
-		RequestsPerAddress: count(l.LimitAddressRequests), RequestsPerUser: count(l.LimitUserRequests),
-		IDsPerPool: count(l.LimitPoolIds), ContentRunes: count(l.LimitContent),
+		SocketRate: l.LimitSocketRate, SocketBurst: count(l.LimitSocketBurst),
+		UserRate: l.LimitUserRate, UserBurst: count(l.LimitUserBurst),
+		AddressRate: l.LimitAddressRate, AddressBurst: count(l.LimitAddressBurst),
+		Flood: count(l.LimitFlood), SocketRequests: count(l.LimitSocketRequests), NodeRequests: count(l.LimitNodeRequests),
+		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
+		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
+		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
 	}
 }
 
@@ -109,10 +136,10 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	config.Logger = s.logger(t.err)
 	config.Version, config.Revision = release, revision()
 	goredis.SetLogger(redisLog{config.Logger})
-	given := config.Secrets
+	given := config.JWTSecrets
 	if s.Demo {
 		own := demoSecret()
-		config.Secrets = append(slices.Clone(given), own)
+		config.JWTSecrets = append(slices.Clone(given), own)
 		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config, own)}
 		config.Listening = func(i node.Info) { printDemo(t.out, &config, i) }
 	}
@@ -134,34 +161,24 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
-		Addr: s.Addr, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins, Grace: s.Grace,
-		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, MaxMessageBytes: s.MaxMessageBytes, MaxQueueBytes: s.MaxQueueBytes,
-		AllowEIO3: s.AllowEio3, Compression: s.Compression,
+		Addr: s.Addr, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,
+		KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
+		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
+		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,
+		MaxQueueBytes: s.MaxQueueBytes, MaxQueueBudget: s.MaxQueueBudget,
+		MaxInboundBytes: s.MaxInboundBytes, MaxUnfinishedBudget: s.MaxUnfinishedBudget,
+		MaxDecodedBytes: s.MaxDecodedBytes, MaxDecodingBudget: s.MaxDecodingBudget,
+		MaxAttachments: s.MaxAttachments, MaxJSONDepth: s.MaxJsonDepth, MaxNamespaces: s.MaxNamespaces,
 		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
-		AdapterWait: s.AdapterTimeout, Shards: s.Shards, RequestWait: s.RequestTimeout,
-		Interpreter: node.Interpreter(s.Interpreter), RevokedUntil: s.RevocationLifetime,
-		JWKS: s.JwtJwks, JWKSRefresh: s.JwtJwksRefresh, Issuer: s.JwtIssuer, Audience: s.JwtAudience, Leeway: s.JwtLeeway,
-		TokenOptional: s.TokenPerRequest == "optional", UsersByID: s.UserPool == "ids", ExpiryWarning: s.ExpiryWarning, PolicyFile: s.Policy,
-		Limits: s.forHandlers(),
+		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
+		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
+		Interpreter: node.Interpreter(s.Interpreter), RevocationLifetime: s.RevocationLifetime,
+		JWTJWKS: s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience, JWTLeeway: s.JwtLeeway,
+		TokenPerRequest: handlers.TokenPerRequest(s.TokenPerRequest), UserPool: handlers.UserPool(s.UserPool),
+		ExpiryWarning: s.ExpiryWarning, Policy: s.Policy, Limits: s.forHandlers(),
 	}
-	for name, d := range map[string]time.Duration{
-		"ping-interval": s.PingInterval, "ping-timeout": s.PingTimeout, "grace": s.Grace, "adapter-timeout": s.AdapterTimeout,
-		"request-timeout": s.RequestTimeout, "revocation-lifetime": s.RevocationLifetime, "jwt-jwks-refresh": s.JwtJwksRefresh,
-		"expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
-	} {
-		if d <= 0 {
-			return c, usagef("--%s: must be more than 0", name)
-		}
-	}
-	switch {
-	case s.MaxMessageBytes <= 0:
-		return c, usagef("--max-message-bytes: must be more than 0")
-	case s.MaxQueueBytes <= 0:
-		return c, usagef("--max-queue-bytes: must be more than 0")
-	case s.Shards <= 0:
-		return c, usagef("--shards: must be more than 0")
-	case s.JwtLeeway < 0 || s.JwtLeeway > 5*time.Second:
-		return c, usagef("--jwt-leeway: must be between 0 and 5s")
+	if err := s.positive(); err != nil {
+		return c, err
 	}
 	for _, text := range s.TrustedProxies {
 		prefix, err := parsePrefix(text)
@@ -171,13 +188,47 @@ func (s *serve) config() (node.Config, error) {
 		c.TrustedProxies = append(c.TrustedProxies, prefix)
 	}
 	var err error
-	if c.Secrets, err = s.secrets(); err != nil {
+	if c.JWTSecrets, err = s.secrets(); err != nil {
 		return c, err
 	}
-	if len(c.Secrets) == 0 && c.JWKS == "" && !s.Demo {
+	if len(c.JWTSecrets) == 0 && c.JWTJWKS == "" && !s.Demo {
 		return c, usagef("--jwt-secret ($GUILDCAST_JWT_SECRET) is required, unless there is --jwt-jwks or --demo")
 	}
 	return c, nil
+}
+
+// positive returns an error if a number is outside of its range.
+func (s *serve) positive() error {
+	for name, d := range map[string]time.Duration{
+		"keep-alive": s.KeepAlive, "grace": s.Grace, "ping-interval": s.PingInterval, "ping-timeout": s.PingTimeout,
+		"adapter-timeout": s.AdapterTimeout, "request-timeout": s.RequestTimeout, "revocation-lifetime": s.RevocationLifetime,
+		"jwt-jwks-refresh": s.JwtJwksRefresh, "expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
+	} {
+		if d <= 0 {
+			return usagef("--%s: must be more than 0", name)
+		}
+	}
+	for name, n := range map[string]int{
+		"max-message-bytes": int(s.MaxMessageBytes), "max-queue-bytes": s.MaxQueueBytes, "max-queue-budget": s.MaxQueueBudget,
+		"max-inbound-bytes": s.MaxInboundBytes, "max-unfinished-budget": s.MaxUnfinishedBudget,
+		"max-decoding-budget": s.MaxDecodingBudget, "max-attachments": s.MaxAttachments, "max-json-depth": s.MaxJsonDepth,
+		"max-namespaces": s.MaxNamespaces, "shards": s.Shards, "max-answer-bytes": s.MaxAnswerBytes,
+		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,
+		"limit-search-pools": s.LimitSearchPools, "limit-remembered": s.LimitRemembered,
+	} {
+		if n <= 0 {
+			return usagef("--%s: must be more than 0", name)
+		}
+	}
+	switch {
+	case s.MaxDecodedBytes < 0:
+		return usagef("--max-decoded-bytes: must not be negative")
+	case s.DrainDelay < 0:
+		return usagef("--drain-delay: must not be negative")
+	case s.JwtLeeway < 0 || s.JwtLeeway > token.MaxLeeway:
+		return usagef("--jwt-leeway: must be between 0 and %s", token.MaxLeeway)
+	}
+	return nil
 }
 
 // parsePrefix reads a network, or one address.

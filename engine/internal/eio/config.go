@@ -125,6 +125,12 @@ const (
 	ObserveUpgrade
 )
 
+// Defaults of the bounds of what waits to be sent, in bytes.
+const (
+	DefaultQueueHard   = 16 << 20
+	DefaultQueueBudget = 512 << 20
+)
+
 // withDefaults returns the configuration with its defaults filled in.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.PingInterval, 25*time.Second)
@@ -134,8 +140,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxPayloadPackets, 100_000)
 	setDefault(&c.MaxFragments, 1024)
 	setDefault(&c.QueueSoft, 1<<20)
-	setDefault(&c.QueueHard, 16<<20)
-	setDefault(&c.QueueBudget, 512<<20)
+	setDefault(&c.QueueHard, DefaultQueueHard)
+	setDefault(&c.QueueBudget, DefaultQueueBudget)
 	setDefault(&c.StallTimeout, 10*time.Second)
 	setDefault(&c.Flushers, runtime.GOMAXPROCS(0))
 	if len(c.Transports) == 0 {

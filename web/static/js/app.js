@@ -13,8 +13,8 @@ async function accounts(life = 3600) {
 }
 
 async function start() {
-  const { guild_id: guildID, accounts: list } = await accounts();
-  const sessions = list.map((account) => new Session(account, guildID, async (life) => {
+  const { guild_id: guildID, path, accounts: list } = await accounts();
+  const sessions = list.map((account) => new Session(account, guildID, path, async (life) => {
     const fresh = await accounts(life);
     return fresh.accounts.find((a) => a.key === account.key);
   }));
@@ -33,7 +33,7 @@ async function start() {
     totals.textContent = `${events.toLocaleString()} events delivered`;
   }, 500);
   new Pools(sessions, guildID);
-  new Chat();
+  new Chat(path);
   sessions.forEach((session, i) => {
     session.addEventListener('guildevent', ({ detail: { name, payload } }) => {
       columns[i].event(name, payload);

@@ -12,13 +12,14 @@ const maxMessages = 100;
 
 /** The mock chat: a guild that nobody else knows, and the bot in it. */
 export class Chat {
-  constructor() {
+  /** path is that of the Socket.IO server. */
+  constructor(path) {
     this.guildID = 1 + Math.floor(Math.random() * 9_999_998);
     this.nextID = 2; // the client's are even
     this.messages = new Map(); // id to {node, body, bar, reactions}
     this.log = document.getElementById('chat-log');
     this.input = document.getElementById('chat-input');
-    this.socket = io({ forceNew: true });
+    this.socket = io({ path, forceNew: true });
     this.socket.on('interpret_response', (r) => this.answer(r));
     this.socket.on('error', (e) => this.line('error', e?.human ?? e?.message ?? 'error'));
     document.getElementById('chat-form').addEventListener('submit', (e) => {

@@ -29,7 +29,7 @@ export class Refusal extends Error {
  * bad}), names (detail: a set of ids that are now known).
  */
 export class Session extends EventTarget {
-  constructor(account, guildID, mint) {
+  constructor(account, guildID, path, mint) {
     super();
     this.account = account;
     this.guildID = guildID;
@@ -44,7 +44,7 @@ export class Session extends EventTarget {
     this.pools = new Map(); // _id to what to do with the parts
     this.nextID = 1;
 
-    this.socket = io({ forceNew: true, autoConnect: false });
+    this.socket = io({ path, forceNew: true, autoConnect: false });
     this.listen();
   }
 

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/architus/guildcast/node"
+)
+
+// TestFlagsAndFieldsHaveOneName compares the flags of serve with the fields of node.Config.
+func TestFlagsAndFieldsHaveOneName(t *testing.T) {
+	// What a flag is in node.Config, if it is not a field of its own name.
+	elsewhere := map[string]string{
+		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
+		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
+		"log": "Logger", "log-level": "Logger", "help": "",
+	}
+	unused := map[string]bool{}
+	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {
+		unused[name] = true
+	}
+	for _, name := range []string{"version", "revision", "listening", "logger", "jwt-secrets"} {
+		delete(unused, name) // set by cmd, or under the names above
+	}
+	fields := fieldNames(reflect.TypeFor[node.Config](), "")
+	k, err := newParser(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range k.Model.Leaves(false) {
+		if command.Name != "serve" {
+			continue
+		}
+		for _, group := range command.AllFlags(false) {
+			for _, flag := range group {
+				delete(unused, flag.Name)
+				if _, ok := elsewhere[flag.Name]; !ok && !fields[flag.Name] && !ends(flag.Name) {
+					t.Errorf("--%s is no field of node.Config", flag.Name)
+				}
+			}
+		}
+	}
+	for name := range unused {
+		t.Errorf("node.Config has a field for --%s, which does not exist", name)
+	}
+}
+
+// fieldNames are the names that the flags of a struct's fields have.
+func fieldNames(typ reflect.Type, prefix string) map[string]bool {
+	names := map[string]bool{}
+	for field := range typ.Fields() {
+		if field.Type.Kind() == reflect.Struct {
+			for name := range fieldNames(field.Type, "limit-") {
+				names[name] = true
+			}
+			continue
+		}
+		names[prefix+strings.ReplaceAll(snakeCase(field.Name), "_", "-")] = true
+	}
+	return names
+}
+
+// TestEveryFieldReachesTheNode sets each flag of serve to what is not its default, and finds it in node.Config.
+func TestEveryFieldReachesTheNode(t *testing.T) {
+	args := []string{"serve", "--jwt-secret", strings.Repeat("s", 32)}
+	k, err := newParser(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]bool{"help": true, "version": true, "jwt-secret": true, "jwt-secret-file": true}
+	for _, command := range k.Model.Leaves(false) {
+		for _, group := range command.AllFlags(false) {
+			for _, flag := range group {
+				if command.Name != "serve" || set[flag.Name] || strings.HasPrefix(flag.Name, "demo") || strings.HasPrefix(flag.Name, "log") {
+					continue
+				}
+				value := "7"
+				switch {
+				case flag.IsBool():
+					value = "true"
+				case flag.Enum != "":
+					value = flag.Enum[strings.LastIndex(flag.Enum, ",")+1:]
+				case flag.Target.Type() == reflect.TypeFor[[]string]():
+					value = "10.7.7.7"
+				case strings.HasSuffix(flag.Name, "-leeway"):
+					value = "1s"
+				case strings.Contains(flag.Target.Type().String(), "Duration"):
+					value = "7s"
+				}
+				args = append(args, "--"+flag.Name+"="+value)
+			}
+		}
+	}
+	selected, _, err := parse(args, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := selected.(*serve).config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	differs(t, "", reflect.ValueOf(config), reflect.ValueOf(node.DefaultConfig()))
+}
+
+// differs reports the fields of two structs that are equal.
+func differs(t *testing.T, prefix string, a, b reflect.Value) {
+	t.Helper()
+	for field, value := range a.Fields() {
+		switch other := b.FieldByIndex(field.Index); {
+		case field.Name == "Logger" || field.Name == "Version" || field.Name == "Revision" || field.Name == "Listening" || field.Name == "Demo":
+		case value.Kind() == reflect.Struct:
+			differs(t, field.Name+".", value, other)
+		case reflect.DeepEqual(value.Interface(), other.Interface()):
+			t.Errorf("%s%s is the default still", prefix, field.Name)
+		}
+	}
+}
