@@ -29,9 +29,11 @@ func TestTokenInEveryRequest(t *testing.T) {
 		{"newer, of another guild", false, guilds(guildB, 0), 403, "not_a_member"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { if tt.optional {
+			n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
+				if tt.optional {
 					c.TokenPerRequest = handlers.TokenOptional
-				} })
+				}
+			})
 			c := elevated(t, n, mint(t, nil))
 			if claims, ok := tt.token.(map[string]any); ok {
 				claims["iat"] = time.Now().Add(2 * time.Second).Unix()
