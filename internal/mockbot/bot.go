@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -26,6 +25,9 @@ type Config struct {
 	// MaxEvents is how many polls and schedules of a guild are live; default
 	// 50. With one more the oldest stops to count votes.
 	MaxEvents int
+	// StepsPerSecond is how much work all messages together may be; default 10,000,000 steps, a fifth of a core. See
+	// budget. One message may be a twentieth of it. What is more is refused with 429.
+	StepsPerSecond int
 
 	// AuthorName is what the visitor is called; default "you".
 	AuthorName string
@@ -45,6 +47,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxIdle, 24*time.Hour)
 	setDefault(&c.MaxResponses, 100)
 	setDefault(&c.MaxEvents, 50)
+	setDefault(&c.StepsPerSecond, 10_000_000)
 	setDefault(&c.AuthorName, "you")
 	setDefault(&c.BotName, "architus")
 	setDefault(&c.Location, time.UTC)
@@ -65,54 +68,88 @@ func setDefault[T comparable](p *T, value T) {
 }
 
 // Bot is the interpreter with its mock guilds. It starts no goroutine and does no I/O. All methods may be called
-// concurrently; requests for one guild are interpreted one after the other.
+// concurrently; one message is interpreted at a time, and all together have a budget.
 type Bot struct {
 	cfg Config // static after construction
 
-	// Guarded by mu, which is never held while a guild's own lock is taken.
-	mu     sync.Mutex
+	turn chan struct{} // holds a value while nobody interprets
+
+	// Owned by the holder of the turn.
 	guilds map[int64]*list.Element // of *guild
 	recent *list.List              // of *guild, the latest used in front
 	bytes  int                     // sum of the guilds' sizes
+	budget budget
 }
 
 // New makes a bot that remembers nothing yet.
 func New(cfg Config) *Bot {
-	return &Bot{cfg: cfg.withDefaults(), guilds: make(map[int64]*list.Element), recent: list.New()}
+	cfg = cfg.withDefaults()
+	b := &Bot{
+		cfg: cfg, turn: make(chan struct{}, 1),
+		guilds: make(map[int64]*list.Element), recent: list.New(), budget: newBudget(cfg.StepsPerSecond),
+	}
+	b.turn <- struct{}{}
+	return b
 }
 
 // InterpretJSON is Interpret with Decode before it and the response encoded.
-func (b *Bot) InterpretJSON(ctx context.Context, payload []byte) ([]byte, error) {
-	req, err := Decode(payload)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := b.Interpret(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	out, err := json.Marshal(resp)
-	if err != nil {
-		return nil, fmt.Errorf("encode interpret response: %w", err)
-	}
-	return out, nil
+func (b *Bot) InterpretJSON(ctx context.Context, payload []byte) (out []byte, err error) {
+	err = b.paid(ctx, func(m *meter) error {
+		if len(payload) <= maxRequestBytes && !m.spend(byteSteps*len(payload)) {
+			return m.refused
+		}
+		req, err := Decode(payload)
+		if err != nil {
+			return err
+		}
+		resp, err := b.interpret(ctx, req, m)
+		if err != nil {
+			return err
+		}
+		if out, err = json.Marshal(resp); err != nil {
+			return fmt.Errorf("encode interpret response: %w", err)
+		}
+		return nil
+	})
+	return out, err
 }
 
-// Interpret does what req says and answers with what the bot did. Its errors are of type *Error for an invalid request,
-// or those of ctx.
-func (b *Bot) Interpret(ctx context.Context, req Request) (Response, error) {
+// Interpret does what req says and answers with what the bot did. Its errors are of type *Error for a request that is
+// invalid (400, 413) or more work than the bot has time for (429), or those of ctx.
+func (b *Bot) Interpret(ctx context.Context, req Request) (resp Response, err error) {
 	if err := req.validate(); err != nil {
 		return Response{}, err
 	}
+	err = b.paid(ctx, func(m *meter) error {
+		resp, err = b.interpret(ctx, req, m)
+		return err
+	})
+	return resp, err
+}
+
+// paid waits for the turn, and takes what work spends from the budget. The wait is short: those before it are paid for.
+func (b *Bot) paid(ctx context.Context, work func(*meter) error) error {
+	select {
+	case <-b.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { b.turn <- struct{}{} }()
+	var m meter
+	m.allowance, m.most = b.budget.allowance(b.cfg.Now())
+	defer func() { b.budget.left -= m.spent }()
+	if !m.spend(messageSteps) {
+		return m.refused
+	}
+	return work(&m)
+}
+
+// interpret is Interpret of a valid request, for the holder of the turn.
+func (b *Bot) interpret(ctx context.Context, req Request, m *meter) (Response, error) {
 	g := b.guild(req.GuildID)
-	turn := turn{cfg: &b.cfg, guild: g, req: &req}
-
-	g.mu.Lock()
+	turn := turn{cfg: &b.cfg, guild: g, req: &req, meter: m}
 	err := turn.run(ctx)
-	size := g.size()
-	g.mu.Unlock()
-
-	b.account(g, size)
+	b.account(g)
 	if err != nil {
 		return Response{}, err
 	}
@@ -126,10 +163,8 @@ func (b *Bot) Interpret(ctx context.Context, req Request) (Response, error) {
 // guild finds or makes one, and forgets what is over the bounds.
 func (b *Bot) guild(id int64) *guild {
 	now := b.cfg.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	for e := b.recent.Back(); e != nil && now.Sub(e.Value.(*guild).used) > b.cfg.MaxIdle; e = b.recent.Back() {
-		b.forgetLocked(e)
+		b.forget(e)
 	}
 	if e := b.guilds[id]; e != nil {
 		g := e.Value.(*guild)
@@ -138,7 +173,7 @@ func (b *Bot) guild(id int64) *guild {
 		return g
 	}
 	if b.recent.Len() >= b.cfg.MaxGuilds {
-		b.forgetLocked(b.recent.Back())
+		b.forget(b.recent.Back())
 	}
 	g := newGuild(id)
 	g.used = now
@@ -148,22 +183,17 @@ func (b *Bot) guild(id int64) *guild {
 	return g
 }
 
-// account notes a guild's new size. A guild that was forgotten meanwhile has none: its last request still got an
-// answer.
-func (b *Bot) account(g *guild, size int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if e := b.guilds[g.id]; e == nil || e.Value != g {
-		return
-	}
+// account notes a guild's new size.
+func (b *Bot) account(g *guild) {
+	size := g.size()
 	b.bytes += size - g.accounted
 	g.accounted = size
 	for b.bytes > b.cfg.MaxBytes && b.recent.Len() > 1 {
-		b.forgetLocked(b.recent.Back())
+		b.forget(b.recent.Back())
 	}
 }
 
-func (b *Bot) forgetLocked(e *list.Element) {
+func (b *Bot) forget(e *list.Element) {
 	g := b.recent.Remove(e).(*guild)
 	delete(b.guilds, g.id)
 	b.bytes -= g.accounted

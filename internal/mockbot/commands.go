@@ -22,6 +22,9 @@ func (t *turn) set(args string) {
 		t.say(fmt.Sprintf("❌ that response is too long :confused: max length is %d characters", maxResponseChars))
 		return
 	}
+	if !t.spend(parseSteps(text) + (responseSteps+byteSteps)*len(response)) {
+		return
+	}
 	trigger, err := parseTrigger(text)
 	if err != nil {
 		t.say(fmt.Sprintf("❌ unable to parse your trigger: `%v`", err))
@@ -32,8 +35,11 @@ func (t *turn) set(args string) {
 		t.say(fmt.Sprintf("❌ unable to parse that response: `%v`", err))
 		return
 	}
+	if !t.spend(t.guild.collisionSteps(trigger)) {
+		return
+	}
 	if conflicts := t.guild.collisions(trigger); len(conflicts) > 0 {
-		t.say(collisionText(conflicts))
+		t.sayCollisions(conflicts)
 		return
 	}
 	if len(t.guild.responses) >= t.cfg.MaxResponses || t.guild.cost()+trigger.cost > maxGuildCost {
@@ -55,7 +61,7 @@ func (g *guild) collisions(t *trigger) []*autoResponse {
 	return list
 }
 
-func collisionText(conflicts []*autoResponse) string {
+func (t *turn) sayCollisions(conflicts []*autoResponse) {
 	var b strings.Builder
 	b.WriteString("❌ sorry that trigger collides with the following auto responses:")
 	for _, r := range conflicts[:min(len(conflicts), maxShown)] {
@@ -64,7 +70,9 @@ func collisionText(conflicts []*autoResponse) string {
 	if more := len(conflicts) - maxShown; more > 0 {
 		fmt.Fprintf(&b, "\n_...%d more not shown_", more)
 	}
-	return b.String()
+	if t.spend(byteSteps * b.Len()) {
+		t.say(b.String())
+	}
 }
 
 // remove takes an auto response away, by its trigger as it was written; a response after it is not looked at.
@@ -77,6 +85,9 @@ func (t *turn) remove(args string) {
 		return
 	}
 	removed := t.guild.responses[i]
+	if !t.spend(byteSteps * removed.size) {
+		return
+	}
 	t.guild.responses = slices.Delete(t.guild.responses, i, i+1)
 	t.say(fmt.Sprintf("✅ `%v` _successfully removed_", removed))
 }

@@ -3,7 +3,6 @@ package mockbot
 import (
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 const (
@@ -31,7 +30,7 @@ var pictographs = &unicode.RangeTable{
 // isEmoji reports whether s is one emoji: a pictograph with its modifiers, some of those joined, a flag, or a keycap.
 // After Unicode TS 51, ED-17.
 func isEmoji(s string) bool {
-	if len(s) > utf8.UTFMax*maxEmojiJoined {
+	if len(s) > maxSignBytes {
 		return false
 	}
 	runes := []rune(s)

@@ -46,13 +46,12 @@ func (t *turn) startPoll(args string, exclusive bool) {
 		t.say("Please specify at least 1 option")
 		return
 	}
-	options = options[:min(len(options), maxOptions)]
 	t.start(&event{
 		exclusive: exclusive, title: title, options: options, emojis: answers(len(options)), text: (*event).pollText,
 	})
 }
 
-// pollParts splits `title, a, b` or `"title, with commas" a, b`.
+// pollParts splits `title, a, b` or `"title, with commas" a, b`. Options beyond maxOptions are left out.
 func pollParts(args string) (title string, options []string) {
 	title, rest, _ := strings.Cut(args, ",")
 	if quoted, ok := strings.CutPrefix(args, `"`); ok {
@@ -61,6 +60,9 @@ func pollParts(args string) (title string, options []string) {
 		}
 	}
 	for option := range strings.SplitSeq(rest, ",") {
+		if len(options) == maxOptions {
+			break
+		}
 		if option = strings.TrimSpace(option); option != "" {
 			options = append(options, cut(option))
 		}
@@ -107,6 +109,9 @@ func (t *turn) start(e *event) {
 	for _, o := range e.options {
 		e.size += 16 + len(o)
 	}
+	if !t.spend(byteSteps * e.size) {
+		return
+	}
 	e.messageID = t.say(e.text(e, t.cfg.AuthorName))
 	for _, emoji := range e.emojis {
 		t.react(e.messageID, emoji)
@@ -130,6 +135,9 @@ func (t *turn) reaction(added bool) {
 		}
 	}
 	if choice < 0 || e.votes[choice] == added {
+		return
+	}
+	if !t.spend(byteSteps * e.size) {
 		return
 	}
 	var takenBack []string

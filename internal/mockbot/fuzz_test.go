@@ -1,6 +1,7 @@
 package mockbot
 
 import (
+	"fmt"
 	"encoding/json"
 	"reflect"
 	"regexp/syntax"
@@ -138,13 +139,13 @@ func FuzzTrigger(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, ok := tr.match(message)
+		ok := tr.match(message)
 		switch {
 		case tr.re == nil:
 			if want := strings.EqualFold(without(message, tr.strip), text); ok != want {
 				t.Fatalf("%q on %q: %v", text, message, ok)
 			}
-			if _, own := tr.match(text); !own && without(text, tr.strip) == text {
+			if !tr.match(text) && without(text, tr.strip) == text {
 				t.Fatalf("%q does not match itself", text)
 			}
 		default:
@@ -169,23 +170,60 @@ func programSize(t *testing.T, expression string) int {
 	return len(prog.Inst)
 }
 
-// BenchmarkWorstMessage is the longest message tried on the costliest guild.
-func BenchmarkWorstMessage(b *testing.B) {
-	bot := New(Config{})
-	for i := range 10 {
-		resp, err := bot.Interpret(b.Context(), Request{
-			Action: ActionMessageSent, GuildID: 1, AllowedCommands: []string{"set"},
-			Content: "!set ^(.*)" + strings.Repeat("(a*)", 18) + strings.Repeat("(?:a|ba)?", 20+i) + ".*x$::y",
-		})
-		if err != nil || !strings.HasPrefix(resp.Actions[0].Content, "✅") {
-			b.Fatal(resp, err)
-		}
+// BenchmarkWorst are the costliest messages known of each kind. The step's price is what the budget goes by.
+func BenchmarkWorst(b *testing.B) {
+	matching := strings.Repeat("a", maxMatchedChars)
+	expression := func(i int) string {
+		return "^(.*)" + strings.Repeat("(a*)", 18) + strings.Repeat("(?:a|ba)?", 20+i) + ".*x$"
 	}
-	req := Request{Action: ActionMessageSent, GuildID: 1, Content: strings.Repeat("a", maxMatchedChars)}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := bot.Interpret(b.Context(), req); err != nil {
-			b.Fatal(err)
+	texts := func(response string) (set []string) {
+		for i := range 10 {
+			set = append(set, fmt.Sprintf("%s%d::%s", strings.Repeat("a", 400), i, response))
 		}
+		return set
+	}
+	for _, w := range []struct {
+		name    string
+		set     []string
+		message string
+	}{
+		{"match", []string{expression(0) + "::y"}, matching},
+		{"capture", []string{strings.Replace(expression(0), "x$", "$", 1) + "::y"}, matching},
+		{"texts", texts("y"), matching},
+		{"lists", []string{"a::" + strings.Repeat("[]", 4000)}, "a"},
+		{"nested", []string{"a::" + strings.Repeat(strings.Repeat("[", 31)+"<"+strings.Repeat("]", 31), 100)}, "a"},
+		{"newlines", []string{"^((?s).*)$::" + strings.Repeat("[0]", 2666)}, strings.Repeat("\n", maxMatchedChars)},
+		{"collide", texts("y"), "!set " + expression(0) + "::y"},
+		{"classes", nil, "!set ^[" + strings.Repeat(`\pL`, 14) + "]($::y"},
+		{"perl classes", nil, "!set ^" + strings.Repeat(`\W`, 245) + "($::y"},
+		{"range", nil, "!set ^[B-\U0001E900]($::y"},
+		{"poll", nil, "!poll " + strings.Repeat("a,", 8000)},
+	} {
+		b.Run(w.name, func(b *testing.B) {
+			bot := New(Config{StepsPerSecond: 1 << 30, Now: fixedNow})
+			send := func(content string) Response {
+				resp, err := bot.Interpret(b.Context(), Request{
+					Action: ActionMessageSent, GuildID: 1, Content: content, AllowedCommands: []string{"set", "poll"},
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				return resp
+			}
+			for _, args := range w.set {
+				if resp := send("!set " + args); !strings.HasPrefix(resp.Actions[0].Content, "✅") {
+					b.Fatal(resp)
+				}
+			}
+			left := bot.budget.left
+			send(w.message)
+			steps := left - bot.budget.left
+			b.ReportAllocs()
+			for b.Loop() {
+				send(w.message)
+			}
+			b.ReportMetric(float64(steps), "steps")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*steps), "ns/step")
+		})
 	}
 }

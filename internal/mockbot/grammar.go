@@ -17,8 +17,12 @@ var (
 	reactionName = regexp.MustCompile(`^(?::\w{1,64}:|<a?:\w{1,64}:\d{1,20}>)$`)
 )
 
-// maxDepth is how deep lists may be nested.
-const maxDepth = 32
+const (
+	// maxDepth is how deep lists may be nested.
+	maxDepth = 32
+	// maxSignBytes is the length of the longest bracket that is no list: an emoji's.
+	maxSignBytes = utf8.UTFMax * maxEmojiJoined
+)
 
 // nodeKind says what a node of a parsed response stands for.
 type nodeKind uint8
@@ -160,6 +164,9 @@ func (p *parser) endElement() {
 
 // bracket gives the node for a bracket that is no list.
 func bracket(inner string) (node, bool) {
+	if len(inner) > maxSignBytes { // brackets that are nested would each look at all that follows
+		return node{}, false
+	}
 	switch strings.ToLower(inner) {
 	case "noun":
 		return node{kind: nodeNoun}, true
@@ -180,10 +187,20 @@ func bracket(inner string) (node, bool) {
 		n, err := strconv.Atoi(inner)
 		return node{kind: nodeCapture, capture: n}, err == nil
 	}
-	if reactionName.MatchString(inner) || isEmoji(inner) {
+	if isReaction(inner) {
 		return node{kind: nodeReaction, text: inner}, true
 	}
 	return node{}, false
+}
+
+func isReaction(s string) bool {
+	switch {
+	case s == "":
+		return false
+	case s[0] == ':' || s[0] == '<':
+		return reactionName.MatchString(s)
+	}
+	return isEmoji(s)
 }
 
 // tokens lists a response's parts as [tag, text] for people to look at.

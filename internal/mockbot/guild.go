@@ -1,20 +1,13 @@
 package mockbot
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
-// guild is the memory of one mock guild.
+// guild is the memory of one mock guild. It is owned by the holder of the bot's turn.
 type guild struct {
-	id int64 // static
-
-	// Guarded by Bot.mu.
+	id        int64 // static
 	used      time.Time
 	accounted int // bytes that Bot.bytes holds for this guild
 
-	// Guarded by mu.
-	mu        sync.Mutex
 	responses []*autoResponse // in the order in which they were set
 	events    []*event        // polls and schedules, oldest first
 }
@@ -24,7 +17,7 @@ const guildBytes = 512
 
 func newGuild(id int64) *guild { return &guild{id: id} }
 
-// size is about how many bytes the guild takes. mu is held.
+// size is about how many bytes the guild takes.
 func (g *guild) size() int {
 	n := guildBytes
 	for _, r := range g.responses {
@@ -36,7 +29,7 @@ func (g *guild) size() int {
 	return n
 }
 
-// cost is the sum of the responses' matching costs. mu is held.
+// cost is the sum of the responses' matching costs.
 func (g *guild) cost() int {
 	n := 0
 	for _, r := range g.responses {

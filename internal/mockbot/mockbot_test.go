@@ -190,6 +190,10 @@ func TestTriggers(t *testing.T) {
 		{"^a|b$", ModeRegex, []string{"a", "b"}, []string{"ab", "ax"}},
 		{"^.*$", ModeRegex, []string{"", "anything at all"}, nil},
 		{`^\Qa.b$`, ModeRegex, []string{"a.b"}, []string{"axb", "a.b)"}},
+		{`^\Qa.b\$`, ModeRegex, []string{`a.b\`}, []string{`axb\`, `a.b`}},
+		{`^\Qa.\Eb\\Q?$`, ModeRegex, []string{`a.b\`, `A.B\Q`}, []string{`axb\`, `a.b`}},
+		{`^[\w.-]+[!-\/][а-я][\x{80}-\x{10ffff}]$`, ModeRegex, []string{`a.!жЖ`}, []string{"a.!жa"}},
+		{`^\p{Greek}\pL$`, ModeRegex, []string{`ωЖ`}, []string{"aa"}},
 		{`^\d{3}$`, ModeRegex, []string{"123"}, []string{"12", "1234"}},
 		{"ÄPFEL", ModeNaive, []string{"äpfel", "Äpfel."}, []string{"apfel"}},
 		{"^", ModePunctuated, []string{"^"}, []string{"", "$"}},
@@ -203,12 +207,12 @@ func TestTriggers(t *testing.T) {
 			t.Errorf("%q is %s, want %s", tc.trigger, tr.mode, tc.mode)
 		}
 		for _, m := range tc.yes {
-			if _, ok := tr.match(m); !ok {
+			if !tr.match(m) {
 				t.Errorf("%q does not match %q", tc.trigger, m)
 			}
 		}
 		for _, m := range tc.no {
-			if _, ok := tr.match(m); ok {
+			if tr.match(m) {
 				t.Errorf("%q matches %q", tc.trigger, m)
 			}
 		}
@@ -219,7 +223,8 @@ func TestTriggersThatCostTooMuch(t *testing.T) {
 	for _, bad := range []string{
 		"^(a{1,200}){5}$", "^((((((x{9}){9}){9}){9}){9}){9})$", `^[\pL\pN]{100}$`,
 		"^" + strings.Repeat("(a)", 30) + "$", "^" + strings.Repeat("(", 240) + strings.Repeat(")", 240) + "$",
-		strings.Repeat("a", 501), "^" + strings.Repeat("a?", 240) + "$",
+		strings.Repeat("a", 501), "^" + strings.Repeat("a?", 240) + "$", "^[" + strings.Repeat(`\pL`, 120) + "]$",
+		"^" + strings.Repeat("[B-\U0001E900]", 90) + "$", "^" + strings.Repeat(`[B-\x{1e900}]`, 30) + "$",
 	} {
 		started := time.Now()
 		if _, err := parseTrigger(bad); err == nil {
@@ -562,7 +567,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	b := New(Config{MaxBytes: 1 << 20})
+	b := New(Config{MaxBytes: 1 << 20, StepsPerSecond: 1 << 30})
 	long := strings.Repeat("[a,b]", 1500)
 	for i := range 200 {
 		c := newChat(t, b)

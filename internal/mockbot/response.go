@@ -99,9 +99,8 @@ func (r *renderer) node(n *node) {
 	}
 }
 
-// write adds text without newlines, which a capture may bring along.
+// write adds text, which has no newlines.
 func (r *renderer) write(s string) {
-	s = without(s, "\r\n")
 	r.chars += utf8.RuneCountInString(s)
 	if !r.over() {
 		r.text.WriteString(s)

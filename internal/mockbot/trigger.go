@@ -26,6 +26,8 @@ const (
 	maxTriggerCost = 250
 	// maxGuildCost bounds all of a guild's together.
 	maxGuildCost = 2500
+	// maxCompileSteps bounds what it takes to compile one.
+	maxCompileSteps = 400_000
 	// maxCaptures bounds the groups of one expression: each adds to the work of
 	// every step.
 	maxCaptures = 20
@@ -51,7 +53,7 @@ func parseTrigger(text string) (*trigger, error) {
 		return nil, fmt.Errorf("longer than %d characters", maxTriggerChars)
 	}
 	t := &trigger{text: text, cost: 1}
-	if len(text) >= 2 && text[0] == '^' && text[len(text)-1] == '$' {
+	if isExpression(text) {
 		t.mode = ModeRegex
 		return t, t.compile(text[1 : len(text)-1])
 	}
@@ -64,10 +66,26 @@ func parseTrigger(text string) (*trigger, error) {
 	return t, nil
 }
 
+func isExpression(text string) bool { return len(text) >= 2 && text[0] == '^' && text[len(text)-1] == '$' }
+
+// parseSteps is what parseTrigger takes at most.
+func parseSteps(text string) int {
+	if !isExpression(text) || utf8.RuneCountInString(text) > maxTriggerChars {
+		return byteSteps * len(text)
+	}
+	if n := compileSteps(text); n <= maxCompileSteps {
+		return n
+	}
+	return byteSteps * len(text) // it is refused
+}
+
 // compile makes the regular expression, after weighing it: RE2 syntax keeps
 // matching linear, but repetitions can still make a program of megabytes.
 func (t *trigger) compile(inner string) error {
 	const flags = syntax.Perl | syntax.FoldCase
+	if compileSteps(t.text) > maxCompileSteps {
+		return errors.New("expression too large")
+	}
 	parsed, err := syntax.Parse(inner, flags)
 	if err != nil {
 		if e, ok := errors.AsType[*syntax.Error](err); ok {
@@ -82,14 +100,33 @@ func (t *trigger) compile(inner string) error {
 	if parsed.MaxCap() > maxCaptures {
 		return fmt.Errorf("more than %d groups", maxCaptures)
 	}
-	// Built from what was parsed, since what was written could reach beyond
-	// its end (as "\Q" does).
-	re, err := regexp.Compile(`(?i)\A(?:` + parsed.String() + `)\z`)
+	re, err := regexp.Compile(`(?i)\A(?:` + closeQuotation(inner) + `)\z`)
 	if err != nil {
 		return errors.New("not a regular expression")
 	}
 	t.re, t.pattern = re, strings.ToLower(inner)
 	return nil
+}
+
+// closeQuotation ends the `\Q` that a valid expression leaves open, which would quote what is put behind it. The text of
+// the parsed expression has none, but takes a second to make of 250 times `\W`.
+func closeQuotation(valid string) string {
+	for rest := valid; ; {
+		i := strings.IndexByte(rest, '\\')
+		if i < 0 {
+			return valid
+		}
+		quotes := rest[i+1] == 'Q'
+		rest = rest[i+2:]
+		if !quotes {
+			continue
+		}
+		_, after, closed := strings.Cut(rest, `\E`)
+		if !closed {
+			return valid + `\E`
+		}
+		rest = after
+	}
 }
 
 // weigh estimates how many instructions an expression compiles to, and stops
@@ -111,17 +148,24 @@ func weigh(re *syntax.Regexp) int {
 	return n
 }
 
-// match reports whether the message is one for this trigger, and gives the
-// captured groups.
-func (t *trigger) match(message string) (captures []string, ok bool) {
+// match reports whether the message is one for this trigger.
+func (t *trigger) match(message string) bool {
 	if t.re == nil {
-		return nil, strings.EqualFold(without(message, t.strip), t.text)
+		return strings.EqualFold(without(message, t.strip), t.text)
 	}
-	m := t.re.FindStringSubmatch(message)
-	if m == nil {
-		return nil, false
+	return t.re.MatchString(message) // in half of the time that captures take
+}
+
+// captures returns the groups of a message that matches, without newlines.
+func (t *trigger) captures(message string) []string {
+	if t.re == nil || t.re.NumSubexp() == 0 {
+		return nil
 	}
-	return m[1:], true
+	groups := t.re.FindStringSubmatch(message)[1:]
+	for i, text := range groups {
+		groups[i] = without(text, "\r\n")
+	}
+	return groups
 }
 
 // collides reports whether two triggers may answer the same message: their
@@ -138,8 +182,7 @@ func (t *trigger) matchesText(u *trigger) bool {
 	if u.re != nil {
 		return false
 	}
-	_, ok := t.match(u.text)
-	return ok
+	return t.match(u.text)
 }
 
 // punctuationOf lists the trigger's ASCII punctuation, each once.

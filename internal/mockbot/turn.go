@@ -11,13 +11,16 @@ import (
 // prefix begins a command.
 const prefix = "!"
 
-// turn is the interpretation of one request. It lives as long as the guild's lock is held.
+// turn is the interpretation of one request. What costs more than the request's own length is paid before it is done, and
+// before anything is changed.
 type turn struct {
 	cfg   *Config
 	guild *guild
 	req   *Request
+	*meter
 
-	actions []Action
+	actions   []Action
+	reactions int // among the actions, the bot's own
 }
 
 // command is something that a message can ask for by name.
@@ -41,13 +44,15 @@ func commands() []command {
 func (t *turn) run(ctx context.Context) error {
 	switch t.req.Action {
 	case ActionMessageSent:
-		return t.message(ctx)
+		if err := t.message(ctx); err != nil {
+			return err
+		}
 	case ActionReactionAdded:
 		t.reaction(true)
 	case ActionReactionRemoved:
 		t.reaction(false)
 	}
-	return nil
+	return t.refused
 }
 
 // message runs the command that the message is, or answers it.
@@ -109,37 +114,48 @@ func (t *turn) help(args string) {
 // respond tries the auto responses, in the order in which they were set. The first that has something to say is the
 // last one tried.
 func (t *turn) respond(ctx context.Context) error {
-	message := t.req.Content
-	if utf8.RuneCountInString(message) > maxMatchedChars {
+	runes := utf8.RuneCountInString(t.req.Content)
+	// A guild of which not all triggers can be paid for costs nothing.
+	if runes > maxMatchedChars || !t.affords(t.guild.matchSteps(runes)) {
 		return nil
 	}
 	for _, r := range t.guild.responses {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		captures, ok := r.trigger.match(message)
-		if !ok {
+		if !t.spend(r.trigger.matchSteps(runes)) {
+			return nil
+		}
+		if !r.trigger.match(t.req.Content) {
 			continue
 		}
-		r.count++
-		nodes, err := parseResponse(r.response)
-		if err != nil {
-			return fmt.Errorf("parse a stored response: %w", err)
-		}
-		out := renderer{cfg: t.cfg, captures: captures, count: r.count}
-		out.render(nodes)
-		said := strings.TrimSpace(out.content()) != ""
-		if said {
-			t.say(out.content())
-		}
-		for _, emoji := range out.reactions {
-			t.react(t.req.MessageID, emoji)
-		}
-		if said {
-			break
+		said, err := t.answer(r, runes)
+		if said || err != nil || t.refused != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// answer gives an auto response to a message of so many characters that its trigger has matched.
+func (t *turn) answer(r *autoResponse, runes int) (said bool, err error) {
+	if !t.spend(r.trigger.captureSteps(runes) + responseSteps*len(r.response) + byteSteps*maxRenderedChars) {
+		return false, nil
+	}
+	r.count++
+	nodes, err := parseResponse(r.response)
+	if err != nil {
+		return false, fmt.Errorf("parse a stored response: %w", err)
+	}
+	out := renderer{cfg: t.cfg, captures: r.trigger.captures(t.req.Content), count: r.count}
+	out.render(nodes)
+	if said = strings.TrimSpace(out.content()) != ""; said {
+		t.say(out.content())
+	}
+	for _, emoji := range out.reactions {
+		t.react(t.req.MessageID, emoji)
+	}
+	return said, nil
 }
 
 // say sends a message of the bot's, unless there is nothing to say, and gives its id.
@@ -166,10 +182,12 @@ func (t *turn) edit(id int64, content string) {
 	t.actions = append(t.actions, Action{Action: ActionMessageEdited, MessageID: id, Content: content})
 }
 
-// react adds a reaction of the bot's; a second one of the same has no effect.
+// react adds a reaction of the bot's; a second one of the same has no effect, nor has one too many. A turn's reactions are
+// all to one message.
 func (t *turn) react(id int64, emoji string) {
 	a := Action{Action: ActionReactionAdded, MessageID: id, Emoji: emoji}
-	if !slices.Contains(t.actions, a) {
+	if t.reactions < maxReactions && !slices.Contains(t.actions, a) {
+		t.reactions++
 		t.actions = append(t.actions, a)
 	}
 }
