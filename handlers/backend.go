@@ -71,6 +71,8 @@ func backendError(err error) error {
 
 func humanBackendError(code int) string {
 	switch code {
+	case 429:
+		return "The bot has too much to do. Try again soon."
 	case 503:
 		return "The bot can't be reached. Try again soon."
 	case 504:

@@ -51,6 +51,24 @@ func TestInterpret(t *testing.T) {
 	}
 }
 
+func TestInterpretOfTooMuchWork(t *testing.T) {
+	n := start(t, nil)
+	c := connect(t, n.server, nil)
+	message := func(content string) map[string]any {
+		return map[string]any{"action": 3001, "guild_id": 4212, "message_id": 2, "content": content, "allowed_commands": []string{"set"}, "_id": 7}
+	}
+	for _, set := range []string{"!set ^(?:a*){60}x$::y", "!set ^(?:a*){61}x$::y"} {
+		c.emit("interpret", message(set))
+		if got := string(c.expect("interpret_response").arg); !strings.Contains(got, "✅") {
+			t.Fatal(got)
+		}
+	}
+	c.emit("interpret", message(strings.Repeat("a", 2000)))
+	if e := c.expect("error").as(t); e["code"] != 429.0 || e["message"] != "message_too_costly" || e["_id"] != 7.0 {
+		t.Errorf("got %v", e)
+	}
+}
+
 func TestInterpretByAWorker(t *testing.T) {
 	n := start(t, func(_ *handlers.Config, p *handlers.Parts) { p.Interpreter = nil })
 	c := connect(t, n.server, nil)
