@@ -23,7 +23,8 @@ func refusal(err error) string {
 // A flood of costly messages took all of the processor: 22 ms each, and nothing bounded how many.
 func TestFloodOfCostlyGuilds(t *testing.T) {
 	now := fixedNow()
-	b := New(Config{Now: func() time.Time { return now }})
+	const steps = 1_000_000 // a second
+	b := New(Config{StepsPerSecond: steps, Now: func() time.Time { return now }})
 	send := func(guild int64, content string) error {
 		_, err := b.Interpret(t.Context(), Request{
 			Action: ActionMessageSent, GuildID: guild, Content: content, AllowedCommands: []string{"set"},
@@ -32,16 +33,17 @@ func TestFloodOfCostlyGuilds(t *testing.T) {
 	}
 	const guilds = 40 // and one with a cheap trigger
 	for g := range int64(guilds) {
+		now = now.Add(time.Second)
 		newChatIn(t, b, g).expect("!set "+costly+"::hi", "✅ `"+costly+"::hi` _successfully set_")
 	}
 	newChatIn(t, b, guilds).expect("!set hello there::hi", "✅ `hello there::hi` _successfully set_")
 	before := b.budget.left
 	served := 0
-	const seconds, perSecond = 4, 50
+	const seconds, perSecond = 10, 50
 	for range seconds * perSecond {
 		now = now.Add(time.Second / perSecond)
 		for g := range int64(guilds) {
-			switch err := send(g, strings.Repeat("a", 2000)); {
+			switch err := send(g, strings.Repeat("a", 200)); {
 			case err == nil:
 				served++
 			case refusal(err) != "too_many_requests":
@@ -52,8 +54,8 @@ func TestFloodOfCostlyGuilds(t *testing.T) {
 			t.Fatalf("a cheap message: %v", err)
 		}
 	}
-	// Each takes over 360,000 steps.
-	if most := (before + seconds*10_000_000) / 360_000; served > most || served < most/4 {
+	// Each takes over 36,000 steps.
+	if most := (before + seconds*steps) / 36_000; served > most || served < most/4 {
 		t.Errorf("%d are served, at most %d fit", served, most)
 	}
 }

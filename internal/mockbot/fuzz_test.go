@@ -1,8 +1,8 @@
 package mockbot
 
 import (
-	"fmt"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"regexp/syntax"
 	"slices"

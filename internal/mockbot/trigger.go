@@ -66,7 +66,9 @@ func parseTrigger(text string) (*trigger, error) {
 	return t, nil
 }
 
-func isExpression(text string) bool { return len(text) >= 2 && text[0] == '^' && text[len(text)-1] == '$' }
+func isExpression(text string) bool {
+	return len(text) >= 2 && text[0] == '^' && text[len(text)-1] == '$'
+}
 
 // parseSteps is what parseTrigger takes at most.
 func parseSteps(text string) int {
