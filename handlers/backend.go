@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // pools is the cache of entities: redis.Entities. Guild is "" for the pools that belong to no guild.
@@ -35,8 +37,8 @@ type interpreter interface {
 // codedError is an error that is meant for the client.
 type codedError interface {
 	error
-	Code() int       // as in HTTP
-	Message() string // a stable word
+	Code() int    // as in HTTP
+	Word() string // stable, for programs
 }
 
 // ask sends one pool request to the backend.
@@ -44,10 +46,7 @@ func (g *Gateway) ask(ctx context.Context, method string, args poolArgs, part fu
 	err := g.backend.Do(ctx, args.GuildID, method, encode(args), func(result []byte) error {
 		var r poolResult
 		if err := json.Unmarshal(result, &r); err != nil {
-			return &Error{
-				Code: 503, Message: wordBackendFailed, Human: "The backend's answer is unreadable.",
-				cause: fmt.Errorf("decode result of %s: %w", method, err),
-			}
+			return errUnreadable().because(fmt.Errorf("decode result of %s: %w", method, err))
 		}
 		return part(r)
 	})
@@ -61,21 +60,25 @@ func backendError(err error) error {
 	switch {
 	case err == nil, errors.As(err, &own), errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &coded) && coded.Code() >= 400 && coded.Code() < 600 && coded.Message() != "":
-		return &Error{Code: coded.Code(), Message: coded.Message(), Human: humanBackendError(coded.Code()), cause: err}
+	case errors.As(err, &coded) && botwire.ValidCode(coded.Code()) && coded.Word() != "":
+		return &Error{Code: coded.Code(), Word: coded.Word(), Human: humanBackendError(coded.Code()), cause: err}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: 504, Message: wordBackendTimeout, Human: humanBackendError(504), cause: err}
+		return newError(botwire.WordBackendTimeout, humanBackendError(botwire.CodeTimeout)).because(err)
 	}
-	return &Error{Code: 503, Message: wordBackendDown, Human: humanBackendError(503), cause: err}
+	return newError(botwire.WordBackendUnavailable, humanBackendError(botwire.CodeUnavailable)).because(err)
+}
+
+func errUnreadable() *Error {
+	return newError(botwire.WordBackendFailed, "The backend's answer is unreadable.")
 }
 
 func humanBackendError(code int) string {
 	switch code {
-	case 429:
+	case botwire.CodeTooManyRequests:
 		return "The bot has too much to do. Try again soon."
-	case 503:
+	case botwire.CodeUnavailable:
 		return "The bot can't be reached. Try again soon."
-	case 504:
+	case botwire.CodeTimeout:
 		return "The bot did not answer in time."
 	}
 	return "The bot refused the request."
@@ -85,7 +88,7 @@ func humanBackendError(code int) string {
 type nowhere struct{}
 
 func errNowhere() *Error {
-	return &Error{Code: 503, Message: wordBackendDown, Human: "This node has no such backend."}
+	return newError(botwire.WordBackendUnavailable, "This node has no such backend.")
 }
 
 func (nowhere) Get(context.Context, string, string, []string) ([][]byte, error) {

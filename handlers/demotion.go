@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"encoding/json"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Reasons of elevation_expired.
@@ -28,7 +30,7 @@ func onDemote(r *request) error {
 	if s.claims.Load() == nil {
 		return s.lost // meanwhile
 	}
-	r.answer("elevation_expired", s.demote(reasonDemoted, errDemoted("The socket was demoted."), r.id))
+	r.answer(eventElevationExpired, s.demote(reasonDemoted, errDemoted("The socket was demoted."), r.id))
 	return nil
 }
 
@@ -57,5 +59,5 @@ func (s *session) drop(why *Error) {
 }
 
 func errDemoted(human string) *Error {
-	return &Error{Code: 409, Message: wordDemoted, Human: human}
+	return newError(botwire.WordDemoted, human)
 }

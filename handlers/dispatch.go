@@ -20,15 +20,15 @@ type handler struct {
 // handlerOf is the table of events.
 func handlerOf(event string) (h handler, known bool) {
 	switch event {
-	case "request_elevation":
+	case eventRequestElevation:
 		return handler{answer: onRequestElevation, bare: true}, true
-	case "demote":
+	case eventDemote:
 		return handler{answer: onDemote}, true
-	case "spectate":
+	case eventSpectate:
 		return handler{answer: onSpectate}, true
-	case "pool":
+	case eventPool:
 		return handler{answer: onPool}, true
-	case "interpret":
+	case eventInterpret:
 		return handler{answer: onInterpret, objects: true}, true
 	}
 	return handler{}, false

@@ -25,11 +25,9 @@ type elevationBody struct {
 }
 
 type shortError struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
+	Code int    `json:"code"`
+	Word string `json:"message"`
 }
-
-const elevationReturn = "request_elevation_return"
 
 // maxGuildsTold bounds the guilds that an elevation is answered with.
 const maxGuildsTold = 1000
@@ -77,7 +75,7 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 	if !ok || auth["token"] == nil {
 		return
 	}
-	r := &request{session: s, event: "request_elevation"}
+	r := &request{session: s, event: eventRequestElevation}
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(r.event, p)
@@ -113,12 +111,17 @@ func (r *request) elevate(token string) {
 		return
 	}
 	s.gateway.metrics.elevations.WithLabelValues("ok").Inc()
-	r.answer(elevationReturn, encode(r.elevated(claims)))
+	r.answer(eventElevationReturn, encode(r.elevated(claims)))
 }
 
 func (r *request) refuseElevation(err *Error) {
-	r.session.gateway.metrics.elevations.WithLabelValues(err.Message).Inc()
-	r.answer(elevationReturn, encode(elevationBody{Error: &shortError{err.Code, err.Message}, ID: r.id}))
+	r.session.gateway.metrics.elevations.WithLabelValues(err.Word).Inc()
+	r.answer(eventElevationReturn, r.refusedElevation(err))
+}
+
+// refusedElevation returns the payload of a failure.
+func (r *request) refusedElevation(err *Error) []byte {
+	return encode(elevationBody{Error: &shortError{err.Code, err.Word}, ID: r.id})
 }
 
 // elevate gives the socket what claims allow: in place of the claims that it has, where they are the same user's, and
@@ -146,7 +149,7 @@ func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
 	if g.revocations.Revoked(c, now) {
 		body := s.demote(reasonRevoked, errTokenRevoked(), nil)
 		if !fresh {
-			s.emit("elevation_expired", s.form, body)
+			s.emit(eventElevationExpired, s.form, body)
 		}
 		return errTokenRevoked()
 	}

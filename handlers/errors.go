@@ -13,66 +13,56 @@ import (
 // becomes errInternal and a line in the log.
 type Error struct {
 	Code    int    // follows HTTP
-	Message string // a stable word for programs
+	Word    string // stable, for programs; "message" in the payload
 	Human   string // a sentence for people
-	Details any    // more, where there is more; encodes to JSON
+	Details any    // more, if there is more; encodes to JSON
 
 	cause error // for the log
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Code, e.Message, e.Human) }
+func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Code, e.Word, e.Human) }
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Words of Error.Message, beside those of token.Error. They are part of the protocol: docs/reference/protocol.md lists
-// them.
-const (
-	wordMalformed        = "malformed"
-	wordTooLarge         = "payload_too_large"
-	wordTokenOtherUser   = "token_of_other_user"
-	wordNotElevated      = "not_elevated"
-	wordDemoted          = "demoted"
-	wordNotAMember       = "not_a_member"
-	wordPermission       = "permission_missing"
-	wordUnknownEvent     = "unknown_event"
-	wordRateLimited      = "rate_limited"
-	wordTooManyRequests  = botwire.WordTooManyRequests
-	wordRedisUnavailable = botwire.WordRedisUnavailable
-	wordBackendDown      = "backend_unavailable"
-	wordBackendTimeout   = botwire.WordTimeout
-	wordBackendFailed    = botwire.WordFailed
-	wordInternal         = botwire.WordInternal
-)
+// newError returns the error that has this word, one of botwire's.
+func newError(word, human string) *Error {
+	return &Error{Code: botwire.Code(word), Word: word, Human: human}
+}
+
+// because gives e a cause, which is logged and not shown.
+func (e *Error) because(cause error) *Error {
+	e.cause = cause
+	return e
+}
 
 func malformed(format string, args ...any) *Error {
-	return &Error{Code: 400, Message: wordMalformed, Human: fmt.Sprintf(format, args...)}
+	return newError(botwire.WordMalformed, fmt.Sprintf(format, args...))
 }
 
 func tooLarge(format string, args ...any) *Error {
-	return &Error{Code: 413, Message: wordTooLarge, Human: fmt.Sprintf(format, args...)}
+	return newError(botwire.WordPayloadTooLarge, fmt.Sprintf(format, args...))
 }
 
 func errInternal() *Error {
-	return &Error{Code: 500, Message: wordInternal, Human: "Something went wrong on the server."}
+	return newError(botwire.WordInternal, "Something went wrong on the server.")
 }
 
 func errNotElevated() *Error {
-	return &Error{Code: 409, Message: wordNotElevated, Human: "Request elevation first."}
+	return newError(botwire.WordNotElevated, "Request elevation first.")
 }
 
 func errNotAMember() *Error {
-	return &Error{Code: 403, Message: wordNotAMember, Human: "You are not a member of this guild."}
+	return newError(botwire.WordNotAMember, "You are not a member of this guild.")
 }
 
 func errPermission(anyOf ...string) *Error {
-	return &Error{
-		Code: 403, Message: wordPermission, Human: "You lack a permission in this guild.",
-		Details: map[string]any{"any_of": anyOf},
-	}
+	err := newError(botwire.WordPermissionMissing, "You lack a permission in this guild.")
+	err.Details = map[string]any{"any_of": anyOf}
+	return err
 }
 
 func errRedis() *Error {
-	return &Error{Code: 503, Message: wordRedisUnavailable, Human: "The event stream is unavailable. Try again soon."}
+	return newError(botwire.WordRedisUnavailable, "The event stream is unavailable. Try again soon.")
 }
 
 // publicError is err as the browser may see it. What isn't an *Error is logged here, once, and shown as internal.
@@ -91,7 +81,7 @@ func (s *session) publicError(event string, err error) *Error {
 
 // errorBody is the payload of the event `error`.
 type errorBody struct {
-	Message string          `json:"message"`
+	Word    string          `json:"message"`
 	Code    int             `json:"code"`
 	Human   string          `json:"human"`
 	Details any             `json:"details"`
@@ -102,5 +92,5 @@ type errorBody struct {
 // body is the payload of `error`, about the request with this id (nil where there is none). Context begins with the
 // event that the error is about.
 func (e *Error) body(id []byte, context ...string) []byte {
-	return encode(errorBody{e.Message, e.Code, e.Human, e.Details, context, id})
+	return encode(errorBody{e.Word, e.Code, e.Human, e.Details, context, id})
 }

@@ -63,7 +63,7 @@ func (s *session) ring(setup uint64) {
 		return
 	}
 	if c.Expired(time.Now()) {
-		s.emit("elevation_expired", s.form, s.demote(reasonExpired, errTokenExpired(), nil))
+		s.emit(eventElevationExpired, s.form, s.demote(reasonExpired, errTokenExpired(), nil))
 		return
 	}
 	left := time.Until(c.ExpiresAt)
@@ -73,7 +73,7 @@ func (s *session) ring(setup uint64) {
 	}
 	if !s.alarm.warned {
 		s.alarm.warned = true
-		s.emit("elevation_expiring", s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
+		s.emit(eventElevationExpiring, s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
 	}
 	s.ringIn(left) // again, too, if the wall clock was set back meanwhile
 }

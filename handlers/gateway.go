@@ -6,7 +6,7 @@
 //   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go.
 //   - What comes from a client: connection.go (a socket connects and leaves), address.go (whose address counts),
 //     session.go (what a node knows about a socket), admit.go and glance.go (before an event is decoded), rate.go,
-//     dispatch.go (which handler), payload.go (what it reads), request.go.
+//     dispatch.go and events.go (which handler), payload.go (what it reads), request.go.
 //   - The requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates), and those that take their
 //     time: task.go, slots.go, pool.go, poolanswer.go, poolsearch.go, interpret.go, queue.go, backend.go.
 //   - What is answered: outlet.go (how events leave for clients), errors.go.

@@ -10,8 +10,6 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-const interpretResponse = "interpret_response"
-
 // interpretFields are the members of a request that an interpreter knows. No others are kept, or passed on.
 var interpretFields = [...]string{"action", "guild_id", "message_id", "content", "emoji", "allowed_commands", "silent"}
 
@@ -54,7 +52,7 @@ func onInterpret(r *request) error {
 		if err != nil {
 			return err
 		}
-		t.finish(interpretResponse, withID(result, t.id))
+		t.finish(eventInterpretResponse, withID(result, t.id))
 		return nil
 	})
 	if err != nil {
@@ -75,7 +73,7 @@ func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 		return nil
 	})
 	if err == nil && !isObject(result) {
-		err = &Error{Code: 503, Message: wordBackendFailed, Human: "The backend's answer is unreadable."}
+		err = errUnreadable()
 	}
 	return result, backendError(err)
 }

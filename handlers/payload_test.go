@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -51,7 +52,7 @@ func TestSnowflake(t *testing.T) {
 			if got != tt.want || (bad == nil) != (tt.want != "") {
 				t.Errorf("%s as %T: got %q, %v; want %q", tt.json, arg, got, bad, tt.want)
 			}
-			if bad != nil && (bad.Code != 400 || bad.Message != wordMalformed || !strings.Contains(bad.Human, "id ")) {
+			if bad != nil && (bad.Code != 400 || bad.Word != botwire.WordMalformed || !strings.Contains(bad.Human, "id ")) {
 				t.Errorf("%s: refused with %+v", tt.json, bad)
 			}
 		}

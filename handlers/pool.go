@@ -212,7 +212,7 @@ func covers(a, b *permissions.Claims) bool {
 // permitted tells whether a member may have the pool. With usersByID, whose id is known.
 func (q *poolQuery) permitted(c *permissions.Claims, usersByID bool) error {
 	if q.kind == typeUser && q.request != requestIDs && usersByID && !c.ArchitusAdmin {
-		return &Error{Code: 403, Message: wordPermission, Human: "Users can be asked for by their ids only."}
+		return newError(botwire.WordPermissionMissing, "Users can be asked for by their ids only.")
 	}
 	bits, member := c.In(q.guild)
 	if q.kind == typeSettingValue && member && !bits.Has(permissions.ViewSettings) {

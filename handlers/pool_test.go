@@ -289,7 +289,7 @@ func (e workerError) Error() string { return e.word }
 
 func (e workerError) Code() int { return e.code }
 
-func (e workerError) Message() string { return e.word }
+func (e workerError) Word() string { return e.word }
 
 // A client that reads slowly must not have a large pool pile up on the node.
 func TestPoolIsPacedByTheReader(t *testing.T) {

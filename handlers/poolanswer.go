@@ -131,7 +131,7 @@ func (a *poolAnswer) finish(list []entity) error {
 	if err := a.pace(); err != nil {
 		return err
 	}
-	a.task.finish(poolResponse, a.body(a.query.kind, a.query.guild, list, a.nonexistent, true))
+	a.task.finish(eventPoolResponse, a.body(a.query.kind, a.query.guild, list, a.nonexistent, true))
 	return nil
 }
 
@@ -150,7 +150,7 @@ func (a *poolAnswer) send(kind, guild string, list []entity) error {
 	if err := a.pace(); err != nil {
 		return err
 	}
-	if !a.task.send(poolResponse, a.body(kind, guild, list, nil, false)) {
+	if !a.task.send(eventPoolResponse, a.body(kind, guild, list, nil, false)) {
 		return context.Canceled
 	}
 	return nil
@@ -214,8 +214,6 @@ func (a *poolAnswer) pace() error {
 	return a.task.ctx.Err()
 }
 
-const poolResponse = "pool_response"
-
 // poolHead is what a part begins with.
 type poolHead struct {
 	ID      json.RawMessage `json:"_id,omitempty"`
@@ -267,7 +265,7 @@ func poolError(err error) error {
 	if errors.As(err, &e) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &Error{Code: 503, Message: wordRedisUnavailable, Human: "The entity cache is unavailable. Try again soon.", cause: err}
+	return newError(botwire.WordRedisUnavailable, "The entity cache is unavailable. Try again soon.").because(err)
 }
 
 // cached looks up entities in the cache, in the order of ids.

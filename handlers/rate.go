@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"golang.org/x/time/rate"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // newLimiter makes a token bucket; a negative rate or burst never refuses.
@@ -80,12 +82,12 @@ func (s *session) refuse(r *request) error {
 		return nil
 	}
 	err := errRateLimited()
-	if r.event == "request_elevation" {
-		r.part(elevationReturn, encode(elevationBody{Error: &shortError{err.Code, err.Message}, ID: r.id}))
+	if r.event == eventRequestElevation {
+		r.part(eventElevationReturn, r.refusedElevation(err))
 	}
 	return err
 }
 
 func errRateLimited() *Error {
-	return &Error{Code: 429, Message: wordRateLimited, Human: "Too many events. Slow down."}
+	return newError(botwire.WordRateLimited, "Too many events. Slow down.")
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -40,13 +41,13 @@ func (r *request) acknowledge(body []byte) {
 
 // fail ends the request with an error.
 func (r *request) fail(err error) {
-	r.answer("error", r.session.publicError(r.event, err).body(r.id, shown(r.event)))
+	r.answer(eventError, r.session.publicError(r.event, err).body(r.id, shown(r.event)))
 }
 
 // refuseUnknown answers an event that has no handler: with nothing, as any Socket.IO server does, unless the client
 // passed a callback.
 func (r *request) refuseUnknown() {
-	r.acknowledge((&Error{Code: 404, Message: wordUnknownEvent, Human: "There is no such event."}).body(r.id, shown(r.event)))
+	r.acknowledge((newError(botwire.WordUnknownEvent, "There is no such event.")).body(r.id, shown(r.event)))
 }
 
 // refuseMalformed answers a payload that is not taken. It returns the error to answer with, or nil.

@@ -34,6 +34,6 @@ func (s *session) resync(topic event.Topic, body []byte) {
 	defer s.give()
 	if s.watched.guild == topic.Guild && (s.watched.logs || !topic.Logs) {
 		s.gateway.metrics.resyncs.Inc()
-		s.emit("resync", s.form, body)
+		s.emit(eventResync, s.form, body)
 	}
 }

@@ -27,6 +27,6 @@ func (s *session) revoke(r permissions.Revocation) {
 	s.take()
 	defer s.give()
 	if r.Matches(s.claims.Load()) {
-		s.emit("elevation_expired", s.form, s.demote(reasonRevoked, errTokenRevoked(), nil))
+		s.emit(eventElevationExpired, s.form, s.demote(reasonRevoked, errTokenRevoked(), nil))
 	}
 }

@@ -63,7 +63,7 @@ func TestRevokedWhileVerified(t *testing.T) {
 	s.take()
 	refused := s.elevate(c, permissions.FormObject)
 	s.give()
-	if refused == nil || refused.Message != token.Revoked || s.claims.Load() != nil || b.in("s_auth") {
+	if refused == nil || refused.Word != token.Revoked || s.claims.Load() != nil || b.in("s_auth") {
 		t.Fatalf("got %v, claims %v", refused, s.claims.Load())
 	}
 }

@@ -20,8 +20,6 @@ type spectateBody struct {
 	ID json.RawMessage `json:"_id,omitempty"`
 }
 
-const spectateReturn = "spectate_return"
-
 // onSpectate answers `spectate`. The events of a socket are handled one after another, and this returns only after the
 // answer, so that the later of two requests decides.
 func onSpectate(r *request) error {
@@ -58,7 +56,7 @@ func onSpectate(r *request) error {
 	}
 	bits, _ := s.claims.Load().In(v.guild)
 	bits = told(bits)
-	r.answer(spectateReturn, encode(spectateBody{true, &v.guild, v.logs, &bits, r.id}))
+	r.answer(eventSpectateReturn, encode(spectateBody{true, &v.guild, v.logs, &bits, r.id}))
 	return nil
 }
 
@@ -69,7 +67,7 @@ func (s *session) stopSpectating(r *request) error {
 		return s.lost
 	}
 	s.unwatch()
-	r.answer(spectateReturn, encode(spectateBody{Success: true, ID: r.id}))
+	r.answer(eventSpectateReturn, encode(spectateBody{Success: true, ID: r.id}))
 	return nil
 }
 
@@ -94,9 +92,7 @@ func (s *session) subscribe(v view) (h held, err error) {
 	}
 	if err != nil {
 		h.release()
-		refused := errRedis()
-		refused.cause = err
-		return held{}, refused
+		return held{}, errRedis().because(err)
 	}
 	return h, nil
 }

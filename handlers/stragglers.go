@@ -102,6 +102,6 @@ func (s *session) caughtUp(guilds map[string]struct{}) {
 	defer s.give()
 	if _, missed := guilds[s.watched.guild]; missed {
 		s.gateway.metrics.resyncs.Inc()
-		s.emit("resync", s.form, encode(resyncBody{s.watched.guild, reasonClientOverflow}))
+		s.emit(eventResync, s.form, encode(resyncBody{s.watched.guild, reasonClientOverflow}))
 	}
 }

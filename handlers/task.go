@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -147,5 +148,5 @@ func (s *session) abortTasks(refusal func(*task) error) {
 }
 
 func errTooManyRequests() *Error {
-	return &Error{Code: 429, Message: wordTooManyRequests, Human: "Too many requests are in progress. Wait for answers first."}
+	return newError(botwire.WordTooManyRequests, "Too many requests are in progress. Wait for answers first.")
 }

@@ -4,16 +4,17 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
 
 func errTokenExpired() *Error {
-	return &Error{Code: 401, Message: token.Expired, Human: "The token has expired."}
+	return newError(token.Expired, "The token has expired.")
 }
 
 func errTokenRevoked() *Error {
-	return &Error{Code: 401, Message: token.Revoked, Human: "The token was revoked."}
+	return newError(token.Revoked, "The token was revoked.")
 }
 
 // verify returns the claims of a token that is good at this moment. The token may be written as HTTP writes it, with
@@ -25,7 +26,7 @@ func (s *session) verify(text string) (*permissions.Claims, error) {
 	case err == nil:
 		return claims, nil
 	case errors.As(err, &refused):
-		return nil, &Error{Code: refused.Code(), Message: refused.Word, Human: humanTokenError(refused.Word)}
+		return nil, &Error{Code: refused.Code(), Word: refused.Word, Human: humanTokenError(refused.Word)}
 	}
 	return nil, err
 }
@@ -75,7 +76,7 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 		return nil, errNotElevated()
 	case claims == nil || claims == current:
 	case claims.Subject != current.Subject:
-		return nil, &Error{Code: 401, Message: wordTokenOtherUser, Human: "The token is another user's. Request elevation with it first."}
+		return nil, newError(botwire.WordTokenOfOtherUser, "The token is another user's. Request elevation with it first.")
 	case newer(claims, current):
 		if err := s.elevate(claims, s.form); err != nil {
 			return nil, err

@@ -82,7 +82,7 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 	// What was on its way by the old claims comes before the answer to the refresh, and not after it.
 	s.gateway.flights.wait(v.guild)
 	if err != nil {
-		s.emit("error", s.form, viewError(err).body(nil, "spectate", v.guild))
+		s.emit(eventError, s.form, viewError(err).body(nil, eventSpectate, v.guild))
 	}
 }
 

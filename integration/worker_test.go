@@ -132,7 +132,7 @@ func TestExampleWorkers(t *testing.T) {
 			}
 			_, _, err = askPool(requests, "nonsense", map[string]any{})
 			var refused *redis.Error
-			if !errors.As(err, &refused) || refused.Code() != 400 || refused.Message() != "unknown_method" {
+			if !errors.As(err, &refused) || refused.Code() != 400 || refused.Word() != "unknown_method" {
 				t.Errorf("nonsense: %v", err)
 			}
 			var said string

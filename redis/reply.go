@@ -16,7 +16,7 @@ const (
 	maxParts = 10_000
 	// maxAttempts is the most workers whose parts are kept for one request: one works, and few can have died before it.
 	maxAttempts = 4
-	// maxWord bounds the message of a worker's error, in bytes.
+	// maxWord bounds the word of a worker's error, in bytes.
 	maxWord = 200
 )
 
@@ -56,27 +56,27 @@ func decodeReply(data []byte) (reply, error) {
 		r.result = []byte("null")
 	}
 	if !*j.OK {
-		r.err = &Error{status: 500, word: botwire.WordInternal}
+		r.err = newError(botwire.WordInternal)
 		if j.Error != nil {
-			r.err = workerError(j.Error.Code, j.Error.Message)
+			r.err = workerError(j.Error.Code, j.Error.Word)
 		}
 	}
 	return r, nil
 }
 
 // workerError is a worker's error as it may be shown to a client.
-func workerError(code int, message string) *Error {
-	printable := utf8.ValidString(message)
-	for _, c := range message {
+func workerError(code int, word string) *Error {
+	printable := utf8.ValidString(word)
+	for _, c := range word {
 		printable = printable && unicode.IsPrint(c)
 	}
-	if code < 400 || code > 599 {
-		code = 500
+	if !botwire.ValidCode(code) {
+		code = botwire.CodeInternal
 	}
-	if message == "" || len(message) > maxWord || !printable {
-		message = botwire.WordFailed
+	if word == "" || len(word) > maxWord || !printable {
+		word = botwire.WordBackendFailed
 	}
-	return &Error{status: code, word: message}
+	return &Error{code: code, word: word}
 }
 
 // answer gathers the replies to one request. Several workers may answer it: one that was taken for dead, and the one

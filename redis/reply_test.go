@@ -15,9 +15,9 @@ func TestDecodeReply(t *testing.T) {
 	for in, want := range map[string]reply{
 		`{"id":"a","ok":true,"result":{"x":1},"more":true}`:                    {id: "a", part: -1, more: true, result: []byte(`{"x":1}`)},
 		`{"id":"a","ok":true,"worker":"w","part":3}`:                           {id: "a", worker: "w", part: 3, result: []byte("null")},
-		`{"id":"a","ok":false,"error":{"code":404,"message":"no_such_guild"}}`: {id: "a", part: -1, result: []byte("null"), err: &Error{status: 404, word: "no_such_guild"}},
-		`{"id":"a","ok":false,"error":{"code":99,"message":"a\nb"}}`:           {id: "a", part: -1, result: []byte("null"), err: &Error{status: 500, word: "backend_failed"}},
-		`{"id":"a","ok":false}`:                                                {id: "a", part: -1, result: []byte("null"), err: &Error{status: 500, word: "internal"}},
+		`{"id":"a","ok":false,"error":{"code":404,"message":"no_such_guild"}}`: {id: "a", part: -1, result: []byte("null"), err: &Error{code: 404, word: "no_such_guild"}},
+		`{"id":"a","ok":false,"error":{"code":99,"message":"a\nb"}}`:           {id: "a", part: -1, result: []byte("null"), err: &Error{code: 500, word: "backend_failed"}},
+		`{"id":"a","ok":false}`:                                                {id: "a", part: -1, result: []byte("null"), err: &Error{code: 500, word: "internal"}},
 		// Fields that nobody knows are left to the future.
 		`{"id":"a","ok":true,"result":[],"took_ms":3}`: {id: "a", part: -1, result: []byte("[]")},
 	} {
@@ -190,7 +190,7 @@ func TestErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var e *Error
-	if !errors.As(err, &e) || e.Code() != 503 || e.Message() != "redis_unavailable" || ErrBusy.Error() != "backend_busy" {
+	if !errors.As(err, &e) || e.Code() != 503 || e.Word() != "redis_unavailable" || ErrBusy.Error() != "backend_busy" {
 		t.Errorf("%+v", e)
 	}
 }

@@ -103,7 +103,7 @@ func TestRequests(t *testing.T) {
 		}
 		_, err := do(t, r, "1", "fetch", `{}`)
 		var e *Error
-		if !errors.As(err, &e) || e.Code() != 404 || e.Message() != "no_such_thing" {
+		if !errors.As(err, &e) || e.Code() != 404 || e.Word() != "no_such_thing" {
 			t.Errorf("the worker's error: %v", err)
 		}
 		if s := r.Stats(); s != (RequestsStats{Sent: 102, Answered: 101, Refused: 1}) {

@@ -4,19 +4,21 @@ import (
 	"errors"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Words of an Error. They are stable: clients branch on them.
 const (
-	Missing         = "token_missing"
-	Invalid         = "token_invalid"
-	Expired         = "token_expired"
-	NotYetValid     = "token_not_yet_valid"
-	Revoked         = "token_revoked"
-	KeysUnavailable = "keys_unavailable"
+	Missing         = botwire.WordTokenMissing
+	Invalid         = botwire.WordTokenInvalid
+	Expired         = botwire.WordTokenExpired
+	NotYetValid     = botwire.WordTokenNotYetValid
+	Revoked         = botwire.WordTokenRevoked
+	KeysUnavailable = botwire.WordKeysUnavailable
 
 	// RevocationsUnavailable: a node does not know which tokens were taken back: not yet, or there are too many.
-	RevocationsUnavailable = "revocations_unavailable"
+	RevocationsUnavailable = botwire.WordRevocationsUnavailable
 )
 
 // Error says why a token was refused.
@@ -34,14 +36,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Code returns the status as HTTP has it: 401, or 503 if it is not the token's fault.
-func (e *Error) Code() int {
-	switch e.Word {
-	case KeysUnavailable, RevocationsUnavailable:
-		return 503
-	}
-	return 401
-}
+// Code returns the code of the word, as HTTP has it: 401, or 503 if it is not the token's fault.
+func (e *Error) Code() int { return botwire.Code(e.Word) }
 
 // errorFrom finds the word for an error of the parser. One that is not about time alone is token_invalid: a token that
 // is expired and wrong otherwise is wrong.

@@ -135,10 +135,14 @@ func (w *Worker) refusal(r request, err error) *botwire.ReplyError {
 		Code() int
 	}
 	if errors.As(err, &coded) {
-		return &botwire.ReplyError{Code: coded.Code(), Message: coded.Error()}
+		word := coded.Error()
+		if w, ok := coded.(interface{ Word() string }); ok {
+			word = w.Word()
+		}
+		return &botwire.ReplyError{Code: coded.Code(), Word: word}
 	}
 	w.opts.Logger.Error("request not handled", "method", r.method, "err", err)
-	return &botwire.ReplyError{Code: 500, Message: botwire.WordInternal}
+	return &botwire.ReplyError{Code: botwire.CodeInternal, Word: botwire.WordInternal}
 }
 
 func (w *Worker) publish(ctx context.Context, channel string, a botwire.Reply) error {

@@ -19,9 +19,10 @@ import (
 )
 
 // Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
-// true for all but the last. An error with a method Code() int is the answer, its text being the stable word; any other
-// becomes code 500 "internal" and a log line. Where parts went out before the error they are void. ctx ends at the
-// request's deadline. Handlers run at the same time, and a request may be handled twice.
+// true for all but the last. An error with a method Code() int is the answer: its stable word is what its method
+// Word() string returns or, without one, its text. Any other error becomes code 500 "internal" and a log line. Parts that
+// went out before an error are void. ctx ends at the request's deadline. Handlers run at the same time, and a request may
+// be handled twice.
 type Handler interface {
 	Handle(ctx context.Context, method string, args []byte, reply func(result []byte, more bool) error) error
 }

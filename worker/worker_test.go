@@ -42,6 +42,12 @@ type coded struct{}
 func (coded) Error() string { return "no_such_guild" }
 func (coded) Code() int     { return 404 }
 
+// worded is coded, and its text is for people.
+type worded struct{ coded }
+
+func (worded) Error() string { return "no_such_guild: 4242 is not one of the bot's" }
+func (worded) Word() string  { return "no_such_guild" }
+
 type handlerFunc func(ctx context.Context, method string, args []byte, reply func([]byte, bool) error) error
 
 func (f handlerFunc) Handle(ctx context.Context, method string, args []byte, reply func([]byte, bool) error) error {
@@ -55,6 +61,8 @@ func behave(ctx context.Context, method string, args []byte, reply func([]byte, 
 		return errors.Join(reply([]byte("1"), true), reply([]byte("2"), false))
 	case "coded":
 		return fmt.Errorf("wrapped: %w", coded{})
+	case "worded":
+		return worded{}
 	case "error":
 		return errors.New("secret: the database's password is hunter2")
 	case "panic":
@@ -173,7 +181,7 @@ func TestAnswers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		f := newFixture(t, client, Options{})
 		for method, want := range map[string]string{
-			"echo": `{"x":[1]}`, "parts": "1+ 2", "coded": "no_such_guild 404", "error": "internal 500", "panic": "internal 500",
+			"echo": `{"x":[1]}`, "parts": "1+ 2", "coded": "no_such_guild 404", "worded": "no_such_guild 404", "error": "internal 500", "panic": "internal 500",
 			"nothing": "internal 500", "half": "1+ no_such_guild 404", "twice": "1", "garbage": "internal 500",
 		} {
 			f.send(method, `{"x":[1]}`, patience)
@@ -200,7 +208,7 @@ func TestAnswers(t *testing.T) {
 		if c, err := client.XInfoConsumers(within(t), stream, "workers").Result(); err != nil || len(c) != 0 {
 			t.Errorf("left behind: %v, %v", c, err)
 		}
-		if s := f.worker.Stats(); s != (Stats{Answered: 3, Refused: 6}) {
+		if s := f.worker.Stats(); s != (Stats{Answered: 3, Refused: 7}) {
 			t.Errorf("stats %+v", s)
 		}
 	})

@@ -33,20 +33,6 @@ type Reply struct {
 
 // ReplyError is a worker's refusal.
 type ReplyError struct {
-	Code    int    `json:"code"`    // follows HTTP
-	Message string `json:"message"` // a stable word for programs
+	Code int    `json:"code"`    // follows HTTP
+	Word string `json:"message"` // stable, for programs
 }
-
-// Words of errors, which stand in ReplyError.Message and cross to the client.
-const (
-	WordInternal         = "internal"                 // 500
-	WordFailed           = "backend_failed"           // the worker gave no word
-	WordRedisUnavailable = "redis_unavailable"        // 503
-	WordBusy             = "backend_busy"             // 503
-	WordAnswerTooLarge   = "backend_answer_too_large" // 503
-	WordTimeout          = "backend_timeout"          // 504
-	WordTooManyRequests  = "too_many_requests"        // 429
-	WordBadArgs          = "bad_args"                 // 400
-	WordUnknownType      = "unknown_type"             // 400
-	WordUnknownMethod    = "unknown_method"           // 404
-)

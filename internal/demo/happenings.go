@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/architus/guildcast/event"
 )
 
 // happening is something that can happen in a guild, and how often it does.
@@ -224,7 +226,7 @@ func (s *Stream) adminChanged() error {
 // internalNote concerns the bot's own people: no demo user may see it.
 func (s *Stream) internalNote() error {
 	return s.publish(GuildID+"_logs", envelope{
-		Kind: "internal",
+		Kind: event.KindInternal,
 		Payload: map[string]any{
 			"id": s.id(), "guild_id": GuildID, "note": "shard 0 took the lead", "at": s.now.Format(time.RFC3339),
 		},

@@ -11,20 +11,6 @@ import (
 // maxPart is the most entities that one part of an answer holds.
 const maxPart = 1000
 
-// Error is the answer to a request that can't be met; it goes to the node as {"code", "message"}.
-type Error struct {
-	Status int    // as in HTTP
-	Word   string // stable, machine-readable
-}
-
-func (e *Error) Error() string { return e.Word }
-
-// Code is the status, for whoever turns errors into answers.
-func (e *Error) Code() int { return e.Status }
-
-// Message is the stable word.
-func (e *Error) Message() string { return e.Word }
-
 // Interpreter answers the `interpret` method; args and result are the payloads of the events interpret and
 // interpret_response.
 type Interpreter interface {
@@ -57,7 +43,7 @@ type poolResult struct {
 }
 
 // Handle answers one request. It calls reply once for each part, in order, and more is true for all but the last. An
-// error of type *Error, or another with its methods Code and Message, is meant for whoever asked.
+// error with the methods Code and Word is meant for whoever asked.
 //
 //	fetch      {"type", "guild_id", "ids"}             -> {"data", "nonexistent"}
 //	all        {"type", "guild_id"}                    -> {"data", "nonexistent": []}, in parts
@@ -71,10 +57,10 @@ func (w *Worker) Handle(ctx context.Context, method string, args []byte, reply f
 	}
 	var a poolArgs
 	if err := json.Unmarshal(args, &a); err != nil {
-		return &Error{400, botwire.WordBadArgs}
+		return botwire.NewError(botwire.WordBadArgs)
 	}
 	if !botwire.ValidType(a.Type) {
-		return &Error{400, botwire.WordUnknownType}
+		return botwire.NewError(botwire.WordUnknownType)
 	}
 	guild := a.GuildID
 	if a.Type == TypeUser || a.Type == TypeGuild {
@@ -96,12 +82,12 @@ func (w *Worker) Handle(ctx context.Context, method string, args []byte, reply f
 		}
 		return send(data, nil, false, reply)
 	}
-	return &Error{404, botwire.WordUnknownMethod}
+	return botwire.NewError(botwire.WordUnknownMethod)
 }
 
 func (w *Worker) interpret(ctx context.Context, args []byte, reply func([]byte, bool) error) error {
 	if w.bot == nil {
-		return &Error{503, "no_interpreter"}
+		return botwire.NewError(botwire.WordNoInterpreter)
 	}
 	result, err := w.bot.InterpretJSON(ctx, args)
 	if err != nil {

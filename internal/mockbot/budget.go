@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Interpretation is paid for in steps of about 20 ns of one core: what it takes to try one instruction of an expression
@@ -66,9 +68,9 @@ func (m *meter) affords(steps int) bool {
 	switch {
 	case m.refused != nil:
 	case m.spent+steps > m.most:
-		m.refused = &Error{429, "message_too_costly", "this message is too much work for the bot"}
+		m.refused = refuse(botwire.WordMessageTooCostly, "this message is too much work for the bot")
 	case m.spent+steps > m.allowance:
-		m.refused = &Error{429, "too_many_requests", "the bot has too much to do"}
+		m.refused = refuse(botwire.WordTooManyRequests, "the bot has too much to do")
 	}
 	return m.refused == nil
 }

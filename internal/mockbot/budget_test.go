@@ -14,8 +14,8 @@ const costly = "^(?:a*){60}x$"
 func newChatIn(t *testing.T, b *Bot, guild int64) *chat { return &chat{t: t, bot: b, guild: guild} }
 
 func refusal(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == 429 {
-		return e.Word
+	if e, ok := errors.AsType[*Error](err); ok && e.Code() == 429 {
+		return e.Word()
 	}
 	return fmt.Sprint(err)
 }

@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		r, err := Decode(payload)
 		if err != nil {
-			if e, ok := err.(*Error); !ok || e.Status < 400 || e.Word == "" {
+			if e, ok := err.(*Error); !ok || e.Code() < 400 || e.Word() == "" {
 				t.Fatalf("%q: %v", payload, err)
 			}
 			return

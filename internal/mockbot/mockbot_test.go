@@ -632,7 +632,7 @@ func TestDecode(t *testing.T) {
 	} {
 		_, err := b.InterpretJSON(t.Context(), []byte(bad.payload))
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Word != bad.word || e.Status != bad.code || e.Human == "" {
+		if !ok || e.Word() != bad.word || e.Code() != bad.code || e.Human == "" {
 			t.Errorf("%.80s: %v", bad.payload, err)
 		}
 	}

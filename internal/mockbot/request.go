@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // What a request or a response says has happened.
@@ -57,28 +59,27 @@ type Action struct {
 
 // Error is what is wrong with a request.
 type Error struct {
-	Status int    // 400 or 413, as in HTTP
-	Word   string // stable, machine-readable
-	Human  string // a sentence for people
+	word  string
+	Human string // a sentence for people
 }
 
-func (e *Error) Error() string { return e.Word + ": " + e.Human }
+func (e *Error) Error() string { return e.word + ": " + e.Human }
 
-// Code is the status, for whoever turns errors into answers.
-func (e *Error) Code() int { return e.Status }
+// Word returns a stable word for programs.
+func (e *Error) Word() string { return e.word }
 
-// Message is the stable word.
-func (e *Error) Message() string { return e.Word }
+// Code returns the code of the word, as HTTP has it: 400, 413 or 429.
+func (e *Error) Code() int { return botwire.Code(e.word) }
 
-func malformed(word, format string, args ...any) *Error {
-	return &Error{Status: 400, Word: word, Human: fmt.Sprintf(format, args...)}
+func refuse(word, format string, args ...any) *Error {
+	return &Error{word, fmt.Sprintf(format, args...)}
 }
 
 // Decode reads a request from the event's payload, a JSON object, and validates it. Its errors are of type *Error. Keys
 // that it does not know are ignored.
 func Decode(payload []byte) (Request, error) {
 	if len(payload) > maxRequestBytes {
-		return Request{}, &Error{413, "payload_too_large", fmt.Sprintf("a request has at most %d bytes", maxRequestBytes)}
+		return Request{}, refuse(botwire.WordPayloadTooLarge, "a request has at most %d bytes", maxRequestBytes)
 	}
 	var p struct {
 		Action          *integer  `json:"action"`
@@ -90,28 +91,23 @@ func Decode(payload []byte) (Request, error) {
 		Silent          *bool     `json:"silent"`
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) {
-		return Request{}, malformed("payload_not_an_object", "interpret takes an object")
+		return Request{}, refuse(botwire.WordPayloadNotAnObject, "interpret takes an object")
 	}
 	if err := json.Unmarshal(payload, &p); err != nil {
-		return Request{}, malformed("payload_malformed", "%s", decodeReason(err))
+		return Request{}, refuse(botwire.WordPayloadMalformed, "%s", decodeReason(err))
 	}
 	var r Request
-	for _, f := range []struct {
-		name string
-		from *integer
-		to   *int64
-	}{{"guild_id", p.GuildID, &r.GuildID}, {"message_id", p.MessageID, &r.MessageID}} {
-		if f.from == nil {
-			return Request{}, malformed(f.name+"_missing", "%s is required", f.name)
-		}
-		*f.to = int64(*f.from)
+	switch {
+	case p.GuildID == nil:
+		return Request{}, refuse(botwire.WordGuildIDMissing, "guild_id is required")
+	case p.MessageID == nil:
+		return Request{}, refuse(botwire.WordMessageIDMissing, "message_id is required")
+	case p.Action == nil:
+		return Request{}, refuse(botwire.WordActionMissing, "action is required")
 	}
-	if p.Action == nil {
-		return Request{}, malformed("action_missing", "action is required")
-	}
-	r.Action = int(*p.Action)
+	r.GuildID, r.MessageID, r.Action = int64(*p.GuildID), int64(*p.MessageID), int(*p.Action)
 	if p.Content == nil && r.Action == ActionMessageSent {
-		return Request{}, malformed("content_missing", "a message needs content")
+		return Request{}, refuse(botwire.WordContentMissing, "a message needs content")
 	}
 	r.Content, r.Emoji, r.Silent = value(p.Content), value(p.Emoji), value(p.Silent)
 	r.AllowedCommands = value(p.AllowedCommands)
@@ -141,29 +137,29 @@ func value[T any](p *T) T {
 func (r *Request) validate() error {
 	switch {
 	case r.GuildID < 0 || r.GuildID >= MaxGuildID:
-		return malformed("guild_id_out_of_range", "mock guild ids are from 0 to %d", MaxGuildID-1)
+		return refuse(botwire.WordGuildIDOutOfRange, "mock guild ids are from 0 to %d", MaxGuildID-1)
 	case r.MessageID < 0 || r.MessageID > MaxMessageID:
-		return malformed("message_id_out_of_range", "message ids are from 0 to %d", int64(MaxMessageID))
+		return refuse(botwire.WordMessageIDOutOfRange, "message ids are from 0 to %d", int64(MaxMessageID))
 	case len(r.AllowedCommands) > maxAllowedCommands:
-		return malformed("too_many_commands", "allowed_commands has at most %d names", maxAllowedCommands)
+		return refuse(botwire.WordTooManyCommands, "allowed_commands has at most %d names", maxAllowedCommands)
 	}
 	if len(r.Content) > MaxContentBytes { // with a reaction too, which has no use for it
-		return &Error{413, "content_too_large", fmt.Sprintf("a message has at most %d bytes", MaxContentBytes)}
+		return refuse(botwire.WordContentTooLarge, "a message has at most %d bytes", MaxContentBytes)
 	}
 	switch r.Action {
 	case ActionMessageSent:
 		if !utf8.ValidString(r.Content) {
-			return malformed("content_malformed", "content is not UTF-8")
+			return refuse(botwire.WordContentMalformed, "content is not UTF-8")
 		}
 	case ActionReactionAdded, ActionReactionRemoved:
 		if r.Emoji == "" {
-			return malformed("emoji_missing", "a reaction needs an emoji")
+			return refuse(botwire.WordEmojiMissing, "a reaction needs an emoji")
 		}
 		if len(r.Emoji) > MaxEmojiBytes {
-			return malformed("emoji_too_long", "an emoji has at most %d bytes", MaxEmojiBytes)
+			return refuse(botwire.WordEmojiTooLong, "an emoji has at most %d bytes", MaxEmojiBytes)
 		}
 	default:
-		return malformed("unknown_action", "action %d is none of 3001, 3100, 3101", r.Action)
+		return refuse(botwire.WordUnknownAction, "action %d is none of 3001, 3100, 3101", r.Action)
 	}
 	return nil
 }
@@ -175,7 +171,7 @@ func (n *integer) UnmarshalJSON(b []byte) error {
 	text := strings.Trim(string(b), `"`)
 	v, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || v > MaxMessageID || v < -MaxMessageID || len(b) > 20 {
-		return malformed("number_malformed", "a number is not whole or not within what JavaScript holds exactly")
+		return refuse(botwire.WordPayloadMalformed, "a number is not whole or not within what JavaScript holds exactly")
 	}
 	*n = integer(v)
 	return nil
