@@ -62,6 +62,9 @@ func (r *request) handle(args []any) error {
 	var arg any
 	if len(args) > 0 {
 		arg = args[0]
+		if known {
+			args[0] = nil // the library keeps its slice until the event is handled
+		}
 	}
 	var bad *Error
 	// The payload of an unknown event may be anything; it is read for its form and its _id, which the error echoes.

@@ -65,6 +65,7 @@ func onRequestElevation(r *request) error {
 			return nil
 		}
 	}
+	r.forget()
 	r.elevate(token)
 	return nil
 }

@@ -32,7 +32,6 @@ func onSpectate(r *request) error {
 	if err != nil {
 		return err
 	}
-	r.forget() // Redis may take seconds
 	if v.guild == "" {
 		return s.stopSpectating(r)
 	}

@@ -57,12 +57,14 @@ func humanTokenError(word string) string {
 }
 
 // authorize is the gate of every elevated event: it verifies the request's token, refreshes the socket's claims where
-// the token is newer than the one before, and gives the claims that are in force.
+// the token is newer than the one before, and gives the claims that are in force. It drops the request's members: all
+// others must have been read.
 func (s *session) authorize(r *request) (claims *permissions.Claims, err error) {
 	token, bad := r.text("token")
 	if bad != nil {
 		return nil, bad
 	}
+	r.forget() // the keys that verify the token may take seconds
 	if token != "" || s.gateway.config.TokenPerRequest != TokenOptional {
 		if claims, err = s.verify(token); err != nil {
 			return nil, err
