@@ -9,7 +9,7 @@ FUZZTIME ?= 5s
 test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz chaos bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: ## Every fuzzer for FUZZTIME (default 5s)
 
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
+
+chaos: setup build ## Rolling restarts with the times that users are promised; needs a machine with nothing else to do
+	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart' -v ./integration/...
 
 bench: setup build ## Benchmarks beside Node's socket.io; see bench/README.md
 	bench/run

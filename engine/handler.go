@@ -48,7 +48,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.files.ServeHTTP(w, r)
 		return
 	}
-	if h.srv.draining.Load() && !r.URL.Query().Has("sid") {
+	// Nor does it refuse the sessions of others for good: a proxy passes on to the next node what is answered 503.
+	if h.srv.draining.Load() && !h.srv.eio.Has(r.URL.Query().Get("sid")) {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
 		return

@@ -472,6 +472,9 @@ func TestShutdown(t *testing.T) {
 	if status, _ := get(t, front.URL+"/socket.io/?EIO=4&transport=polling"); status != http.StatusServiceUnavailable {
 		t.Errorf("new client: status %d", status)
 	}
+	if status, _ := get(t, front.URL+"/socket.io/?EIO=4&transport=polling&sid=of-another-node"); status != http.StatusServiceUnavailable {
+		t.Errorf("session of another node: status %d", status)
+	}
 	last := first
 	for range n - 1 {
 		last = receive(t, ends, "end of a client")

@@ -169,6 +169,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Has reports whether the server has a session of that id.
+func (s *Server) Has(sid string) bool {
+	_, ok := s.conns.Get(sid)
+	return ok
+}
+
 // serveSession serves a request of a session that exists, or is said to.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, sid string, upgrade bool) {
 	s.mu.RLock()
