@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -96,7 +97,7 @@ const maxListenerCalls = 10_000
 // init prepares c for a namespace, before anything is subscribed to.
 func (c *cluster) init(p protocol, s *shared, nsp socket.Namespace, kind bus.Kind) {
 	c.shared, c.protocol, c.nsp = s, p, nsp.Name()
-	c.pubsub = pubsub{bus: s.acquire(nsp.Server()), client: s.client, kind: kind}
+	c.pubsub = pubsub{bus: s.acquire(nsp.Server()), kind: kind}
 	c.run, c.stop = context.WithCancelCause(context.Background())
 	c.listeners = lane{limit: maxListenerCalls, logger: c.logger, wg: &c.wg}
 	c.servers.Store(1)
@@ -143,7 +144,7 @@ func (c *cluster) Ready(ctx context.Context) error {
 	if err := c.subscribed(ctx); err != nil {
 		return err
 	}
-	if _, err := c.countServers(ctx); err != nil {
+	if _, err := c.countServers(ctx); err != nil && !errors.Is(err, bus.ErrPartial) {
 		return err
 	}
 	return c.publishNow(ctx, c.answers+c.uid+"#", nil) // only we hear it
@@ -188,12 +189,17 @@ func (c *cluster) ServerCount() int64 {
 	return n
 }
 
+// countServers asks Redis. With bus.ErrPartial it returns those that are known to hear: a server whose connection is to a
+// Redis that does not answer hears nothing.
 func (c *cluster) countServers(ctx context.Context) (int64, error) {
 	n, err := c.numSub(ctx, c.counted)
-	if err != nil {
+	count := max(int64(n), 1)
+	switch {
+	case errors.Is(err, bus.ErrPartial):
+		return count, fmt.Errorf("count servers: %w", err)
+	case err != nil:
 		return c.servers.Load(), fmt.Errorf("count servers: %w", err)
 	}
-	count := max(int64(n), 1)
 	c.servers.Store(count)
 	return count, nil
 }

@@ -2,12 +2,15 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/bus"
 )
 
 // EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
@@ -82,10 +85,11 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 	defer cancel()
 	started := time.Now()
 	w := &ackWait{want: 1, done: make(chan struct{}), values: []any{}}
+	var partial error
 	if !isLocal(opts) {
-		n, err := c.countServers(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
+		var n int64
+		if n, partial = c.countServers(ctx); partial != nil && !errors.Is(partial, bus.ErrPartial) {
+			return nil, fmt.Errorf("%s: %w", op, partial)
 		}
 		w.want = int(n)
 	}
@@ -112,7 +116,7 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 	w.mu.Unlock()
 	if complete {
 		c.finish(r, 0)
-		return values, nil
+		return values, c.uncounted(op, w.want-1, started, partial)
 	}
 	e := &IncompleteError{
 		Op: op, Got: len(r.servers()), Want: w.want - 1, Clients: missing, After: time.Since(started), Cause: cause,

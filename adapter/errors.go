@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/architus/guildcast/bus"
 )
 
 // ErrClosed is the error of calls on the adapter of a closed namespace or server.
@@ -16,8 +18,8 @@ var ErrLeft = errors.New("servers have left")
 // errTooMany is returned while maxPending requests wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
-// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time. What the
-// others answered is returned together with it.
+// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time, or that not
+// all servers could be counted. What the others answered is returned together with it.
 type IncompleteError struct {
 	// Op is what was asked.
 	Op string
@@ -31,7 +33,8 @@ type IncompleteError struct {
 	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.
 	Missing []string
 	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled, ErrClosed, or, before the deadline,
-	// ErrLeft.
+	// ErrLeft. It wraps bus.ErrPartial if all servers have answered that were counted, but a server of a Redis Cluster
+	// was silent: there may be more.
 	Cause error
 }
 
@@ -48,6 +51,9 @@ func (e *IncompleteError) Error() string {
 	}
 	if e.Clients > 0 {
 		s += fmt.Sprintf("; clients that did not acknowledge: %d", e.Clients)
+	}
+	if errors.Is(e.Cause, bus.ErrPartial) {
+		s += "; there may be more: " + e.Cause.Error()
 	}
 	return s
 }

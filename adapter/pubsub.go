@@ -2,18 +2,14 @@ package adapter
 
 import (
 	"context"
-	"sync"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/bus"
 )
 
 // pubsub is plain pub/sub, or the sharded one of Redis 7.
 type pubsub struct {
-	bus    *bus.Bus
-	client redis.UniversalClient
-	kind   bus.Kind // Channel or Shard
+	bus  *bus.Bus
+	kind bus.Kind // Channel or Shard
 }
 
 func (p pubsub) publish(channel string, payload []byte) error {
@@ -44,32 +40,8 @@ func (p pubsub) away() bool {
 
 // list lists the channels that match a pattern, on all servers of a cluster. It is used when a request has failed, to
 // say who did not answer: Redis looks at all its channels for it. Where Redis does not answer, or an ACL forbids the
-// question, it lists nothing.
+// question, the list is short, or empty.
 func (p pubsub) list(ctx context.Context, pattern string) []string {
-	var (
-		mu  sync.Mutex
-		all []string
-	)
-	ask := func(ctx context.Context, c redis.UniversalClient) error {
-		cmd := c.PubSubChannels
-		if p.kind == bus.Shard {
-			cmd = c.PubSubShardChannels
-		}
-		names, err := cmd(ctx, pattern).Result()
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, names...)
-		return err
-	}
-	// An error only says that the list may be incomplete, as it may be anyway.
-	if c, ok := p.client.(interface {
-		ForEachShard(context.Context, func(context.Context, *redis.Client) error) error
-	}); ok {
-		_ = c.ForEachShard(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
-	} else {
-		_ = ask(ctx, p.client)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	return all
+	channels, _ := p.bus.Subscribed(ctx, p.kind, pattern)
+	return channels
 }

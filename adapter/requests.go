@@ -10,17 +10,19 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
+	"github.com/architus/guildcast/bus"
 )
 
 // askOthers asks all other servers and waits for their answers until ctx ends, or those that did not answer have left.
 // With the answers of some it returns an *IncompleteError.
 func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer, error) {
-	n, err := c.countServers(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+	started := time.Now()
+	n, partial := c.countServers(ctx)
+	if partial != nil && !errors.Is(partial, bus.ErrPartial) {
+		return nil, fmt.Errorf("%s: %w", op, partial)
 	}
 	if n <= 1 {
-		return nil, nil
+		return nil, c.uncounted(op, 0, started, partial)
 	}
 	m.id = c.newID()
 	r, err := c.pending.open(op, m.id, int(n)-1)
@@ -37,8 +39,18 @@ func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer
 	if e := (*IncompleteError)(nil); errors.As(err, &e) {
 		c.count.incomplete.Add(1)
 		e.Missing = missing(c.peers(), c.uid, got)
+		return got, err
 	}
-	return got, err
+	return got, c.uncounted(op, len(got), started, partial)
+}
+
+// uncounted returns the error of a request that all servers have answered that were counted: nil if the count was whole.
+func (c *cluster) uncounted(op string, answered int, started time.Time, partial error) error {
+	if partial == nil {
+		return nil
+	}
+	c.count.incomplete.Add(1)
+	return &IncompleteError{Op: op, Got: answered, Want: answered, After: time.Since(started), Cause: partial}
 }
 
 // Servers that are not subscribed when they are looked for leftLooks times in a row, lookInterval apart, have left.

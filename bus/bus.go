@@ -164,11 +164,12 @@ func New(client redis.UniversalClient, o Options) *Bus {
 	o.setDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Bus{
-		opts: o, client: client, router: newRouter(client), ctx: ctx, cancel: cancel,
+		opts: o, client: client, ctx: ctx, cancel: cancel,
 		unrouted: map[*topic]struct{}{}, links: map[route]*link{}, retry: map[route]*backoff{},
 		watchers: map[int]func(State){}, hush: true,
 		reroute: make(chan struct{}, 1), noted: make(chan struct{}, 1),
 	}
+	b.router = newRouter(b, client)
 	for k := range b.topics {
 		b.topics[k] = map[string]*topic{}
 	}

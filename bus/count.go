@@ -2,48 +2,135 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it do
-// not count. In a cluster it asks every server. If some do not answer it returns what the others said, and an error. It
-// ends with ctx, or after the client's own timeouts.
-func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
-	switch k {
-	case Channel:
-		return b.numSub(ctx, channel, redis.UniversalClient.PubSubNumSub)
-	case Shard:
-		return b.numSub(ctx, channel, redis.UniversalClient.PubSubShardNumSub)
-	}
-	return 0, fmt.Errorf("count subscribers of %q: %w: not a channel", channel, ErrUnsupported)
-}
+// ErrPartial is wrapped, beside what was found, if some servers of a cluster did not answer.
+var ErrPartial = errors.New("some servers did not answer")
+
+// answerWait bounds the wait for each of several servers. Half of the caller's time is the bound if that is less: what is
+// asked for has to be done with the answer.
+const answerWait = 500 * time.Millisecond
 
 // maxCall bounds a command through the client if the caller's context does not.
 const maxCall = time.Minute
 
-type countCommand func(c redis.UniversalClient, ctx context.Context, channels ...string) *redis.MapStringIntCmd
-
-func (b *Bus) numSub(ctx context.Context, channel string, count countCommand) (int, error) {
-	var sum atomic.Int64
-	one := func(ctx context.Context, c redis.UniversalClient) error {
-		m, err := count(c, ctx, channel).Result()
-		sum.Add(m[channel])
-		return err
+// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it do
+// not count. In a cluster it asks every server, replicas too, and waits half a second for each at most: if some do not
+// answer it returns what the others said, and an error that wraps ErrPartial. Otherwise it ends with ctx, or after the
+// client's own timeouts.
+func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
+	count := redis.UniversalClient.PubSubNumSub
+	if k == Shard {
+		count = redis.UniversalClient.PubSubShardNumSub
 	}
-	err := b.call(ctx, maxCall, func(ctx context.Context) error {
-		if c, ok := b.client.(clusterClient); ok {
-			return c.ForEachShard(ctx, func(ctx context.Context, c *redis.Client) error { return one(ctx, c) })
+	counts, err := askAll(ctx, b, k, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
+		m, err := count(c, ctx, channel).Result()
+		return m[channel], err
+	})
+	sum := 0
+	for _, n := range counts {
+		sum += int(n)
+	}
+	if err != nil {
+		err = fmt.Errorf("count subscribers of %q: %w", channel, err)
+	}
+	return sum, err
+}
+
+// Subscribed lists the channels of kind k, Channel or Shard, that match a glob-style pattern and have subscribers. It asks
+// as NumSub does. Redis looks at all its channels for it.
+func (b *Bus) Subscribed(ctx context.Context, k Kind, pattern string) ([]string, error) {
+	list := redis.UniversalClient.PubSubChannels
+	if k == Shard {
+		list = redis.UniversalClient.PubSubShardChannels
+	}
+	lists, err := askAll(ctx, b, k, func(ctx context.Context, c redis.UniversalClient) ([]string, error) {
+		return list(c, ctx, pattern).Result()
+	})
+	names := slices.Concat(lists...)
+	slices.Sort(names)
+	if err != nil {
+		err = fmt.Errorf("list channels like %q: %w", pattern, err)
+	}
+	return slices.Compact(names), err
+}
+
+// askAll returns the answers of the client, or in a cluster of each server, all asked at once.
+func askAll[T any](
+	ctx context.Context, b *Bus, k Kind, ask func(context.Context, redis.UniversalClient) (T, error),
+) ([]T, error) {
+	if k != Channel && k != Shard {
+		return nil, fmt.Errorf("%w: not a channel", ErrUnsupported)
+	}
+	r, ok := b.router.(*clusterRouter)
+	if !ok {
+		answer, err := askOne(ctx, b, maxCall, b.client, ask)
+		if err != nil {
+			return nil, err
 		}
-		return one(ctx, b.client)
+		return []T{answer}, nil
+	}
+	servers, err := r.servers.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wait := answerWait
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end)/2)
+	}
+	answers, errs := make([]T, len(servers)), make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, c := range servers {
+		wg.Go(func() {
+			if answers[i], errs[i] = askOne(ctx, b, wait, c, ask); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %w", c.Options().Addr, errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	return those(answers, errs)
+}
+
+// askOne returns within the time, whether the client does or not.
+func askOne[T any](
+	ctx context.Context, b *Bus, wait time.Duration, c redis.UniversalClient,
+	ask func(context.Context, redis.UniversalClient) (T, error),
+) (answer T, err error) {
+	answers := make(chan T, 1)
+	err = b.call(ctx, wait, func(ctx context.Context) error {
+		a, err := ask(ctx, c)
+		answers <- a
+		return err
 	})
 	if err != nil {
-		return int(sum.Load()), fmt.Errorf("count subscribers of %q: %w", channel, asReply(err))
+		return answer, asReply(err)
 	}
-	return int(sum.Load()), nil
+	return <-answers, nil
+}
+
+// those returns the answers without an error. It wraps ErrPartial if there are some, and not all.
+func those[T any](answers []T, errs []error) ([]T, error) {
+	var got []T
+	for i, err := range errs {
+		if err == nil {
+			got = append(got, answers[i])
+		}
+	}
+	switch err := errors.Join(errs...); {
+	case err == nil:
+		return got, nil
+	case len(got) > 0:
+		return got, fmt.Errorf("%w: %w", ErrPartial, err)
+	default:
+		return nil, err
+	}
 }
 
 // PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. It is not in order

@@ -248,20 +248,26 @@ func (b *Bus) linkEnded(l *link, err error) {
 func (b *Bus) call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	done := make(chan error, 1)
+	if !b.spawn(func() { done <- f(ctx) }) {
 		return ErrClosed
 	}
-	done := make(chan error, 1)
-	b.wg.Go(func() { done <- f(ctx) })
-	b.mu.Unlock()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// spawn runs f on a goroutine that Close waits for. It returns false if the Bus is closed.
+func (b *Bus) spawn(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.wg.Go(f)
+	}
+	return !b.closed
 }
 
 // asReply makes what go-redis returns for an error reply a replyError.

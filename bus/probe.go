@@ -7,7 +7,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -212,26 +211,21 @@ func (l *link) publishProbe(ctx context.Context) error {
 	return nil
 }
 
-// elsewhere is the client, or in a cluster one of a primary that the link is not connected to: the message must come
+// elsewhere returns the client, or in a cluster one of a primary that the link is not connected to: the message must come
 // through the cluster.
 func (l *link) elsewhere(ctx context.Context) redis.Cmdable {
-	c, ok := l.b.client.(clusterClient)
+	r, ok := l.b.router.(*clusterRouter)
 	if !ok {
 		return l.b.client
 	}
-	var mu sync.Mutex
-	var others []*redis.Client
-	// Where the layout is not known, the client says what is wrong.
-	_ = c.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
+	// If the layout is not known, the client says what is wrong.
+	all, _ := r.primaries.get(ctx)
+	others := make([]*redis.Client, 0, len(all))
+	for _, c := range all {
 		if c.Options().Addr != l.opts.Addr {
 			others = append(others, c)
 		}
-		return nil
-	})
-	mu.Lock()
-	defer mu.Unlock()
+	}
 	if len(others) == 0 {
 		return l.b.client
 	}

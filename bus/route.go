@@ -48,10 +48,13 @@ type clusterClient interface {
 	ReloadState(ctx context.Context)
 }
 
-func newRouter(client redis.UniversalClient) router {
+func newRouter(b *Bus, client redis.UniversalClient) router {
 	switch c := client.(type) {
 	case clusterClient:
-		return &clusterRouter{client: c, patches: map[uint16]patch{}}
+		return &clusterRouter{
+			client: c, patches: map[uint16]patch{},
+			primaries: layout{b: b, list: c.ForEachMaster}, servers: layout{b: b, list: c.ForEachShard},
+		}
 	case singleClient:
 		return singleRouter{c}
 	default:
@@ -83,7 +86,9 @@ func (r singleRouter) owner(context.Context, string) (route, *redis.Options, err
 
 // clusterRouter asks go-redis for the layout, and believes a MOVED reply more, until go-redis has had time to reload.
 type clusterRouter struct {
-	client clusterClient
+	client    clusterClient
+	primaries layout
+	servers   layout // replicas too
 
 	mu      sync.Mutex
 	patches map[uint16]patch // by slot
@@ -107,29 +112,11 @@ func (r *clusterRouter) route(k Kind) route {
 }
 
 func (r *clusterRouter) main(ctx context.Context) (*redis.Options, error) {
-	all, err := r.primaries(ctx)
+	all, err := r.primaries.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return all[rand.IntN(len(all))], nil
-}
-
-func (r *clusterRouter) primaries(ctx context.Context) ([]*redis.Options, error) {
-	var mu sync.Mutex
-	var all []*redis.Options
-	err := r.client.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, c.Options())
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list primaries: %w", err)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("list primaries: the cluster has none")
-	}
-	return all, nil
+	return all[rand.IntN(len(all))].Options(), nil
 }
 
 func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redis.Options, error) {
@@ -149,16 +136,16 @@ func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redi
 		return "", nil, fmt.Errorf("owner of slot %d: %w", slot, err)
 	}
 	// A server that go-redis does not know yet is reached in the same way as its neighbours.
-	all, err := r.primaries(ctx)
+	all, err := r.primaries.get(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	for _, o := range all {
-		if o.Addr == p.addr {
+	for _, c := range all {
+		if o := c.Options(); o.Addr == p.addr {
 			return route(o.Addr), o, nil
 		}
 	}
-	o := *all[0]
+	o := *all[0].Options()
 	o.Addr = p.addr
 	return route(o.Addr), &o, nil
 }

@@ -12,9 +12,11 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Cluster is a Redis Cluster of three primaries without replicas, every slot covered.
+// Cluster is a Redis Cluster of three primaries, every slot covered.
 type Cluster struct {
 	Servers []*Server
+	// Replicas are as many as Servers, in their order, or none.
+	Replicas []*Server
 
 	tb testing.TB
 }
@@ -29,6 +31,88 @@ var clusterOptions = []string{
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	return startCluster(tb, func() *Server { return Start(tb, clusterOptions...) })
+}
+
+// StartReplicatedCluster is StartCluster with a replica of each primary. args are further options of each redis-server.
+func StartReplicatedCluster(tb testing.TB, args ...string) *Cluster {
+	tb.Helper()
+	start := func() *Server {
+		return Start(tb, append(clusterOptions[:len(clusterOptions):len(clusterOptions)], args...)...)
+	}
+	c := startCluster(tb, start)
+	for range c.Servers {
+		c.Replicas = append(c.Replicas, start())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for i, s := range c.Replicas {
+		replica, primary := s.newClient(), c.Servers[i].newClient()
+		defer replica.Close()
+		defer primary.Close()
+		host, port, _ := net.SplitHostPort(c.Servers[i].Addr())
+		if err := replica.ClusterMeet(ctx, host, port).Err(); err != nil {
+			tb.Fatalf("join %s: %v", s.Addr(), err)
+		}
+		id, err := primary.Do(ctx, "cluster", "myid").Text()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := poll(startTimeout, s.exited, func(ctx context.Context) error {
+			return replica.ClusterReplicate(ctx, id).Err()
+		}); err != nil {
+			tb.Fatalf("replicate to %s: %v", s.Addr(), err)
+		}
+	}
+	for _, s := range append(c.Servers, c.Replicas...) {
+		client := s.newClient()
+		defer client.Close()
+		if err := poll(startTimeout, s.exited, func(ctx context.Context) error { return replicated(ctx, client) }); err != nil {
+			tb.Fatalf("cluster: %v", err)
+		}
+	}
+	return c
+}
+
+// replicated reports why c does not know a replica of each primary, or does not replicate, if so.
+func replicated(ctx context.Context, c *goredis.Client) error {
+	slots, err := c.ClusterSlots(ctx).Result()
+	if err != nil {
+		return err
+	}
+	if len(slots) != primaries {
+		return fmt.Errorf("%d ranges of slots", len(slots))
+	}
+	for _, s := range slots {
+		if len(s.Nodes) != 2 {
+			return fmt.Errorf("%d servers have slot %d", len(s.Nodes), s.Start)
+		}
+	}
+	info, err := c.Info(ctx, "replication").Result()
+	if err == nil && !strings.Contains(info, "master_link_status:up") && !strings.Contains(info, "state=online") {
+		err = errors.New("not replicated")
+	}
+	return err
+}
+
+// Failover makes the replica of primary i the primary, as an operator does, and waits until it is.
+func (c *Cluster) Failover(i int) {
+	c.tb.Helper()
+	client := c.Replicas[i].newClient()
+	defer client.Close()
+	err := poll(startTimeout, c.Replicas[i].exited, func(ctx context.Context) error {
+		role, err := client.Do(ctx, "role").Slice()
+		if err != nil || role[0] == "master" {
+			return err
+		}
+		if err := client.Do(ctx, "cluster", "failover").Err(); err != nil {
+			return err
+		}
+		return errors.New("still a replica")
+	})
+	if err != nil {
+		c.tb.Fatalf("failover to %s: %v", c.Replicas[i].Addr(), err)
+	}
+	c.Servers[i], c.Replicas[i] = c.Replicas[i], c.Servers[i]
 }
 
 func startCluster(tb testing.TB, start func() *Server) *Cluster {

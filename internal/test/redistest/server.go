@@ -3,6 +3,7 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -54,7 +55,7 @@ func start(tb testing.TB, dir string, args ...string) *Server {
 		s := &Server{tb: tb, bin: bin, port: freePort(tb)}
 		s.args = append([]string{
 			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", dir,
-			"--save", "", "--appendonly", "no",
+			"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
 		}, args...)
 		// Another process may have taken the port since: try the next.
 		if err = s.start(); err == nil {
@@ -63,6 +64,24 @@ func start(tb testing.TB, dir string, args ...string) *Server {
 	}
 	tb.Fatalf("start redis-server: %v", err)
 	return nil
+}
+
+// StartReplica runs a replica of primary and waits until it is in step. args are as those of Start.
+func StartReplica(tb testing.TB, primary *Server, args ...string) *Server {
+	tb.Helper()
+	s := Start(tb, append([]string{"--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.port)}, args...)...)
+	c := s.newClient()
+	defer c.Close()
+	if err := poll(startTimeout, s.exited, func(ctx context.Context) error {
+		info, err := c.Info(ctx, "replication").Result()
+		if err == nil && !strings.Contains(info, "master_link_status:up") {
+			err = errors.New("not in step")
+		}
+		return err
+	}); err != nil {
+		tb.Fatalf("replicate %s: %v", primary.Addr(), err)
+	}
+	return s
 }
 
 // StartSentinel runs a Redis Sentinel that watches primary under the name "main".
