@@ -9,6 +9,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // TestCountWithAFrozenReplica counts while one server of a cluster does not answer: that costs a bounded time, and the
@@ -53,7 +54,7 @@ func TestCountWithAFrozenReplica(t *testing.T) {
 				t.Errorf("state %+v", s)
 			}
 			c.Replicas[1].Resume()
-			eventually(t, "the count is whole again", func() bool {
+			wait.Until(t, "the count is whole again", func() bool {
 				n, err := b.NumSub(within(t), bus.Channel, "plain")
 				return n == 1 && err == nil
 			})
