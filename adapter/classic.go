@@ -23,7 +23,7 @@ type Classic struct {
 func New(client redis.UniversalClient, opts Options) *Classic {
 	opts.setDefaults()
 	return &Classic{opts: opts, shared: shared{
-		client: client, requestsTimeout: opts.RequestsTimeout, grace: listenerGrace, logger: opts.Logger, given: opts.Bus,
+		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger, given: opts.Bus,
 		busOptions: bus.Options{Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.Key + "-probe#"},
 	}}
 }

@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 func classicCluster(t *testing.T, c redis.UniversalClient, n int, o Options) []*node {
 	t.Helper()
 	if o.RequestsTimeout == 0 {
-		o.RequestsTimeout = 2 * time.Second
+		o.RequestsTimeout = patience
 	}
 	nodes := make([]*node, n)
 	for i := range nodes {
@@ -41,6 +42,7 @@ func each(t *testing.T, test func(t *testing.T, c redis.UniversalClient, o Optio
 }
 
 func TestClassicBroadcast(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
 		nodes := classicCluster(t, c, 3, o)
 		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2", "42"), nodes[2].connect("/", "r2")
@@ -68,13 +70,12 @@ func TestClassicBroadcast(t *testing.T) {
 		for _, c := range []*client{c1, c2, c3} {
 			c.wants("buffers", []byte("x"), "text")
 		}
-		c1.wantsNothing()
-		c2.wantsNothing()
-		c3.wantsNothing()
+		wantNothing(t, c1, c2, c3)
 	})
 }
 
 func TestClassicNamespaces(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
 		names := []string{"/", "/a", "/a*", "/[a]", `/\?`, "/日本"}
 		if o.Key = "k*[x]"; !o.PatternSubscription || !strings.HasSuffix(t.Name(), "/miniredis") {
@@ -98,13 +99,12 @@ func TestClassicNamespaces(t *testing.T) {
 			clients[name].wants("to", name)
 			clients[name].wants("room", name)
 		}
-		for _, name := range names {
-			clients[name].wantsNothing()
-		}
+		wantNothing(t, slices.Collect(maps.Values(clients))...)
 	})
 }
 
 func TestClassicOrder(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
 		nodes := classicCluster(t, c, 2, o)
 		c1 := nodes[1].connect("/", "r1", "r2")
@@ -118,7 +118,7 @@ func TestClassicOrder(t *testing.T) {
 		for i := range n {
 			c1.wants("n", float64(i))
 		}
-		c1.wantsNothing()
+		wantNothing(t, c1)
 	})
 }
 
@@ -126,6 +126,7 @@ func TestClassicAcks(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the library's EmitWithAck has a data race")
 	}
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
 		nodes := classicCluster(t, c, 3, Options{})
 		for i := range 4 {
@@ -137,31 +138,36 @@ func TestClassicAcks(t *testing.T) {
 			err    error
 		}
 		done := make(chan result, 1)
-		nodes[0].io.To("r1").Timeout(10*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
-		got := <-done
+		ask := func(b *socket.BroadcastOperator) result {
+			b.EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
+			return <-done
+		}
+		got := ask(nodes[0].io.To("r1").Timeout(patience))
 		slices.SortFunc(got.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		if fmt.Sprint(got) != "{[answer 0q answer 1q answer 2q answer 3q] <nil>}" {
 			t.Errorf("got %v", got)
 		}
 		// nobody in the room
-		nodes[0].io.To("empty").Timeout(3 * time.Second).EmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
-		if got := <-done; len(got.values) != 0 || got.err != nil {
+		if got := ask(nodes[0].io.To("empty").Timeout(patience)); len(got.values) != 0 || got.err != nil {
 			t.Errorf("got %v", got)
 		}
 		// one does not answer
 		mute := nodes[1].connect("/", "r1")
 		mute.acks = nil
-		nodes[0].io.To("r1").Timeout(2*time.Second).EmitWithAck("ask", "q")(func(v []any, err error) { done <- result{v, err} })
-		if got := <-done; len(got.values) != 4 || got.err == nil {
-			t.Errorf("got %v", got)
-		}
+		inTime(t, func(timeout time.Duration) bool {
+			got := ask(nodes[0].io.To("r1").Timeout(timeout))
+			if got.err == nil {
+				t.Errorf("got %v", got)
+			}
+			return len(got.values) == 4
+		})
 		// a remote socket answers with a single value
 		f := fetch(t, nodes[2].io.In("r1").Except(socket.Room(mute.sid)))
 		if f.err != nil || len(f.sockets) != 4 {
 			t.Fatalf("fetched %v", f)
 		}
 		for _, s := range f.sockets {
-			s.Timeout(10*time.Second).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
+			s.Timeout(patience).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
 			if got := <-done; got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
 				t.Errorf("got %v", got)
 			}
@@ -170,6 +176,7 @@ func TestClassicAcks(t *testing.T) {
 }
 
 func TestClassicAlone(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	n := classicCluster(t, c, 1, Options{})[0]
 	done := make(chan error, 1)
@@ -188,6 +195,7 @@ func TestClassicAlone(t *testing.T) {
 }
 
 func TestClassicSpecificResponseChannel(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	nodes := classicCluster(t, c, 3, Options{PublishOnSpecificResponseChannel: true})
 	nodes[1].connect("/", "r1")
@@ -197,6 +205,7 @@ func TestClassicSpecificResponseChannel(t *testing.T) {
 }
 
 func TestClassicCodec(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	nodes := classicCluster(t, c, 2, Options{Codec: reversed{}})
 	c1 := nodes[1].connect("/", "r1")
@@ -207,7 +216,7 @@ func TestClassicCodec(t *testing.T) {
 		return
 	}
 	done := make(chan []any, 1)
-	nodes[0].io.Timeout(time.Second).EmitWithAck("y")(func(v []any, err error) { done <- v })
+	nodes[0].io.Timeout(patience).EmitWithAck("y")(func(v []any, err error) { done <- v })
 	if v := <-done; fmt.Sprint(v) != "[yes]" {
 		t.Error(v)
 	}
@@ -215,13 +224,14 @@ func TestClassicCodec(t *testing.T) {
 
 // TestClassicBroadcastWithAck goes past the library's operator, so that it can be run under the race detector.
 func TestClassicBroadcastWithAck(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	nodes := classicCluster(t, c, 3, Options{})
 	for i := range 6 {
 		cl := nodes[i%3].connect("/", "r1")
 		cl.acks = func(e event) []any { return []any{[]byte{byte(i)}, "second"}[:i%3] }
 	}
-	timeout := 2 * time.Second
+	timeout := patience
 	for _, single := range []bool{false, true} {
 		counts, acks := make(chan uint64, 10), make(chan []any, 10)
 		opts := &socket.BroadcastOptions{
@@ -253,6 +263,7 @@ func TestClassicBroadcastWithAck(t *testing.T) {
 
 // TestClassicServersAreCounted gives one constructor to two servers of a process.
 func TestClassicServersAreCounted(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	shared := New(c, Options{})
 	nodes := []*node{newNode(t, shared), newNode(t, shared)}
@@ -269,6 +280,7 @@ func TestClassicServersAreCounted(t *testing.T) {
 
 // TestClassicOnStockServer runs the adapter on the library's own engine.
 func TestClassicOnStockServer(t *testing.T) {
+	t.Parallel()
 	_, c := redistest.Mini(t)
 	opts := socket.DefaultServerOptions()
 	opts.SetAdapter(New(c, Options{}))
@@ -293,6 +305,7 @@ func TestClassicOnStockServer(t *testing.T) {
 
 // TestClassicLegacyEmitter publishes what an emitter of 2014 wrote.
 func TestClassicLegacyEmitter(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	n := classicCluster(t, rc, 1, Options{LegacyEmitter: true})[0]
 	n.io.Of("/chat", nil)
@@ -314,5 +327,5 @@ func TestClassicLegacyEmitter(t *testing.T) {
 	if seen == 0 {
 		t.Error("no vectors")
 	}
-	chat.wantsNothing()
+	wantNothing(t, chat)
 }

@@ -87,7 +87,8 @@ func (n *node) connect(nsp string, join ...socket.Room) *client {
 	n.t.Helper()
 	c := &client{t: n.t, url: n.http.URL + "/socket.io/?EIO=4&transport=polling", nsp: nsp, events: make(chan event, 5000)}
 	var open struct{ Sid string }
-	if err := json.Unmarshal([]byte(c.get(context.Background())[1:]), &open); err != nil {
+	handshake, _ := c.get(context.Background())
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(handshake, "0")), &open); err != nil {
 		n.t.Fatal(err)
 	}
 	c.url += "&sid=" + open.Sid
@@ -96,13 +97,26 @@ func (n *node) connect(nsp string, join ...socket.Room) *client {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for ctx.Err() == nil {
-			for _, p := range strings.Split(c.get(ctx), "\x1e") {
+		for {
+			payload, ok := c.get(ctx)
+			if !ok {
+				return
+			}
+			for _, p := range strings.Split(payload, "\x1e") {
 				c.packet(p, connected)
 			}
 		}
 	}()
-	n.t.Cleanup(func() { cancel(); <-done })
+	n.t.Cleanup(func() {
+		c.post("1")
+		select {
+		case <-done: // it has fetched all: a server that shuts down would wait for that
+		case <-time.After(patience):
+			n.t.Error("the server does not let the client go")
+		}
+		cancel()
+		<-done
+	})
 	c.post("40" + c.prefix())
 	select {
 	case c.sid = <-connected:
@@ -130,6 +144,17 @@ func await[T any](t *testing.T, f func() (T, bool)) T {
 	}
 }
 
+// inTime calls f, which asks with a timeout that has to pass, until all that should come before it has come: a busy
+// machine gets ever longer ones.
+func inTime(t *testing.T, f func(timeout time.Duration) bool) {
+	t.Helper()
+	for timeout := 100 * time.Millisecond; !f(timeout); timeout *= 2 {
+		if timeout > patience {
+			t.Fatalf("did not come within %v", timeout)
+		}
+	}
+}
+
 func (c *client) prefix() string {
 	if c.nsp == "/" {
 		return ""
@@ -137,19 +162,16 @@ func (c *client) prefix() string {
 	return c.nsp + ","
 }
 
-func (c *client) get(ctx context.Context) string {
+// get polls. It returns false when the session is closed.
+func (c *client) get(ctx context.Context) (string, bool) {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "6"
+		return "", false
 	}
 	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		<-ctx.Done() // closed: nothing will come any more
-		return "6"
-	}
-	return string(b)
+	b, err := io.ReadAll(resp.Body)
+	return string(b), err == nil && resp.StatusCode == http.StatusOK
 }
 
 func (c *client) post(p string) {
@@ -289,13 +311,16 @@ func (c *client) next() event {
 	}
 }
 
-// wantsNothing fails the test if an event comes.
-func (c *client) wantsNothing() {
-	c.t.Helper()
-	select {
-	case got := <-c.events:
-		c.t.Fatalf("got %v", got)
-	case <-time.After(silence):
+// wantNothing fails the test if an event comes to any of clients.
+func wantNothing(t *testing.T, clients ...*client) {
+	t.Helper()
+	time.Sleep(silence)
+	for _, c := range clients {
+		select {
+		case got := <-c.events:
+			t.Errorf("got %v", got)
+		default:
+		}
 	}
 }
 

@@ -88,9 +88,6 @@ const (
 	serverSideEmit                    // data
 )
 
-// startTimeout is how long the making of a namespace waits for its subscriptions.
-const startTimeout = 3 * time.Second
-
 // maxListenerCalls bounds the calls of listeners that wait behind a slow one. More are dropped, and counted.
 const maxListenerCalls = 10_000
 
@@ -106,9 +103,9 @@ func (c *cluster) init(p protocol, s *shared, nsp socket.Namespace, kind bus.Kin
 	c.rooms = rooms{c: c, held: map[socket.Room]*bus.Pending{}}
 }
 
-// start returns when Redis has confirmed all subscriptions, or after startTimeout; the bus then goes on by itself.
+// start returns when Redis has confirmed all subscriptions, or after times.start; the bus then goes on by itself.
 func (c *cluster) start() {
-	ctx, cancel := context.WithTimeout(c.run, startTimeout)
+	ctx, cancel := context.WithTimeout(c.run, c.times.start)
 	defer cancel()
 	if err := c.subscribed(ctx); err != nil {
 		c.logger.Error("adapter does not hear the cluster yet", "namespace", c.nsp, "err", err)
@@ -165,7 +162,7 @@ func (c *cluster) Close() {
 		}()
 		select {
 		case <-done:
-		case <-time.After(closeTimeout): // a listener, or a callback, does not return: it may be the one that closes
+		case <-time.After(c.times.close): // a listener, or a callback, does not return: it may be the one that closes
 			c.logger.Warn("adapter closed while a callback is still running", "namespace", c.nsp)
 		}
 		c.release(c.Nsp().Server())

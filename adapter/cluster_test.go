@@ -16,17 +16,14 @@ import (
 )
 
 // everywhere runs a test with both protocols, in all ways to subscribe, on every kind of Redis that they work with.
-// Requests end after timeout, where it is not zero.
-func everywhere(t *testing.T, timeout time.Duration, test func(t *testing.T, servers func(n int) []*node)) {
+func everywhere(t *testing.T, test func(t *testing.T, servers func(n int) []*node)) {
 	t.Run("classic", func(t *testing.T) {
 		each(t, func(t *testing.T, c redis.UniversalClient, o Options) {
-			o.RequestsTimeout = timeout
 			test(t, func(n int) []*node { return classicCluster(t, c, n, o) })
 		})
 	})
 	t.Run("sharded", func(t *testing.T) {
 		eachSharded(t, func(t *testing.T, c redis.UniversalClient, o ShardedOptions) {
-			o.RequestsTimeout = timeout
 			test(t, func(n int) []*node { return shardedCluster(t, c, n, o) })
 		})
 	})
@@ -52,7 +49,8 @@ func (n *node) cluster(nsp string) *cluster {
 }
 
 func TestClusterSockets(t *testing.T) {
-	everywhere(t, 0, func(t *testing.T, servers func(int) []*node) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, servers func(int) []*node) {
 		nodes := servers(3)
 		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1"), nodes[2].connect("/", "r2")
 		if n := nodes[0].cluster("/").ServerCount(); n != 3 {
@@ -117,7 +115,8 @@ func TestClusterSockets(t *testing.T) {
 }
 
 func TestClusterServerSideEmit(t *testing.T) {
-	everywhere(t, 2*time.Second, func(t *testing.T, servers func(int) []*node) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, servers func(int) []*node) {
 		nodes := servers(3)
 		heard := make(chan string, 10)
 		for i, n := range nodes {
@@ -146,16 +145,22 @@ func TestClusterServerSideEmit(t *testing.T) {
 			err    error
 		}
 		done := make(chan result, 1)
-		nodes[0].io.ServerSideEmitWithAck("ask")(func(v []any, err error) { done <- result{v, err} })
-		r := <-done
+		ask := func(event string) result {
+			nodes[0].io.ServerSideEmitWithAck(event)(func(v []any, err error) { done <- result{v, err} })
+			return <-done
+		}
+		r := ask("ask")
 		slices.SortFunc(r.values, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		if fmt.Sprint(r) != "{[pong 1 pong 2] <nil>}" {
 			t.Errorf("got %v", r)
 		}
-		nodes[0].io.ServerSideEmitWithAck("mute")(func(v []any, err error) { done <- result{v, err} })
-		r = <-done
 		var e *IncompleteError
-		if !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || fmt.Sprint(r.values) != "[[1 2]]" {
+		inTime(t, func(timeout time.Duration) bool {
+			nodes[0].cluster("/").requestsTimeout = timeout
+			r = ask("mute")
+			return errors.As(r.err, &e) && e.Got == 1
+		})
+		if e.Want != 2 || fmt.Sprint(r.values) != "[[1 2]]" {
 			t.Fatalf("got %v", r)
 		}
 		if want := []string{nodes[2].cluster("/").uid}; !slices.Equal(e.Missing, want) {

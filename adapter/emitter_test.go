@@ -81,6 +81,7 @@ func withBinary(v any) any {
 
 // TestEmitterGolden compares with the bytes of Node's emitter.
 func TestEmitterGolden(t *testing.T) {
+	t.Parallel()
 	b, err := os.ReadFile("testdata/emitter.json")
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +117,7 @@ func TestEmitterGolden(t *testing.T) {
 }
 
 func TestEmitterErrors(t *testing.T) {
+	t.Parallel()
 	mini, client := redistest.Mini(t)
 	for _, e := range []*Emitter{NewEmitter(client, EmitterOptions{}), NewShardedEmitter(client, ShardedEmitterOptions{})} {
 		if err := e.Emit("disconnect"); !errors.Is(err, ErrReservedEvent) {
@@ -147,6 +149,7 @@ func TestEmitterErrors(t *testing.T) {
 
 // TestEmitterOrder shows that what one goroutine emits arrives in order, in a cluster too.
 func TestEmitterOrder(t *testing.T) {
+	t.Parallel()
 	redistest.Each(t, func(t *testing.T, client redis.UniversalClient) {
 		n := newNode(t, New(client, Options{}))
 		c := n.connect("/", "r1", "r2", "r3")

@@ -53,16 +53,13 @@ func (c *cluster) uncounted(op string, answered int, started time.Time, partial 
 	return &IncompleteError{Op: op, Got: answered, Want: answered, After: time.Since(started), Cause: partial}
 }
 
-// Servers that are not subscribed when they are looked for leftLooks times in a row, lookInterval apart, have left.
-const (
-	lookInterval = time.Second
-	leftLooks    = 3
-)
+// leftLooks is how many times in a row, times.look apart, servers must be found unsubscribed: then they have left.
+const leftLooks = 3
 
 // await waits for done, and returns why it ended before: ctx has ended, or none is left that could still answer.
 func (c *cluster) await(ctx context.Context, done <-chan struct{}, left func() bool) error {
 	losses := c.bus.Stats().Losses
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTicker(c.times.look)
 	defer tick.Stop()
 	for looks := 0; looks < leftLooks; {
 		select {

@@ -11,6 +11,7 @@ import (
 // TestExpectedRooms: to join a room that is expected of the members of another tells Redis nothing new, and what is
 // sent to it reaches members only.
 func TestExpectedRooms(t *testing.T) {
+	t.Parallel()
 	expect := func(room socket.Room) []socket.Room {
 		if strings.HasSuffix(string(room), "-later") {
 			return nil
@@ -35,7 +36,7 @@ func TestExpectedRooms(t *testing.T) {
 			s.Leave(later)
 		}
 		nodes[1].io.To(later).Emit("left")
-		c.wantsNothing()
+		wantNothing(t, c)
 		s.Join(later)
 		s.Disconnect(true)
 		await(t, func() (int, bool) { n := b.Stats().Subscriptions; return n, n == before })

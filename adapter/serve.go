@@ -3,7 +3,6 @@ package adapter
 import (
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -75,13 +74,9 @@ func (c *cluster) concerns(rooms wire.Rooms) bool {
 	return rooms.All
 }
 
-// listenerGrace is how long messages wait for a listener, so that what it does comes before what they do. A listener
-// that takes longer no longer holds them up.
-const listenerGrace = 100 * time.Millisecond
-
 // listen runs f, which calls listeners of the application, on their lane.
 func (c *cluster) listen(f func()) {
-	if !c.listeners.postAndWait(f, c.grace) && c.run.Err() == nil {
+	if !c.listeners.postAndWait(f, c.times.grace) && c.run.Err() == nil {
 		c.drop("call of a listener", &wire.Error{Reason: wire.Overflow, Detail: "listeners are too slow"}, nil)
 	}
 }

@@ -86,7 +86,7 @@ type Sharded struct {
 func NewSharded(client redis.UniversalClient, opts ShardedOptions) *Sharded {
 	opts.setDefaults()
 	return &Sharded{opts: opts, shared: shared{
-		client: client, requestsTimeout: opts.RequestsTimeout, grace: listenerGrace, logger: opts.Logger, given: opts.Bus,
+		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger, given: opts.Bus,
 		busOptions: bus.Options{Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.ChannelPrefix + "-probe#"},
 	}}
 }

@@ -16,6 +16,7 @@ import (
 
 // TestShardedSurvives cuts the connections: the rooms are heard again once that is announced.
 func TestShardedSurvives(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), MaxRetries: -1})
@@ -76,6 +77,7 @@ func TestShardedSurvives(t *testing.T) {
 
 // TestShardedACL shows what a server without rights says, and that it works as soon as it gets them.
 func TestShardedACL(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	acl := func(rules ...any) {
@@ -111,8 +113,9 @@ func TestShardedACL(t *testing.T) {
 
 // TestShardedDeadPeer kills a server's process in the middle of a question: it costs its own answer only.
 func TestShardedDeadPeer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
-	nodes := shardedCluster(t, server.Client(), 2, ShardedOptions{RequestsTimeout: 300 * time.Millisecond})
+	nodes := shardedCluster(t, server.Client(), 2, ShardedOptions{})
 	nodes[1].connect("/")
 	// A server that is subscribed and never answers.
 	mute := bus.New(server.Client(), bus.Options{})
@@ -121,14 +124,24 @@ func TestShardedDeadPeer(t *testing.T) {
 	if _, err := mute.Subscribe(context.Background(), bus.HandlerFunc(func(bus.Message) {}), bus.Shard, "socket.io#/#", "socket.io#/#"+uid+"#"); err != nil {
 		t.Fatal(err)
 	}
-	f := fetch(t, nodes[0].io)
-	if len(f.sockets) != 1 || f.err == nil || !strings.Contains(f.err.Error(), "1 of 2 servers") || !strings.Contains(f.err.Error(), uid) {
+	var f fetched
+	inTime(t, func(timeout time.Duration) bool {
+		nodes[0].sharded("/").requestsTimeout = timeout
+		f = fetch(t, nodes[0].io)
+		return len(f.sockets) == 1
+	})
+	if f.err == nil || !strings.Contains(f.err.Error(), "1 of 2 servers") || !strings.Contains(f.err.Error(), uid) {
 		t.Errorf("fetched %d, %v", len(f.sockets), f.err)
 	}
-	rooms, err := nodes[0].sharded("/").AllRooms(context.Background())
-	if len(rooms) != 1 || err == nil {
-		t.Errorf("rooms %v, %v", rooms, err)
-	}
+	inTime(t, func(timeout time.Duration) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		rooms, err := nodes[0].sharded("/").AllRooms(ctx)
+		if err == nil {
+			t.Errorf("rooms %v", rooms)
+		}
+		return len(rooms) == 1
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := nodes[0].sharded("/").AllRooms(ctx); err == nil {

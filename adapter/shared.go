@@ -22,15 +22,32 @@ type shared struct {
 	client          redis.UniversalClient
 	requestsTimeout time.Duration
 	logger          *slog.Logger
-	given           *bus.Bus      // Options.Bus, nil without
-	busOptions      bus.Options   // if none is given
-	grace           time.Duration // listenerGrace, but in tests
+	given           *bus.Bus    // Options.Bus, nil without
+	busOptions      bus.Options // if none is given
+	times           times
 	count           counters
 	strange         throttle.Minutely[wire.Reason] // limits the log lines about messages that were not understood
 
 	// Guarded by mu.
 	mu    sync.Mutex
 	buses map[*socket.Server]*serverBus
+}
+
+// times are the waits that no option sets. Tests shorten them.
+type times struct {
+	// start is how long the making of a namespace waits for its subscriptions.
+	start time.Duration
+	// grace is how long messages wait for a listener, so that what it does comes before what they do. A listener that
+	// takes longer no longer holds them up.
+	grace time.Duration
+	// look is the time between two looks for servers that have left.
+	look time.Duration
+	// close bounds the flushing of what is queued for Redis when a server is closed.
+	close time.Duration
+}
+
+func defaultTimes() times {
+	return times{start: 3 * time.Second, grace: 100 * time.Millisecond, look: time.Second, close: 2 * time.Second}
 }
 
 // serverBus is the connection that the namespaces of one server share. Two servers never share one: Redis, which
@@ -69,9 +86,6 @@ func (s *shared) acquire(server *socket.Server) *bus.Bus {
 	return b.bus
 }
 
-// closeTimeout bounds the flushing of what is queued for Redis when a server is closed.
-const closeTimeout = 2 * time.Second
-
 func (s *shared) release(server *socket.Server) {
 	s.mu.Lock()
 	b := s.buses[server]
@@ -84,7 +98,7 @@ func (s *shared) release(server *socket.Server) {
 	if !last || b.bus == s.given {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.times.close)
 	defer cancel()
 	if err := b.bus.Close(ctx); err != nil {
 		s.logger.Warn("connection to redis was not closed in order", "err", err)

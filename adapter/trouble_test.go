@@ -19,6 +19,7 @@ import (
 // TestClassicRedisLostAndFound stops Redis and starts it again: that is announced, calls end by their deadline with an
 // error, what is local goes on, and everything works again afterwards.
 func TestClassicRedisLostAndFound(t *testing.T) {
+	t.Parallel()
 	for _, rooms := range []bool{false, true} {
 		t.Run(fmt.Sprint("rooms=", rooms), func(t *testing.T) {
 			server := redistest.Start(t)
@@ -94,14 +95,17 @@ func drain(c *client) {
 
 // TestClassicStartsWithoutRedis makes a server while Redis is away.
 func TestClassicStartsWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	server.Stop()
-	n := newNode(t, New(server.Client(), Options{}))
+	early := New(server.Client(), Options{})
+	early.times.start = 10 * time.Millisecond
+	n := newNode(t, early)
 	c := n.connect("/", "r1")
 	n.io.Emit("alone")
 	c.wants("alone")
 	server.Start()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := Ready(ctx, n.io.Of("/", nil)); err != nil {
 		t.Fatal(err)
@@ -113,6 +117,7 @@ func TestClassicStartsWithoutRedis(t *testing.T) {
 
 // TestClassicACL gives the adapter the rights that docs/reference/adapter.md lists, and then too few.
 func TestClassicACL(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	ctx := context.Background()
@@ -165,9 +170,10 @@ func TestClassicACL(t *testing.T) {
 
 // TestClassicListeners shows that a listener that panics, waits for an answer, or never returns, costs only itself.
 func TestClassicListeners(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	patient := New(rc, Options{RequestsTimeout: patience})
-	patient.grace = patience
+	patient.times.grace = patience
 	nodes := []*node{newNode(t, New(rc, Options{})), newNode(t, patient), newNode(t, New(rc, Options{}))}
 	c := nodes[1].connect("/", "r1")
 	calls := make(chan string, 100)
@@ -208,6 +214,7 @@ func TestClassicListeners(t *testing.T) {
 
 // TestClassicClose ends what waits.
 func TestClassicClose(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	nodes := classicCluster(t, rc, 2, Options{RequestsTimeout: time.Minute})
 	nodes[1].io.On("mute", func(...any) {})
@@ -230,6 +237,7 @@ func TestClassicClose(t *testing.T) {
 }
 
 func TestClassicServerSideEmitRefuses(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	n := classicCluster(t, rc, 1, Options{})[0]
 	a := n.classic("/")

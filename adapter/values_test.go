@@ -17,6 +17,7 @@ import (
 
 // TestValues holds that every value of Go is the same to all clients, wherever they are and whichever way it comes.
 func TestValues(t *testing.T) {
+	t.Parallel()
 	t.Run("classic", func(t *testing.T) {
 		_, c := redistest.Mini(t)
 		testValues(t, classicCluster(t, c, 2, Options{RequestsTimeout: patience}), NewEmitter(c, EmitterOptions{}))

@@ -72,6 +72,7 @@ func fromNotation(v any) any {
 // TestVectorsReachClients publishes every broadcast that Node.js understands, and every one that must be ignored, to a
 // server with the clients that the vectors were recorded with: the same of them get the same.
 func TestVectorsReachClients(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	n := newNode(t, New(rc, Options{}))
 	clients := map[string]*client{}
@@ -148,6 +149,7 @@ func expected(v vector, clients map[string]*client) []string {
 
 // TestVectorsOnAllChannels publishes every vector on every kind of channel: nothing panics, and the server still works.
 func TestVectorsOnAllChannels(t *testing.T) {
+	t.Parallel()
 	_, rc := redistest.Mini(t)
 	n := newNode(t, New(rc, Options{}))
 	c := n.connect("/", "r1")
