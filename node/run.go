@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,12 +82,24 @@ func (n *Node) checkRights(ctx context.Context) error {
 	defer cancel()
 	err := adapter.Ready(ctx, n.io.Sockets())
 	switch {
+	case unauthenticated(err):
+		return fmt.Errorf("redis does not take the password, or the user: %w", err)
 	case errors.Is(err, bus.ErrRefused):
 		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w", n.config.AdapterKey, err)
 	case err != nil:
 		n.config.Logger.Warn("node starts without redis", "err", err)
 	}
 	return nil
+}
+
+// unauthenticated reports whether Redis does not know who asks.
+func unauthenticated(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "WRONGPASS") || strings.Contains(text, "NOAUTH") || strings.Contains(text, "AUTH failed") ||
+		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password configured")
 }
 
 // startBackground starts what runs beside the server until ctx ends.

@@ -121,6 +121,7 @@ func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
 		kong.Name("guildcast"),
 		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
 		kong.Writers(stdout, stdout),
+		valueMappers(),
 		defaults(), kong.Vars{"version": version()},
 		kong.Exit(func(int) { panic(finished{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),

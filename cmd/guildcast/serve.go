@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -215,6 +216,7 @@ func (s *serve) positive() error {
 		"max-namespaces": s.MaxNamespaces, "shards": s.Shards, "max-answer-bytes": s.MaxAnswerBytes,
 		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,
 		"limit-search-pools": s.LimitSearchPools, "limit-remembered": s.LimitRemembered,
+		"demo-members": s.DemoMembers,
 	} {
 		if n <= 0 {
 			return usagef("--%s: must be more than 0", name)
@@ -236,5 +238,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
-	return netip.ParsePrefix(text)
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, fmt.Errorf("%q is neither a network such as 10.0.0.0/8 nor an address", text)
+	}
+	return prefix, nil
 }

@@ -34,7 +34,8 @@ type Connection struct {
 //
 // and the same with rediss for an encrypted connection (rediss+sentinel and rediss+cluster too). Options follow a
 // question mark: db, pool_size, dial_timeout (2s), read_timeout (3s), write_timeout (3s), pool_timeout, client_name,
-// protocol (3), with Sentinel sentinel_username and sentinel_password, and with rediss ca, cert, key (file names),
+// protocol (3), password_file (name of a file) or password_command (name of a program that prints it), both asked for
+// each connection, with Sentinel sentinel_username and sentinel_password, and with rediss ca, cert, key (file names),
 // server_name and skip_verify.
 //
 // Nothing is dialled yet: a Redis that is away is no error here. Errors never contain a password. Close ends the

@@ -1,6 +1,7 @@
 package redisurl
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -288,6 +289,8 @@ func (t *target) setOption(name, value string) error {
 			return errors.New("redis URL: option protocol is neither 2 nor 3")
 		}
 		o.Protocol = int(value[0] - '0')
+	case "password_file", "password_command":
+		return t.setPasswordSource(name, value)
 	case "sentinel_username", "sentinel_password":
 		if t.mode != modeSentinel {
 			return fmt.Errorf("redis URL: option %s is for redis+sentinel only", name)
@@ -304,6 +307,29 @@ func (t *target) setOption(name, value string) error {
 	default:
 		// The name is quoted: it stands where no password does, and says what to mend.
 		return fmt.Errorf("redis URL: unknown option %q", name)
+	}
+	return nil
+}
+
+// setPasswordSource has the password read anew for each connection, from a file or a program.
+func (t *target) setPasswordSource(name, value string) error {
+	o := &t.options
+	switch {
+	case value == "":
+		return fmt.Errorf("redis URL: option %s is empty", name)
+	case o.Password != "":
+		return fmt.Errorf("redis URL: a password, and option %s as well", name)
+	case o.CredentialsProviderContext != nil:
+		return errors.New("redis URL: options password_file and password_command exclude each other")
+	}
+	read := passwordFile(value)
+	if name == "password_command" {
+		read = passwordCommand(value)
+	}
+	user := o.Username
+	o.CredentialsProviderContext = func(ctx context.Context) (string, string, error) {
+		password, err := read(ctx)
+		return user, password, err
 	}
 	return nil
 }
