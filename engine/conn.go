@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine/internal/eio"
@@ -41,6 +43,10 @@ func (c *Conn) ID() string { return c.eio.ID() }
 // Queued is the number of bytes that wait for the peer to read. Who sends something long to one connection keeps it
 // low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
 func (c *Conn) Queued() int { return c.eio.Queued() }
+
+// AwaitRoom waits until at most limit bytes wait for the peer, or the connection has closed. It returns ctx's error if
+// ctx ends before.
+func (c *Conn) AwaitRoom(ctx context.Context, limit int) error { return c.eio.AwaitRoom(ctx, limit) }
 
 // Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and tells whether it
 // has. It is true, too, for a connection that is closed, or for which nothing was left out.

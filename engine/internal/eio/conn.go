@@ -71,6 +71,7 @@ type Conn struct {
 	queued   int           // bytes in q, and in what the WebSocket has taken and not yet written
 	charged  int           // what of them counts in Server.budget
 	progress time.Duration // when the peer last took something while much was queued; since the server's epoch
+	rooms    *room         // who waits for the queue to become shorter
 	late     time.Duration // since when much is queued; since the server's epoch; 0: the peer keeps up
 	ws       *wsConn       // the transport; nil: polling
 	poll     *polling      // nil where the session began as a WebSocket

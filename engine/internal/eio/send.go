@@ -25,18 +25,18 @@ func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
 	var ws *wsConn
 	var waiter *waiter
 	section(func() { _, ws, waiter = c.enqueue(false, Keep, frames) })
-	notify(ws, waiter)
+	wake(ws, waiter)
 }
 
 func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
 	c.created(frames)
 	status, ws, waiter := c.enqueue(volatile, loss, frames)
-	notify(ws, waiter)
+	wake(ws, waiter)
 	return status
 }
 
-// notify tells who has to be told that something was queued; nil is nobody.
-func notify(ws *wsConn, waiter *waiter) {
+// wake tells who has to be told that something was queued; nil is nobody.
+func wake(ws *wsConn, waiter *waiter) {
 	if ws != nil {
 		ws.flushAnswer()
 	}
@@ -108,6 +108,9 @@ const budgetStep = 64 << 10
 // countLocked changes the number of queued bytes by delta.
 func (c *Conn) countLocked(delta int) {
 	c.queued += delta
+	if c.rooms != nil {
+		c.freeRoomsLocked()
+	}
 	if c.late != 0 && c.queued <= c.caughtUp() {
 		c.late = 0
 	}
