@@ -3,9 +3,8 @@ package adapter
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/architus/guildcast/internal/test/redistest"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/wake"
 )
 
 // retryRefused is the pause before a topic that was held, and is refused now, is asked for again; retrySoon is the
@@ -30,7 +28,7 @@ type link struct {
 	b     *Bus
 	route route
 	opts  *redis.Options
-	wake  wake.Signal // there is something to write
+	wake  chan struct{} // capacity 1: there is something to write
 
 	active atomic.Bool // something was read since the last look
 
@@ -61,7 +59,7 @@ type named struct {
 func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {
-	return &link{b: b, route: r, opts: o, wake: wake.New(), topics: map[*topic]struct{}{}}
+	return &link{b: b, route: r, opts: o, wake: make(chan struct{}, 1), topics: map[*topic]struct{}{}}
 }
 
 func (l *link) attachLocked(t *topic) {
@@ -81,7 +79,7 @@ func (l *link) touchLocked(t *topic) {
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
-		l.wake.Send()
+		signal(l.wake)
 	}
 }
 
@@ -315,7 +313,7 @@ func (l *link) evictedLocked(name string) {
 func (l *link) leaveLocked(t *topic) {
 	l.detachLocked(t)
 	l.b.placeLocked(t)
-	l.wake.Send()
+	signal(l.wake)
 }
 
 // refused handles an error reply to the command that was sent first.
@@ -372,5 +370,5 @@ func (l *link) refusedTopicLocked(t *topic, e replyError) {
 	if at := time.Now().Add(pause); len(l.again) == 1 || at.Before(l.againAt) {
 		l.againAt = at
 	}
-	l.wake.Send()
+	signal(l.wake)
 }

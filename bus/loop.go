@@ -3,27 +3,25 @@ package bus
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/retry"
 )
 
 // backoff is the pause before the next attempt at a route.
 type backoff struct {
-	retry.Backoff
-	until time.Time
+	failures int
+	until    time.Time
 }
 
-// failedAgain notes a failure of r in waiting.
-func (o *Options) failedAgain(waiting map[route]*backoff, r route) {
-	p := waiting[r]
-	if p == nil {
-		p = &backoff{Backoff: retry.Backoff{Min: o.BackoffMin, Max: o.BackoffMax}}
-		waiting[r] = p
+// pause returns a jittered pause that doubles with every failure.
+func (o *Options) pause(failures int) time.Duration {
+	d := o.BackoffMax
+	if failures < 16 {
+		d = min(o.BackoffMin<<failures, o.BackoffMax)
 	}
-	p.until = time.Now().Add(p.Next())
+	return d/2 + rand.N(d/2+1)
 }
 
 // lostLocked takes note that messages of t may be missed from now on. held says whether Redis had confirmed it.
@@ -72,7 +70,7 @@ func (b *Bus) announceLocked(s State) {
 	b.hush = false
 	b.state = s
 	b.news = append(b.news, s)
-	b.noted.Send()
+	signal(b.noted)
 }
 
 // notifyLoop calls the watchers.
@@ -205,7 +203,13 @@ func (b *Bus) waiting(r route) time.Duration {
 
 func (b *Bus) failedLocked(r route, err error) {
 	b.lastErr = err
-	b.opts.failedAgain(b.retry, r)
+	p := b.retry[r]
+	if p == nil {
+		p = &backoff{}
+		b.retry[r] = p
+	}
+	p.until = time.Now().Add(b.opts.pause(p.failures))
+	p.failures++
 }
 
 // linkEnded has the topics of l routed anew.

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/wake"
 )
 
 const (
@@ -33,7 +31,7 @@ type probe struct {
 	nonce     string
 	repeats   bool
 	confirmed chan struct{} // closed once Redis has confirmed the private channel
-	heard     wake.Signal
+	heard     chan struct{} // capacity 1
 
 	// Guarded by Bus.mu.
 	sent    bool // subscribed to
@@ -44,7 +42,7 @@ type probe struct {
 }
 
 func (p *probe) init(l *link) {
-	p.confirmed, p.heard = make(chan struct{}), wake.New()
+	p.confirmed, p.heard = make(chan struct{}), make(chan struct{}, 1)
 	p.nonce = rand.Text()
 	p.name = l.b.opts.ProbePrefix + p.nonce
 	_, p.repeats = l.b.client.(clusterClient)
@@ -95,7 +93,7 @@ func (p *probe) refusedLocked(l *link, e replyError) {
 // hear takes a message on the private channel.
 func (p *probe) hear(nonce string) {
 	if nonce == p.nonce {
-		p.heard.Send()
+		signal(p.heard)
 	}
 }
 
@@ -121,7 +119,7 @@ func (l *link) verify(ctx context.Context) error {
 	l.verified = true
 	delete(l.b.retry, l.route)
 	l.b.reviewLocked()
-	l.wake.Send()
+	signal(l.wake)
 	l.b.mu.Unlock()
 	if err != nil || !l.probe.repeats {
 		return nil

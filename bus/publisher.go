@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"github.com/architus/guildcast/internal/throttle"
-	"github.com/architus/guildcast/internal/wake"
+	"time"
 )
 
 // A chunk is what is written to Redis before its answers are read.
@@ -31,7 +29,7 @@ func (m *outgoing) size() int { return len(m.channel) + len(m.payload) + 64 }
 type publisher struct {
 	b       *Bus
 	started sync.Once
-	wake    wake.Signal // queue is not empty
+	wake    chan struct{} // capacity 1: queue is not empty
 
 	published, dropped, unknown atomic.Uint64
 
@@ -44,12 +42,11 @@ type publisher struct {
 	idle   []chan struct{} // closed when nothing is left
 
 	// Owned by run.
-	pipes map[route]*pipe
-	retry map[route]*backoff
-	held  map[sequence][]outgoing // what can't be sent yet, by sequence, in order
-	lost  bool                    // Redis was lost since the last success
-
-	complaints throttle.Minutely[string] // by message
+	pipes   map[route]*pipe
+	retry   map[route]*backoff
+	held    map[sequence][]outgoing // what can't be sent yet, by sequence, in order
+	lost    bool                    // Redis was lost since the last success
+	grumble time.Time               // of the last log line
 }
 
 // sequence is what keeps its order: a slot where pub/sub is sharded over a cluster, or all the rest.
@@ -59,7 +56,7 @@ const mainSequence sequence = -1
 
 func newPublisher(b *Bus) *publisher {
 	return &publisher{
-		b: b, wake: wake.New(),
+		b: b, wake: make(chan struct{}, 1),
 		pipes: map[route]*pipe{}, retry: map[route]*backoff{}, held: map[sequence][]outgoing{},
 	}
 }
@@ -84,7 +81,7 @@ func (p *publisher) add(m outgoing) error {
 	p.bytes += size
 	p.queue = append(p.queue, m)
 	if len(p.queue) == 1 {
-		p.wake.Send()
+		signal(p.wake)
 	}
 	return nil
 }

@@ -14,11 +14,15 @@ type pools interface {
 	// Get gives the values of ids, in their order: a JSON object each, nil where one is not cached.
 	Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error)
 
-	// All calls yield with portions of a pool until it errs. An entity may come twice where the pool changes meanwhile.
+	// All calls yield with all portions of a pool until it errs.
 	All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error
 
-	// Online gives the ids of the members online, in no order.
-	Online(ctx context.Context, guild string) ([]string, error)
+	// Scan returns a portion of a pool and the cursor of the next one; the first has cursor 0, and next is 0 behind the
+	// last. An entity may come twice where the pool changes meanwhile.
+	Scan(ctx context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte, next uint64, err error)
+
+	// Online returns a portion of the ids of the members online, in no order, as Scan does.
+	Online(ctx context.Context, guild string, cursor uint64) (ids []string, next uint64, err error)
 }
 
 // requests asks the bot's workers: redis.Requests.
@@ -99,7 +103,13 @@ func (nowhere) All(context.Context, string, string, func([]string, [][]byte) err
 	return errNowhere()
 }
 
-func (nowhere) Online(context.Context, string) ([]string, error) { return nil, errNowhere() }
+func (nowhere) Scan(context.Context, string, string, uint64) ([]string, [][]byte, uint64, error) {
+	return nil, nil, 0, errNowhere()
+}
+
+func (nowhere) Online(context.Context, string, uint64) ([]string, uint64, error) {
+	return nil, 0, errNowhere()
+}
 
 func (nowhere) Do(context.Context, string, string, []byte, func([]byte) error) error {
 	return errNowhere()

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ type discard struct{ m *engine.Message }
 
 func (d discard) encode([]byte) *engine.Message { return d.m }
 func (d discard) resume(*engine.Conn) bool      { return true }
+
+func (d discard) room(context.Context, *engine.Conn, int) error { return nil }
 
 func (d discard) deliver(*engine.Message, []*engine.Conn, engine.Loss) []*engine.Conn { return nil }
 

@@ -1,14 +1,11 @@
 package handlers
 
 import (
-	"cmp"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/architus/guildcast/internal/defaults"
 )
 
 // Config of a gateway. The zero value works.
@@ -27,7 +24,8 @@ type Config struct {
 	SubscribeTimeout time.Duration
 
 	// RequestTimeout is how long an interpret request may take from its arrival, waiting for those of the same socket
-	// before it included. Default 5 s.
+	// before it included, and how long a pool request waits for a worker, with all others that wait for the same answer.
+	// Default 5 s.
 	RequestTimeout time.Duration
 
 	// TrustedProxies may say in X-Forwarded-For which address a client has. Default none: the peer's address counts.
@@ -56,10 +54,18 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	c.ExpiryWarning = defaults.Positive(c.ExpiryWarning, time.Minute)
-	c.SubscribeTimeout = defaults.Positive(c.SubscribeTimeout, 5*time.Second)
-	c.RequestTimeout = defaults.Positive(c.RequestTimeout, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ExpiryWarning <= 0 {
+		c.ExpiryWarning = time.Minute
+	}
+	if c.SubscribeTimeout <= 0 {
+		c.SubscribeTimeout = 5 * time.Second
+	}
+	if c.RequestTimeout <= 0 {
+		c.RequestTimeout = 5 * time.Second
+	}
 	c.Limits = c.Limits.withDefaults()
 	return c
 }

@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -14,7 +15,9 @@ import (
 type fakePools struct {
 	mu     sync.Mutex
 	values map[[2]string]map[string]string // by guild and type, then id
+	order  map[[2]string][]string          // of the ids; absent until they are scanned
 	online map[string][]string
+	reads  int // pages of pools that were read
 	err    error
 }
 
@@ -26,12 +29,14 @@ func (f *fakePools) put(guild, kind, id, value string) {
 		f.values[key] = map[string]string{}
 	}
 	f.values[key][id] = value
+	delete(f.order, key)
 }
 
 func (f *fakePools) remove(guild, kind, id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.values[[2]string{guild, kind}], id)
+	delete(f.order, [2]string{guild, kind})
 }
 
 func (f *fakePools) Get(_ context.Context, guild, kind string, ids []string) ([][]byte, error) {
@@ -46,33 +51,51 @@ func (f *fakePools) Get(_ context.Context, guild, kind string, ids []string) ([]
 	return values, f.err
 }
 
-func (f *fakePools) All(_ context.Context, guild, kind string, yield func([]string, [][]byte) error) error {
-	f.mu.Lock()
-	pool := f.values[[2]string{guild, kind}]
-	var ids []string
-	var values [][]byte
-	for id, v := range pool {
-		ids, values = append(ids, id), append(values, []byte(v))
-	}
-	err := f.err
-	f.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	for len(ids) > 0 { // portions of a size that divides nothing
-		n := min(len(ids), 333)
-		if err := yield(ids[:n], values[:n]); err != nil {
-			return err
-		}
-		ids, values = ids[n:], values[n:]
-	}
-	return nil
-}
-
-func (f *fakePools) Online(_ context.Context, guild string) ([]string, error) {
+// Scan gives pages of fakePage entities; the cursor is how many came before.
+func (f *fakePools) Scan(_ context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte, next uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.online[guild]), f.err
+	f.reads++
+	key := [2]string{guild, kind}
+	if f.order[key] == nil {
+		f.order[key] = slices.Sorted(maps.Keys(f.values[key]))
+	}
+	ids, next = pageOf(f.order[key], cursor)
+	for _, id := range ids {
+		values = append(values, []byte(f.values[key][id]))
+	}
+	return ids, values, next, f.err
+}
+
+func (f *fakePools) All(ctx context.Context, guild, kind string, yield func([]string, [][]byte) error) error {
+	for cursor := uint64(0); ; {
+		ids, values, next, err := f.Scan(ctx, guild, kind, cursor)
+		if err == nil && len(ids) > 0 {
+			err = yield(ids, values)
+		}
+		if cursor = next; err != nil || cursor == 0 {
+			return err
+		}
+	}
+}
+
+func (f *fakePools) Online(_ context.Context, guild string, cursor uint64) ([]string, uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads++
+	ids, next := pageOf(f.online[guild], cursor)
+	return ids, next, f.err
+}
+
+// fakePage is how many entities a page of fakePools has.
+const fakePage = 970
+
+func pageOf(ids []string, cursor uint64) (page []string, next uint64) {
+	page = slices.Clone(ids[cursor:min(len(ids), int(cursor)+fakePage)])
+	if next = cursor + uint64(len(page)); int(next) == len(ids) {
+		next = 0
+	}
+	return page, next
 }
 
 // fakeRequests is a worker: answer is called with every request.

@@ -240,9 +240,14 @@ func (s slowPools) All(ctx context.Context, guild, kind string, yield func([]str
 	return s.fakePools.All(ctx, guild, kind, yield)
 }
 
-func (s slowPools) Online(ctx context.Context, guild string) ([]string, error) {
+func (s slowPools) Scan(ctx context.Context, guild, kind string, cursor uint64) ([]string, [][]byte, uint64, error) {
 	time.Sleep(s.lookUp)
-	return s.fakePools.Online(ctx, guild)
+	return s.fakePools.Scan(ctx, guild, kind, cursor)
+}
+
+func (s slowPools) Online(ctx context.Context, guild string, cursor uint64) ([]string, uint64, error) {
+	time.Sleep(s.lookUp)
+	return s.fakePools.Online(ctx, guild, cursor)
 }
 
 type slowTopics struct {

@@ -27,7 +27,6 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers/directory"
-	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -85,12 +84,16 @@ type Gateway struct {
 	directories *directory.Set
 	spectators  *spectators
 	stragglers  *stragglers
-	complaints  throttle.Minutely[complaint]
+	complaints  complaints
 	batches     sync.Pool // of *batches
 	flights     *flights
 	users       *limiters
 	addresses   *limiters
 	slots       *slots // of pool and interpret requests
+
+	pages   *rounds[*page]    // of the cache, for pool requests
+	results *rounds[[]entity] // of workers, for pool requests
+	reads   chan struct{}     // holds a token for each page that is being read
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -137,8 +140,11 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
-		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l),
+		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),
 	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.pages = newRounds[*page](g.ctx, g.spawn, pagesHeld, true)
+	g.results = newRounds[[]entity](g.ctx, g.spawn, resultsHeld, false)
 	g.directories = directory.New(g.pools, g.topics, directory.Options{
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
 	})
@@ -147,7 +153,6 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err
 	}
-	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
 

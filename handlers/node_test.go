@@ -47,7 +47,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	t.Helper()
 	n := &node{
 		t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{},
-		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}},
+		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}, order: map[[2]string][]string{}},
 		requests: &fakeRequests{}, metrics: prometheus.NewRegistry(),
 	}
 	v, err := token.NewVerifier(token.VerifierOptions{

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 
 	"github.com/architus/guildcast/engine"
@@ -17,6 +18,7 @@ type outlet interface {
 	encode(args []byte) *engine.Message                                                      // the JSON array of an event and its argument
 	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) // as engine.Deliver
 	resume(conn *engine.Conn) bool                                                           // as engine.Conn.Resume
+	room(ctx context.Context, conn *engine.Conn, bytes int) error                            // as engine.Conn.AwaitRoom
 }
 
 type engineOutlet struct{}
@@ -30,6 +32,10 @@ func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine
 }
 
 func (engineOutlet) resume(conn *engine.Conn) bool { return conn.Resume() }
+
+func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) error {
+	return conn.AwaitRoom(ctx, bytes)
+}
 
 // emit queues an event for the client, in order with everything else that is sent to it. Body is JSON. The engine may
 // hold the caller up for some milliseconds where the client is slow, and drops what is for a client that left.

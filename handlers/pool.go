@@ -68,7 +68,7 @@ func onPool(r *request) error {
 		return permitted(c)
 	}
 	return s.start(r, q.size(), allowed, func(t *task) error {
-		return newPoolAnswer(t, q, claims).run(foreign)
+		return answerPool(t, q, claims, foreign)
 	})
 }
 
@@ -219,38 +219,4 @@ func (q *poolQuery) permitted(c *permissions.Claims, usersByID bool) error {
 		return errPermission("VIEW_SETTINGS")
 	}
 	return nil
-}
-
-// run answers the query. Its error is the answer where there is one.
-func (a *poolAnswer) run(foreign bool) error {
-	q := a.query
-	switch {
-	case foreign:
-		a.nonexistent = q.ids
-		return a.finish(nil)
-	case q.kind == typeGuild && q.request == requestAll:
-		return a.fetch(a.claims.Guilds())
-	case q.kind == typeGuild:
-		mine := make([]string, 0, len(q.ids))
-		for _, id := range q.ids {
-			if _, member := a.claims.In(id); member {
-				mine = append(mine, id)
-			} else {
-				a.nonexistent = append(a.nonexistent, id)
-			}
-		}
-		return a.fetch(mine)
-	case q.request == requestIDs:
-		return a.fetch(q.ids)
-	case q.request == requestOnline:
-		ids, err := a.gateway.pools.Online(a.task.ctx, q.guild)
-		if err != nil {
-			return poolError(err)
-		}
-		slices.Sort(ids) // a set has no order; an answer should
-		return a.fetch(ids)
-	case q.request == requestSearch:
-		return a.search()
-	}
-	return a.everything()
 }

@@ -1,14 +1,8 @@
 package handlers
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"slices"
-	"time"
 
-	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
@@ -20,329 +14,271 @@ const (
 	// maxAhead is how many bytes may wait for a client before its next part is made. It bounds what a client that
 	// reads slowly costs, and how long the guild's events are held up behind a pool.
 	maxAhead = 256 << 10
-
-	// paceStep is how often a client that reads slowly is looked at.
-	paceStep = 5 * time.Millisecond
 )
 
-// entity is one element of a pool.
-type entity struct {
-	id   string
-	json []byte
-}
-
-// poolAnswer makes the parts of the answer to one pool request. It belongs to the request's goroutine.
+// poolAnswer makes the parts of the answer to one pool request. It belongs to the request's goroutine. While it waits,
+// for the client to read or for other answers of the socket, it holds its place in the pool and no entities, but for
+// those of a worker, which can't be had again.
 type poolAnswer struct {
 	task    *task
 	gateway *Gateway
 	query   poolQuery
 	claims  *permissions.Claims // of the moment of the request; the task ends when later ones no longer permit it
 
+	// When the request came, as Gateway.pages and Gateway.results count.
+	came, asked uint64
+
+	whole bool  // a whole pool was asked for, so that an empty one is the backend's
+	found bool  // the pool is not empty
+	seen  idSet // what was sent, or is owed, of a pool of several pages
+
+	// Owed to the client: members whose users are not cached, for users come first, and what is not cached itself.
+	waiting, missing []string
+
 	nonexistent []string // go with the last part
 	noUsers     bool     // users could not be had from the backend; it isn't asked again for this answer
+	kept        []kept   // what workers have answered
 }
 
-func newPoolAnswer(t *task, q poolQuery, c *permissions.Claims) *poolAnswer {
-	return &poolAnswer{task: t, gateway: t.session.gateway, query: q, claims: c}
+// kept is an answer of a worker until it is sent.
+type kept struct {
+	release func()
+	bytes   int
 }
 
-// fetch answers with the entities that have these ids: what is cached at once, the rest when the backend has answered.
-func (a *poolAnswer) fetch(ids []string) error {
-	cached, missing, err := a.gateway.cached(a.task.ctx, a.query.guild, a.query.kind, ids)
-	if err != nil {
-		return err
+// answerPool answers a query, or returns the error to answer with.
+func answerPool(t *task, q poolQuery, c *permissions.Claims, foreign bool) error {
+	g := t.session.gateway
+	a := &poolAnswer{task: t, gateway: g, query: q, claims: c, came: g.pages.enter(), asked: g.results.enter()}
+	defer g.pages.leave()
+	defer g.results.leave()
+	defer a.letGo(0)
+	return a.run(foreign)
+}
+
+func (a *poolAnswer) run(foreign bool) error {
+	q := a.query
+	switch {
+	case foreign:
+		a.nonexistent = q.ids
+		return a.deliver(nil, true)
+	case q.kind == typeGuild && q.request == requestAll:
+		return a.byIDs(a.claims.Guilds())
+	case q.kind == typeGuild:
+		return a.byIDs(a.ownGuilds())
+	case q.request == requestIDs:
+		return a.byIDs(q.ids)
+	case q.request == requestOnline:
+		return a.scan(a.gateway.onlinePage)
+	case q.request == requestSearch:
+		return a.search()
 	}
-	if len(missing) == 0 {
-		return a.finish(cached)
+	a.whole = true
+	return a.scan(a.gateway.poolPage)
+}
+
+// ownGuilds are the guilds asked for that the claims are a member of. The others don't exist.
+func (a *poolAnswer) ownGuilds() (mine []string) {
+	for _, id := range a.query.ids {
+		if _, member := a.claims.In(id); member {
+			mine = append(mine, id)
+		} else {
+			a.nonexistent = append(a.nonexistent, id)
+		}
 	}
-	// A member whose user isn't cached waits, for users come first.
-	ready, waiting, err := a.splitByUsers(cached)
-	if err != nil {
-		return err
-	}
-	for part := range slices.Chunk(ready, maxPart) {
-		if err := a.part(part); err != nil {
+	return mine
+}
+
+// byIDs answers with the entities that have these ids: what is cached first, the rest when the backend has answered.
+func (a *poolAnswer) byIDs(ids []string) error {
+	for more := true; more; {
+		chunk := ids[:min(len(ids), maxPart)]
+		ids = ids[len(chunk):]
+		more = len(ids) > 0
+		if _, over, err := a.step(a.gateway.idsPage(a.query, chunk), 0, more); over || err != nil {
 			return err
 		}
 	}
-	fetched, nonexistent, err := a.gateway.fetched(a.task.ctx, a.query.guild, a.query.kind, missing)
+	return a.settle()
+}
+
+// scan answers with a pool that is read page by page.
+func (a *poolAnswer) scan(read func(q poolQuery, cursor uint64) pageRead) error {
+	next, over, err := a.step(read(a.query, 0), 0, false)
+	if next != 0 && err == nil {
+		// What was sent has to be remembered from here on, so that the long answers of a socket go one after another.
+		s := a.task.session
+		place := s.scans.enter()
+		defer s.scans.leave(place)
+		err = await(a.task.ctx, place)
+	}
+	for next != 0 && err == nil {
+		if next, over, err = a.step(read(a.query, next), next, false); next == 0 {
+			break
+		}
+		for err == nil && a.owed() >= maxPart {
+			err = a.settleSome(false)
+		}
+	}
+	switch {
+	case over || err != nil:
+		return err
+	case a.whole && !a.found:
+		return a.fromBackend()
+	}
+	return a.settle()
+}
+
+// step sends what is cached of the page at a cursor, and notes what isn't. next is the cursor of the page behind it, and
+// over reports whether that was all there is to send; more says that other pages follow all the same.
+func (a *poolAnswer) step(read pageRead, cursor uint64, more bool) (next uint64, over bool, err error) {
+	leave, err := a.turn()
+	if err != nil {
+		return 0, false, err
+	}
+	defer leave()
+	p, release, err := a.gateway.pages.get(a.task.ctx, read.question, a.came, read.read)
+	if err != nil {
+		return 0, false, poolError(err)
+	}
+	defer release()
+	list, err := a.fresh(p, cursor)
+	if err != nil {
+		return 0, false, err
+	}
+	over = !more && p.next == 0 && a.owed() == 0 && (a.found || !a.whole)
+	for len(list) > maxPart { // a small pool comes whole, whatever its size was to be
+		if err := a.send(list[:maxPart], usersOf(list[:maxPart]), false); err != nil {
+			return 0, false, err
+		}
+		list = list[maxPart:]
+		if err := a.room(); err != nil {
+			return 0, false, err
+		}
+	}
+	return p.next, over, a.send(list, usersOf(list), over)
+}
+
+// fresh returns what is cached of a page, without what was sent before, and takes note of what isn't.
+func (a *poolAnswer) fresh(p *page, cursor uint64) ([]entity, error) {
+	a.found = a.found || len(p.list)+len(p.waiting)+len(p.missing) > 0
+	if cursor == 0 && p.next == 0 {
+		a.waiting, a.missing = append(a.waiting, p.waiting...), append(a.missing, p.missing...)
+		return p.list, a.hold(idOverhead * (len(p.waiting) + len(p.missing)))
+	}
+	list, before := make([]entity, 0, len(p.list)), a.seen.bytes
+	for _, e := range p.list {
+		if a.seen.add(e.id) {
+			list = append(list, e)
+		}
+	}
+	a.waiting, a.missing = a.seen.appendNew(a.waiting, p.waiting), a.seen.appendNew(a.missing, p.missing)
+	return list, a.hold(a.seen.bytes - before)
+}
+
+func (a *poolAnswer) owed() int { return len(a.waiting) + len(a.missing) }
+
+// settle sends all that is owed, and so ends the answer.
+func (a *poolAnswer) settle() error {
+	for a.owed() > maxPart {
+		if err := a.settleSome(false); err != nil {
+			return err
+		}
+	}
+	return a.settleSome(true)
+}
+
+// settleSome sends a part's worth of what is owed, by asking the backend.
+func (a *poolAnswer) settleSome(last bool) error {
+	defer a.letGo(0)
+	var w, m []string
+	w, a.waiting = cut(a.waiting, maxPart)
+	m, a.missing = cut(a.missing, maxPart-len(w))
+	list, gone, err := a.gateway.cached(a.task.ctx, a.query.guild, a.query.kind, w)
+	if err != nil {
+		return err
+	}
+	fetched, nonexistent, err := a.fetch(a.query.guild, a.query.kind, append(gone, m...))
 	if err != nil {
 		return err
 	}
 	if a.query.request != requestOnline { // who is online and no member has left
 		a.nonexistent = append(a.nonexistent, nonexistent...)
 	}
-	return a.finish(append(waiting, fetched...))
+	return a.deliver(append(list, fetched...), last)
 }
 
-// everything answers with a whole pool. A pool that is cached at all is cached whole; otherwise the backend has it.
-func (a *poolAnswer) everything() error {
-	q := a.query
-	held := make([]entity, 0, maxPart)
-	seen := map[string]struct{}{}
-	add := func(list []entity) error {
-		for _, e := range list {
-			if _, again := seen[e.id]; again {
-				continue
-			}
-			seen[e.id] = struct{}{}
-			// A full part goes out only when there is more: the last one is the one that finishes.
-			if len(held) == maxPart {
-				if err := a.part(held); err != nil {
-					return err
-				}
-				held = make([]entity, 0, maxPart)
-			}
-			held = append(held, e)
-		}
-		return nil
-	}
-	err := a.gateway.pools.All(a.task.ctx, q.guild, q.kind, func(ids []string, values [][]byte) error {
-		list := make([]entity, 0, len(ids))
-		for i, v := range values {
-			list = append(list, entity{ids[i], v})
-		}
-		return add(list)
-	})
-	if err == nil && len(seen) == 0 {
-		err = a.gateway.ask(a.task.ctx, botwire.MethodAll, poolArgs{Type: q.kind, GuildID: q.guild}, func(r poolResult) error {
-			return add(r.entities())
-		})
-	} else if err != nil {
-		err = poolError(err)
-	}
+// fromBackend answers with a whole pool that the backend has.
+func (a *poolAnswer) fromBackend() error {
+	list, err := a.ask(botwire.MethodAll, poolArgs{Type: a.query.kind, GuildID: a.query.guild})
 	if err != nil {
 		return err
 	}
-	return a.finish(held)
+	return a.deliver(list, true)
 }
 
-// finish sends what is left; its last part ends the answer.
-func (a *poolAnswer) finish(list []entity) error {
-	for len(list) > maxPart {
-		if err := a.part(list[:maxPart]); err != nil {
+// deliver sends entities that are at hand. If they are the last, it ends the answer.
+func (a *poolAnswer) deliver(list []entity, last bool) error {
+	for more := true; more; {
+		part := list[:min(len(list), maxPart)]
+		list = list[len(part):]
+		more = len(list) > 0
+		if err := a.deliverPart(part, last && !more); err != nil {
 			return err
 		}
-		list = list[maxPart:]
-	}
-	if err := a.users(list); err != nil {
-		return err
-	}
-	if err := a.pace(); err != nil {
-		return err
-	}
-	a.task.finish(eventPoolResponse, a.body(a.query.kind, a.query.guild, list, a.nonexistent, true))
-	return nil
-}
-
-// part sends entities that are not the last.
-func (a *poolAnswer) part(list []entity) error {
-	if len(list) == 0 {
-		return nil
-	}
-	if err := a.users(list); err != nil {
-		return err
-	}
-	return a.send(a.query.kind, a.query.guild, list)
-}
-
-func (a *poolAnswer) send(kind, guild string, list []entity) error {
-	if err := a.pace(); err != nil {
-		return err
-	}
-	if !a.task.send(eventPoolResponse, a.body(kind, guild, list, nil, false)) {
-		return context.Canceled
 	}
 	return nil
 }
 
-// users sends the users of members, before the members. Users that can't be had are left out: a list of members is of
-// use without them, and the client knows whom to ask for again.
-func (a *poolAnswer) users(members []entity) error {
-	if a.query.kind != typeMember || len(members) == 0 {
-		return nil
-	}
-	list, missing, err := a.gateway.cached(a.task.ctx, "", typeUser, idsOf(members))
+func (a *poolAnswer) deliverPart(part []entity, last bool) error {
+	defer a.letGo(len(a.kept))
+	users, err := a.users(part)
 	if err != nil {
 		return err
 	}
-	if len(missing) > 0 && !a.noUsers {
-		fetched, _, err := a.gateway.fetched(a.task.ctx, "", typeUser, missing)
-		if a.task.ctx.Err() != nil {
-			return a.task.ctx.Err()
-		}
-		a.noUsers = err != nil
-		list = append(list, fetched...)
-	}
-	return a.send(typeUser, "", list)
-}
-
-// splitByUsers tells members whose users are cached from the others. Anything but members is ready.
-func (a *poolAnswer) splitByUsers(list []entity) (ready, waiting []entity, err error) {
-	if a.query.kind != typeMember || len(list) == 0 {
-		return list, nil, nil
-	}
-	_, missing, err := a.gateway.cached(a.task.ctx, "", typeUser, idsOf(list))
-	if err != nil || len(missing) == 0 {
-		return list, nil, err
-	}
-	lacks := make(map[string]bool, len(missing))
-	for _, id := range missing {
-		lacks[id] = true
-	}
-	for _, e := range list {
-		if lacks[e.id] {
-			waiting = append(waiting, e)
-		} else {
-			ready = append(ready, e)
-		}
-	}
-	return ready, waiting, nil
-}
-
-// pace waits until the client has read what it was sent so far.
-func (a *poolAnswer) pace() error {
-	for a.task.session.conn().Queued() > maxAhead {
-		timer := time.NewTimer(paceStep)
-		select {
-		case <-timer.C:
-		case <-a.task.ctx.Done():
-			timer.Stop()
-			return a.task.ctx.Err()
-		}
-	}
-	return a.task.ctx.Err()
-}
-
-// poolHead is what a part begins with.
-type poolHead struct {
-	ID      json.RawMessage `json:"_id,omitempty"`
-	Type    string          `json:"type"`
-	GuildID *string         `json:"guild_id"`
-}
-
-// body is the payload of one part. The entities are passed on as they are.
-func (a *poolAnswer) body(kind, guild string, list []entity, nonexistent []string, finished bool) []byte {
-	head := poolHead{ID: a.task.id, Type: kind}
-	if guild != "" {
-		head.GuildID = &guild
-	}
-	size := 256 + 24*len(nonexistent)
-	for _, e := range list {
-		size += len(e.json) + 1
-	}
-	b := make([]byte, 0, size)
-	b = append(b, bytes.TrimSuffix(encode(head), []byte("}"))...)
-	b = append(b, `,"data":[`...)
-	for i, e := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, e.json...)
-	}
-	b = append(b, `],"nonexistent":`...)
-	if nonexistent == nil {
-		nonexistent = []string{}
-	}
-	b = append(b, encode(nonexistent)...)
-	if finished {
-		return append(b, `,"finished":true}`...)
-	}
-	return append(b, `,"finished":false}`...)
-}
-
-func idsOf(list []entity) []string {
-	ids := make([]string, len(list))
-	for i, e := range list {
-		ids[i] = e.id
-	}
-	return ids
-}
-
-// poolError is an error of the cache as the client gets to know it.
-func poolError(err error) error {
-	var e *Error
-	if errors.As(err, &e) || errors.Is(err, context.Canceled) {
+	leave, err := a.turn()
+	if err != nil {
 		return err
 	}
-	return newError(botwire.WordRedisUnavailable, "The entity cache is unavailable. Try again soon.").because(err)
+	defer leave()
+	return a.send(part, users, last)
 }
 
-// cached looks up entities in the cache, in the order of ids.
-func (g *Gateway) cached(ctx context.Context, guild, kind string, ids []string) (found []entity, missing []string, err error) {
+// users finds the users of members. Those that can't be had are left out: a list of members is of use without them, and
+// the client knows whom to ask for again.
+func (a *poolAnswer) users(members []entity) ([]entity, error) {
+	if a.query.kind != typeMember || len(members) == 0 {
+		return nil, nil
+	}
+	list, missing, err := a.gateway.cached(a.task.ctx, "", typeUser, idsOf(members))
+	if err != nil || len(missing) == 0 || a.noUsers {
+		return list, err
+	}
+	fetched, _, err := a.fetch("", typeUser, missing)
+	if a.task.ctx.Err() != nil {
+		return nil, a.task.ctx.Err()
+	}
+	a.noUsers = err != nil
+	return append(list, fetched...), nil
+}
+
+// fetch asks the backend for entities by their ids.
+func (a *poolAnswer) fetch(guild, kind string, ids []string) (found []entity, nonexistent []string, err error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}
-	values, err := g.pools.Get(ctx, guild, kind, ids)
+	list, err := a.ask(botwire.MethodFetch, poolArgs{Type: kind, GuildID: guild, IDs: ids})
 	if err != nil {
-		return nil, nil, poolError(err)
+		return nil, nil, err
 	}
-	for i, v := range values {
-		if v == nil {
-			missing = append(missing, ids[i])
-		} else {
-			found = append(found, entity{ids[i], v})
-		}
-	}
-	return found, missing, nil
-}
-
-// poolArgs are the arguments of a worker's pool methods.
-type poolArgs struct {
-	Type    string   `json:"type"`
-	GuildID string   `json:"guild_id,omitempty"`
-	IDs     []string `json:"ids,omitempty"`
-	Query   string   `json:"query,omitempty"`
-	Limit   int      `json:"limit,omitempty"`
-}
-
-// poolResult is one part of a worker's result.
-type poolResult struct {
-	Data []json.RawMessage `json:"data"`
-}
-
-// entities are those of a result that have an id. Ids that were sent as numbers are made the strings that clients get.
-func (r poolResult) entities() []entity {
-	list := make([]entity, 0, len(r.Data))
-	for _, raw := range r.Data {
-		if id, body, ok := identify(raw); ok {
-			list = append(list, entity{id, body})
-		}
-	}
-	return list
-}
-
-// identify finds the id of an entity, and gives the entity as clients get it.
-func identify(raw []byte) (id string, body []byte, ok bool) {
-	if !json.Valid(raw) {
-		return "", nil, false
-	}
-	body = event.StringIDs(raw)
-	var fields map[string]json.RawMessage // and not a struct, which would take "ID" for it
-	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["id"], &id) != nil {
-		return "", nil, false
-	}
-	return id, body, id != ""
-}
-
-// fetched asks the backend for entities by their ids.
-func (g *Gateway) fetched(ctx context.Context, guild, kind string, ids []string) (found []entity, nonexistent []string, err error) {
 	wanted := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	for part := range slices.Chunk(ids, maxPart) {
-		err := g.ask(ctx, botwire.MethodFetch, poolArgs{Type: kind, GuildID: guild, IDs: part}, func(r poolResult) error {
-			for _, e := range r.entities() {
-				if wanted[e.id] { // and each at most once
-					delete(wanted, e.id)
-					found = append(found, e)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return found, nil, err
+	for _, e := range list {
+		if wanted[e.id] {
+			delete(wanted, e.id)
+			found = append(found, e)
 		}
 	}
 	for _, id := range ids {
@@ -351,4 +287,90 @@ func (g *Gateway) fetched(ctx context.Context, guild, kind string, ids []string)
 		}
 	}
 	return found, nonexistent, nil
+}
+
+// ask asks the backend, together with all who ask the same. Letting go of the answer is the caller's.
+func (a *poolAnswer) ask(method string, args poolArgs) ([]entity, error) {
+	ctx, cancel := context.WithTimeout(a.task.ctx, a.gateway.config.RequestTimeout)
+	defer cancel()
+	read := a.gateway.backendRead(method, args)
+	list, release, err := a.gateway.results.get(ctx, read.question, a.asked, read.read)
+	if err != nil {
+		return nil, backendError(err)
+	}
+	bytes := sizeOf(list)
+	if err := a.hold(bytes); err != nil {
+		release()
+		return nil, err
+	}
+	a.kept = append(a.kept, kept{release, bytes})
+	return list, nil
+}
+
+// letGo lets go of the backend's answers from the n-th on.
+func (a *poolAnswer) letGo(n int) {
+	for _, k := range a.kept[n:] {
+		k.release()
+		_ = a.hold(-k.bytes) // always fits
+	}
+	a.kept = a.kept[:n]
+}
+
+// hold counts bytes that the answer holds while it waits.
+func (a *poolAnswer) hold(bytes int) error {
+	if bytes == 0 || a.task.slot.hold(bytes) {
+		return nil
+	}
+	return errTooManyRequests()
+}
+
+// turn waits until the socket's answers before this one have sent what they had to, and the client has read most of it.
+// Nothing is read from the cache before, so that what waits is small; it is woken, and never looks.
+func (a *poolAnswer) turn() (leave func(), err error) {
+	s := a.task.session
+	place := s.answering.enter()
+	if err = await(a.task.ctx, place); err == nil {
+		err = a.room()
+	}
+	if err != nil {
+		s.answering.leave(place)
+		return nil, err
+	}
+	return func() { s.answering.leave(place) }, nil
+}
+
+// room waits until the client has read most of what it was sent.
+func (a *poolAnswer) room() error {
+	return a.gateway.outlet.room(a.task.ctx, a.task.session.conn(), maxAhead)
+}
+
+// send sends one part, behind that of its users, unless it has nothing to say. The turn is the caller's.
+func (a *poolAnswer) send(list, users []entity, last bool) error {
+	t, q := a.task, a.query
+	if q.kind == typeMember && len(list) > 0 && !t.send(eventPoolResponse, poolBody(t.id, typeUser, "", users, nil, false)) {
+		return context.Canceled
+	}
+	switch {
+	case last:
+		t.finish(eventPoolResponse, poolBody(t.id, q.kind, q.guild, list, a.nonexistent, true))
+	case len(list) > 0 && !t.send(eventPoolResponse, poolBody(t.id, q.kind, q.guild, list, nil, false)):
+		return context.Canceled
+	}
+	return nil
+}
+
+// await waits until a place is closed.
+func await(ctx context.Context, place <-chan struct{}) error {
+	select {
+	case <-place:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// cut returns the first n of a list and the rest.
+func cut(list []string, n int) (first, rest []string) {
+	n = min(len(list), n)
+	return list[:n:n], list[n:]
 }

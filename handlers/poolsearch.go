@@ -24,19 +24,14 @@ func (a *poolAnswer) search() error {
 	if err != nil {
 		return err
 	}
-	return a.finish(list) // a member that left since is not missing
+	return a.deliver(list, true) // a member that left since is not missing
 }
 
 func (a *poolAnswer) searchBackend() error {
 	q := a.query
-	var list []entity
-	err := a.gateway.ask(a.task.ctx, botwire.MethodSearch, poolArgs{Type: q.kind, GuildID: q.guild, Query: q.text, Limit: q.limit},
-		func(r poolResult) error {
-			list = append(list, r.entities()...)
-			return nil
-		})
+	list, err := a.ask(botwire.MethodSearch, poolArgs{Type: q.kind, GuildID: q.guild, Query: q.text, Limit: q.limit})
 	if err != nil {
 		return err
 	}
-	return a.finish(list[:min(len(list), q.limit)])
+	return a.deliver(list[:min(len(list), q.limit)], true)
 }

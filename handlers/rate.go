@@ -6,7 +6,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/architus/guildcast/internal/botwire"
-	"github.com/architus/guildcast/internal/recent"
 )
 
 // newLimiter makes a token bucket; a negative rate or burst never refuses.
@@ -17,17 +16,22 @@ func newLimiter(perSecond float64, burst int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }
 
-// limiters is a bounded set of token buckets by key. A key in use is never forgotten.
+// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes
+// the old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
 type limiters struct {
-	perSecond float64
-	burst     int
+	perSecond  float64
+	burst      int
+	generation int // keys in one generation
 
-	mu      sync.Mutex
-	buckets recent.Map[string, *rate.Limiter] // guarded by mu
+	mu         sync.Mutex
+	young, old map[string]*rate.Limiter
 }
 
 func newLimiters(perSecond float64, burst, remembered int) *limiters {
-	return &limiters{perSecond: perSecond, burst: burst, buckets: recent.New[string, *rate.Limiter](remembered, nil)}
+	return &limiters{
+		perSecond: perSecond, burst: burst, generation: remembered / 2,
+		young: map[string]*rate.Limiter{},
+	}
 }
 
 // allow takes one token of key's bucket.
@@ -41,11 +45,17 @@ func (l *limiters) allow(key string) bool {
 func (l *limiters) of(key string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, ok := l.buckets.Get(key)
+	if b, ok := l.young[key]; ok {
+		return b
+	}
+	b, ok := l.old[key]
 	if !ok {
 		b = newLimiter(l.perSecond, l.burst)
-		l.buckets.Put(key, b)
 	}
+	if len(l.young) >= l.generation {
+		l.old, l.young = l.young, map[string]*rate.Limiter{}
+	}
+	l.young[key] = b
 	return b
 }
 

@@ -29,6 +29,7 @@ type bench struct {
 	hook    func(conn any, args []byte, made time.Time) // gets what would be kept; nil keeps
 	sheds   func(conn *engine.Conn, args []byte) bool   // whether a guild event is left out; nil: none is
 	resumes func(conn *engine.Conn) bool                // nil: at once
+	full    <-chan struct{}                             // closed when clients read; nil: they do
 	pace    time.Duration                               // between the decision who gets a guild event and its delivery
 
 	mu       sync.Mutex
@@ -77,6 +78,13 @@ func (b *bench) encode(args []byte) *engine.Message {
 }
 
 func (b *bench) resume(c *engine.Conn) bool { return b.resumes == nil || b.resumes(c) }
+
+func (b *bench) room(ctx context.Context, _ *engine.Conn, _ int) error {
+	if b.full != nil {
+		return await(ctx, b.full)
+	}
+	return ctx.Err()
+}
 
 func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) {
 	b.mu.Lock()

@@ -49,6 +49,8 @@ type session struct {
 	admitted atomic.Bool // Admit has let in the event that comes next
 
 	interpreting queue // interpret requests, one after another
+	answering    queue // pool requests, one part after another
+	scans        queue // pool requests that read more than one page of a pool
 
 	// Guarded by mu.
 	mu    sync.Mutex

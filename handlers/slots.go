@@ -29,6 +29,14 @@ type budget struct {
 
 type usage struct{ requests, bytes int }
 
+// slot is the place of one request.
+type slot struct {
+	slots  *slots
+	budget *budget
+	key    string
+	bytes  int // guarded by slots.mu
+}
+
 // newSlots divides the node's requests: a quarter is for sockets that are not elevated.
 func newSlots(l Limits) *slots {
 	anonymous, elevated := -1, -1
@@ -41,8 +49,8 @@ func newSlots(l Limits) *slots {
 	}
 }
 
-// take takes a slot for a request of s that holds so many bytes, and returns what gives it back; nil if there is none.
-func (x *slots) take(s *session, bytes int) (give func()) {
+// take takes a slot for a request of s that holds so many bytes; nil if there is none.
+func (x *slots) take(s *session, bytes int) *slot {
 	b, key := &x.anonymous, s.address
 	if c := s.claims.Load(); c != nil {
 		b, key = &x.elevated, c.Subject
@@ -57,11 +65,29 @@ func (x *slots) take(s *session, bytes int) (give func()) {
 		return nil
 	}
 	b.add(key, 1, bytes)
-	return func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		b.add(key, -1, -bytes)
+	return &slot{slots: x, budget: b, key: key, bytes: bytes}
+}
+
+// hold counts more bytes, or fewer. It returns false, and counts nothing, if they are over a bound. An answer may be
+// large, and is not refused for that alone: only if the other requests hold more than half of the bound as well.
+func (s *slot) hold(bytes int) bool {
+	s.slots.mu.Lock()
+	defer s.slots.mu.Unlock()
+	b := s.budget
+	over := func(used, limit int) bool { return used+bytes > limit && used-s.bytes > limit/2 }
+	if bytes > 0 && (over(b.of[s.key].bytes, keyHeld) || over(b.used.bytes, b.bytes)) {
+		return false
 	}
+	s.bytes += bytes
+	b.add(s.key, 0, bytes)
+	return true
+}
+
+// give gives the slot back, once.
+func (s *slot) give() {
+	s.slots.mu.Lock()
+	defer s.slots.mu.Unlock()
+	s.budget.add(s.key, -1, -s.bytes)
 }
 
 func (b *budget) add(key string, requests, bytes int) {

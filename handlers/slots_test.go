@@ -17,8 +17,8 @@ func TestSlots(t *testing.T) {
 		return s
 	}
 	fill := func(s *session, bytes int) (list []func()) {
-		for give := x.take(s, bytes); give != nil; give = x.take(s, bytes) {
-			list = append(list, give)
+		for slot := x.take(s, bytes); slot != nil; slot = x.take(s, bytes) {
+			list = append(list, slot.give)
 		}
 		return list
 	}
@@ -62,8 +62,8 @@ func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
 	const each = 1 << 20
 	var gives []func()
 	for i := range 1000 {
-		if give := x.take(&session{address: strconv.Itoa(i)}, each); give != nil {
-			gives = append(gives, give)
+		if slot := x.take(&session{address: strconv.Itoa(i)}, each); slot != nil {
+			gives = append(gives, slot.give)
 		}
 	}
 	if held := len(gives) * each; held != anonymousHeld {

@@ -15,8 +15,8 @@ type task struct {
 	ctx    context.Context // ends with the task, and with the socket
 	cancel context.CancelFunc
 
-	give  func() // gives the slot back
-	bytes int    // what the request holds until it ends
+	slot  *slot
+	bytes int // what the request holds until it ends, beside what it makes its slot hold
 
 	// allowed says whether claims still permit the task; nil where it needs none.
 	allowed func(*permissions.Claims) error
@@ -49,15 +49,15 @@ func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims)
 	if !within(len(s.tasks)+1, g.limits.SocketRequests) || len(s.tasks) > 0 && s.held+bytes > socketHeld {
 		return errTooManyRequests()
 	}
-	give := g.slots.take(s, bytes)
-	if give == nil {
+	slot := g.slots.take(s, bytes)
+	if slot == nil {
 		return errTooManyRequests()
 	}
 	r.forget()
-	t := &task{request: r, give: give, bytes: bytes, allowed: allowed}
+	t := &task{request: r, slot: slot, bytes: bytes, allowed: allowed}
 	t.ctx, t.cancel = context.WithCancel(g.ctx)
 	if !g.spawn(func() { t.run(work) }) {
-		give()
+		slot.give()
 		t.cancel()
 		return errNotElevated() // the node is going down, and the client with it
 	}
@@ -81,7 +81,7 @@ func (t *task) run(work func(*task) error) {
 		delete(s.tasks, t)
 		s.held -= t.bytes
 		s.mu.Unlock()
-		t.give()
+		t.slot.give()
 	}()
 	err := work(t)
 	if err != nil && t.ctx.Err() == nil { // else whoever ended it has seen to the answer, or the node goes down

@@ -21,7 +21,6 @@ import (
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/redisurl"
-	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token/jwks"
@@ -51,7 +50,7 @@ type Node struct {
 	// Which tokens were taken back: known is what the node knows, revocations how it learns of it.
 	known       permissions.Revocations
 	revocations *redis.Revocations
-	lines       throttle.Minutely[string] // by message
+	sayTooMany  minutely // limits the log lines about revocations that did not fit in known
 	verifier    *gate
 }
 

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,19 +8,22 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
-	"github.com/architus/guildcast/internal/throttle"
 )
 
 const (
 	// getChunk is the most ids of one HMGET: a command should not keep Redis from others for more than a moment.
 	getChunk = 500
-	// scanCount is how many fields or members Redis is asked for at a time. It may give more: a small hash comes whole.
-	scanCount = 1000
+	// scanCount is how many fields or members Redis is asked for at a time. It gives some more, so that this is a little
+	// less than what a part of an answer holds; a small hash comes whole.
+	scanCount = 960
+	// grumbleEvery is the least time between two log lines about the same kind of bad data.
+	grumbleEvery = time.Minute
 )
 
 // EntitiesStats are counters since NewEntities.
@@ -41,12 +43,15 @@ type Entities struct {
 	log    *slog.Logger
 
 	hits, misses, invalid, errors atomic.Uint64
-	lines                         throttle.Minutely[string] // by key
+	grumbled                      atomic.Int64 // Unix nanoseconds of the last log line
 }
 
 // NewEntities makes the cache's reader; a nil logger discards.
 func NewEntities(client goredis.UniversalClient, log *slog.Logger) *Entities {
-	return &Entities{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Entities{client: client, log: log}
 }
 
 // Get gives the values of ids, in their order: a JSON object each, nil where one is not cached. It fails with
@@ -78,63 +83,51 @@ func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (v
 	return values, nil
 }
 
-// All calls yield with portions of a pool, some 1,000 entities each, until all were given or yield fails. An entity may
-// come twice where the pool changes meanwhile; one that is there all the time comes. Nothing is read ahead, so that a
-// slow yield costs no memory. It fails with ErrUnavailable, or with yield's error as it is.
-func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error {
+// Scan returns a portion of a pool, of some 1,000 entities, and the cursor of the next portion. The first portion has
+// cursor 0, and next is 0 behind the last. An entity may come twice if the pool changes meanwhile; one that is there all
+// the time comes. It fails with ErrUnavailable.
+func (e *Entities) Scan(ctx context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte, next uint64, err error) {
 	key, err := poolKey(guild, kind)
 	if err != nil {
-		return fmt.Errorf("read pool: %w", err)
+		return nil, nil, 0, fmt.Errorf("read pool: %w", err)
 	}
+	pairs, next, err := e.client.HScan(ctx, key, cursor, "", scanCount).Result()
+	if err != nil {
+		return nil, nil, 0, e.failed("read pool", err)
+	}
+	ids, values = e.entities(key, pairs)
+	return ids, values, next, nil
+}
+
+// All calls yield with the portions of a pool, until all were given or yield fails. Nothing is read ahead, so that a
+// slow yield costs no memory. It fails as Scan does, or with yield's error as it is.
+func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error {
 	for cursor := uint64(0); ; {
-		var pairs []string
-		pairs, cursor, err = e.client.HScan(ctx, key, cursor, "", scanCount).Result()
+		ids, values, next, err := e.Scan(ctx, guild, kind, cursor)
 		if err != nil {
-			return e.failed("read pool", err)
+			return err
 		}
-		for part := range slices.Chunk(pairs, 2*scanCount) {
-			ids, values := e.entities(key, part)
-			if len(ids) == 0 {
-				continue
-			}
+		if len(ids) > 0 {
 			if err := yield(ids, values); err != nil {
 				return err
 			}
 		}
-		if cursor == 0 {
+		if cursor = next; cursor == 0 {
 			return nil
 		}
 	}
 }
 
-// Online gives the ids of a guild's members who are online, each once, in no order.
-func (e *Entities) Online(ctx context.Context, guild string) ([]string, error) {
+// Online returns a portion of the ids of a guild's members who are online, in no order; cursors are as in Scan.
+func (e *Entities) Online(ctx context.Context, guild string, cursor uint64) (ids []string, next uint64, err error) {
 	if !event.ValidID(guild) {
-		return nil, errBadGuild
+		return nil, 0, errBadGuild
 	}
-	key := botwire.OnlineKey(guild)
-	seen := make(map[string]struct{})
-	for cursor := uint64(0); ; {
-		var members []string
-		var err error
-		members, cursor, err = e.client.SScan(ctx, key, cursor, "", scanCount).Result()
-		if err != nil {
-			return nil, e.failed("read members online", err)
-		}
-		for _, m := range members {
-			seen[m] = struct{}{}
-		}
-		if cursor == 0 {
-			break
-		}
+	members, next, err := e.client.SScan(ctx, botwire.OnlineKey(guild), cursor, "", scanCount).Result()
+	if err != nil {
+		return nil, 0, e.failed("read members online", err)
 	}
-	ids := make([]string, 0, len(seen))
-	for id := range seen {
-		if event.ValidID(id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
+	return slices.DeleteFunc(members, func(id string) bool { return !event.ValidID(id) }), next, nil
 }
 
 // Stats returns the counters.
@@ -161,7 +154,8 @@ func (e *Entities) checked(key, id, value string) []byte {
 		return event.StringIDs(raw)
 	}
 	e.invalid.Add(1)
-	if e.lines.Allow(key) {
+	now := time.Now().UnixNano()
+	if last := e.grumbled.Load(); now-last > int64(grumbleEvery) && e.grumbled.CompareAndSwap(last, now) {
 		e.log.Warn("cached entity is no JSON object", "key", key, "id", id)
 	}
 	return nil

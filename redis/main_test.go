@@ -4,9 +4,8 @@ import (
 	"context"
 	"testing"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/architus/guildcast/internal/test/redistest"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // quiet keeps what go-redis says about servers that the tests have killed out of their output.

@@ -70,7 +70,7 @@ func TestDocumentedRights(t *testing.T) {
 	_, err = e.Get(within(t), "1", "member", []string{"1"})
 	must(t, err)
 	must(t, e.All(within(t), "", "user", nil))
-	_, err = e.Online(within(t), "1")
+	_, _, err = e.Online(within(t), "1", 0)
 	must(t, err)
 
 	a := &applied{}

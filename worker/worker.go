@@ -3,7 +3,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -17,8 +16,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/botwire"
-	"github.com/architus/guildcast/internal/defaults"
-	"github.com/architus/guildcast/internal/throttle"
 )
 
 // Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
@@ -59,14 +56,23 @@ func (o *Options) setDefaults() {
 	if len(o.Services) == 0 {
 		o.Services = []string{botwire.ServiceInterpret, botwire.ServicePool(0)}
 	}
-	o.Group = cmp.Or(o.Group, "workers")
-	if o.Name == "" {
-		host, _ := os.Hostname()
-		o.Name = cmp.Or(host, "worker")
+	if o.Group == "" {
+		o.Group = "workers"
 	}
-	o.Concurrency = defaults.Positive(o.Concurrency, 16)
-	o.ClaimAfter = defaults.Positive(o.ClaimAfter, 2*time.Second)
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.Name == "" {
+		if o.Name, _ = os.Hostname(); o.Name == "" {
+			o.Name = "worker"
+		}
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = 16
+	}
+	if o.ClaimAfter <= 0 {
+		o.ClaimAfter = 2 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 }
 
 // Stats are counters since New; Handling is of now.
@@ -91,8 +97,7 @@ type Worker struct {
 	handling                                                  atomic.Int64
 	answered, refused, expired, claimed, malformed, unsettled atomic.Uint64
 	running                                                   atomic.Bool
-	attempts                                                  atomic.Uint64             // that were begun
-	lines                                                     throttle.Minutely[string] // by message or stream
+	attempts                                                  atomic.Uint64 // that were begun
 }
 
 // New makes a worker. Nothing happens before Run.

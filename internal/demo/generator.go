@@ -1,14 +1,11 @@
 package demo
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/defaults"
 )
 
 // GeneratorConfig tunes a Generator; the zero value works.
@@ -31,8 +28,14 @@ type Generator struct {
 
 // NewGenerator makes one for Run. It writes to, and publishes on, client.
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
-	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
-	return &Generator{world: w, client: client, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
+	if cfg.Interval <= 0 {
+		cfg.Interval = 300 * time.Millisecond
+	}
+	g := &Generator{world: w, client: client, cfg: cfg, log: cfg.Logger}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	return g
 }
 
 // Run seeds the cache and then publishes one event after the other, until ctx is done; then it returns nil. While Redis

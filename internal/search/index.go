@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/architus/guildcast/internal/defaults"
 )
 
 const (
@@ -57,7 +55,10 @@ type entry struct {
 
 // New makes an empty index.
 func New(o Options) *Index {
-	return &Index{max: defaults.Positive(o.MaxEntries, DefaultMaxEntries), slots: make(map[string]int32)}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = DefaultMaxEntries
+	}
+	return &Index{max: o.MaxEntries, slots: make(map[string]int32)}
 }
 
 // Len is how many entries there are.

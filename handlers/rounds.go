@@ -1,0 +1,238 @@
+package handlers
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+// roundPatience is how long those who come while a round is under way wait for its end before the next one begins.
+const roundPatience = time.Second
+
+// question identifies what is asked: equal questions have equal answers.
+type question [sha256.Size]byte
+
+func questionOf(text string) question { return sha256.Sum256([]byte(text)) }
+
+// rounds let requests in progress that ask the same share the answer. A round serves those requests only that had come
+// before it began: a client that asks because of an event must not get what was read before the event. Whoever comes
+// while a round is under way waits for the next one, with all others who do.
+//
+// Lock order: rounds.mu before Gateway.mu.
+type rounds[T any] struct {
+	spawn func(func()) bool // runs a round; false once the gateway is closed
+	ctx   context.Context   // of the gateway
+
+	// maxBytes bounds the answers. A set that keeps holds them, while any request is in progress, for those that will
+	// ask later, and gives up the oldest; else an answer is held until its last request has let go of it, and refused if
+	// it doesn't fit beside others.
+	maxBytes int
+	keeps    bool
+
+	mu     sync.Mutex
+	clock  uint64 // counts requests and rounds
+	users  int    // requests in progress
+	bytes  int    // what answers take
+	tables map[question]*table[T]
+	kept   []*round[T] // in the order in which they ended
+}
+
+// table is where a question is asked. Guarded by rounds.mu.
+type table[T any] struct {
+	latest *round[T] // begun: under way, or kept; nil if there is none to share
+	next   *round[T] // not begun; nil if nobody waits for it
+}
+
+// round is one time that a question is asked. Guarded by rounds.mu, but for what is static once done is closed.
+type round[T any] struct {
+	question question
+	ask      func(context.Context) (answer T, bytes int, err error)
+	began    uint64
+	requests int                // that wait for it or hold its answer
+	cancel   context.CancelFunc // set when it begins
+	hurry    *time.Timer        // begins it before the one that is under way has ended; nil if nothing is
+	over     bool               // done is closed
+	counted  int                // of its bytes, those in rounds.bytes
+
+	done   chan struct{}
+	answer T
+	err    error
+}
+
+func newRounds[T any](ctx context.Context, spawn func(func()) bool, maxBytes int, keeps bool) *rounds[T] {
+	return &rounds[T]{ctx: ctx, spawn: spawn, maxBytes: maxBytes, keeps: keeps, tables: map[question]*table[T]{}}
+}
+
+// enter returns the time at which a request came. It must leave.
+func (x *rounds[T]) enter() (came uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.users++
+	x.clock++
+	return x.clock
+}
+
+func (x *rounds[T]) leave() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.users--; x.users == 0 { // nobody is left who came before the rounds that are kept
+		for len(x.kept) > 0 {
+			x.evictLocked()
+		}
+	}
+}
+
+// get returns the answer to a question, as it was after a request came: from a round that it shares, or of its own,
+// which calls ask. The answer must not be changed; release lets go of it.
+func (x *rounds[T]) get(
+	ctx context.Context, q question, came uint64, ask func(context.Context) (answer T, bytes int, err error),
+) (answer T, release func(), err error) {
+	r := x.join(q, came, ask)
+	select {
+	case <-r.done:
+		err = r.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		x.part(r)
+		return answer, nil, err
+	}
+	return r.answer, func() { x.part(r) }, nil
+}
+
+func (x *rounds[T]) join(q question, came uint64, ask func(context.Context) (T, int, error)) *round[T] {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t := x.tables[q]
+	if t == nil {
+		t = &table[T]{}
+		x.tables[q] = t
+	}
+	if t.latest != nil && t.latest.began > came {
+		t.latest.requests++
+		return t.latest
+	}
+	if t.next != nil {
+		t.next.requests++
+		return t.next
+	}
+	r := &round[T]{question: q, ask: ask, requests: 1, done: make(chan struct{})}
+	t.next = r
+	if t.latest == nil || t.latest.over {
+		x.beginLocked(t)
+		return r
+	}
+	r.hurry = time.AfterFunc(roundPatience, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if t.next == r {
+			x.beginLocked(t)
+		}
+	})
+	return r
+}
+
+// beginLocked begins the next round of a table.
+func (x *rounds[T]) beginLocked(t *table[T]) {
+	r := t.next
+	t.latest, t.next = r, nil
+	if r.hurry != nil {
+		r.hurry.Stop()
+	}
+	x.clock++
+	r.began = x.clock
+	ctx, cancel := context.WithCancel(x.ctx)
+	r.cancel = cancel
+	if !x.spawn(func() { x.run(ctx, r) }) {
+		r.err = context.Canceled
+		x.endLocked(r, 0)
+	}
+}
+
+func (x *rounds[T]) run(ctx context.Context, r *round[T]) {
+	answer, bytes, err := r.ask(ctx)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err == nil && !x.keeps && x.bytes > 0 && x.bytes+bytes > x.maxBytes {
+		err = errTooManyRequests()
+	}
+	if r.err = err; err == nil {
+		r.answer = answer
+	}
+	x.endLocked(r, bytes)
+}
+
+// endLocked hands out the answer, and begins the round that waits for this one's end.
+func (x *rounds[T]) endLocked(r *round[T], bytes int) {
+	r.over = true
+	r.cancel()
+	close(r.done)
+	t := x.tables[r.question]
+	mine := t != nil && t.latest == r
+	if r.err == nil && (x.keeps && mine && x.users > 0 || !x.keeps && r.requests > 0) {
+		r.counted = bytes
+		x.bytes += bytes
+	}
+	switch {
+	case !mine:
+	case r.counted > 0 && x.keeps:
+		x.kept = append(x.kept, r)
+	default:
+		t.latest = nil
+	}
+	for x.keeps && x.bytes > x.maxBytes && len(x.kept) > 0 {
+		x.evictLocked()
+	}
+	if mine && t.next != nil {
+		x.beginLocked(t)
+	}
+	x.clearLocked(r.question)
+}
+
+// evictLocked forgets the oldest answer that is kept.
+func (x *rounds[T]) evictLocked() {
+	r := x.kept[0]
+	x.kept[0] = nil
+	x.kept = x.kept[1:]
+	x.bytes -= r.counted
+	if t := x.tables[r.question]; t != nil && t.latest == r {
+		t.latest = nil
+		x.clearLocked(r.question)
+	}
+}
+
+// clearLocked forgets a table at which nobody is.
+func (x *rounds[T]) clearLocked(q question) {
+	if t := x.tables[q]; t != nil && t.latest == nil && t.next == nil {
+		delete(x.tables, q)
+	}
+}
+
+// part takes a request from a round. One that nobody waits for any more is given up.
+func (x *rounds[T]) part(r *round[T]) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r.requests--; r.requests > 0 {
+		return
+	}
+	t := x.tables[r.question]
+	switch {
+	case r.over && !x.keeps:
+		x.bytes -= r.counted
+		r.counted = 0
+	case r.over:
+	case r.began > 0:
+		r.cancel()
+		if t != nil && t.latest == r {
+			if t.latest = nil; t.next != nil {
+				x.beginLocked(t)
+			}
+		}
+	default:
+		r.hurry.Stop()
+		t.next = nil
+	}
+	x.clearLocked(r.question)
+}
