@@ -249,7 +249,7 @@ func (c *cluster) unsent(what string, err error) {
 func (c *cluster) drop(what string, err error, payload []byte) {
 	reason := wire.ReasonOf(err)
 	c.count.dropped[reason].Add(1)
-	if payload != nil && c.strange.due(reason, time.Now()) {
+	if payload != nil && strange(reason) && c.strange.Allow(reason) {
 		c.logger.Warn("message from redis not understood", "namespace", c.nsp, "channel", what, "reason", reason.String(),
 			"err", err, "sender", senderOf(payload), "bytes", len(payload),
 			"shape", shapeOf(payload))

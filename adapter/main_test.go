@@ -3,8 +3,9 @@ package adapter
 import (
 	"testing"
 
-	"github.com/architus/guildcast/internal/test/redistest"
 	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 func TestMain(m *testing.M) {

@@ -1,12 +1,14 @@
 package adapter
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // defaultPrefix is the default of Key and ChannelPrefix.
@@ -64,13 +66,7 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.Key == "" {
-		o.Key = defaultPrefix
-	}
-	if o.RequestsTimeout <= 0 {
-		o.RequestsTimeout = 5 * time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Key = cmp.Or(o.Key, defaultPrefix)
+	o.RequestsTimeout = defaults.Positive(o.RequestsTimeout, 5*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 }

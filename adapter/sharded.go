@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // SubscriptionMode says which rooms have a channel of their own. All servers of a cluster must use the same.
@@ -58,15 +60,9 @@ type ShardedOptions struct {
 }
 
 func (o *ShardedOptions) setDefaults() {
-	if o.ChannelPrefix == "" {
-		o.ChannelPrefix = defaultPrefix
-	}
-	if o.RequestsTimeout <= 0 {
-		o.RequestsTimeout = 5 * time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.ChannelPrefix = cmp.Or(o.ChannelPrefix, defaultPrefix)
+	o.RequestsTimeout = defaults.Positive(o.RequestsTimeout, 5*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	switch o.SubscriptionMode {
 	case Static, Dynamic, DynamicPrivate:
 	case "":

@@ -11,7 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/throttle"
 )
 
 // shared is what all adapters of one constructor have in common.
@@ -24,7 +26,7 @@ type shared struct {
 	busOptions      bus.Options // if none is given
 	times           times
 	count           counters
-	strange         strange
+	strange         throttle.Minutely[wire.Reason] // limits the log lines about messages that were not understood
 
 	// Guarded by mu.
 	mu    sync.Mutex

@@ -6,34 +6,17 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// strangePause is the time between two log lines about messages that are dropped for the same reason.
-const strangePause = time.Minute
-
-// strange remembers when a message was last logged, by the reason why it was dropped.
-type strange struct {
-	mu   sync.Mutex
-	last [wire.NumReasons]time.Time // Guarded by mu.
-}
-
-// due reports whether a message that was dropped for reason r is to be logged now. Messages that are dropped in the normal
-// course of things never are.
-func (s *strange) due(r wire.Reason, now time.Time) bool {
+// strange reports whether a message that was dropped for reason r has no place on our channels. The others are dropped
+// in the normal course of things.
+func strange(r wire.Reason) bool {
 	switch r {
 	case wire.OtherNamespace, wire.Unanswerable, wire.Overflow:
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if last := s.last[r]; !last.IsZero() && now.Sub(last) < strangePause {
-		return false
-	}
-	s.last[r] = now
 	return true
 }
 

@@ -8,6 +8,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // Errors that callers branch on. They come wrapped with the operation and the channel.
@@ -72,26 +76,16 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	setDefault(&o.Name, "guildcast")
-	setDefault(&o.ProbePrefix, "guildcast-probe:")
-	setDefault(&o.PublishQueueBytes, 16<<20)
-	setDefault(&o.ReceiveQueueBytes, 16<<20)
-	setDefault(&o.ReceiveStall, 500*time.Millisecond)
-	setDefault(&o.MaxMessageBytes, 64<<20)
-	setDefault(&o.HealthInterval, 3*time.Second)
-	setDefault(&o.BackoffMin, 50*time.Millisecond)
-	setDefault(&o.BackoffMax, 3*time.Second)
-}
-
-// setDefault replaces a value that is not set: zero, or, for numbers, negative.
-func setDefault[T string | int | time.Duration](v *T, to T) {
-	var zero T
-	if *v <= zero {
-		*v = to
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Name = cmp.Or(o.Name, "guildcast")
+	o.ProbePrefix = cmp.Or(o.ProbePrefix, "guildcast-probe:")
+	o.PublishQueueBytes = defaults.Positive(o.PublishQueueBytes, 16<<20)
+	o.ReceiveQueueBytes = defaults.Positive(o.ReceiveQueueBytes, 16<<20)
+	o.ReceiveStall = defaults.Positive(o.ReceiveStall, 500*time.Millisecond)
+	o.MaxMessageBytes = defaults.Positive(o.MaxMessageBytes, 64<<20)
+	o.HealthInterval = defaults.Positive(o.HealthInterval, 3*time.Second)
+	o.BackoffMin = defaults.Positive(o.BackoffMin, 50*time.Millisecond)
+	o.BackoffMax = defaults.Positive(o.BackoffMax, 3*time.Second)
 }
 
 // State is what the Bus knows about its own hearing.
@@ -154,8 +148,8 @@ type Bus struct {
 	watchers map[int]func(State)
 	watchID  int
 
-	reroute chan struct{} // capacity 1: unrouted changed; read by routeLoop
-	noted   chan struct{} // capacity 1: news changed; read by notifyLoop
+	reroute wake.Signal // unrouted changed; read by routeLoop
+	noted   wake.Signal // news changed; read by notifyLoop
 }
 
 // New returns a Bus over client, which stays the caller's and must outlive it. Nothing is connected before it is
@@ -167,7 +161,7 @@ func New(client redis.UniversalClient, o Options) *Bus {
 		opts: o, client: client, ctx: ctx, cancel: cancel,
 		unrouted: map[*topic]struct{}{}, links: map[route]*link{}, retry: map[route]*backoff{},
 		watchers: map[int]func(State){}, hush: true,
-		reroute: make(chan struct{}, 1), noted: make(chan struct{}, 1),
+		reroute: wake.New(), noted: wake.New(),
 	}
 	b.router = newRouter(b, client)
 	for k := range b.topics {

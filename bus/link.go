@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // retryRefused is the pause before a topic that was held, and is refused now, is asked for again; retrySoon is the
@@ -28,7 +30,7 @@ type link struct {
 	b     *Bus
 	route route
 	opts  *redis.Options
-	wake  chan struct{} // capacity 1: there is something to write
+	wake  wake.Signal // there is something to write
 
 	active atomic.Bool // something was read since the last look
 
@@ -59,7 +61,7 @@ type named struct {
 func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {
-	return &link{b: b, route: r, opts: o, wake: make(chan struct{}, 1), topics: map[*topic]struct{}{}}
+	return &link{b: b, route: r, opts: o, wake: wake.New(), topics: map[*topic]struct{}{}}
 }
 
 func (l *link) attachLocked(t *topic) {
@@ -79,7 +81,7 @@ func (l *link) touchLocked(t *topic) {
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
-		signal(l.wake)
+		l.wake.Send()
 	}
 }
 
@@ -313,7 +315,7 @@ func (l *link) evictedLocked(name string) {
 func (l *link) leaveLocked(t *topic) {
 	l.detachLocked(t)
 	l.b.placeLocked(t)
-	signal(l.wake)
+	l.wake.Send()
 }
 
 // refused handles an error reply to the command that was sent first.
@@ -370,5 +372,5 @@ func (l *link) refusedTopicLocked(t *topic, e replyError) {
 	if at := time.Now().Add(pause); len(l.again) == 1 || at.Before(l.againAt) {
 		l.againAt = at
 	}
-	signal(l.wake)
+	l.wake.Send()
 }

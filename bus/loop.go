@@ -3,25 +3,27 @@ package bus
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/retry"
 )
 
 // backoff is the pause before the next attempt at a route.
 type backoff struct {
-	failures int
-	until    time.Time
+	retry.Backoff
+	until time.Time
 }
 
-// pause returns a jittered pause that doubles with every failure.
-func (o *Options) pause(failures int) time.Duration {
-	d := o.BackoffMax
-	if failures < 16 {
-		d = min(o.BackoffMin<<failures, o.BackoffMax)
+// failedAgain notes a failure of r in waiting.
+func (o *Options) failedAgain(waiting map[route]*backoff, r route) {
+	p := waiting[r]
+	if p == nil {
+		p = &backoff{Backoff: retry.Backoff{Min: o.BackoffMin, Max: o.BackoffMax}}
+		waiting[r] = p
 	}
-	return d/2 + rand.N(d/2+1)
+	p.until = time.Now().Add(p.Next())
 }
 
 // lostLocked takes note that messages of t may be missed from now on. held says whether Redis had confirmed it.
@@ -70,7 +72,7 @@ func (b *Bus) announceLocked(s State) {
 	b.hush = false
 	b.state = s
 	b.news = append(b.news, s)
-	signal(b.noted)
+	b.noted.Send()
 }
 
 // notifyLoop calls the watchers.
@@ -203,13 +205,7 @@ func (b *Bus) waiting(r route) time.Duration {
 
 func (b *Bus) failedLocked(r route, err error) {
 	b.lastErr = err
-	p := b.retry[r]
-	if p == nil {
-		p = &backoff{}
-		b.retry[r] = p
-	}
-	p.until = time.Now().Add(b.opts.pause(p.failures))
-	p.failures++
+	b.opts.failedAgain(b.retry, r)
 }
 
 // linkEnded has the topics of l routed anew.

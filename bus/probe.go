@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/wake"
 )
 
 const (
@@ -31,7 +33,7 @@ type probe struct {
 	nonce     string
 	repeats   bool
 	confirmed chan struct{} // closed once Redis has confirmed the private channel
-	heard     chan struct{} // capacity 1
+	heard     wake.Signal
 
 	// Guarded by Bus.mu.
 	sent    bool // subscribed to
@@ -42,7 +44,7 @@ type probe struct {
 }
 
 func (p *probe) init(l *link) {
-	p.confirmed, p.heard = make(chan struct{}), make(chan struct{}, 1)
+	p.confirmed, p.heard = make(chan struct{}), wake.New()
 	p.nonce = rand.Text()
 	p.name = l.b.opts.ProbePrefix + p.nonce
 	_, p.repeats = l.b.client.(clusterClient)
@@ -93,7 +95,7 @@ func (p *probe) refusedLocked(l *link, e replyError) {
 // hear takes a message on the private channel.
 func (p *probe) hear(nonce string) {
 	if nonce == p.nonce {
-		signal(p.heard)
+		p.heard.Send()
 	}
 }
 
@@ -119,7 +121,7 @@ func (l *link) verify(ctx context.Context) error {
 	l.verified = true
 	delete(l.b.retry, l.route)
 	l.b.reviewLocked()
-	signal(l.wake)
+	l.wake.Send()
 	l.b.mu.Unlock()
 	if err != nil || !l.probe.repeats {
 		return nil

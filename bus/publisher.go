@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // A chunk is what is written to Redis before its answers are read.
@@ -29,7 +31,7 @@ func (m *outgoing) size() int { return len(m.channel) + len(m.payload) + 64 }
 type publisher struct {
 	b       *Bus
 	started sync.Once
-	wake    chan struct{} // capacity 1: queue is not empty
+	wake    wake.Signal // queue is not empty
 
 	published, dropped, unknown atomic.Uint64
 
@@ -42,11 +44,12 @@ type publisher struct {
 	idle   []chan struct{} // closed when nothing is left
 
 	// Owned by run.
-	pipes   map[route]*pipe
-	retry   map[route]*backoff
-	held    map[sequence][]outgoing // what can't be sent yet, by sequence, in order
-	lost    bool                    // Redis was lost since the last success
-	grumble time.Time               // of the last log line
+	pipes map[route]*pipe
+	retry map[route]*backoff
+	held  map[sequence][]outgoing // what can't be sent yet, by sequence, in order
+	lost  bool                    // Redis was lost since the last success
+
+	complaints throttle.Minutely[string] // by message
 }
 
 // sequence is what keeps its order: a slot where pub/sub is sharded over a cluster, or all the rest.
@@ -56,7 +59,7 @@ const mainSequence sequence = -1
 
 func newPublisher(b *Bus) *publisher {
 	return &publisher{
-		b: b, wake: make(chan struct{}, 1),
+		b: b, wake: wake.New(),
 		pipes: map[route]*pipe{}, retry: map[route]*backoff{}, held: map[sequence][]outgoing{},
 	}
 }
@@ -81,7 +84,7 @@ func (p *publisher) add(m outgoing) error {
 	p.bytes += size
 	p.queue = append(p.queue, m)
 	if len(p.queue) == 1 {
-		signal(p.wake)
+		p.wake.Send()
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // TestSlots has the examples of the Redis Cluster specification.
@@ -40,7 +42,7 @@ func readAll(wire []byte) (heard []string, b *Bus, err error) { return readFrom(
 func readFrom(wire io.Reader) (heard []string, b *Bus, err error) {
 	b = New(nil, Options{MaxMessageBytes: 1 << 16})
 	l := newLink(b, mainRoute, &redis.Options{Addr: "test"})
-	s := &Subscription{bus: b, wake: make(chan struct{}, 1), space: make(chan struct{}, 1), ended: make(chan struct{})}
+	s := &Subscription{bus: b, wake: wake.New(), space: wake.New(), ended: make(chan struct{})}
 	b.mu.Lock()
 	b.links[mainRoute] = l
 	l.probe.init(l)
@@ -136,23 +138,6 @@ func TestHealth(t *testing.T) {
 		cancel()
 		b.cancel()
 	})
-}
-
-func TestPause(t *testing.T) {
-	o := Options{}
-	o.setDefaults()
-	for failures, want := range []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
-		for range 100 {
-			if d := o.pause(failures); d < want/2 || d > want {
-				t.Errorf("pause %v after %d failures", d, failures)
-			}
-		}
-	}
-	for _, failures := range []int{10, 100, 1 << 40} {
-		if d := o.pause(failures); d < o.BackoffMax/2 || d > o.BackoffMax {
-			t.Errorf("pause %v after %d failures", d, failures)
-		}
-	}
 }
 
 // pipeEnd is a connection that is only written to.

@@ -226,22 +226,15 @@ var errBackoff = errors.New("waiting before the next attempt")
 
 // failed takes note of an error of route r.
 func (p *publisher) failed(r route, err error) {
-	w := p.retry[r]
-	if w == nil {
-		w = &backoff{}
-		p.retry[r] = w
-	}
-	w.until = time.Now().Add(p.b.opts.pause(w.failures))
-	w.failures++
+	p.b.opts.failedAgain(p.retry, r)
 	p.lost = true
 	p.b.router.stale()
 	p.complain("publishing to redis is interrupted", err)
 }
 
-// complain logs, at most once in ten seconds.
+// complain logs once a minute.
 func (p *publisher) complain(msg string, err error) {
-	if now := time.Now(); now.Sub(p.grumble) > 10*time.Second && p.b.ctx.Err() == nil {
-		p.grumble = now
+	if p.b.ctx.Err() == nil && p.complaints.Allow(msg) {
 		p.b.opts.Logger.Warn(msg, "err", err)
 	}
 }

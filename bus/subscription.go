@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // Message is one message from Redis.
@@ -43,8 +45,8 @@ type Subscription struct {
 	bus    *Bus
 	h      Handler
 	filter Filter // nil when h is none
-	wake   chan struct{}
-	space  chan struct{}
+	wake   wake.Signal
+	space  wake.Signal
 	ended  chan struct{}
 
 	pending atomic.Int64 // messages that are queued or being handled
@@ -64,7 +66,7 @@ type Subscription struct {
 func (b *Bus) NewSubscription(h Handler) *Subscription {
 	s := &Subscription{
 		bus: b, h: h, refs: map[*topic]int{},
-		wake: make(chan struct{}, 1), space: make(chan struct{}, 1), ended: make(chan struct{}),
+		wake: wake.New(), space: wake.New(), ended: make(chan struct{}),
 	}
 	s.filter, _ = h.(Filter)
 	b.mu.Lock()
@@ -141,7 +143,7 @@ func (s *Subscription) offer(m Message) {
 	s.bytes.Add(size)
 	s.queue = append(s.queue, m)
 	if len(s.queue) == 1 {
-		signal(s.wake)
+		s.wake.Send()
 	}
 	s.bus.received.Add(1)
 }
@@ -204,7 +206,7 @@ func (s *Subscription) work() {
 				s.h.HandleMessage(m)
 				s.bytes.Add(-int64(len(m.Payload) + len(m.Channel) + 64))
 				s.pending.Add(-1)
-				signal(s.space)
+				s.space.Send()
 			}
 			if cap(batch) > 1024 {
 				batch = nil // a burst should not be remembered in memory
@@ -221,13 +223,5 @@ func (s *Subscription) over() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// signal makes sure that c, of capacity 1, holds a token.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

@@ -282,7 +282,7 @@ func (b *Bus) placeLocked(t *topic) {
 			return
 		}
 		b.unrouted[t] = struct{}{}
-		signal(b.reroute)
+		b.reroute.Send()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine/internal/compact"
+	"github.com/architus/guildcast/internal/recent"
 )
 
 // index knows which socket is in which room. Everything in it changes under one lock, so that the two directions
@@ -21,9 +22,10 @@ type index struct {
 	all     []*member                             // the same, in no order
 	rooms   compact.Map[socket.Room, *room]       // without the private rooms
 
-	// Sockets that have left for good not long ago, in two generations: a join that was on its way then must not bring
-	// them back, since nobody would take them out again. A timer forgets them, while there are any.
-	gone, goneBefore map[socket.SocketId]struct{}
+	// Sockets that have left for good not long ago: a join that was on its way then must not bring them back, since
+	// nobody would take them out again. A timer turns the generations, while there are any.
+	gone       recent.Map[socket.SocketId, struct{}]
+	forgetting bool // the timer runs
 
 	events   []roomEvent // wait to be emitted, in the order of the changes
 	emitting bool        // somebody is emitting them
@@ -84,7 +86,7 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	defer x.mu.Unlock()
 	m, _ := x.members.Get(id)
 	if m == nil {
-		if x.isGoneLocked(id) {
+		if x.gone.Has(id) {
 			return
 		}
 		m = &member{id: id, pos: len(x.all)}
@@ -183,37 +185,28 @@ func (x *index) removeAll(id socket.SocketId) {
 const goneFor = 5 * time.Second
 
 func (x *index) buryLocked(id socket.SocketId) {
-	if x.gone == nil {
-		x.gone = make(map[socket.SocketId]struct{})
-		if x.goneBefore == nil { // else the timer runs
-			time.AfterFunc(goneFor, x.forgetGone)
-		}
+	if !x.forgetting {
+		x.forgetting = true
+		time.AfterFunc(goneFor, x.forgetGone)
 	}
-	x.gone[id] = struct{}{}
+	x.gone.Put(id, struct{}{})
 }
 
 // forgetGone forgets those that have been gone for longer than goneFor.
 func (x *index) forgetGone() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.gone, x.goneBefore = nil, x.gone
-	if x.goneBefore != nil {
+	x.gone.Turn()
+	if x.forgetting = x.gone.Len() > 0; x.forgetting {
 		time.AfterFunc(goneFor, x.forgetGone)
 	}
-}
-
-func (x *index) isGoneLocked(id socket.SocketId) bool {
-	_, now := x.gone[id]
-	_, before := x.goneBefore[id]
-	return now || before
 }
 
 // revive lets a socket that has left come back: its session is restored.
 func (x *index) revive(id socket.SocketId) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.gone, id)
-	delete(x.goneBefore, id)
+	x.gone.Delete(id)
 }
 
 func (x *index) leaveLocked(m *member, name socket.Room) {

@@ -214,7 +214,7 @@ func TestGoneIsForgotten(t *testing.T) {
 			synctest.Wait() // for the timer's function
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			return x.isGoneLocked(id)
+			return x.gone.Has(id)
 		}
 		bury("a")
 		time.Sleep(goneFor - time.Second)
@@ -232,7 +232,7 @@ func TestGoneIsForgotten(t *testing.T) {
 		synctest.Wait()
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if x.gone != nil || x.goneBefore != nil {
+		if x.gone.Len() > 0 || x.forgetting {
 			t.Error("something is remembered for ever")
 		}
 	})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"io/fs"
 	"log/slog"
 	"runtime"
@@ -8,6 +9,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine/internal/eio"
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // Options of a server, beyond those of the library. The zero value works; a limit that is zero or negative has its
@@ -99,18 +101,15 @@ func DefaultOptions() Options {
 }
 
 func (o *Options) setDefaults() {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	d := DefaultOptions()
-	for v, d := range map[*int]int{
-		&o.MaxAttachments: d.MaxAttachments, &o.MaxJSONDepth: d.MaxJSONDepth, &o.MaxDecodingBudget: d.MaxDecodingBudget,
-		&o.MaxNamespaces: d.MaxNamespaces, &o.MaxInboundBytes: d.MaxInboundBytes,
-		&o.MaxUnfinishedBudget: d.MaxUnfinishedBudget, &o.Flushers: d.Flushers,
-		&o.MaxQueueBytes: d.MaxQueueBytes, &o.MaxQueueBudget: d.MaxQueueBudget,
-	} {
-		if *v <= 0 {
-			*v = d
-		}
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.MaxAttachments = defaults.Positive(o.MaxAttachments, d.MaxAttachments)
+	o.MaxJSONDepth = defaults.Positive(o.MaxJSONDepth, d.MaxJSONDepth)
+	o.MaxDecodingBudget = defaults.Positive(o.MaxDecodingBudget, d.MaxDecodingBudget)
+	o.MaxNamespaces = defaults.Positive(o.MaxNamespaces, d.MaxNamespaces)
+	o.MaxInboundBytes = defaults.Positive(o.MaxInboundBytes, d.MaxInboundBytes)
+	o.MaxUnfinishedBudget = defaults.Positive(o.MaxUnfinishedBudget, d.MaxUnfinishedBudget)
+	o.Flushers = defaults.Positive(o.Flushers, d.Flushers)
+	o.MaxQueueBytes = defaults.Positive(o.MaxQueueBytes, d.MaxQueueBytes)
+	o.MaxQueueBudget = defaults.Positive(o.MaxQueueBudget, d.MaxQueueBudget)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine/internal/eio"
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // ErrTransport is a transport in the options that the engine has not got.
@@ -74,9 +75,8 @@ func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handle
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.options.MaxDecodedBytes <= 0 {
-		s.options.MaxDecodedBytes = decodedFactor * min(cfg.MaxHTTPBufferSize, math.MaxInt/decodedFactor)
-	}
+	s.options.MaxDecodedBytes = defaults.Positive(s.options.MaxDecodedBytes,
+		decodedFactor*min(cfg.MaxHTTPBufferSize, math.MaxInt/decodedFactor))
 	s.decoding = newDecoding(s.options.MaxDecodingBudget)
 	s.io = socket.NewServer(nil, own)
 	slimSockets(s.io.Sockets())

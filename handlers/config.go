@@ -1,11 +1,14 @@
 package handlers
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // Config of a gateway. The zero value works.
@@ -54,18 +57,10 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.ExpiryWarning <= 0 {
-		c.ExpiryWarning = time.Minute
-	}
-	if c.SubscribeTimeout <= 0 {
-		c.SubscribeTimeout = 5 * time.Second
-	}
-	if c.RequestTimeout <= 0 {
-		c.RequestTimeout = 5 * time.Second
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.ExpiryWarning = defaults.Positive(c.ExpiryWarning, time.Minute)
+	c.SubscribeTimeout = defaults.Positive(c.SubscribeTimeout, 5*time.Second)
+	c.RequestTimeout = defaults.Positive(c.RequestTimeout, 5*time.Second)
 	c.Limits = c.Limits.withDefaults()
 	return c
 }

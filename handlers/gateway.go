@@ -27,6 +27,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers/directory"
+	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -84,7 +85,7 @@ type Gateway struct {
 	directories *directory.Set
 	spectators  *spectators
 	stragglers  *stragglers
-	complaints  complaints
+	complaints  throttle.Minutely[complaint]
 	batches     sync.Pool // of *batches
 	flights     *flights
 	users       *limiters

@@ -41,7 +41,7 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	g.fanOut(&e, room.list)
 	clear(room.list) // the room keeps no connection alive
 	g.batches.Put(room)
-	if outcome == permissions.UnknownKind && g.complaints.allow(complaint{topic, unknownKind}, time.Now()) {
+	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{topic, unknownKind}) {
 		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", shown(e.Kind))
 	}
 }
@@ -67,7 +67,7 @@ func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn])
 
 func (g *Gateway) malformed(topic event.Topic, err error) {
 	g.metrics.malformed(err)
-	if g.complaints.allow(complaint{topic, malformedEvent}, time.Now()) {
+	if g.complaints.Allow(complaint{topic, malformedEvent}) {
 		g.log.Warn("guild event dropped", "guild_id", topic.Guild, "logs", topic.Logs, "err", err)
 	}
 }

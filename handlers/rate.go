@@ -6,6 +6,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/recent"
 )
 
 // newLimiter makes a token bucket; a negative rate or burst never refuses.
@@ -16,22 +17,17 @@ func newLimiter(perSecond float64, burst int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }
 
-// limiters is a bounded set of token buckets by key. It keeps two generations: when the young one is full it becomes
-// the old one and what was old is forgotten, so that a key in use is never forgotten and no key costs a sweep.
+// limiters is a bounded set of token buckets by key. A key in use is never forgotten.
 type limiters struct {
-	perSecond  float64
-	burst      int
-	generation int // keys in one generation
+	perSecond float64
+	burst     int
 
-	mu         sync.Mutex
-	young, old map[string]*rate.Limiter
+	mu      sync.Mutex
+	buckets recent.Map[string, *rate.Limiter] // guarded by mu
 }
 
 func newLimiters(perSecond float64, burst, remembered int) *limiters {
-	return &limiters{
-		perSecond: perSecond, burst: burst, generation: remembered / 2,
-		young: map[string]*rate.Limiter{},
-	}
+	return &limiters{perSecond: perSecond, burst: burst, buckets: recent.New[string, *rate.Limiter](remembered, nil)}
 }
 
 // allow takes one token of key's bucket.
@@ -45,17 +41,11 @@ func (l *limiters) allow(key string) bool {
 func (l *limiters) of(key string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b, ok := l.young[key]; ok {
-		return b
-	}
-	b, ok := l.old[key]
+	b, ok := l.buckets.Get(key)
 	if !ok {
 		b = newLimiter(l.perSecond, l.burst)
+		l.buckets.Put(key, b)
 	}
-	if len(l.young) >= l.generation {
-		l.old, l.young = l.young, map[string]*rate.Limiter{}
-	}
-	l.young[key] = b
 	return b
 }
 

@@ -13,7 +13,7 @@ func TestLimitersForgetNobodyInUse(t *testing.T) {
 			now["steady"]++
 		}
 		l.allow(fmt.Sprint(i)) // strangers
-		if n := len(l.young) + len(l.old); n > 8 {
+		if n := l.buckets.Len(); n > 8 {
 			t.Fatalf("%d buckets are held", n)
 		}
 	}

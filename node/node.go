@@ -21,6 +21,7 @@ import (
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token/jwks"
@@ -50,7 +51,7 @@ type Node struct {
 	// Which tokens were taken back: known is what the node knows, revocations how it learns of it.
 	known       permissions.Revocations
 	revocations *redis.Revocations
-	sayTooMany  minutely // limits the log lines about revocations that did not fit in known
+	lines       throttle.Minutely[string] // by message
 	verifier    *gate
 }
 

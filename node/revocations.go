@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/architus/guildcast/internal/retry"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token"
@@ -40,7 +41,7 @@ func (n *Node) applyRevocation(message []byte) (stored redis.Revocation, fresh b
 	fresh, err = n.known.Add(r, now)
 	if err != nil {
 		fresh = true
-		if n.sayTooMany.now(now) {
+		if n.lines.Allow("too many revocations") {
 			n.config.Logger.Error("more revocations are in force than fit; tokens are refused until they have expired", "err", err,
 				"held", n.known.Len())
 		}
@@ -67,8 +68,8 @@ func (n *Node) knownRevocations(yield func([]redis.Revocation) bool) {
 // loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away. Meanwhile it
 // logs why they can't be read, once a minute.
 func (n *Node) loadRevocations(ctx context.Context) {
-	var say minutely
-	for pause := loadPauseMin; ; pause = min(2*pause, loadPauseMax) {
+	pause := retry.Backoff{Min: loadPauseMin, Max: loadPauseMax}
+	for ctx.Err() == nil {
 		err := n.revocations.Load(ctx)
 		if err == nil {
 			n.verifier.open.Store(true)
@@ -77,15 +78,10 @@ func (n *Node) loadRevocations(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if say.now(time.Now()) {
+		if n.lines.Allow("revocations can't be read") {
 			n.config.Logger.Error("revocations can't be read; all tokens are refused", "err", err)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		pause.Sleep(ctx)
 	}
 }
 
@@ -94,12 +90,3 @@ const (
 	loadPauseMin = 100 * time.Millisecond
 	loadPauseMax = 2 * time.Second
 )
-
-// minutely lets through one log line a minute. Its zero value is ready to use.
-type minutely struct{ last atomic.Int64 } // Unix milliseconds
-
-// now reports whether the line is due, and if so counts it.
-func (m *minutely) now(now time.Time) bool {
-	last, ms := m.last.Load(), now.UnixMilli()
-	return (last == 0 || ms-last >= time.Minute.Milliseconds()) && m.last.CompareAndSwap(last, ms)
-}

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,12 +9,12 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/throttle"
 )
 
 const (
@@ -22,8 +23,6 @@ const (
 	// scanCount is how many fields or members Redis is asked for at a time. It gives some more, so that this is a little
 	// less than what a part of an answer holds; a small hash comes whole.
 	scanCount = 960
-	// grumbleEvery is the least time between two log lines about the same kind of bad data.
-	grumbleEvery = time.Minute
 )
 
 // EntitiesStats are counters since NewEntities.
@@ -43,15 +42,12 @@ type Entities struct {
 	log    *slog.Logger
 
 	hits, misses, invalid, errors atomic.Uint64
-	grumbled                      atomic.Int64 // Unix nanoseconds of the last log line
+	lines                         throttle.Minutely[string] // by key
 }
 
 // NewEntities makes the cache's reader; a nil logger discards.
 func NewEntities(client goredis.UniversalClient, log *slog.Logger) *Entities {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Entities{client: client, log: log}
+	return &Entities{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
 }
 
 // Get gives the values of ids, in their order: a JSON object each, nil where one is not cached. It fails with
@@ -154,8 +150,7 @@ func (e *Entities) checked(key, id, value string) []byte {
 		return event.StringIDs(raw)
 	}
 	e.invalid.Add(1)
-	now := time.Now().UnixNano()
-	if last := e.grumbled.Load(); now-last > int64(grumbleEvery) && e.grumbled.CompareAndSwap(last, now) {
+	if e.lines.Allow(key) {
 		e.log.Warn("cached entity is no JSON object", "key", key, "id", id)
 	}
 	return nil

@@ -4,8 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"github.com/architus/guildcast/internal/test/redistest"
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // quiet keeps what go-redis says about servers that the tests have killed out of their output.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // RequestsOptions configure Requests. The zero value works.
@@ -50,20 +54,13 @@ func DefaultRequestsOptions() RequestsOptions {
 
 func (o *RequestsOptions) setDefaults() {
 	d := DefaultRequestsOptions()
-	for v, d := range map[*int]int{
-		&o.Shards: d.Shards, &o.MaxInFlight: d.MaxInFlight, &o.MaxAnswerBytes: d.MaxAnswerBytes,
-		&o.MaxAnswerBudget: d.MaxAnswerBudget, &o.MaxStream: d.MaxStream,
-	} {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = d.Timeout
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Shards = defaults.Positive(o.Shards, d.Shards)
+	o.Timeout = defaults.Positive(o.Timeout, d.Timeout)
+	o.MaxInFlight = defaults.Positive(o.MaxInFlight, d.MaxInFlight)
+	o.MaxAnswerBytes = defaults.Positive(o.MaxAnswerBytes, d.MaxAnswerBytes)
+	o.MaxAnswerBudget = defaults.Positive(o.MaxAnswerBudget, d.MaxAnswerBudget)
+	o.MaxStream = defaults.Positive(o.MaxStream, d.MaxStream)
 }
 
 // RequestsStats are counters since NewRequests; InFlight and Bytes are of now.
@@ -99,6 +96,8 @@ type Requests struct {
 	// asks for it. silence is how long one may pause between parts.
 	claimAfter, silence time.Duration
 
+	lines throttle.Minutely[string] // by message
+
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
 
 	// Guarded by mu.
@@ -114,7 +113,7 @@ type call struct {
 	id    string
 	done  chan struct{}
 	split chan struct{} // closed with the first part that is not the last and doesn't say whose it is
-	heard chan struct{} // capacity 1: a part has come
+	heard wake.Signal   // a part has come
 
 	// Guarded by Requests.mu until done is closed, and static then.
 	answer answer
@@ -186,7 +185,7 @@ func (r *Requests) begin() (*call, error) {
 		return nil, ErrBusy
 	}
 	c := &call{id: r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{}),
-		split: make(chan struct{}), heard: make(chan struct{}, 1)}
+		split: make(chan struct{}), heard: wake.New()}
 	r.calls[c.id] = c
 	return c, nil
 }
@@ -310,7 +309,9 @@ func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
 // handle takes one reply. Called by the bus, one at a time.
 func (r *Requests) handle(m bus.Message) {
 	if m.Missed > 0 {
-		r.opts.Logger.Warn("replies of workers dropped: this node is too slow", "messages", m.Missed)
+		if r.lines.Allow("missed") {
+			r.opts.Logger.Warn("replies of workers dropped: this node is too slow", "messages", m.Missed)
+		}
 		r.missed()
 	}
 	p, err := decodeReply(m.Payload)
@@ -329,7 +330,7 @@ func (r *Requests) handle(m bus.Message) {
 		r.finishLocked(c, nil, p.err)
 		return
 	}
-	raise(c.heard)
+	c.heard.Send()
 	if p.worker == "" && p.more && !c.parted {
 		c.parted = true
 		close(c.split)
@@ -348,7 +349,7 @@ func (r *Requests) handle(m bus.Message) {
 }
 
 func (r *Requests) bad(err error) {
-	if n := r.malformed.Add(1); n&(n-1) == 0 { // the first, and then ever more rarely
+	if n := r.malformed.Add(1); r.lines.Allow("malformed") {
 		r.opts.Logger.Warn("malformed reply of a worker dropped", "err", err, "so_far", n)
 	}
 }

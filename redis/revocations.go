@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -14,6 +15,10 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/retry"
+	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 const (
@@ -30,8 +35,6 @@ const (
 	readPause, readShare = time.Minute, 50
 	// restorePause follows each batch that is published again, so that no node is flooded.
 	restorePause = 5 * time.Millisecond
-	// logPause is how often a lasting failure is logged.
-	logPause = time.Minute
 )
 
 // Revocation is a revocation as Redis stores it.
@@ -79,9 +82,11 @@ type Revocations struct {
 	unwatch func()
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	unsaved chan struct{} // capacity 1: pending is not empty
-	gap     chan struct{} // capacity 1: messages may have been missed
+	unsaved wake.Signal // pending is not empty
+	gap     wake.Signal // messages may have been missed
 	wg      sync.WaitGroup
+
+	lines throttle.Minutely[string] // by message or operation
 
 	heard, malformed, loaded, restored atomic.Uint64
 
@@ -92,37 +97,25 @@ type Revocations struct {
 
 // NewRevocations begins to hear. Load must be called before the first token is accepted; Close ends it.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
-	if o.Reread <= 0 {
-		o.Reread = readPause
-	}
+	o.Reread = defaults.Positive(o.Reread, readPause)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Known == nil {
 		o.Known = func(func([]Revocation) bool) {}
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	r := &Revocations{
-		opts: o, store: revocationStore{client}, unsaved: make(chan struct{}, 1), gap: make(chan struct{}, 1),
+		opts: o, store: revocationStore{client}, unsaved: wake.New(), gap: wake.New(),
 		pending: map[string]time.Time{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.unwatch = b.Watch(func(s bus.State) {
 		if afterLoss(s) {
-			raise(r.gap)
+			r.gap.Send()
 		}
 	})
 	r.ear = newEar(b, revokeChannel, r.handle)
 	r.wg.Go(r.keepSaving)
 	r.wg.Go(r.keepReading)
 	return r
-}
-
-// raise makes sure that c, of capacity 1, holds a token.
-func raise(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // Load waits until new revocations are heard, then puts those in effect that are stored. It fails with ErrUnavailable,
@@ -156,7 +149,7 @@ func (r *Revocations) read(ctx context.Context, seen func(Revocation)) error {
 		}
 		seen(known)
 	})
-	if malformed > 0 {
+	if malformed > 0 && r.lines.Allow("malformed, stored") {
 		r.opts.Logger.Error("malformed revocations are stored", "count", malformed, "err", last)
 	}
 	if err != nil {
@@ -207,7 +200,7 @@ func (r *Revocations) restore(ctx context.Context, missing map[string]time.Time)
 		return unavailable("publish revocations again", err)
 	}
 	r.restored.Add(uint64(len(missing)))
-	r.pause(restorePause)
+	retry.Sleep(ctx, restorePause)
 	return nil
 }
 
@@ -232,7 +225,7 @@ func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte,
 // handle takes what was published. Called by the bus, one at a time.
 func (r *Revocations) handle(m bus.Message) {
 	if m.Missed > 0 {
-		raise(r.gap)
+		r.gap.Send()
 	}
 	r.heard.Add(1)
 	err := errTooLarge
@@ -246,7 +239,7 @@ func (r *Revocations) handle(m bus.Message) {
 			return
 		}
 	}
-	if n := r.malformed.Add(1); n&(n-1) == 0 { // the first, and then ever more rarely
+	if n := r.malformed.Add(1); r.lines.Allow("malformed") {
 		r.opts.Logger.Warn("malformed revocation dropped", "err", err, "so_far", n)
 	}
 }
@@ -259,7 +252,7 @@ func (r *Revocations) remember(known Revocation) {
 		return // found missing when the set is read again
 	}
 	r.pending[known.Record] = known.Expires
-	raise(r.unsaved)
+	r.unsaved.Send()
 }
 
 // save writes some of what is pending.
@@ -285,7 +278,7 @@ func (r *Revocations) save(ctx context.Context) error {
 		}
 	}
 	if len(r.pending) > 0 {
-		raise(r.unsaved)
+		r.unsaved.Send()
 	}
 	return nil
 }
@@ -321,27 +314,16 @@ func (r *Revocations) keepReading() {
 
 // untilDone calls f until it succeeds, or Close is called. It logs failures, once a minute.
 func (r *Revocations) untilDone(what string, f func(context.Context) error) {
-	var said time.Time
-	for pause := retryMin; r.ctx.Err() == nil; pause = min(2*pause, retryMax) {
+	pause := retry.Backoff{Min: retryMin, Max: retryMax}
+	for r.ctx.Err() == nil {
 		err := f(r.ctx)
 		if err == nil || r.ctx.Err() != nil {
 			return
 		}
-		if said.IsZero() || time.Since(said) >= logPause {
-			said = time.Now()
+		if r.lines.Allow(what) {
 			r.opts.Logger.Warn("revocations are incomplete", "operation", what, "err", err)
 		}
-		r.pause(pause)
-	}
-}
-
-// pause waits for d, or for Close.
-func (r *Revocations) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.ctx.Done():
+		pause.Sleep(r.ctx)
 	}
 }
 

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // Reasons with which Topics reports that events may have been missed.
@@ -59,8 +63,10 @@ type Topics struct {
 	subs  []*bus.Subscription // a guild always has the same one
 	watch func()              // stops the Watch of the bus
 	done  chan struct{}       // closed by Close
-	wake  chan struct{}       // capacity 1: lingering has a new head
+	wake  wake.Signal         // lingering has a new head
 	wg    sync.WaitGroup
+
+	lines throttle.Minutely[string] // by message
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -78,17 +84,11 @@ type expiry struct {
 
 // NewTopics makes the topics of a node. Close ends them.
 func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Linger == 0 {
-		o.Linger = 2 * time.Second
-	}
-	if o.Queues <= 0 {
-		o.Queues = min(runtime.GOMAXPROCS(0), 4)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Linger = cmp.Or(o.Linger, 2*time.Second)
+	o.Queues = defaults.Positive(o.Queues, min(runtime.GOMAXPROCS(0), 4))
 	t := &Topics{
-		opts: o, seed: maphash.MakeSeed(), done: make(chan struct{}), wake: make(chan struct{}, 1),
+		opts: o, seed: maphash.MakeSeed(), done: make(chan struct{}), wake: wake.New(),
 		refs: map[event.Topic]int{}, lingering: map[event.Topic]time.Time{},
 	}
 	for i := range o.Queues {
@@ -180,7 +180,9 @@ func (t *Topics) sub(topic event.Topic) *bus.Subscription { return t.subs[t.inde
 
 func (t *Topics) handle(queue int, m bus.Message) {
 	if m.Missed > 0 {
-		t.opts.Logger.Warn("guild events dropped: this node is too slow", "messages", m.Missed)
+		if t.lines.Allow("missed") {
+			t.opts.Logger.Warn("guild events dropped: this node is too slow", "messages", m.Missed)
+		}
 		t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
 	}
 	if topic, ok := event.ParseChannel(t.opts.Prefix, m.Channel); ok && t.opts.OnMessage != nil {
@@ -216,10 +218,7 @@ func (t *Topics) release(topic event.Topic) {
 		t.lingering[topic] = at
 		t.expiries = append(t.expiries, expiry{topic, at})
 		if len(t.expiries) == 1 {
-			select {
-			case t.wake <- struct{}{}:
-			default:
-			}
+			t.wake.Send()
 		}
 		keep = !already // one subscription is enough to linger
 	}

@@ -2,6 +2,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/js"
 	"github.com/architus/guildcast/permissions"
 )
@@ -72,7 +74,7 @@ type Verifier struct {
 	byKeyID map[string][]byte
 	unnamed jwt.VerificationKeySet // for tokens whose kid names none of byKeyID
 	secrets jwt.VerificationKeySet // all of them, for tokens without kid
-	memory  memory
+	memory  *memory
 }
 
 // NewVerifier returns a verifier. It refuses options that would verify with an empty key.
@@ -82,13 +84,8 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 		v.o.Now = time.Now
 	}
 	v.o.Leeway = min(max(o.Leeway, 0), MaxLeeway)
-	if o.MaxBytes <= 0 {
-		v.o.MaxBytes = 64 << 10
-	}
-	v.memory.max = o.Remember
-	if o.Remember == 0 {
-		v.memory.max = 16 << 20
-	}
+	v.o.MaxBytes = defaults.Positive(o.MaxBytes, 64<<10)
+	v.memory = newMemory(cmp.Or(o.Remember, 16<<20))
 	var methods []string
 	for _, s := range o.Secrets {
 		methods = []string{"HS256"}

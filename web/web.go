@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -71,10 +72,7 @@ type file struct {
 // Handler serves the page at "/" and what belongs to it. The tokens that it gives away make it fit for demonstrations
 // only.
 func Handler(cfg Config) (http.Handler, error) {
-	p := &page{cfg: cfg, log: cfg.Logger, files: make(map[string]file)}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
-	}
+	p := &page{cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), files: make(map[string]file)}
 	if cfg.Mint == nil {
 		return nil, errors.New("demo page: no way to mint tokens")
 	}

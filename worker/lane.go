@@ -10,6 +10,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/retry"
 )
 
 const (
@@ -61,12 +63,12 @@ func (l *lane) run(ctx context.Context) {
 
 // loop calls step until ctx ends, with pauses after errors.
 func (l *lane) loop(ctx context.Context, step func(context.Context) error) {
-	pause := backoffMin
+	pause := retry.Backoff{Min: backoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		err := step(ctx)
 		switch {
 		case err == nil:
-			pause = backoffMin
+			pause.Reset()
 			continue
 		case ctx.Err() != nil:
 			return
@@ -75,23 +77,10 @@ func (l *lane) loop(ctx context.Context, step func(context.Context) error) {
 				continue
 			}
 		}
-		l.w.opts.Logger.Warn("worker can't use redis", "stream", l.stream, "err", err)
-		if !sleep(ctx, pause) {
-			return
+		if l.w.lines.Allow(l.stream) {
+			l.w.opts.Logger.Warn("worker can't use redis", "stream", l.stream, "err", err)
 		}
-		pause = min(2*pause, backoffMax)
-	}
-}
-
-// sleep returns false when ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+		pause.Sleep(ctx)
 	}
 }
 
@@ -132,7 +121,7 @@ func (l *lane) read(ctx context.Context) error {
 
 // claim takes over what another worker has left.
 func (l *lane) claim(ctx context.Context) error {
-	if !sleep(ctx, l.w.opts.ClaimAfter/4) {
+	if !retry.Sleep(ctx, l.w.opts.ClaimAfter/4) {
 		return nil
 	}
 	free := l.reserve(ctx, 8)
@@ -211,7 +200,7 @@ func (l *lane) holds(id string) bool {
 // keepAlive shows that the requests being handled are in good hands, so that nobody takes over one that only takes
 // long.
 func (l *lane) keepAlive(ctx context.Context) {
-	for sleep(ctx, l.w.opts.ClaimAfter/4) {
+	for retry.Sleep(ctx, l.w.opts.ClaimAfter/4) {
 		l.mu.Lock()
 		ids := slices.Collect(maps.Keys(l.mine))
 		l.mu.Unlock()

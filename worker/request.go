@@ -54,7 +54,7 @@ func (l *lane) handle(m goredis.XMessage) {
 	r, err := parse(m.Values)
 	switch {
 	case err != nil:
-		if n := w.malformed.Add(1); n&(n-1) == 0 { // the first, and then ever more rarely
+		if n := w.malformed.Add(1); w.lines.Allow("malformed") {
 			w.opts.Logger.Warn("malformed request dropped", "stream", l.stream, "entry", m.ID, "err", err, "so_far", n)
 		}
 	case !time.Now().Before(r.deadline):
@@ -62,7 +62,9 @@ func (l *lane) handle(m goredis.XMessage) {
 	default:
 		if err := w.answer(r, l.attempt()); err != nil {
 			w.unsettled.Add(1)
-			w.opts.Logger.Warn("answer not published", "stream", l.stream, "err", err)
+			if w.lines.Allow("unpublished") {
+				w.opts.Logger.Warn("answer not published", "stream", l.stream, "err", err)
+			}
 			return
 		}
 	}

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/throttle"
 )
 
 // Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
@@ -56,23 +59,14 @@ func (o *Options) setDefaults() {
 	if len(o.Services) == 0 {
 		o.Services = []string{botwire.ServiceInterpret, botwire.ServicePool(0)}
 	}
-	if o.Group == "" {
-		o.Group = "workers"
-	}
+	o.Group = cmp.Or(o.Group, "workers")
 	if o.Name == "" {
-		if o.Name, _ = os.Hostname(); o.Name == "" {
-			o.Name = "worker"
-		}
+		host, _ := os.Hostname()
+		o.Name = cmp.Or(host, "worker")
 	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = 16
-	}
-	if o.ClaimAfter <= 0 {
-		o.ClaimAfter = 2 * time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Concurrency = defaults.Positive(o.Concurrency, 16)
+	o.ClaimAfter = defaults.Positive(o.ClaimAfter, 2*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 }
 
 // Stats are counters since New; Handling is of now.
@@ -97,7 +91,8 @@ type Worker struct {
 	handling                                                  atomic.Int64
 	answered, refused, expired, claimed, malformed, unsettled atomic.Uint64
 	running                                                   atomic.Bool
-	attempts                                                  atomic.Uint64 // that were begun
+	attempts                                                  atomic.Uint64             // that were begun
+	lines                                                     throttle.Minutely[string] // by message or stream
 }
 
 // New makes a worker. Nothing happens before Run.

@@ -2,6 +2,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/search"
 )
 
@@ -79,10 +81,7 @@ type Set struct {
 
 // New returns an empty set over a cache and its events. Events must be reported by Changed and Lost.
 func New(p pools, t topics, o Options) *Set {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	x := &Set{pools: p, topics: t, log: o.Logger, max: o, byPool: map[Pool]*directory{}}
+	x := &Set{pools: p, topics: t, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), max: o, byPool: map[Pool]*directory{}}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	return x
 }
@@ -198,10 +197,7 @@ func (x *Set) hold(h Holder, p Pool) (d *directory, fresh bool, superfluous []*d
 			x.takeOutLocked(oldest)
 			superfluous = append(superfluous, oldest)
 		}
-		entries := x.max.MaxEntries
-		if entries <= 0 {
-			entries = math.MaxInt32
-		}
+		entries := defaults.Positive(x.max.MaxEntries, math.MaxInt32)
 		d = &directory{
 			set: x, pool: p, index: search.New(search.Options{MaxEntries: entries}),
 			ready: make(chan struct{}), holders: map[Holder]struct{}{}, settled: make(chan struct{}),

@@ -1,11 +1,14 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // GeneratorConfig tunes a Generator; the zero value works.
@@ -28,14 +31,8 @@ type Generator struct {
 
 // NewGenerator makes one for Run. It writes to, and publishes on, client.
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
-	if cfg.Interval <= 0 {
-		cfg.Interval = 300 * time.Millisecond
-	}
-	g := &Generator{world: w, client: client, cfg: cfg, log: cfg.Logger}
-	if g.log == nil {
-		g.log = slog.New(slog.DiscardHandler)
-	}
-	return g
+	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
+	return &Generator{world: w, client: client, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
 }
 
 // Run seeds the cache and then publishes one event after the other, until ctx is done; then it returns nil. While Redis

@@ -3,12 +3,14 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/search"
 )
 
@@ -57,12 +59,8 @@ func (e *SettingValue) entityID() string { return e.ID }
 
 // NewWorld makes the two demo guilds.
 func NewWorld(c Config) *World {
-	if c.Seed == 0 {
-		c.Seed = 1
-	}
-	if c.Members <= 0 {
-		c.Members = 240
-	}
+	c.Seed = cmp.Or(c.Seed, 1)
+	c.Members = defaults.Positive(c.Members, 240)
 	w := &World{
 		seed:   c.Seed,
 		pools:  make(map[poolKey]*pool),

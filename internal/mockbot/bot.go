@@ -3,6 +3,7 @@
 package mockbot
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"encoding/json"
@@ -42,15 +43,15 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxGuilds, 10_000)
-	setDefault(&c.MaxBytes, 64<<20)
-	setDefault(&c.MaxIdle, 24*time.Hour)
-	setDefault(&c.MaxResponses, 100)
-	setDefault(&c.MaxEvents, 50)
-	setDefault(&c.StepsPerSecond, 10_000_000)
-	setDefault(&c.AuthorName, "you")
-	setDefault(&c.BotName, "architus")
-	setDefault(&c.Location, time.UTC)
+	c.MaxGuilds = cmp.Or(c.MaxGuilds, 10_000)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 64<<20)
+	c.MaxIdle = cmp.Or(c.MaxIdle, 24*time.Hour)
+	c.MaxResponses = cmp.Or(c.MaxResponses, 100)
+	c.MaxEvents = cmp.Or(c.MaxEvents, 50)
+	c.StepsPerSecond = cmp.Or(c.StepsPerSecond, 10_000_000)
+	c.AuthorName = cmp.Or(c.AuthorName, "you")
+	c.BotName = cmp.Or(c.BotName, "architus")
+	c.Location = cmp.Or(c.Location, time.UTC)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -58,13 +59,6 @@ func (c Config) withDefaults() Config {
 		c.IntN = rand.IntN
 	}
 	return c
-}
-
-func setDefault[T comparable](p *T, value T) {
-	var zero T
-	if *p == zero {
-		*p = value
-	}
 }
 
 // Bot is the interpreter with its mock guilds. It starts no goroutine and does no I/O. All methods may be called

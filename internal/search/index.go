@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 const (
@@ -55,10 +57,7 @@ type entry struct {
 
 // New makes an empty index.
 func New(o Options) *Index {
-	if o.MaxEntries <= 0 {
-		o.MaxEntries = DefaultMaxEntries
-	}
-	return &Index{max: o.MaxEntries, slots: make(map[string]int32)}
+	return &Index{max: defaults.Positive(o.MaxEntries, DefaultMaxEntries), slots: make(map[string]int32)}
 }
 
 // Len is how many entries there are.

@@ -2,6 +2,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -14,6 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 	"github.com/architus/guildcast/token"
 )
 
@@ -32,7 +36,7 @@ type Options struct {
 	// Client fetches URLs; nil means a client of the Source's own.
 	Client *http.Client
 
-	// Logger receives a warning if a reading goes wrong, and one for each key that is left out of the set, once and with
+	// Logger receives a warning once a minute if readings go wrong, and one for each key that is left out of the set, once and with
 	// the reason; nil discards.
 	Logger *slog.Logger
 }
@@ -49,7 +53,9 @@ type Source struct {
 	location string
 	isFile   bool
 	o        Options
-	want     chan struct{} // capacity 1; written by PublicKeys, read by Run; one waiting wish is enough for all
+	want     wake.Signal // sent by PublicKeys, read by Run; one waiting wish is enough for all
+
+	lines throttle.Minutely[string]
 
 	told map[omission]bool // the keys that the last good reading left out; used by New and, after it, by Run only
 
@@ -64,7 +70,7 @@ type Source struct {
 // New returns a source of the key set at location, an http or https URL or else the path of a file. A file must be there
 // and hold a key set; of a URL nothing is read yet, since its server may come up after us.
 func New(location string, o Options) (*Source, error) {
-	s := &Source{location: location, o: o, want: make(chan struct{}, 1), next: make(chan struct{})}
+	s := &Source{location: location, o: o, want: wake.New(), next: make(chan struct{})}
 	u, err := url.Parse(location)
 	switch {
 	case location == "":
@@ -78,14 +84,12 @@ func New(location string, o Options) (*Source, error) {
 	default:
 		s.isFile = true
 	}
-	s.o.Refresh = orDefault(o.Refresh, 15*time.Minute)
-	s.o.MinInterval = orDefault(o.MinInterval, 5*time.Second)
-	s.o.Timeout = orDefault(o.Timeout, 5*time.Second)
+	s.o.Refresh = defaults.Positive(o.Refresh, 15*time.Minute)
+	s.o.MinInterval = defaults.Positive(o.MinInterval, 5*time.Second)
+	s.o.Timeout = defaults.Positive(o.Timeout, 5*time.Second)
+	s.o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if s.o.Client == nil {
 		s.o.Client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second}}
-	}
-	if s.o.Logger == nil {
-		s.o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if s.isFile {
 		keys, err := s.load(context.Background())
@@ -95,13 +99,6 @@ func New(location string, o Options) (*Source, error) {
 		s.keys, s.loaded = keys, true
 	}
 	return s, nil
-}
-
-func orDefault(d, fallback time.Duration) time.Duration {
-	if d <= 0 {
-		return fallback
-	}
-	return d
 }
 
 // Run reads the key set until ctx ends.
@@ -130,10 +127,7 @@ func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.Publ
 	found := find(keys, kid, alg)
 	again := len(found) == 0 && (s.attempt.IsZero() || time.Since(s.attempt) >= s.o.MinInterval)
 	if again {
-		select { // with the lock, so that the wish and next belong to the same reading
-		case s.want <- struct{}{}:
-		default: // somebody's wish is waiting already
-		}
+		s.want.Send() // with the lock, so that the wish and next belong to the same reading
 	}
 	s.mu.Unlock()
 	if again {
@@ -173,7 +167,7 @@ func (s *Source) read(ctx context.Context) {
 	close(s.next)
 	s.next = make(chan struct{})
 	s.mu.Unlock()
-	if err != nil {
+	if err != nil && s.lines.Allow("unread") {
 		s.o.Logger.Warn("token issuer's keys could not be read", "location", s.location, "err", err)
 	}
 }

@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"github.com/architus/guildcast/internal/defaults"
 )
 
 // Names of the transports, as in the "transport" query parameter.
@@ -133,17 +136,17 @@ const (
 
 // withDefaults returns the configuration with its defaults filled in.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.PingInterval, 25*time.Second)
-	setDefault(&c.PingTimeout, 20*time.Second)
-	setDefault(&c.UpgradeTimeout, 10*time.Second)
-	setDefault(&c.MaxHTTPBufferSize, 1_000_000)
-	setDefault(&c.MaxPayloadPackets, 100_000)
-	setDefault(&c.MaxFragments, 1024)
-	setDefault(&c.QueueSoft, 1<<20)
-	setDefault(&c.QueueHard, DefaultQueueHard)
-	setDefault(&c.QueueBudget, DefaultQueueBudget)
-	setDefault(&c.StallTimeout, 10*time.Second)
-	setDefault(&c.Flushers, runtime.GOMAXPROCS(0))
+	c.PingInterval = defaults.Positive(c.PingInterval, 25*time.Second)
+	c.PingTimeout = defaults.Positive(c.PingTimeout, 20*time.Second)
+	c.UpgradeTimeout = defaults.Positive(c.UpgradeTimeout, 10*time.Second)
+	c.MaxHTTPBufferSize = defaults.Positive(c.MaxHTTPBufferSize, 1_000_000)
+	c.MaxPayloadPackets = defaults.Positive(c.MaxPayloadPackets, 100_000)
+	c.MaxFragments = defaults.Positive(c.MaxFragments, 1024)
+	c.QueueSoft = defaults.Positive(c.QueueSoft, 1<<20)
+	c.QueueHard = defaults.Positive(c.QueueHard, DefaultQueueHard)
+	c.QueueBudget = defaults.Positive(c.QueueBudget, DefaultQueueBudget)
+	c.StallTimeout = defaults.Positive(c.StallTimeout, 10*time.Second)
+	c.Flushers = defaults.Positive(c.Flushers, runtime.GOMAXPROCS(0))
 	if len(c.Transports) == 0 {
 		c.Transports = []string{Polling, WebSocket}
 	}
@@ -154,28 +157,18 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Cookie != nil {
 		cookie := *c.Cookie
-		if cookie.Name == "" {
-			cookie.Name = "io"
-		}
+		cookie.Name = cmp.Or(cookie.Name, "io")
 		cookie.Value = "id"
 		if err := cookie.Valid(); err != nil {
 			return c, fmt.Errorf("cookie: %w", err)
 		}
 		c.Cookie = &cookie
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.GenerateID == nil {
 		c.GenerateID = generateID
 	}
 	return c, nil
-}
-
-func setDefault[T int | time.Duration](v *T, d T) {
-	if *v <= 0 {
-		*v = d
-	}
 }
 
 // generateID returns 15 random bytes in base64url.

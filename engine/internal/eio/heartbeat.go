@@ -3,6 +3,8 @@ package eio
 import (
 	"sync"
 	"time"
+
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // beat is a connection's place in the heartbeat. Guarded by heartbeats.mu.
@@ -26,7 +28,7 @@ type beatList struct {
 type heartbeats struct {
 	srv     *Server
 	quantum time.Duration // how early a ping may be, to go out together with others
-	wake    chan struct{} // written without blocking by add, read by run
+	wake    wake.Signal   // sent by rouse, read by run
 	stop    chan struct{} // closed by the server
 
 	mu                   sync.Mutex
@@ -42,7 +44,7 @@ func newHeartbeats(s *Server) *heartbeats {
 	return &heartbeats{
 		srv:     s,
 		quantum: min(interval/10, 250*time.Millisecond),
-		wake:    make(chan struct{}, 1),
+		wake:    wake.New(),
 		stop:    make(chan struct{}),
 		pings:   beatList{wait: interval},
 		pongs:   beatList{wait: timeout},
@@ -59,13 +61,9 @@ func (h *heartbeats) start(c *Conn) {
 }
 
 // rouse makes run look at the lists again.
-func (h *heartbeats) rouse(wake bool) {
-	if !wake {
-		return
-	}
-	select {
-	case h.wake <- struct{}{}:
-	default: // it is about to
+func (h *heartbeats) rouse(early bool) {
+	if early {
+		h.wake.Send()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/engine/internal/payload"
+	"github.com/architus/guildcast/internal/wake"
 )
 
 // polling is the transport of a session that has not been upgraded.
@@ -25,18 +26,13 @@ type polling struct {
 
 // waiter is a poll that waits for something to be sent.
 type waiter struct {
-	ready chan struct{} // written without blocking by wake, read by the poll's goroutine
-	last  *Frame        // guarded by Conn.mu: all that the poll is answered with, whatever is queued
+	ready wake.Signal // read by the poll's goroutine
+	last  *Frame      // guarded by Conn.mu: all that the poll is answered with, whatever is queued
 }
 
-func newWaiter() *waiter { return &waiter{ready: make(chan struct{}, 1)} }
+func newWaiter() *waiter { return &waiter{ready: wake.New()} }
 
-func (w *waiter) wake() {
-	select {
-	case w.ready <- struct{}{}:
-	default: // it has been woken
-	}
-}
+func (w *waiter) wake() { w.ready.Send() }
 
 // endLocked ends polling: the poll that waits, which is returned to be woken, is answered with last.
 func (p *polling) endLocked(last *Frame) *waiter {

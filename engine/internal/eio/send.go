@@ -25,18 +25,18 @@ func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
 	var ws *wsConn
 	var waiter *waiter
 	section(func() { _, ws, waiter = c.enqueue(false, Keep, frames) })
-	wake(ws, waiter)
+	notify(ws, waiter)
 }
 
 func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
 	c.created(frames)
 	status, ws, waiter := c.enqueue(volatile, loss, frames)
-	wake(ws, waiter)
+	notify(ws, waiter)
 	return status
 }
 
-// wake tells who has to be told that something was queued; nil is nobody.
-func wake(ws *wsConn, waiter *waiter) {
+// notify tells who has to be told that something was queued; nil is nobody.
+func notify(ws *wsConn, waiter *waiter) {
 	if ws != nil {
 		ws.flushAnswer()
 	}
