@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/websocket"
-
 	"github.com/architus/guildcast/handlers"
 )
 
@@ -111,13 +109,8 @@ func TestAttachmentsCount(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.Payload = 1000 })
 	c := connect(t, n.server, nil)
 	for _, tt := range []struct{ size, code int }{{500, 401}, {1000, 413}} {
-		c.writing.Lock()
-		err := websocket.Message.Send(c.ws, `451-["demote",{"_id":"7","a":{"_placeholder":true,"num":0}}]`)
-		if err == nil {
-			err = websocket.Message.Send(c.ws, make([]byte, tt.size))
-		}
-		c.writing.Unlock()
-		if err != nil {
+		c.write(`451-["demote",{"_id":"7","a":{"_placeholder":true,"num":0}}]`)
+		if err := c.SendBinary(make([]byte, tt.size)); err != nil {
 			t.Fatal(err)
 		}
 		if got := c.expect("error").as(t); got["code"] != float64(tt.code) || got["_id"] != "7" {

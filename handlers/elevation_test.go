@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 func TestRequestElevation(t *testing.T) {
@@ -113,7 +115,7 @@ func TestHandshakeToken(t *testing.T) {
 // A query string ends up in logs: a token in it must not be looked at.
 func TestQueryTokenIsIgnored(t *testing.T) {
 	n := start(t, nil)
-	c := connectQuery(t, n.server, "&token="+mint(t, nil)+"&auth="+mint(t, nil), nil)
+	c := connectWith(t, n.server, nil, sioclient.Options{Query: "&token=" + mint(t, nil) + "&auth=" + mint(t, nil)})
 	got := c.ask("spectate", map[string]any{"guild_id": guildA, "token": mint(t, nil)})
 	wantError(t, c.expect("error").as(t), 409, "not_elevated")
 	if !strings.Contains(string(got), "not_elevated") {

@@ -104,56 +104,13 @@ func (r running) waitReady(t *testing.T, want int) {
 	wait.Until(t, fmt.Sprintf("/readyz to answer %d", want), func() bool { return r.status(t, "/readyz") == want })
 }
 
-// browser is a client that keeps what it hears.
-type browser struct {
-	*sioclient.Conn
-	events chan []json.RawMessage
-}
-
-func (r running) connect(t *testing.T, token string) browser {
+func (r running) connect(t *testing.T, token string) *sioclient.Client {
 	t.Helper()
-	b := browser{events: make(chan []json.RawMessage, 1000)}
 	auth, err := json.Marshal(map[string]string{"token": token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Conn, err = sioclient.Dial(r.addr, sioclient.Options{Auth: string(auth), OnEvent: func(p []byte) {
-		var args []json.RawMessage
-		if json.Unmarshal(p, &args) == nil {
-			b.events <- args
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b
-}
-
-// hear waits for the next event, which must have this name, and gives its payload.
-func (b browser) hear(t *testing.T, name string) string {
-	t.Helper()
-	select {
-	case args := <-b.events:
-		if string(args[0]) != `"`+name+`"` {
-			t.Fatalf("heard %s, want %s", args, name)
-		}
-		return string(args[1])
-	case <-time.After(20 * time.Second):
-		t.Fatalf("did not hear %s", name)
-	}
-	return ""
-}
-
-func (b browser) emit(t *testing.T, name string, payload any) {
-	t.Helper()
-	data, err := json.Marshal([]any{name, payload})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Send("42" + string(data)); err != nil {
-		t.Fatal(err)
-	}
+	return sioclient.Connect(t, r.addr, sioclient.Options{Auth: string(auth)})
 }
 
 func mint(t *testing.T, method jwt.SigningMethod, key any, bits int) string {
@@ -173,13 +130,13 @@ func TestNode(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: r.Redis})
 	defer client.Close()
 	r.waitReady(t, 200)
-	var browsers []browser
+	var browsers []*sioclient.Client
 	for _, bits := range []int{0, int(permissions.ManageSettings)} {
 		token := mint(t, jwt.SigningMethodHS256, []byte(secret), bits)
 		b := r.connect(t, token)
-		b.hear(t, "request_elevation_return")
-		b.emit(t, "spectate", map[string]any{"guild_id": guild, "include_logs": true, "token": token})
-		b.hear(t, "spectate_return")
+		b.Expect("request_elevation_return")
+		b.Emit("spectate", map[string]any{"guild_id": guild, "include_logs": true, "token": token})
+		b.Expect("spectate_return")
 		browsers = append(browsers, b)
 	}
 	for _, message := range []string{
@@ -189,19 +146,19 @@ func TestNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := browsers[1].hear(t, "log_pool") + browsers[1].hear(t, "log_pool") + browsers[0].hear(t, "log_pool"); got != `{"n":1}{"n":3}{"n":3}` {
+	if got := string(browsers[1].Expect("log_pool").Arg()) + string(browsers[1].Expect("log_pool").Arg()) + string(browsers[0].Expect("log_pool").Arg()); got != `{"n":1}{"n":3}{"n":3}` {
 		t.Errorf("heard %s", got)
 	}
 	if err := client.Publish(t.Context(), "guildcast:revoke", `{"sub":"1"}`).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range browsers {
-		if got := b.hear(t, "elevation_expired"); got != `{"reason":"revoked"}` {
+		if got := string(b.Expect("elevation_expired").Arg()); got != `{"reason":"revoked"}` {
 			t.Errorf("heard %s", got)
 		}
 	}
 	again := r.connect(t, mint(t, jwt.SigningMethodHS256, []byte(secret), 0))
-	if got := again.hear(t, "request_elevation_return"); !strings.Contains(got, "token_revoked") {
+	if got := string(again.Expect("request_elevation_return").Arg()); !strings.Contains(got, "token_revoked") {
 		t.Errorf("a revoked user connects: %s", got)
 	}
 	if err := r.stop(); err != nil {
@@ -218,9 +175,9 @@ func TestEmbeddedWorker(t *testing.T) {
 	r.waitReady(t, 200)
 	token := mint(t, jwt.SigningMethodHS256, []byte(secret), 0)
 	b := r.connect(t, token)
-	b.hear(t, "request_elevation_return")
-	b.emit(t, "pool", map[string]any{"type": "guild", "ids": []string{guild}, "token": token})
-	if got := b.hear(t, "pool_response"); !strings.Contains(got, `"name"`) || !strings.Contains(got, `"finished":true`) {
+	b.Expect("request_elevation_return")
+	b.Emit("pool", map[string]any{"type": "guild", "ids": []string{guild}, "token": token})
+	if got := string(b.Expect("pool_response").Arg()); !strings.Contains(got, `"name"`) || !strings.Contains(got, `"finished":true`) {
 		t.Errorf("heard %s", got)
 	}
 }
@@ -233,13 +190,13 @@ func TestRedisComesLate(t *testing.T) {
 	r := run(t, node.Config{Redis: server.URL()})
 	r.waitReady(t, 503)
 	b := r.connect(t, token)
-	if got := b.hear(t, "request_elevation_return"); !strings.Contains(got, "revocations_unavailable") || !strings.Contains(got, "503") {
+	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, "revocations_unavailable") || !strings.Contains(got, "503") {
 		t.Errorf("a token before the revocations are known: %s", got)
 	}
 	server.Start()
 	r.waitReady(t, 200)
-	b.emit(t, "request_elevation", token)
-	if got := b.hear(t, "request_elevation_return"); !strings.Contains(got, `\"success\":true`) { // a bare token is answered with a string
+	b.Emit("request_elevation", token)
+	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, `\"success\":true`) { // a bare token is answered with a string
 		t.Errorf("a token afterwards: %s", got)
 	}
 	server.Stop()

@@ -1,232 +1,284 @@
-// Package sioclient is a Socket.IO 5 client over WebSocket, as thin as a client can be: tests use it where thousands of
-// connections are wanted, benchmarks so that the server is what is measured. It trusts the server and is not for
-// production.
 package sioclient
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
+	"strconv"
 	"sync"
+	"testing"
 	"time"
 )
 
-// Options of a connection. The zero value works.
-type Options struct {
-	Headers string // added to the handshake as they are, each line ended by CR LF
-	Auth    string // JSON object for the CONNECT packet; "" sends none
-	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine; p
-	// is valid during the call only.
-	OnEvent func(p []byte)
-	// Stalled never reads once it is connected, as a browser on a lost network does.
-	Stalled bool
+// patience is only ever used up by a test that fails.
+const patience = time.Minute
+
+// Client is a Conn of one test, closed at its end. It keeps the events that come until the test takes them, in order;
+// taking one that does not come fails the test. All methods may be called from any goroutine of the test.
+type Client struct {
+	*Conn
+	t         testing.TB
+	namespace string
+	closing   chan struct{} // closed by Close
+	closed    sync.Once     // closes closing
+
+	mu      sync.Mutex
+	events  []Event            // not taken
+	asked   map[int]chan Event // acknowledgements that are waited for
+	lastID  int
+	more    chan struct{} // closed and replaced when events grows
+	reading chan struct{} // closed unless the client is paused
 }
 
-// Conn is a connection to the main namespace. One goroutine reads; Send may be called from any goroutine.
-type Conn struct {
-	nc   net.Conn
-	sid  string
-	opts Options
-
-	mu      sync.Mutex    // guards writes
-	release chan struct{} // closed by Close
-	once    sync.Once     // closes release
-	done    chan struct{} // closed when the reader has ended
+// Event is an event, or the arguments of an acknowledgement.
+type Event struct {
+	Name        string
+	Args        []json.RawMessage // without the name
+	Attachments [][]byte          // the binary of placeholders in Args
+	ack         string            // the id that its acknowledgement bears; "" wants none
 }
 
-// BrowserHeaders are what a browser sends beside what the handshake needs.
-const BrowserHeaders = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36\r\n" +
-	"Accept-Language: en-US,en;q=0.9,de;q=0.8\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nCache-Control: no-cache\r\nPragma: no-cache\r\n" +
-	"Origin: http://dashboard.example\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark; _ga=GA1.1.123456789.1700000000\r\n"
+func (e Event) String() string { return fmt.Sprintf("%s %s", e.Name, e.Args) }
 
-// Dial connects to the main namespace of the server at addr (host:port) and returns once it is connected.
-func Dial(addr string, opts Options) (*Conn, error) {
-	nc, err := net.DialTimeout("tcp", addr, 20*time.Second)
+// Arg is the first argument, nil if there is none.
+func (e Event) Arg() json.RawMessage {
+	if len(e.Args) == 0 {
+		return nil
+	}
+	return e.Args[0]
+}
+
+// Connect connects to a namespace of the server at addr (host:port), or fails the test.
+func Connect(t testing.TB, addr string, opts Options) *Client {
+	t.Helper()
+	c := &Client{
+		t: t, namespace: opts.Namespace, asked: map[int]chan Event{},
+		more: make(chan struct{}), reading: make(chan struct{}), closing: make(chan struct{}),
+	}
+	close(c.reading)
+	opts.OnPacket = func(p []byte, attachments [][]byte) {
+		c.hear(p, attachments)
+		c.mu.Lock()
+		reading := c.reading
+		c.mu.Unlock()
+		select {
+		case <-reading:
+		case <-c.closing:
+		}
+	}
+	conn, err := Dial(addr, opts)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	c := &Conn{nc: nc, opts: opts, release: make(chan struct{}), done: make(chan struct{})}
-	r := bufio.NewReaderSize(nc, 4096)
-	if err := c.handshake(addr, r); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("handshake: %w", err)
-	}
-	go c.read(r)
-	return c, nil
+	c.Conn = conn
+	t.Cleanup(c.Close)
+	return c
 }
 
-func (c *Conn) handshake(addr string, r *bufio.Reader) error {
-	_ = c.nc.SetDeadline(time.Now().Add(30 * time.Second))
-	_, err := fmt.Fprintf(c.nc, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"+
-		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", addr, c.opts.Headers)
-	if err != nil {
-		return err
-	}
-	res, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		return errors.New(res.Status)
-	}
-	open, err := readFrame(r, nil)
-	if err != nil || len(open) == 0 || open[0] != '0' {
-		return fmt.Errorf("open packet %q: %v", open, err)
-	}
-	if err := c.Send("40" + c.opts.Auth); err != nil {
-		return err
-	}
-	connect, err := readFrame(r, nil)
-	if err != nil || !bytes.HasPrefix(connect, []byte(`40{"sid":"`)) {
-		return fmt.Errorf("connect packet %q: %v", connect, err)
-	}
-	rest := connect[len(`40{"sid":"`):]
-	c.sid = string(rest[:bytes.IndexByte(rest, '"')])
-	return c.nc.SetDeadline(time.Time{})
-}
-
-func (c *Conn) read(r *bufio.Reader) {
-	defer close(c.done)
-	defer c.nc.Close()
-	if c.opts.Stalled {
-		<-c.release
+// hear runs on the connection's reader.
+func (c *Client) hear(p []byte, attachments [][]byte) {
+	e, isAck, ok, err := parse(bytes.Clone(p), c.namespace)
+	if !ok {
 		return
 	}
-	buf := make([]byte, 0, 2048)
-	for {
-		p, err := readFrame(r, buf)
-		if err != nil {
-			return
-		}
-		buf = p[:0]
-		switch {
-		case len(p) > 2 && p[0] == '4' && (p[1] == '2' || p[1] == '3'):
-			if c.opts.OnEvent != nil {
-				c.opts.OnEvent(p[2:])
-			}
-		case len(p) == 1 && p[0] == '2':
-			_ = c.Send("3")
-		}
+	if err != nil {
+		c.t.Errorf("packet %q: %v", p, err)
+		return
 	}
-}
-
-// SID is the socket's id.
-func (c *Conn) SID() string { return c.sid }
-
-// Done is closed when the connection has ended.
-func (c *Conn) Done() <-chan struct{} { return c.done }
-
-// Send writes one text message, an Engine.IO packet; the mask is zero, which is a mask all the same.
-func (c *Conn) Send(text string) error {
-	b := make([]byte, 0, len(text)+14)
-	switch n := len(text); {
-	case n < 126:
-		b = append(b, 0x81, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x81, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x81, 0x80|127), uint64(n))
-	}
-	b = append(append(b, 0, 0, 0, 0), text...)
+	e.Attachments = attachments
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.nc.Write(b)
-	return err
+	if isAck {
+		c.answeredLocked(e)
+		return
+	}
+	c.events = append(c.events, e)
+	close(c.more)
+	c.more = make(chan struct{})
 }
 
-// Close drops the connection and waits until its reader has ended.
-func (c *Conn) Close() {
-	c.drop()
-	<-c.done
+func (c *Client) answeredLocked(e Event) {
+	id, _ := strconv.Atoi(e.ack)
+	answer := c.asked[id]
+	if answer == nil {
+		c.t.Errorf("an acknowledgement that nobody asked for: %s", e)
+		return
+	}
+	delete(c.asked, id)
+	answer <- e
 }
 
-func (c *Conn) drop() {
-	c.once.Do(func() { close(c.release) })
-	c.nc.Close()
+// parse reads an event or an acknowledgement, without attachments; of other packets it returns ok == false.
+func parse(p []byte, namespace string) (e Event, isAck, ok bool, err error) {
+	kind, rest := p[0], p[1:]
+	if kind == '5' || kind == '6' { // binary: the number of attachments comes first
+		kind -= 3
+		_, rest, _ = bytes.Cut(rest, []byte("-"))
+	}
+	if kind != '2' && kind != '3' {
+		return Event{}, false, false, nil
+	}
+	if namespace != "" {
+		rest = bytes.TrimPrefix(rest, []byte(namespace+","))
+	}
+	begin := max(bytes.IndexByte(rest, '['), 0)
+	e.ack, isAck = string(rest[:begin]), kind == '3'
+	if err := json.Unmarshal(rest[begin:], &e.Args); err != nil || isAck {
+		return e, isAck, true, err
+	}
+	if len(e.Args) == 0 {
+		return e, false, true, errors.New("no name")
+	}
+	err = json.Unmarshal(e.Args[0], &e.Name)
+	e.Args = e.Args[1:]
+	return e, false, true, err
 }
 
-// readFrame returns the payload of the next data frame, in buf where it fits.
-func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
+// Emit sends an event. A string in args stays a string: that is the string form of a payload.
+func (c *Client) Emit(event string, args ...any) {
+	_ = c.Send("42" + c.prefix() + encode(event, args)) // a test that minds waits for the answer
+}
+
+// Ask sends an event with an acknowledgement and returns the acknowledgement's first argument.
+func (c *Client) Ask(event string, args ...any) json.RawMessage {
+	c.t.Helper()
+	return c.Await(func(id int) { _ = c.Send(fmt.Sprintf("42%s%d%s", c.prefix(), id, encode(event, args))) }).Arg()
+}
+
+// Await returns the acknowledgement of what send sends with this id.
+func (c *Client) Await(send func(id int)) Event {
+	c.t.Helper()
+	answer := make(chan Event, 1)
+	c.mu.Lock()
+	c.lastID++
+	id := c.lastID
+	c.asked[id] = answer
+	c.mu.Unlock()
+	send(id)
+	select {
+	case e := <-answer:
+		return e
+	case <-time.After(patience):
+		c.t.Fatalf("no acknowledgement in %v", patience)
+		return Event{}
+	}
+}
+
+// Answer acknowledges an event that wants that. A []byte in args, at the top, goes as binary.
+func (c *Client) Answer(e Event, args ...any) {
+	var attachments [][]byte
+	list := make([]any, len(args))
+	for i, a := range args {
+		list[i] = a
+		if b, ok := a.([]byte); ok {
+			list[i] = map[string]any{"_placeholder": true, "num": len(attachments)}
+			attachments = append(attachments, b)
+		}
+	}
+	kind := "43"
+	if len(attachments) > 0 {
+		kind = fmt.Sprintf("46%d-", len(attachments))
+	}
+	_ = c.Send(kind + c.prefix() + e.ack + mustMarshal(list))
+	for _, b := range attachments {
+		_ = c.SendBinary(b)
+	}
+}
+
+func encode(event string, args []any) string { return mustMarshal(append([]any{event}, args...)) }
+
+func mustMarshal(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// Next takes the next event.
+func (c *Client) Next() Event {
+	c.t.Helper()
+	late := time.After(patience)
 	for {
-		head, err := r.Peek(2)
-		if err != nil {
-			return nil, err
+		e, ok, more := c.take()
+		if ok {
+			return e
 		}
-		op, n := head[0]&0xf, int(head[1]&0x7f)
-		skip := 2
-		if n >= 126 {
-			wide := 2 << (2 * (n - 126)) // 2 or 8 bytes
-			if head, err = r.Peek(2 + wide); err != nil {
-				return nil, err
+		select {
+		case <-more:
+		case <-c.Done():
+			if e, ok, _ := c.take(); ok { // the last one
+				return e
 			}
-			n = 0
-			for _, b := range head[2:] {
-				n = n<<8 | int(b)
-			}
-			skip += wide
-		}
-		if _, err := r.Discard(skip); err != nil {
-			return nil, err
-		}
-		if cap(buf) < n {
-			buf = make([]byte, n)
-		}
-		buf = buf[:n]
-		if _, err := io.ReadFull(r, buf); err != nil {
-			return nil, err
-		}
-		switch op {
-		case 1, 2:
-			return buf, nil
-		case 8:
-			return nil, io.EOF
+			c.t.Fatal("no event: the connection has ended")
+		case <-late:
+			c.t.Fatalf("no event in %v", patience)
 		}
 	}
 }
 
-// DialMany opens n connections, 32 at a time; options is called with each one's number. After an error those that are
-// open are closed.
-func DialMany(addr string, n int, options func(i int) Options) ([]*Conn, error) {
-	cs := make([]*Conn, n)
-	errs := make(chan error, n)
-	slots := make(chan struct{}, 32)
-	for i := range n {
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots }()
-			c, err := Dial(addr, options(i))
-			cs[i] = c
-			errs <- err
-		}()
+func (c *Client) take() (e Event, ok bool, more <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.events) == 0 {
+		return Event{}, false, c.more
 	}
-	var first error
-	for range n {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-	if first != nil {
-		CloseAll(cs)
-		return nil, first
-	}
-	return cs, nil
+	e, c.events = c.events[0], c.events[1:]
+	return e, true, nil
 }
 
-// CloseAll closes all connections of cs, nil ones aside, and waits for them.
-func CloseAll(cs []*Conn) {
-	for _, c := range cs {
-		if c != nil {
-			c.drop()
+// Expect takes the next event, which must bear this name.
+func (c *Client) Expect(name string) Event {
+	c.t.Helper()
+	e := c.Next()
+	if e.Name != name {
+		c.t.Fatalf("got %s, want %s", e, name)
+	}
+	return e
+}
+
+// Nothing fails the test if an event comes within d.
+func (c *Client) Nothing(d time.Duration) {
+	c.t.Helper()
+	if e, ok, more := c.take(); ok {
+		c.t.Fatalf("got %s", e)
+	} else {
+		select {
+		case <-more:
+			e, _, _ := c.take()
+			c.t.Fatalf("got %s", e)
+		case <-time.After(d):
 		}
 	}
-	for _, c := range cs {
-		if c != nil {
-			<-c.done
-		}
+}
+
+// Close drops the connection and waits until its reader has ended, also while the client is paused.
+func (c *Client) Close() {
+	c.closed.Do(func() { close(c.closing) })
+	c.Conn.Close()
+}
+
+// Gone waits until the server has closed the connection.
+func (c *Client) Gone() {
+	c.t.Helper()
+	select {
+	case <-c.Done():
+	case <-time.After(patience):
+		c.t.Fatalf("the connection is open after %v", patience)
 	}
+}
+
+// Pause makes the client stop to read, after the next packet at the latest; Resume ends that.
+func (c *Client) Pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = make(chan struct{})
+}
+
+// Resume goes on after Pause.
+func (c *Client) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.reading)
 }

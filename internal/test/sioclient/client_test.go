@@ -1,72 +1,62 @@
 package sioclient
 
 import (
-	"bufio"
-	"bytes"
-	"io"
-	"net"
-	"net/http"
+	"context"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// TestConversation plays the server: handshake, an event in each of the three frame length forms, a ping.
-func TestConversation(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	long, huge := strings.Repeat("a", 300), strings.Repeat("b", 70_000)
-	pong := make(chan string, 1)
-	go func() {
-		nc, err := l.Accept()
-		if err != nil {
-			return
+// TestClient talks to a server in a namespace, with binary and acknowledgements both ways.
+func TestClient(t *testing.T) {
+	opts := socket.DefaultServerOptions()
+	io, handler := engine.NewServer(opts, engine.Options{})
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := handler.Shutdown(ctx); err != nil {
+			t.Error(err)
 		}
-		defer nc.Close()
-		r := bufio.NewReader(nc)
-		if _, err := http.ReadRequest(r); err != nil {
-			return
-		}
-		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x020{")
-		readMasked(r)
-		io.WriteString(nc, "\x81\x1140{\"sid\":\"abcde\"}\x81\x0542[1]\x81\x7e\x01\x2e42"+long+"\x81\x7f\x00\x00\x00\x00\x00\x01\x11\x7242"+huge+"\x81\x012")
-		pong <- readMasked(r)
-	}()
-	var got []string
-	events := make(chan string, 3)
-	c, err := Dial(l.Addr().String(), Options{OnEvent: func(p []byte) { events <- string(p) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.SID() != "abcde" {
-		t.Errorf("sid %q", c.SID())
-	}
-	for range 3 {
-		got = append(got, <-events)
-	}
-	if got[0] != "[1]" || got[1] != long || got[2] != huge {
-		t.Errorf("events of %d, %d, %d bytes", len(got[0]), len(got[1]), len(got[2]))
-	}
-	if p := <-pong; p != "3" {
-		t.Errorf("answer to the ping: %q", p)
-	}
-	<-c.Done() // the server has closed
-	c.Close()
-}
+		io.Close(nil)
+		server.Close()
+	})
+	answered := make(chan []any, 1)
+	_ = io.Of("/chat", nil).On("connection", func(args ...any) {
+		s := args[0].(*socket.Socket)
+		_ = s.On("echo", func(args ...any) {
+			ack := args[len(args)-1].(socket.Ack)
+			ack(args[:len(args)-1], nil)
+		})
+		_ = s.On("send", func(...any) {
+			_ = s.Emit("first", "text", []byte("one"))
+			s.Timeout(patience).EmitWithAck("second")(func(args []any, err error) { answered <- args })
+		})
+		_ = s.On("end", func(...any) { s.Disconnect(true) })
+	})
 
-// readMasked reads a short frame with a zero mask.
-func readMasked(r *bufio.Reader) string {
-	head := make([]byte, 6)
-	if _, err := io.ReadFull(r, head); err != nil || !bytes.Equal(head[2:], make([]byte, 4)) {
-		return "bad frame"
+	c := Connect(t, strings.TrimPrefix(server.URL, "http://"), Options{Namespace: "/chat", Query: "&a=b", Auth: `{"token":"x"}`})
+	if got := string(c.Ask("echo", "a string")); got != `"a string"` {
+		t.Errorf("echo of a string: %s", got)
 	}
-	p := make([]byte, head[1]&0x7f)
-	_, _ = io.ReadFull(r, p)
-	return string(p)
+	if got := string(c.Ask("echo", map[string]int{"n": 1})); got != `{"n":1}` {
+		t.Errorf("echo of an object: %s", got)
+	}
+	c.Pause()
+	c.Emit("send")
+	c.Resume()
+	first := c.Expect("first")
+	if got := string(first.Arg()); got != `"text"` || len(first.Attachments) != 1 || string(first.Attachments[0]) != "one" {
+		t.Errorf("got %s with %q", first, first.Attachments)
+	}
+	c.Answer(c.Expect("second"), "yes", []byte("two"))
+	if got := <-answered; len(got) != 2 || got[0] != "yes" {
+		t.Errorf("answered %v", got)
+	}
+	c.Emit("end")
+	c.Gone()
 }
