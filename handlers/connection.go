@@ -1,9 +1,6 @@
 package handlers
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
@@ -54,13 +51,6 @@ func (g *Gateway) Sessions() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.sessions)
-}
-
-// all gives the sessions of this moment.
-func (g *Gateway) all() []*session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Collect(maps.Values(g.sessions))
 }
 
 // sessionOf is the session of a connection; nil where it has none any more.

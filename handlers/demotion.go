@@ -52,6 +52,8 @@ func (s *session) drop(why *Error) {
 	s.lost = why
 	s.alarm.stop()
 	s.gateway.filter.Remove(s.conn())
+	s.gateway.bearers.remove(s.bearer)
+	s.bearer = nil
 	s.peer.Leave(s.room())
 	s.abortTasks(func(*task) error { return why })
 	s.unwatch()

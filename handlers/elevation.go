@@ -140,7 +140,10 @@ func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
 		s.drop(errDemoted("The socket was elevated as another user."))
 	}
 	s.form = f
+	stale := s.bearer
+	defer g.bearers.remove(stale) // and not before the filter has forgotten the claims before
 	fresh := s.claims.Swap(c) == nil
+	s.bearer = g.bearers.add(s, c)
 	if fresh {
 		g.metrics.elevated.Inc()
 		s.peer.Join(s.room())

@@ -84,6 +84,7 @@ type Gateway struct {
 
 	directories *directory.Set
 	spectators  *spectators
+	bearers     *bearers
 	stragglers  *stragglers
 	complaints  throttle.Minutely[complaint]
 	batches     sync.Pool // of *batches
@@ -138,7 +139,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		config: config, limits: l, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
 		pools: parts.Pools, backend: parts.Requests, interpreter: parts.Interpreter,
-		outlet: engineOutlet{}, spectators: newSpectators(), flights: newFlights(),
+		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
 		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),

@@ -1,17 +1,22 @@
 package handlers
 
-import "github.com/architus/guildcast/permissions"
+import (
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/permissions"
+)
 
 // Revoke demotes every socket whose token r takes back. Parts.Revocations must know r already, so that a socket that is
 // being elevated this moment finds out by itself. It returns at once; what a revoked socket spectates ends before that.
 func (g *Gateway) Revoke(r permissions.Revocation) {
-	g.filter.Revoke(r)
+	var conns []*engine.Conn
 	var matching []*session
-	for _, s := range g.all() {
+	for _, s := range g.bearers.of(r) {
+		conns = append(conns, s.conn())
 		if r.Matches(s.claims.Load()) {
 			matching = append(matching, s)
 		}
 	}
+	g.filter.Revoke(r, conns)
 	if len(matching) == 0 {
 		return
 	}

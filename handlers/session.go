@@ -43,6 +43,7 @@ type session struct {
 	form    permissions.Form // of the pushes: that of the latest elevation
 	lost    *Error           // why the last elevation ended, for a request that it ended under; nil before
 	alarm   alarm            // elevation_expiring, then elevation_expired
+	bearer  *bearer          // by which revocations find the session; nil while it has no claims
 	watched view             // what the socket spectates
 	topics  held             // the subscriptions that watched needs
 

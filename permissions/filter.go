@@ -176,12 +176,12 @@ func (f *Filter[R]) Remove(r R) {
 	f.remove(r)
 }
 
-// Revoke ends what everybody spectates whose token r revokes.
-func (f *Filter[R]) Revoke(r Revocation) {
+// Revoke ends what those of recipients spectate whose token r revokes.
+func (f *Filter[R]) Revoke(r Revocation, recipients []R) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for recipient, p := range f.views {
-		if r.Matches(p.view.Claims) {
+	for _, recipient := range recipients {
+		if p := f.views[recipient]; p != nil && r.Matches(p.view.Claims) {
 			f.remove(recipient)
 		}
 	}

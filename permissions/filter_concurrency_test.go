@@ -28,6 +28,10 @@ func TestFilterConcurrently(t *testing.T) {
 		mustClaims(t, `{"guilds":{"607637793107345431":0}}`), // level 0: member
 		mustClaims(t, `{"guilds":{"607637793107345431":4}}`), // level 1: moderation too
 	}
+	var everybody []int
+	for owner := range owners {
+		everybody = append(everybody, owner)
+	}
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 	for owner := range owners {
@@ -50,7 +54,7 @@ func TestFilterConcurrently(t *testing.T) {
 				if rnd.IntN(2) == 0 {
 					f.Remove(owner)
 				} else {
-					f.Revoke(permissions.Revocation{Subject: "1"}) // everybody
+					f.Revoke(permissions.Revocation{Subject: "1"}, everybody)
 				}
 				for l := range level + 1 {
 					mayReach[owner][l].Add(1)

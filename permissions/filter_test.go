@@ -218,15 +218,17 @@ func TestFilterRevoke(t *testing.T) {
 	e := mustParse(t, event.Topic{Guild: guild}, `{"kind":"member","payload":1}`)
 	for _, step := range []struct {
 		r    permissions.Revocation
+		of   string
 		want string
 	}{
-		{permissions.Revocation{}, "a1,a2,a3,b1"},
-		{permissions.Revocation{Subject: "a", TokenID: "9"}, "a1,a2,a3,b1"},
-		{permissions.Revocation{Subject: "a", IssuedBefore: at(200)}, "a2,b1"},
-		{permissions.Revocation{TokenID: "1"}, "a2"},
-		{permissions.Revocation{Subject: "a"}, ""},
+		{permissions.Revocation{}, "a1 a2 a3 b1", "a1,a2,a3,b1"},
+		{permissions.Revocation{Subject: "a", TokenID: "9"}, "a1 a2 a3 b1", "a1,a2,a3,b1"},
+		{permissions.Revocation{Subject: "a", IssuedBefore: at(200)}, "a1 a2 a3 b1", "a2,b1"},
+		{permissions.Revocation{TokenID: "1"}, "a2 x", "a2,b1"},
+		{permissions.Revocation{TokenID: "1"}, "b1 b1 a2", "a2"},
+		{permissions.Revocation{Subject: "a"}, "a2", ""},
 	} {
-		f.Revoke(step.r)
+		f.Revoke(step.r, strings.Fields(step.of))
 		if got := strings.Join(routed(t, f, e, at(300)), ","); got != step.want {
 			t.Errorf("after %+v: %s, want %s", step.r, got, step.want)
 		}
