@@ -137,13 +137,6 @@ func (c *Conn) laggingLocked(now time.Duration) bool {
 	return int64(c.queued) > c.srv.lag.Load() && now-c.progress < lagTime && c.State() == Open
 }
 
-// takes tells whether much is queued of which the peer took something in the time before now.
-func (c *Conn) takes(within time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ws != nil && c.queued >= volatileQueue && c.srv.now()-c.progress < within
-}
-
 // Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
 func (c *Conn) Writable() bool {
 	c.mu.Lock()

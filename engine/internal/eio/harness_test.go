@@ -336,9 +336,14 @@ func (f *fixture) tryDial(query string, header ...string) (*peer, *http.Response
 		return nil, nil, err
 	}
 	f.t.Cleanup(func() { nc.Close() })
+	return f.handshake(nc, query, header...)
+}
+
+// handshake asks for a WebSocket on nc.
+func (f *fixture) handshake(nc net.Conn, query string, header ...string) (*peer, *http.Response, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET /engine.io/?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", query, u.Host)
+	fmt.Fprintf(&b, "GET /engine.io/?%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", query)
 	for i := 0; i+1 < len(header); i += 2 {
 		fmt.Fprintf(&b, "%s: %s\r\n", header[i], header[i+1])
 	}

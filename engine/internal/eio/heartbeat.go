@@ -31,6 +31,8 @@ type heartbeats struct {
 	wake    wake.Signal   // sent by rouse, read by run
 	stop    chan struct{} // closed by the server
 
+	behind map[*Conn]*stallWatch // whose pong is late because of what is before it. Owned by run
+
 	mu                   sync.Mutex
 	pings, pongs, silent beatList
 	next                 time.Duration // when run wakes, since the server's epoch
@@ -46,6 +48,7 @@ func newHeartbeats(s *Server) *heartbeats {
 		quantum: min(interval/10, 250*time.Millisecond),
 		wake:    wake.New(),
 		stop:    make(chan struct{}),
+		behind:  map[*Conn]*stallWatch{},
 		pings:   beatList{wait: interval},
 		pongs:   beatList{wait: timeout},
 		silent:  beatList{wait: interval + timeout},
@@ -167,6 +170,9 @@ func (h *heartbeats) run() {
 		for _, c := range lost {
 			h.lost(c)
 		}
+		if len(lost) > 0 {
+			h.forget()
+		}
 		clear(ping)
 		clear(lost)
 		timer.Reset(wait)
@@ -180,14 +186,52 @@ func (h *heartbeats) run() {
 }
 
 // lost ends the session of c, unless its owner is busy: then the pong may have arrived, and has not been read. A peer
-// that is still taking what was queued before the ping can't have answered it, and lives.
+// that is still taking what was sent before the ping can't have answered it, and lives.
 func (h *heartbeats) lost(c *Conn) {
-	if c.takes(h.srv.cfg.PingTimeout) {
+	if h.isBehind(c) {
 		return
 	}
 	if c.in.TryLock() {
 		c.in.Unlock()
 		c.finish(ReasonPingTimeout, nil)
+	}
+}
+
+// isBehind reports whether the peer of c is still taking what was sent before the ping.
+func (h *heartbeats) isBehind(c *Conn) bool {
+	c.mu.Lock()
+	w, blocked, took := c.ws, c.ws != nil && c.ws.blocked, c.progress
+	reads := w == nil && c.poll.readsLocked(c)
+	c.mu.Unlock()
+	switch {
+	case w == nil:
+		return reads
+	case blocked: // who waits to write cuts it
+		return true
+	}
+	// The kernel has all of it. It may be megabytes.
+	peer, now := peerOf(w.nc), h.srv.now()
+	if peer.gone {
+		return false
+	}
+	p := h.behind[c]
+	if p == nil {
+		recently := took > 0 && now-took < h.srv.cfg.UnreadTimeout
+		if peer.unsent < volatileQueue && !recently {
+			return false
+		}
+		p = &stallWatch{srv: h.srv}
+		h.behind[c] = p
+	}
+	return !p.over(w.nc)
+}
+
+// forget drops what is kept of connections whose pong has not been late for long.
+func (h *heartbeats) forget() {
+	for c, p := range h.behind {
+		if c.State() == Closed || h.srv.now()-p.since > 2*h.srv.cfg.UnreadTimeout {
+			delete(h.behind, c)
+		}
 	}
 }
 

@@ -22,6 +22,39 @@ type polling struct {
 	body    *http.ResponseController // of the POST whose body is being read
 	left    bool                     // the client has POSTed a close packet, and its poll is expected
 	timer   *time.Timer
+	share   int  // bytes of the next answer; 0: minShare
+	answer  int  // bytes of the last answer
+	partial bool // more was queued than the last answer has
+}
+
+// An answer to a poll has at most a share of what is queued, and one packet at least: a client that reads slowly comes
+// back so soon that it can be told from one that does not read. The share grows while the client is quick.
+const (
+	minShare = 16 << 10
+	share    = 64 << 10 // of the first answer
+	maxShare = 256 << 10
+
+	quickPoll = time.Second     // a client that comes back sooner gets twice as much
+	slowPoll  = 8 * time.Second // one that comes back later gets half
+)
+
+// shareLocked sets the share of the next answer. The client has come back for it now.
+func (p *polling) shareLocked(c *Conn) {
+	if p.share == 0 {
+		p.share = share
+	}
+	switch took := c.srv.now() - c.progress; {
+	case !p.partial:
+	case took < quickPoll:
+		p.share = min(2*p.share, maxShare)
+	case took > slowPoll:
+		p.share = max(p.share/2, minShare)
+	}
+}
+
+// readsLocked reports whether the client may still be reading the last answer.
+func (p *polling) readsLocked(c *Conn) bool {
+	return c.srv.now()-c.progress < c.srv.cfg.PingTimeout/2+c.srv.answerTime(p.answer)
 }
 
 // waiter is a poll that waits for something to be sent.
@@ -156,9 +189,11 @@ func (c *Conn) takePoll(wt *waiter) queue {
 	}
 	var q queue
 	if wt.last == nil {
-		q = c.q.take()
-		c.countLocked(-c.queued)
+		q = c.takeShareLocked()
 		c.progress = c.srv.now()
+		if c.State() == Closing { // it is coming back for the rest, and for the close packet
+			c.poll.after(c, pollCloseTimeout, ReasonForcedClose)
+		}
 	}
 	if wt.last == nil && q.empty() {
 		wt.last = c.srv.frames.noop
@@ -166,6 +201,20 @@ func (c *Conn) takePoll(wt *waiter) queue {
 	if wt.last != nil {
 		q.push(&c.srv.chunks, wt.last)
 	}
+	return q
+}
+
+// takeShareLocked takes the client's share of what is queued.
+func (c *Conn) takeShareLocked() (q queue) {
+	c.poll.shareLocked(c)
+	size := 0
+	for !c.q.empty() && (size == 0 || size+c.q.front().counted() <= c.poll.share) {
+		f := c.q.pop(&c.srv.chunks)
+		q.push(&c.srv.chunks, f)
+		size += f.counted()
+	}
+	c.countLocked(-min(size, c.queued))
+	c.poll.answer, c.poll.partial = size, !c.q.empty()
 	return q
 }
 
@@ -210,8 +259,13 @@ func (c *Conn) encode(q queue) (body []byte, contentType string, compress bool) 
 	return body, contentType, compress
 }
 
-// writeChunk is the piece of a body in bytes that has to be taken within Config.StallTimeout.
+// writeChunk is the piece of an answer in bytes that has to be taken in the time of a heartbeat.
 const writeChunk = 64 << 10
+
+// answerTime is how long a client may take to read an answer of size bytes.
+func (s *Server) answerTime(size int) time.Duration {
+	return s.beatTime() * time.Duration(size) / writeChunk
+}
 
 // writeBody writes an answer whose headers are complete but for its length, to a client that has to read.
 func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
@@ -219,7 +273,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	for len(body) > 0 {
-		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.StallTimeout)) // where it is supported
+		_ = rc.SetWriteDeadline(time.Now().Add(s.beatTime())) // where it is supported
 		n, err := w.Write(body[:min(len(body), writeChunk)])
 		if err != nil {
 			return err

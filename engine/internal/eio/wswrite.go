@@ -192,6 +192,12 @@ func (w *wsConn) failed(err error) {
 	w.kill()
 }
 
+func (w *wsConn) setBlocked(blocked bool) {
+	w.conn.mu.Lock()
+	defer w.conn.mu.Unlock()
+	w.blocked = blocked
+}
+
 // block notes that the peer's window is full, and counts the goroutine that is to wait for it.
 func (w *wsConn) block() bool {
 	w.conn.mu.Lock()
@@ -209,17 +215,22 @@ func (w *wsConn) block() bool {
 func (w *wsConn) writeBlocked() {
 	defer w.srv.work.Done()
 	wr := newWriter(w.srv, nil)
+	stall := stallWatch{srv: w.srv, since: w.srv.now()}
 	for more := true; more; {
 		wr.ws = w
-		n, err := wr.write(time.Now().Add(w.srv.cfg.StallTimeout))
+		n, err := wr.write(time.Now().Add(stall.step()))
 		if n > 0 {
+			stall.renew()
 			more = w.wrote(n)
 		}
 		switch {
 		case err == nil && n == 0:
 			more = w.gather()
 		case errors.Is(err, os.ErrDeadlineExceeded) && n == 0:
-			w.stalled()
+			if stall.over(w.nc) {
+				w.stalled()
+				stall.renew() // for the close frame
+			}
 		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 			w.failed(err)
 			return
@@ -227,7 +238,7 @@ func (w *wsConn) writeBlocked() {
 	}
 }
 
-// stalled ends a connection that took nothing for Config.StallTimeout.
+// stalled ends a connection whose peer has taken nothing for too long: see stallWatch.
 func (w *wsConn) stalled() {
 	if w.discard.Load() {
 		w.kill()
@@ -246,6 +257,7 @@ func (w *wsConn) writeStream() {
 	defer w.srv.work.Done()
 	bp := w.srv.buffers.get()
 	defer w.srv.buffers.put(bp)
+	guard := newWriteGuard(w)
 	for more := w.gather(); more; {
 		w.conn.notify(ObserveFlush, w.srv.cfg.Hooks.Flush)
 		b := w.fill(*bp)
@@ -253,8 +265,7 @@ func (w *wsConn) writeStream() {
 			more = w.gather()
 			continue
 		}
-		_ = w.nc.SetWriteDeadline(time.Now().Add(w.srv.cfg.StallTimeout))
-		n, err := w.nc.Write(b)
+		n, err := guard.write(b)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// A TLS connection is of no use after that, so nothing more can be said.
