@@ -9,7 +9,7 @@ FUZZTIME ?= 5s
 test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz chaos bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ integration: setup build ## Tests with real Redis, Node.js and Python peers
 chaos: setup build ## Rolling restarts with the times that users are promised; needs a machine with nothing else to do
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart' -v ./integration/...
 
+conformance: setup ## The Autobahn suite and the protocols' own suites (fetches them; leave the machine alone)
+	scripts/conformance
+
 bench: setup build ## Benchmarks beside Node's socket.io; see bench/README.md
 	bench/run
 
@@ -75,3 +78,4 @@ clean: ## Remove what was built
 
 python-lock: ## Rewrite integration/python/requirements.txt from requirements.in (needs pip-tools)
 	cd integration/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements.in -o requirements.txt
+	cd integration/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host autobahn.in -o autobahn.txt

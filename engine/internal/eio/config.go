@@ -41,6 +41,9 @@ type Config struct {
 	// Cookie, where not nil, is the template of the cookie that carries the session's id in the answer to a polling
 	// handshake. Its Name defaults to "io"; its Value is not used.
 	Cookie *http.Cookie
+	// BareMessages has WebSockets carry messages without Engine.IO: no open packet, and what arrives is a message as it
+	// is. For tests of the WebSocket layer.
+	BareMessages bool
 	// InitialPacket, where not nil, is queued right behind the open packet of every session.
 	InitialPacket *Frame
 

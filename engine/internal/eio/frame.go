@@ -68,6 +68,13 @@ func BinaryFrame(data []byte) *Frame {
 	return &Frame{wire: append(wire, data...), payload: at, data: at, binary: true}
 }
 
+// BareTextFrame returns a text message without Engine.IO's packet type, for Config.BareMessages. data is copied.
+func BareTextFrame(data []byte) *Frame {
+	wire := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+len(data)), ws.Text, false, len(data))
+	at := uint8(len(wire))
+	return &Frame{wire: append(wire, data...), payload: at, data: at}
+}
+
 // rawFrame returns bytes that a WebSocket connection sends as they are.
 func rawFrame(b []byte) *Frame { return &Frame{wire: b, plain: true, raw: true} }
 

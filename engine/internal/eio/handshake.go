@@ -85,7 +85,11 @@ func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Ha
 	wc.live = true
 	c.ws = wc
 	wc.preface(o.answer)
-	s.open(c, []*Frame{s.openPacket(h)})
+	first := []*Frame{s.openPacket(h)}
+	if s.cfg.BareMessages {
+		first = nil
+	}
+	s.open(c, first)
 	s.startReading(wc, o.rest)
 }
 

@@ -12,6 +12,10 @@ var errDirection = fmt.Errorf("%w: invalid heartbeat direction", ErrProtocol)
 
 // packetIn handles a packet from a WebSocket. c.in is held.
 func (c *Conn) packetIn(binary bool, data []byte) {
+	if c.srv.cfg.BareMessages {
+		c.handle(Packet{Type: PacketMessage, Binary: binary, Data: data})
+		return
+	}
 	if !binary {
 		c.textIn(data)
 		return

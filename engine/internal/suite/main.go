@@ -24,16 +24,17 @@ const (
 )
 
 func main() {
+	addr := flag.String("addr", "localhost:3000", "address to listen on")
 	eio3 := flag.Bool("eio3", false, "admit clients of Engine.IO 3")
 	reader := flag.Bool("reader", false, "read each WebSocket with a goroutine, not with epoll")
 	flag.Parse()
-	if err := serve(*eio3, *reader); err != nil {
+	if err := serve(*addr, *eio3, *reader); err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(eio3, reader bool) error {
+func serve(addr string, eio3, reader bool) error {
 	sessions, err := eio.NewServer(eio.Config{
 		PingInterval: pingInterval, PingTimeout: pingTimeout, MaxHTTPBufferSize: maxPayload,
 		AllowEIO3: eio3, DisablePoller: reader,
@@ -55,9 +56,14 @@ func serve(eio3, reader bool) error {
 	_ = io.Of("/custom", nil).On("connection", connected)
 
 	mux := http.NewServeMux()
+	bare, err := bareEcho(reader)
+	if err != nil {
+		return err
+	}
 	mux.Handle("/engine.io/", sessions)
+	mux.Handle("/bare", bare)
 	mux.Handle("/socket.io/", handler)
-	return http.ListenAndServe("localhost:3000", mux)
+	return http.ListenAndServe(addr, mux)
 }
 
 // echo is an Engine.IO session that sends back every message.
@@ -74,6 +80,38 @@ func (*echo) OnMessage(c *eio.Conn, binary bool, data []byte) {
 }
 
 func (*echo) OnClose(*eio.Conn, string, error) {}
+
+// largestBare is the largest message of the Autobahn suite.
+const largestBare = 16 << 20
+
+// bareEcho serves WebSockets without Engine.IO that send back every message, for the Autobahn suite.
+func bareEcho(reader bool) (http.Handler, error) {
+	s, err := eio.NewServer(eio.Config{
+		BareMessages: true, DisablePoller: reader, PingInterval: time.Hour, MaxHTTPBufferSize: largestBare,
+		MaxFragments: largestBare, QueueHard: 4 * largestBare, Deflate: &eio.Compression{Threshold: 0},
+	}, func(*eio.Handshake) (eio.Handler, *eio.Conn, error) {
+		b := &bare{}
+		return b, &b.Conn, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawQuery = "EIO=4&transport=websocket"
+		s.ServeHTTP(w, r)
+	}), nil
+}
+
+// bare is a WebSocket of bareEcho.
+type bare struct{ echo }
+
+func (*bare) OnMessage(c *eio.Conn, binary bool, data []byte) {
+	if binary {
+		c.Send(eio.BinaryFrame(data))
+	} else {
+		c.Send(eio.BareTextFrame(data))
+	}
+}
 
 // connected handles a socket as the suite of Socket.IO wants it.
 func connected(args ...any) {
