@@ -81,6 +81,7 @@ func (s *ackRequests) close() {
 
 // newAckRequest prepares the callbacks of a broadcast.
 func newAckRequest(opts *socket.BroadcastOptions, count func(uint64), ack socket.Ack, l *slog.Logger,
+
 	wg *sync.WaitGroup,
 ) *ackRequest {
 	r := &ackRequest{count: count, ack: ack}

@@ -13,7 +13,7 @@ import (
 
 // Classic makes the adapters of a server's namespaces; it is a socket.AdapterConstructor.
 type Classic struct {
-	shared
+	constructor
 	opts Options // Static after construction.
 }
 
@@ -22,7 +22,7 @@ type Classic struct {
 // time for Redis to confirm that, and goes on trying if it does not. See [Ready].
 func New(client redis.UniversalClient, opts Options) *Classic {
 	opts.setDefaults()
-	return &Classic{opts: opts, shared: shared{
+	return &Classic{opts: opts, constructor: constructor{
 		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger, given: opts.Bus,
 		busOptions: bus.Options{Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.Key + "-probe#"},
 	}}
@@ -33,7 +33,7 @@ func (c *Classic) New(nsp socket.Namespace) socket.Adapter {
 	a := &classic{cluster: cluster{Adapter: engine.MakeAdapter()}, opts: c.opts}
 	a.Prototype(a)
 	a.Construct(nsp)
-	a.init(a, &c.shared, nsp, bus.Channel)
+	a.init(a, &c.constructor, nsp, bus.Channel)
 	a.subscribe()
 	a.start()
 	return a

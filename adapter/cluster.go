@@ -3,15 +3,12 @@ package adapter
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 )
@@ -24,7 +21,7 @@ import (
 // which the application's listeners run, so that a slow one holds up neither for long.
 type cluster struct {
 	*engine.Adapter
-	*shared
+	*constructor
 	pubsub
 
 	// Static after start.
@@ -65,36 +62,13 @@ type protocol interface {
 	onResponse(payload []byte) error
 }
 
-// message is what one server tells or asks the others.
-type message struct {
-	kind  messageKind
-	id    string       // of the request; empty if no answer is wanted
-	data  any          // event and arguments, of broadcast and serverSideEmit
-	opts  wire.Options // but of listings
-	rooms []string     // of join, leave and listSockets
-	close bool         // of disconnect
-}
-
-type messageKind int
-
-const (
-	broadcast      messageKind = iota // with an id: to be acknowledged
-	join                              // rooms
-	leave                             // rooms
-	disconnect                        // close
-	fetchSockets                      // their descriptions
-	listSockets                       // in rooms; classic only
-	listRooms                         // classic only
-	serverSideEmit                    // data
-)
-
 // maxListenerCalls bounds the calls of listeners that wait behind a slow one. More are dropped, and counted.
 const maxListenerCalls = 10_000
 
 // init prepares c for a namespace, before anything is subscribed to.
-func (c *cluster) init(p protocol, s *shared, nsp socket.Namespace, kind bus.Kind) {
-	c.shared, c.protocol, c.nsp = s, p, nsp.Name()
-	c.pubsub = pubsub{bus: s.acquire(nsp.Server()), kind: kind}
+func (c *cluster) init(p protocol, from *constructor, nsp socket.Namespace, kind bus.Kind) {
+	c.constructor, c.protocol, c.nsp = from, p, nsp.Name()
+	c.pubsub = pubsub{bus: from.acquire(nsp.Server()), kind: kind}
 	c.run, c.stop = context.WithCancelCause(context.Background())
 	c.listeners = lane{limit: maxListenerCalls, logger: c.logger, wg: &c.wg}
 	c.servers.Store(1)
@@ -170,58 +144,6 @@ func (c *cluster) Close() {
 	})
 }
 
-// ServerCount is the number of servers in the cluster, this one included. It asks Redis; while that does not answer it
-// is the last known number.
-func (c *cluster) ServerCount() int64 {
-	n := c.servers.Load()
-	if !c.away() {
-		ctx, cancel := c.timeout(context.Background())
-		defer cancel()
-		var err error
-		if n, err = c.countServers(ctx); err != nil {
-			c.logger.Warn("servers are not counted", "namespace", c.nsp, "err", err)
-		}
-	}
-	c.counting.release(n)
-	return n
-}
-
-// countServers asks Redis. With bus.ErrPartial it returns those that are known to hear: a server whose connection is to a
-// Redis that does not answer hears nothing.
-func (c *cluster) countServers(ctx context.Context) (int64, error) {
-	n, err := c.numSub(ctx, c.counted)
-	count := max(int64(n), 1)
-	switch {
-	case errors.Is(err, bus.ErrPartial):
-		return count, fmt.Errorf("count servers: %w", err)
-	case err != nil:
-		return c.servers.Load(), fmt.Errorf("count servers: %w", err)
-	}
-	c.servers.Store(count)
-	return count, nil
-}
-
-// peersTimeout bounds the search for the names of servers that did not answer.
-const peersTimeout = time.Second
-
-// peers lists the ids of all servers that are subscribed, as far as Redis says: each has a response channel of its own.
-func (c *cluster) peers() []string {
-	ctx, cancel := context.WithTimeout(context.Background(), peersTimeout)
-	defer cancel()
-	var uids []string
-	for _, channel := range c.list(ctx, globEscape(c.answers)+"?*#") {
-		if uid := strings.TrimSuffix(strings.TrimPrefix(channel, c.answers), "#"); c.isServer(uid) {
-			uids = append(uids, uid)
-		}
-	}
-	return uids
-}
-
-// globEscape escapes what has a meaning in a Redis pattern.
-func globEscape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
-}
-
 // timeout is the context of a request: that of the caller, ended by RequestsTimeout and by Close.
 func (c *cluster) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, c.requestsTimeout)
@@ -243,17 +165,4 @@ func (c *cluster) later(f func(context.Context)) {
 func (c *cluster) unsent(what string, err error) {
 	c.count.unsent.Add(1)
 	c.logger.Warn("not sent to other servers", "namespace", c.nsp, "what", what, "err", err)
-}
-
-// drop counts a message that was not understood. Once a minute and reason it is logged with enough to find the sender.
-func (c *cluster) drop(what string, err error, payload []byte) {
-	reason := wire.ReasonOf(err)
-	c.count.dropped[reason].Add(1)
-	if payload != nil && strange(reason) && c.strange.Allow(reason) {
-		c.logger.Warn("message from redis not understood", "namespace", c.nsp, "channel", what, "reason", reason.String(),
-			"err", err, "sender", senderOf(payload), "bytes", len(payload),
-			"shape", shapeOf(payload))
-		return
-	}
-	c.logger.Debug("message from redis dropped", "namespace", c.nsp, "what", what, "err", err)
 }

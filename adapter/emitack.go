@@ -33,52 +33,6 @@ func EmitWithAck(
 	return a.emitWithAck(ctx, opts, append([]any{event}, args...))
 }
 
-// ackWait collects what comes back of one EmitWithAck.
-type ackWait struct {
-	want int           // servers, this one included
-	done chan struct{} // closed when all have answered
-
-	// Guarded by mu.
-	mu      sync.Mutex
-	servers int
-	clients uint64
-	values  []any
-	over    bool
-}
-
-func (w *ackWait) count(clients uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.servers++
-	w.clients += clients
-	w.reviewLocked()
-}
-
-func (w *ackWait) ack(values []any, _ error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.over {
-		w.values = append(w.values, values...)
-		w.reviewLocked()
-	}
-}
-
-// acked reports whether all clients that were counted have answered.
-func (w *ackWait) acked() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ackedLocked()
-}
-
-func (w *ackWait) ackedLocked() bool { return uint64(len(w.values)) >= w.clients }
-
-func (w *ackWait) reviewLocked() {
-	if !w.over && w.servers >= w.want && w.ackedLocked() {
-		w.over = true
-		close(w.done)
-	}
-}
-
 func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions, event []any) ([]any, error) {
 	const op = "emit with acknowledgement"
 	ctx, cancel := c.timeout(ctx)
@@ -123,4 +77,50 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 	}
 	e.Missing = c.finish(r, e.Want)
 	return values, e
+}
+
+// ackWait collects what comes back of one EmitWithAck.
+type ackWait struct {
+	want int           // servers, this one included
+	done chan struct{} // closed when all have answered
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	servers int
+	clients uint64
+	values  []any
+	over    bool
+}
+
+func (w *ackWait) count(clients uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers++
+	w.clients += clients
+	w.reviewLocked()
+}
+
+func (w *ackWait) ack(values []any, _ error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.values = append(w.values, values...)
+		w.reviewLocked()
+	}
+}
+
+// acked reports whether all clients that were counted have answered.
+func (w *ackWait) acked() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ackedLocked()
+}
+
+func (w *ackWait) ackedLocked() bool { return uint64(len(w.values)) >= w.clients }
+
+func (w *ackWait) reviewLocked() {
+	if !w.over && w.servers >= w.want && w.ackedLocked() {
+		w.over = true
+		close(w.done)
+	}
 }

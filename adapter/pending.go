@@ -11,12 +11,6 @@ import (
 // maxPending bounds the requests of one namespace that wait for answers. When it is reached, a new one fails.
 const maxPending = 10_000
 
-// answer of one server to a request.
-type answer struct {
-	uid   string // empty if the server does not sign
-	value wire.Value
-}
-
 // pending holds the requests that wait for answers. All methods may be called concurrently.
 type pending struct {
 	n atomic.Int64 // len(m); read without the lock
@@ -33,6 +27,12 @@ type request struct {
 	done    chan struct{} // closed by pending.add when all answers are there
 
 	got []answer // Guarded by pending.mu.
+}
+
+// answer of one server to a request.
+type answer struct {
+	uid   string // empty if the server does not sign
+	value wire.Value
 }
 
 // open stores a request that waits for want answers. It must be done before the request is published.
@@ -102,32 +102,4 @@ func (p *pending) end(id string, r *request, cause error) ([]answer, error) {
 	}
 	p.removeLocked(id)
 	return r.got, &IncompleteError{Op: r.op, Got: len(r.got), Want: r.want, After: time.Since(r.started), Cause: cause}
-}
-
-// missing returns those of the servers uids that are not self and did not sign an answer. It returns none where there
-// are no more of them than unsigned answers: these can be theirs, and the missing server has left.
-func missing(uids []string, self string, got []answer) []string {
-	var out []string
-	unsigned := 0
-	for _, a := range got {
-		if a.uid == "" {
-			unsigned++
-		}
-	}
-next:
-	for _, uid := range uids {
-		if uid == self {
-			continue
-		}
-		for _, a := range got {
-			if a.uid == uid {
-				continue next
-			}
-		}
-		out = append(out, uid)
-	}
-	if len(out) <= unsigned {
-		return nil
-	}
-	return out
 }

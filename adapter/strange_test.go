@@ -14,7 +14,7 @@ import (
 // kind.
 func TestStrangeMessageIsLogged(t *testing.T) {
 	var log bytes.Buffer
-	c := &cluster{shared: &shared{logger: slog.New(slog.NewTextHandler(&log, nil))}}
+	c := &cluster{constructor: &constructor{logger: slog.New(slog.NewTextHandler(&log, nil))}}
 	python := bus.Message{Channel: "socket.io#/#", Payload: []byte(`{"method": "emit", "event": "secret", "host_id": "h"}`)}
 	for range 3 {
 		c.handle(python, func() error { return &wire.Error{Reason: wire.BadShape, Detail: "not an array"} })

@@ -11,17 +11,6 @@ import (
 	"github.com/architus/guildcast/internal/defaults"
 )
 
-// defaultPrefix is the default of Key and ChannelPrefix.
-const defaultPrefix = "socket.io"
-
-// Codec replaces MessagePack in broadcasts, and in requests that can hold binary.
-type Codec interface {
-	// Encode receives maps with string keys, []any, []byte, and the other types that encoding/json decodes to.
-	Encode(v any) ([]byte, error)
-	// Decode returns values of the same types.
-	Decode([]byte) (any, error)
-}
-
 // Options configures New. The zero value works.
 type Options struct {
 	// Key is the prefix of all channels. Default "socket.io". It must be the same on every server and emitter.
@@ -69,4 +58,12 @@ func (o *Options) setDefaults() {
 	o.Key = cmp.Or(o.Key, defaultPrefix)
 	o.RequestsTimeout = defaults.Positive(o.RequestsTimeout, 5*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+}
+
+// Codec replaces MessagePack in broadcasts, and in requests that can hold binary.
+type Codec interface {
+	// Encode receives maps with string keys, []any, []byte, and the other types that encoding/json decodes to.
+	Encode(v any) ([]byte, error)
+	// Decode returns values of the same types.
+	Decode([]byte) (any, error)
 }

@@ -21,46 +21,6 @@ func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	c.Adapter.Broadcast(p, opts)
 }
 
-// command publishes what all servers are to do, and does it here if that is not done when it is heard: in the
-// classic protocol only if it can't be published.
-func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
-	if isLocal(opts) {
-		here()
-		return
-	}
-	m.opts = wireOptions(opts)
-	err := c.protocol.send(m)
-	if err != nil {
-		c.unsent("command", err)
-	}
-	if err != nil || !c.echo {
-		here()
-	}
-}
-
-// AddSockets makes the sockets that opts selects, on all servers, join rooms.
-func (c *cluster) AddSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
-	c.command(message{kind: join, rooms: fromRooms(rooms)}, opts, func() { c.Adapter.AddSockets(opts, rooms) })
-}
-
-// DelSockets makes the sockets that opts selects, on all servers, leave rooms.
-func (c *cluster) DelSockets(opts *socket.BroadcastOptions, rooms []socket.Room) {
-	c.command(message{kind: leave, rooms: fromRooms(rooms)}, opts, func() { c.Adapter.DelSockets(opts, rooms) })
-}
-
-// DisconnectSockets disconnects the sockets that opts selects, on all servers; closing ends their connections too.
-func (c *cluster) DisconnectSockets(opts *socket.BroadcastOptions, closing bool) {
-	c.command(message{kind: disconnect, close: closing}, opts, func() { c.Adapter.DisconnectSockets(opts, closing) })
-}
-
-func fromRooms(rooms []socket.Room) []string {
-	out := make([]string, len(rooms))
-	for i, r := range rooms {
-		out[i] = string(r)
-	}
-	return out
-}
-
 // BroadcastWithAck is Broadcast of an event that clients acknowledge. clientCount gets the number of clients of each
 // server, ack one value of each client. How long they are waited for is in the options; the library ends the wait.
 func (c *cluster) BroadcastWithAck(

@@ -2,8 +2,6 @@ package adapter
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"log/slog"
 	"sync"
 	"time"
@@ -16,8 +14,8 @@ import (
 	"github.com/architus/guildcast/internal/throttle"
 )
 
-// shared is what all adapters of one constructor have in common.
-type shared struct {
+// constructor is what all adapters of one Classic or Sharded have in common.
+type constructor struct {
 	// Static after construction.
 	client          redis.UniversalClient
 	requestsTimeout time.Duration
@@ -32,6 +30,9 @@ type shared struct {
 	mu    sync.Mutex
 	buses map[*socket.Server]*serverBus
 }
+
+// defaultPrefix is the default of Key and ChannelPrefix.
+const defaultPrefix = "socket.io"
 
 // times are the waits that no option sets. Tests shorten them.
 type times struct {
@@ -58,68 +59,49 @@ type serverBus struct {
 }
 
 // Stats returns the counters of all namespaces together.
-func (s *shared) Stats() Stats {
-	stats := s.count.stats()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.buses {
+func (c *constructor) Stats() Stats {
+	stats := c.count.stats()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.buses {
 		stats.Bus = b.bus.Stats()
 	}
 	return stats
 }
 
-func (s *shared) acquire(server *socket.Server) *bus.Bus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.buses[server]
+func (c *constructor) acquire(server *socket.Server) *bus.Bus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.buses[server]
 	if b == nil {
-		b = &serverBus{bus: s.given}
+		b = &serverBus{bus: c.given}
 		if b.bus == nil {
-			b.bus = bus.New(s.client, s.busOptions)
+			b.bus = bus.New(c.client, c.busOptions)
 		}
-		if s.buses == nil {
-			s.buses = map[*socket.Server]*serverBus{}
+		if c.buses == nil {
+			c.buses = map[*socket.Server]*serverBus{}
 		}
-		s.buses[server] = b
+		c.buses[server] = b
 	}
 	b.refs++
 	return b.bus
 }
 
-func (s *shared) release(server *socket.Server) {
-	s.mu.Lock()
-	b := s.buses[server]
+func (c *constructor) release(server *socket.Server) {
+	c.mu.Lock()
+	b := c.buses[server]
 	b.refs--
 	last := b.refs == 0
 	if last {
-		delete(s.buses, server)
+		delete(c.buses, server)
 	}
-	s.mu.Unlock()
-	if !last || b.bus == s.given {
+	c.mu.Unlock()
+	if !last || b.bus == c.given {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.times.close)
+	ctx, cancel := context.WithTimeout(context.Background(), c.times.close)
 	defer cancel()
 	if err := b.bus.Close(ctx); err != nil {
-		s.logger.Warn("connection to redis was not closed in order", "err", err)
+		c.logger.Warn("connection to redis was not closed in order", "err", err)
 	}
-}
-
-const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-// randomID returns n random letters and digits, as Node's uid2 does.
-func randomID(n int) string {
-	b := make([]byte, n)
-	rand.Read(b) // never fails
-	for i := range b {
-		b[i] = alphabet[int(b[i])%len(alphabet)]
-	}
-	return string(b)
-}
-
-// randomHex returns 16 hex digits, as the ids of servers and requests are in the sharded protocol.
-func randomHex() string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }

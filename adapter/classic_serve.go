@@ -1,0 +1,130 @@
+package adapter
+
+import (
+	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+// onRequest serves a request of another server or of an emitter.
+func (a *classic) onRequest(payload []byte) error {
+	payload, err := a.decodeUnlessJSON(payload)
+	if err != nil {
+		return err
+	}
+	r, err := wire.DecodeRequest(payload)
+	if err != nil {
+		return err
+	}
+	if r.LegacyID != "" {
+		a.serveLegacy(r)
+	} else if err := a.serve(r); err != nil {
+		return err
+	}
+	a.count.requests.Add(1)
+	return nil
+}
+
+// decodeUnlessJSON decodes a request or response, which a codec concerns only if it is not JSON.
+func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
+	if len(payload) > 0 && payload[0] == '{' {
+		return payload, nil
+	}
+	return wire.DecodeWith(a.opts.Codec, payload)
+}
+
+func (a *classic) serve(r wire.Request) error {
+	if kind, ok := commands[r.Type]; ok {
+		a.onCommand(kind, r)
+		return nil
+	}
+	if r.UID == a.uid { // our own question
+		return nil
+	}
+	switch r.Type {
+	case wire.Sockets:
+		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: a.localSockets(r.Rooms)}})
+	case wire.AllRooms:
+		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "rooms", Value: fromRooms(a.localRooms())}})
+	case wire.RemoteFetch:
+		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: a.describeSockets(r.Options)}})
+	case wire.ServerSideEmit:
+		var reply func([]any)
+		if r.ID != "" {
+			reply = func(values []any) { a.answerEmit(r, values) }
+		}
+		return a.serveEmit(r.Data, reply)
+	case wire.BroadcastAck:
+		return a.onBroadcastAck(r)
+	default:
+		return &wire.Error{Reason: wire.BadRequestType, Detail: "response on the request channel"}
+	}
+	return nil
+}
+
+// commands are the requests that make sockets join, leave or disconnect.
+var commands = map[wire.RequestType]messageKind{
+	wire.RemoteJoin: join, wire.RemoteLeave: leave, wire.RemoteDisconnect: disconnect,
+}
+
+// onCommand makes local sockets join, leave or disconnect: those that the options select, or, up to version 7, the one
+// that is named.
+func (a *classic) onCommand(kind messageKind, r wire.Request) {
+	if r.Options != nil {
+		a.serveCommand(message{kind: kind, opts: *r.Options, rooms: r.Rooms.Names, close: r.Close})
+		return
+	}
+	if s, ok := a.Nsp().Sockets().Load(socket.SocketId(r.SID)); ok && r.SID != "" {
+		a.commandSocket(kind, r, s)
+		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}})
+	}
+}
+
+// commandSocket makes one socket join, leave or disconnect.
+func (a *classic) commandSocket(kind messageKind, r wire.Request, s *socket.Socket) {
+	switch kind {
+	case join:
+		s.Join(socket.Room(r.Room))
+	case leave:
+		s.Leave(socket.Room(r.Room))
+	case disconnect:
+		a.listen(func() { s.Disconnect(r.Close) })
+	}
+}
+
+// onBroadcastAck serves another server's BroadcastWithAck: it says how many clients were asked, and then what each
+// of them answers.
+func (a *classic) onBroadcastAck(r wire.Request) error {
+	p, err := r.Packet()
+	if err != nil {
+		return err
+	}
+	if p.Nsp != a.nsp {
+		return &wire.Error{Reason: wire.OtherNamespace, Detail: p.Nsp}
+	}
+	o := wire.Options{Rooms: wire.Rooms{All: true}}
+	if r.Options != nil {
+		o = *r.Options
+	}
+	a.serveAckRequest(p, o, func(n uint64) {
+		a.respond(r, wire.Object{
+			{Key: "type", Value: int(wire.ClientCount)},
+			{Key: "requestId", Value: r.ID},
+			{Key: "clientCount", Value: n},
+		})
+	}, func(values []any) { a.respondAck(r, values) })
+	return nil
+}
+
+// localSockets lists the ids of the local sockets in rooms.
+func (a *classic) localSockets(rooms wire.Rooms) []string {
+	if !rooms.All && len(rooms.Names) == 0 {
+		return []string{}
+	}
+	ids := a.Adapter.Sockets(roomSet(rooms.Names)).Keys()
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}

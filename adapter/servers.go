@@ -1,0 +1,114 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/architus/guildcast/bus"
+)
+
+// ServerCount is the number of servers in the cluster, this one included. It asks Redis; while that does not answer it
+// is the last known number.
+func (c *cluster) ServerCount() int64 {
+	n := c.servers.Load()
+	if !c.away() {
+		ctx, cancel := c.timeout(context.Background())
+		defer cancel()
+		var err error
+		if n, err = c.countServers(ctx); err != nil {
+			c.logger.Warn("servers are not counted", "namespace", c.nsp, "err", err)
+		}
+	}
+	c.counting.release(n)
+	return n
+}
+
+// countServers asks Redis. With bus.ErrPartial it returns those that are known to hear: a server whose connection is to a
+// Redis that does not answer hears nothing.
+func (c *cluster) countServers(ctx context.Context) (int64, error) {
+	n, err := c.numSub(ctx, c.counted)
+	count := max(int64(n), 1)
+	switch {
+	case errors.Is(err, bus.ErrPartial):
+		return count, fmt.Errorf("count servers: %w", err)
+	case err != nil:
+		return c.servers.Load(), fmt.Errorf("count servers: %w", err)
+	}
+	c.servers.Store(count)
+	return count, nil
+}
+
+// leftLooks is how many times in a row, times.look apart, servers must be found unsubscribed: then they have left.
+const leftLooks = 3
+
+// othersLeft reports whether some of the want servers that were asked are not subscribed, and all that are have
+// answered.
+// A server that does not sign its answer may be among the former: then it is false.
+func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
+	n, err := c.countServers(ctx)
+	if err != nil || n > int64(want) {
+		return false
+	}
+	here := map[string]bool{c.uid: true} // and have answered
+	for _, a := range got {
+		if a.uid == "" {
+			continue
+		}
+		if subscribers, err := c.numSub(ctx, c.answers+a.uid+"#"); err == nil && subscribers > 0 {
+			here[a.uid] = true
+		}
+	}
+	return int64(len(here)) >= n
+}
+
+// peersTimeout bounds the search for the names of servers that did not answer.
+const peersTimeout = time.Second
+
+// peers lists the ids of all servers that are subscribed, as far as Redis says: each has a response channel of its own.
+func (c *cluster) peers() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), peersTimeout)
+	defer cancel()
+	var uids []string
+	for _, channel := range c.list(ctx, globEscape(c.answers)+"?*#") {
+		if uid := strings.TrimSuffix(strings.TrimPrefix(channel, c.answers), "#"); c.isServer(uid) {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
+// missing returns those of the servers uids that are not self and did not sign an answer. It returns none where there
+// are no more of them than unsigned answers: these can be theirs, and the missing server has left.
+func missing(uids []string, self string, got []answer) []string {
+	var out []string
+	unsigned := 0
+	for _, a := range got {
+		if a.uid == "" {
+			unsigned++
+		}
+	}
+next:
+	for _, uid := range uids {
+		if uid == self {
+			continue
+		}
+		for _, a := range got {
+			if a.uid == uid {
+				continue next
+			}
+		}
+		out = append(out, uid)
+	}
+	if len(out) <= unsigned {
+		return nil
+	}
+	return out
+}
+
+// globEscape escapes what has a meaning in a Redis pattern.
+func globEscape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
+}

@@ -1,0 +1,53 @@
+package adapter
+
+import (
+	"github.com/architus/guildcast/adapter/internal/wire"
+)
+
+func (a *sharded) onCommand(m wire.ShardedMessage) error {
+	o, err := wire.DecodeOptions(m.Data.Get("opts"))
+	if err != nil {
+		return err
+	}
+	c := message{kind: disconnect, opts: o, close: m.Data.Get("close").Truthy()}
+	switch m.Type {
+	case wire.ShardedJoin:
+		c.kind = join
+	case wire.ShardedLeave:
+		c.kind = leave
+	}
+	switch v := m.Data.Get("rooms"); {
+	case c.kind == disconnect:
+	case v.Kind() == wire.Array:
+		for r := range v.Elems() {
+			c.rooms = append(c.rooms, r.Text())
+		}
+	case v.Kind() == wire.String:
+		c.rooms = append(c.rooms, v.Text())
+	default:
+		return &wire.Error{Reason: wire.BadShape, Detail: "rooms"}
+	}
+	a.serveCommand(c)
+	return nil
+}
+
+func (a *sharded) onFetch(m wire.ShardedMessage) error {
+	request := wire.ScalarText(m.Data.Get("requestId"))
+	if request == "" {
+		return &wire.Error{Reason: wire.BadShape, Detail: "no requestId"}
+	}
+	o, err := wire.DecodeOptions(m.Data.Get("opts"))
+	if err != nil {
+		return err
+	}
+	a.respond(m.UID, wire.ShardedFetched, request, wire.Field{Key: "sockets", Value: a.describeSockets(&o)})
+	return nil
+}
+
+func (a *sharded) onServerSideEmit(m wire.ShardedMessage) error {
+	var reply func([]any)
+	if request := wire.ScalarText(m.Data.Get("requestId")); request != "" {
+		reply = func(values []any) { a.respond(m.UID, wire.ShardedServerSideAck, request, firstValue(values)...) }
+	}
+	return a.serveEmit(m.Data.Get("packet"), reply)
+}
