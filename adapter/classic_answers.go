@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
@@ -9,7 +10,7 @@ import (
 // onResponse implements protocol. Those to other servers come too.
 func (a *classic) onResponse(payload []byte) error {
 	if a.pending.n.Load() == 0 && a.acks.empty() {
-		return nil
+		return a.checkResponse(payload)
 	}
 	payload, err := a.decodeUnlessJSON(payload)
 	if err != nil {
@@ -39,4 +40,14 @@ func (a *classic) onResponse(payload []byte) error {
 	}
 	a.pending.add(r.ID, answer{uid: r.UID, value: value})
 	return nil
+}
+
+// checkResponse tells a response, to another server, from what has no place on this channel, without decoding it: every
+// response has a requestId. What a codec encodes can't be told.
+func (a *classic) checkResponse(payload []byte) error {
+	if a.opts.Codec != nil && payload[0] != '{' || bytes.Contains(payload, []byte("requestId")) ||
+		bytes.Contains(payload, []byte("requestid")) {
+		return nil
+	}
+	return &wire.Error{Reason: wire.BadShape, Detail: "response without requestId"}
 }

@@ -12,7 +12,7 @@ var legacyCommands = map[wire.LegacyType]messageKind{
 }
 
 // serveLegacy serves a request of socket.io-redis 5.
-func (a *classic) serveLegacy(r wire.Request) {
+func (a *classic) serveLegacy(r wire.Request) error {
 	o := wire.Object{{Key: "requestid", Value: r.LegacyID}}
 	switch r.Type {
 	case wire.LegacyClients:
@@ -22,9 +22,12 @@ func (a *classic) serveLegacy(r wire.Request) {
 	case wire.LegacyCustom: // what a server without a custom hook answers
 		o = append(o, wire.Field{Key: "data", Value: nil})
 	default: // about one socket: the server that has it answers
+		if r.SID == "" {
+			return &wire.Error{Reason: wire.BadShape, Detail: "request without sid"}
+		}
 		s, ok := a.Nsp().Sockets().Load(socket.SocketId(r.SID))
 		if !ok {
-			return
+			return nil
 		}
 		if r.Type == wire.LegacyClientRooms {
 			o = append(o, wire.Field{Key: "rooms", Value: a.roomsOf(s)})
@@ -33,6 +36,7 @@ func (a *classic) serveLegacy(r wire.Request) {
 		}
 	}
 	a.publishResponse(a.answers, o)
+	return nil
 }
 
 func (a *classic) roomsOf(s *socket.Socket) []string {

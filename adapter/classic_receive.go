@@ -38,8 +38,10 @@ const maxScratch = 64 << 10
 
 func (a *classic) deliver(b wire.Broadcast) error {
 	p, err := b.Packet()
-	if p.Nsp != a.nsp && (err == nil || p.Nsp != "") { // a room of "/a" can look like the namespace "/a#b"
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: p.Nsp}
+	if err == nil || p.Nsp != "" {
+		if own, err := a.checkNamespace(p.Nsp); !own {
+			return err
+		}
 	}
 	if err != nil {
 		return err

@@ -17,12 +17,14 @@ func (a *classic) onRequest(payload []byte) error {
 		return err
 	}
 	if r.LegacyID != "" {
-		a.serveLegacy(r)
-	} else if err := a.serve(r); err != nil {
-		return err
+		err = a.serveLegacy(r)
+	} else {
+		err = a.serve(r)
 	}
-	a.count.requests.Add(1)
-	return nil
+	if err == nil {
+		a.count.requests.Add(1)
+	}
+	return err
 }
 
 // decodeUnlessJSON decodes a request or response, which a codec concerns only if it is not JSON.
@@ -35,19 +37,14 @@ func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
 
 func (a *classic) serve(r wire.Request) error {
 	if kind, ok := commands[r.Type]; ok {
-		a.onCommand(kind, r)
-		return nil
+		return a.onCommand(kind, r)
 	}
 	if r.UID == a.uid { // our own question
 		return nil
 	}
 	switch r.Type {
-	case wire.Sockets:
-		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: a.localSockets(r.Rooms)}})
-	case wire.AllRooms:
-		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "rooms", Value: fromRooms(a.localRooms())}})
-	case wire.RemoteFetch:
-		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, {Key: "sockets", Value: a.describeSockets(r.Options)}})
+	case wire.Sockets, wire.AllRooms, wire.RemoteFetch:
+		return a.onQuestion(r)
 	case wire.ServerSideEmit:
 		var reply func([]any)
 		if r.ID != "" {
@@ -59,6 +56,23 @@ func (a *classic) serve(r wire.Request) error {
 	default:
 		return &wire.Error{Reason: wire.BadRequestType, Detail: "response on the request channel"}
 	}
+}
+
+// onQuestion answers what another server asks about sockets and rooms.
+func (a *classic) onQuestion(r wire.Request) error {
+	if r.ID == "" {
+		return &wire.Error{Reason: wire.BadShape, Detail: "question without requestId"}
+	}
+	answer := wire.Field{Key: "sockets"}
+	switch r.Type {
+	case wire.Sockets:
+		answer.Value = a.localSockets(r.Rooms)
+	case wire.RemoteFetch:
+		answer.Value = a.describeSockets(r.Options)
+	default:
+		answer = wire.Field{Key: "rooms", Value: fromRooms(a.localRooms())}
+	}
+	a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}, answer})
 	return nil
 }
 
@@ -69,15 +83,21 @@ var commands = map[wire.RequestType]messageKind{
 
 // onCommand makes local sockets join, leave or disconnect: those that the options select, or, up to version 7, the one
 // that is named.
-func (a *classic) onCommand(kind messageKind, r wire.Request) {
-	if r.Options != nil {
-		a.serveCommand(message{kind: kind, opts: *r.Options, rooms: r.Rooms.Names, close: r.Close})
-		return
+func (a *classic) onCommand(kind messageKind, r wire.Request) error {
+	switch {
+	case r.Options == nil && r.SID == "":
+		return &wire.Error{Reason: wire.BadShape, Detail: "command without opts and sid"}
+	case r.Options == nil:
+		if s, ok := a.Nsp().Sockets().Load(socket.SocketId(r.SID)); ok {
+			a.commandSocket(kind, r, s)
+			a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}})
+		}
+		return nil
+	case kind != disconnect && !r.Rooms.All && len(r.Rooms.Names) == 0:
+		return &wire.Error{Reason: wire.BadShape, Detail: "command without rooms"}
 	}
-	if s, ok := a.Nsp().Sockets().Load(socket.SocketId(r.SID)); ok && r.SID != "" {
-		a.commandSocket(kind, r, s)
-		a.respond(r, wire.Object{{Key: "requestId", Value: r.ID}})
-	}
+	a.serveCommand(message{kind: kind, opts: *r.Options, rooms: r.Rooms.Names, close: r.Close})
+	return nil
 }
 
 // commandSocket makes one socket join, leave or disconnect.
@@ -99,8 +119,8 @@ func (a *classic) onBroadcastAck(r wire.Request) error {
 	if err != nil {
 		return err
 	}
-	if p.Nsp != a.nsp {
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: p.Nsp}
+	if own, err := a.checkNamespace(p.Nsp); !own {
+		return err
 	}
 	o := wire.Options{Rooms: wire.Rooms{All: true}}
 	if r.Options != nil {

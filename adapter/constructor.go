@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
-	"github.com/architus/guildcast/adapter/internal/wire"
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/throttle"
 )
@@ -24,7 +23,7 @@ type constructor struct {
 	busOptions      bus.Options // if none is given
 	times           times
 	count           counters
-	strange         throttle.Minutely[wire.Reason] // limits the log lines about messages that were not understood
+	strange         throttle.Minutely[complaint] // limits the log lines about messages that were not understood
 
 	// Guarded by mu.
 	mu    sync.Mutex

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/zishang520/socket.io/v2/socket"
@@ -72,15 +73,32 @@ func (c *cluster) concerns(rooms wire.Rooms) bool {
 	return rooms.All
 }
 
-// drop counts a message that was not understood. Once a minute and reason it is logged with enough to find the sender.
+// checkNamespace returns an error for a message that came on a channel of this namespace and is for another one. A
+// message for namespace "/a#b" is none of its sender's mistakes: its channel is also that of room "b" in "/a". It is
+// filtered: then own is false without an error.
+func (c *cluster) checkNamespace(nsp string) (own bool, err error) {
+	switch {
+	case nsp == c.nsp:
+		return true, nil
+	case strings.HasPrefix(nsp, c.nsp+"#"):
+		c.count.filtered.Add(1)
+		return false, nil
+	}
+	return false, &wire.Error{Reason: wire.OtherNamespace, Detail: fmt.Sprintf("%.64q", nsp)}
+}
+
+// drop counts a message that was not understood. It is logged once a minute, reason and sender, with enough to find the
+// sender.
 func (c *cluster) drop(what string, err error, payload []byte) {
 	reason := wire.ReasonOf(err)
 	c.count.dropped[reason].Add(1)
-	if payload != nil && strange(reason) && c.strange.Allow(reason) {
-		c.logger.Warn("message from redis not understood", "namespace", c.nsp, "channel", what, "reason", reason.String(),
-			"err", err, "sender", senderOf(payload), "bytes", len(payload),
-			"shape", shapeOf(payload))
-		return
+	if payload != nil && strange(reason) {
+		if sender := senderOf(payload); c.strange.Allow(complaint{reason, sender}) {
+			c.logger.Warn("message from redis not understood", "namespace", c.nsp, "channel", what,
+				"reason", reason.String(), "err", err,
+				"sender", sender, "signature", signatureOf(payload), "bytes", len(payload), "shape", shapeOf(payload))
+			return
+		}
 	}
 	c.logger.Debug("message from redis dropped", "namespace", c.nsp, "what", what, "err", err)
 }

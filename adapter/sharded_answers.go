@@ -7,15 +7,20 @@ import (
 // onResponse implements protocol.
 func (a *sharded) onResponse(payload []byte) error {
 	r, err := wire.DecodeMessage(payload)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case r.Nsp != a.nsp:
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: r.Nsp}
-	case !a.answered(r):
-		return &wire.Error{Reason: wire.Unanswerable, Detail: "no such request"}
 	}
-	return nil
+	if own, err := a.checkNamespace(r.Nsp); !own {
+		return err
+	}
+	switch r.Type {
+	case wire.ShardedFetched, wire.ShardedServerSideAck, wire.ShardedClientCount, wire.ShardedBroadcastAck:
+		if !a.answered(r) {
+			return &wire.Error{Reason: wire.Unanswerable, Detail: "no such request"}
+		}
+		return nil
+	}
+	return &wire.Error{Reason: wire.BadRequestType, Detail: "request on the channel of responses"}
 }
 
 // answered hands r to the request that it answers. It returns false if none waits.

@@ -14,19 +14,17 @@ func (a *sharded) onMessage(_ string, payload []byte) error {
 	case m.UID == a.uid:
 		a.count.own.Add(1)
 		return nil
-	case m.Nsp != a.nsp:
-		return &wire.Error{Reason: wire.OtherNamespace, Detail: m.Nsp}
-	case m.Type == wire.ShardedBroadcast:
-		return a.onBroadcast(m)
 	}
-	a.count.requests.Add(1)
+	if own, err := a.checkNamespace(m.Nsp); !own {
+		return err
+	}
 	switch m.Type {
-	case wire.ShardedJoin, wire.ShardedLeave, wire.ShardedDisconnect:
-		return a.onCommand(m)
-	case wire.ShardedFetch:
-		return a.onFetch(m)
-	case wire.ShardedServerSideEmit:
-		return a.onServerSideEmit(m)
+	case wire.ShardedBroadcast:
+		return a.onBroadcast(m)
+	case wire.ShardedJoin, wire.ShardedLeave, wire.ShardedDisconnect, wire.ShardedFetch, wire.ShardedServerSideEmit:
+		return a.onRequest(m)
+	case wire.ShardedFetched, wire.ShardedServerSideAck, wire.ShardedClientCount, wire.ShardedBroadcastAck:
+		return &wire.Error{Reason: wire.BadRequestType, Detail: "response on the channel of all"}
 	}
 	return nil // heartbeats and the like, which this protocol does not use
 }

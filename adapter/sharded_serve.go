@@ -4,8 +4,28 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
+// onRequest serves a command or question of another server, or of an emitter.
+func (a *sharded) onRequest(m wire.ShardedMessage) (err error) {
+	switch m.Type {
+	case wire.ShardedFetch:
+		err = a.onFetch(m)
+	case wire.ShardedServerSideEmit:
+		err = a.onServerSideEmit(m)
+	default:
+		err = a.onCommand(m)
+	}
+	if err == nil {
+		a.count.requests.Add(1)
+	}
+	return err
+}
+
 func (a *sharded) onCommand(m wire.ShardedMessage) error {
-	o, err := wire.DecodeOptions(m.Data.Get("opts"))
+	opts := m.Data.Get("opts")
+	if !opts.Present() { // it would be everybody
+		return &wire.Error{Reason: wire.BadShape, Detail: "command without opts"}
+	}
+	o, err := wire.DecodeOptions(opts)
 	if err != nil {
 		return err
 	}

@@ -2,48 +2,128 @@ package adapter
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// strange reports whether a message that was dropped for reason r has no place on our channels. The others are dropped
-// in the normal course of things.
-func strange(r wire.Reason) bool {
-	switch r {
-	case wire.OtherNamespace, wire.Unanswerable, wire.Overflow:
-		return false
-	}
-	return true
+// complaint is a kind of log line about messages that were not understood. Its values are few, whatever arrives.
+type complaint struct {
+	reason wire.Reason
+	sender string // one of senderOf's
 }
 
-// senderOf names who writes messages that look like payload, as far as that can be told.
+// strange reports whether a message that was dropped for reason r has no place on our channels. The others are dropped
+// in the normal course of things.
+func strange(r wire.Reason) bool { return r != wire.Unanswerable && r != wire.Overflow }
+
+// maxLooked bounds the payloads that are parsed to say what they look like.
+const maxLooked = 64 << 10
+
+// senderOf names the program that writes messages such as payload, as far as that can be told.
 func senderOf(payload []byte) string {
-	switch {
-	case bytes.HasPrefix(payload, []byte("\x80")) && bytes.HasSuffix(payload, []byte(".")):
+	if bytes.HasPrefix(payload, []byte("\x80")) && bytes.HasSuffix(payload, []byte(".")) {
 		return "a Python pickle: python-socketio's RedisManager of an old version speaks another protocol"
-	case bytes.HasPrefix(payload, []byte("{")) && bytes.Contains(payload, []byte(`"method"`)):
+	}
+	v := look(payload)
+	switch has := func(key string) bool { return v.Get(key).Present() }; {
+	case has("method"):
 		return "python-socketio's RedisManager, which speaks another protocol"
+	case has("type") && has("uid") && has("nsp"):
+		return "a server or emitter of the sharded or streams adapter"
+	case has("type") && (has("requestId") || has("requestid") || has("uid")):
+		return "a server or emitter of the classic adapter"
+	case v.Kind() == wire.Array && nth(v, 1).Kind() == wire.Map:
+		return "a server or emitter of the classic adapter"
 	case bytes.HasPrefix(payload, []byte("{")), bytes.HasPrefix(payload, []byte("[")):
 		return "a program that publishes JSON of its own"
+	case len(payload) > 0 && payload[0] >= ' ' && utf8.Valid(payload):
+		return "a program that publishes text of its own"
 	}
 	return "unknown"
 }
 
-// shapeOf says how payload looks without telling what is in it: the keys of a JSON object, or the first bytes.
+// signatureOf returns how a sender signed payload: a server's id, or "emitter". It is empty if it did not.
+func signatureOf(payload []byte) string {
+	const maxSignature = 32
+	v := look(payload)
+	signs := []wire.Value{v.Get("uid"), v.Get("host_id")}
+	if nth(v, 1).Get("data").Present() { // a classic broadcast
+		signs = append(signs, nth(v, 0))
+	}
+	for _, sign := range signs {
+		if sign.Kind() == wire.String {
+			s := sign.Text()
+			return s[:min(len(s), maxSignature)]
+		}
+	}
+	return ""
+}
+
+// shapeOf says how payload looks without telling what is in it: the keys and kinds of values, or the first bytes.
 func shapeOf(payload []byte) string {
-	const maxBytes, maxKeys, maxKey, maxParsed = 8, 10, 32, 64 << 10
-	var object map[string]json.RawMessage
-	if len(payload) > maxParsed || json.Unmarshal(payload, &object) != nil {
-		return fmt.Sprintf("begins with %x", payload[:min(len(payload), maxBytes)])
+	const maxBytes = 8
+	switch v := look(payload); v.Kind() {
+	case wire.Map, wire.Array:
+		return shape(v, 2)
 	}
-	keys := slices.Sorted(maps.Keys(object))
-	keys = keys[:min(len(keys), maxKeys)]
-	for i, k := range keys {
-		keys[i] = k[:min(len(k), maxKey)]
+	return fmt.Sprintf("begins with %x", payload[:min(len(payload), maxBytes)])
+}
+
+// shape describes v down to a depth.
+func shape(v wire.Value, depth int) string {
+	const maxParts, maxKey = 10, 32
+	var parts []string
+	add := func(s string) bool {
+		if len(parts) == maxParts {
+			parts = append(parts, "...")
+			return false
+		}
+		parts = append(parts, s)
+		return true
 	}
-	return fmt.Sprintf("JSON with keys %q", keys)
+	switch {
+	case v.Kind() == wire.Map && depth > 0:
+		for k := range v.Fields() {
+			key := k.Text()
+			if !add(key[:min(len(key), maxKey)]) {
+				break
+			}
+		}
+		return "map{" + strings.Join(parts, ", ") + "}"
+	case v.Kind() == wire.Array && depth > 0:
+		for e := range v.Elems() {
+			if !add(shape(e, depth-1)) {
+				break
+			}
+		}
+		return "array[" + strings.Join(parts, ", ") + "]"
+	}
+	return v.Kind().String()
+}
+
+// look parses payload. A value that can't be parsed, or is not worth it, is undefined.
+func look(payload []byte) wire.Value {
+	if len(payload) > maxLooked {
+		return wire.Value{}
+	}
+	v, err := wire.Parse(payload)
+	if err != nil {
+		return wire.Value{}
+	}
+	return v
+}
+
+// nth returns element i of an array, or undefined.
+func nth(v wire.Value, i int) wire.Value {
+	if v.Kind() == wire.Array {
+		for e := range v.Elems() {
+			if i--; i < 0 {
+				return e
+			}
+		}
+	}
+	return wire.Value{}
 }

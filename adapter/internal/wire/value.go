@@ -37,6 +37,16 @@ const (
 	Map
 )
 
+func (k Kind) String() string {
+	names := [...]string{
+		"undefined", "null", "bool", "number", "string", "binary", "date", "extension", "array", "map",
+	}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "unknown"
+}
+
 // Value is a checked view of one msgpack or JSON value. It aliases the payload given to Parse and is valid as long as
 // that is. The zero Value is undefined.
 type Value struct {
