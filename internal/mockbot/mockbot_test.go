@@ -475,7 +475,7 @@ func TestSchedule(t *testing.T) {
 		!strings.HasSuffix(got[0].Content, "Yes (0): \n:x: No (0): \n:shrug: Maybe (1): you") {
 		t.Errorf("%+v", got)
 	}
-	for _, bad := range []string{"!schedule", "!schedule party", "!schedule 8pm", "!schedule party at noonish"} {
+	for _, bad := range []string{"!schedule", "!schedule party", "!schedule 8pm", "!schedule party at noonish", "!schedule party 2/29"} {
 		c.expect(bad, "❌ use the syntax: `schedule <title> <time>`")
 	}
 }
@@ -505,6 +505,9 @@ func TestScheduleTitleAndTime(t *testing.T) {
 		{"party tonight", "party", "Nov 20 08:00PM"},
 		{"party tonight 11pm", "party", "Nov 20 11:00PM"},
 		{"it may rain 8pm", "it may rain", "Nov 20 08:00PM"},
+		{"leap 2/29/2028 1pm", "leap", "Feb 29 01:00PM"},
+		{"leap 2/29/28", "leap", "Feb 29 12:00AM"},
+		{"no leap 2/28", "no leap", "Feb 28 12:00AM"},
 		{"leap Feb 29 2028 1pm", "leap", "Feb 29 01:00PM"},
 	} {
 		title, at, ok := scheduleParts(tc.args, fixedNow())
@@ -514,7 +517,7 @@ func TestScheduleTitleAndTime(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"a b", "a 25:00", "a 13pm", "a 0am", "a Feb 30", "a 2027-02-30", "a 8:5", "a 51", "a at", "a next", "a in 2 parsecs",
-		"a in 99999 days", "a 13/40", "a Jan", "a 8pm extra", "",
+		"a in 99999 days", "a 13/40", "a 2/29", "a 2/29/2027", "a 2/30", "a 8pm 2/29", "a Feb 29", "a Jan", "a 8pm extra", "",
 	} {
 		if title, at, ok := scheduleParts(bad, fixedNow()); ok {
 			t.Errorf("%q: title %q, time %v", bad, title, at)

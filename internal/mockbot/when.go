@@ -205,10 +205,13 @@ func (c *clock) takeSlashed(w string) bool {
 		if err != nil {
 			continue
 		}
-		if layout == "1/2" {
-			d = d.AddDate(c.now.Year()-d.Year(), 0, 0)
+		if !c.date(d) {
+			return false
 		}
-		return c.date(d)
+		if layout == "1/2" { // this year, which may not have the day
+			c.year = c.now.Year()
+		}
+		return true
 	}
 	return false
 }

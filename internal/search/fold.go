@@ -10,7 +10,8 @@ import (
 )
 
 // fold brings a name or a query into the form in which they are compared: lower case, without accents, compatibility
-// forms (full width, ligatures, styled letters) made plain, white space single, at most maxNameRunes long.
+// forms (full width, ligatures, styled letters) made plain, without what can't be seen, white space single, at most
+// maxNameRunes long.
 func fold(s string) string {
 	if plain(s) {
 		return s
@@ -19,9 +20,14 @@ func fold(s string) string {
 	if len(s) > maxNameRunes*utf8.UTFMax*4 {
 		s = s[:maxNameRunes*utf8.UTFMax*4]
 	}
-	// Neither invalid bytes nor what stands for them counts. They go first: what follows such a byte is not decomposed,
-	// and marks on both sides of U+FFFD are not brought into one order.
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\uFFFD", "")
+	// Neither invalid bytes nor what can't be seen counts. They go first: what follows such a byte is not decomposed, and
+	// marks on both sides of what has no width are not brought into one order.
+	s = strings.Map(func(r rune) rune {
+		if ignorable(r) {
+			return -1
+		}
+		return r
+	}, s)
 	var b strings.Builder
 	runes, space := 0, false
 	for _, r := range norm.NFKD.String(s) {
@@ -89,7 +95,10 @@ func letter(r rune) string {
 	case '’', '‘', '`':
 		return "'"
 	}
-	return string(r)
+	if r < firstStyled {
+		return string(r)
+	}
+	return unstyled(r)
 }
 
 // name is a folded name with what a search looks at first.

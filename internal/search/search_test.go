@@ -77,11 +77,22 @@ func TestFold(t *testing.T) {
 	for in, want := range map[string]string{
 		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full", "ﬁsh": "fish",
 		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i", "x\u0301": "x",
-		"\xff\xfe": "", "\xf5Ř": "r", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "a\u200bb",
+		"\xff\xfe": "", "\xf5Ř": "r", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "ab",
+		"ʜᴏʟᴅᴇʀ": "holder", "ᴘᴇʀꜰɪʟ": "perfil", "ʀɪᴄᴋ": "rick", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ": "abcdefghijklmnopqrstuvwxyz",
+		"🅱🅾🆂🆂": "boss", "🅑🅞🅢🅢": "boss", "🄱🄾🅂🅂": "boss", "Ⓑⓞⓢⓢ": "boss", "🇧🇴🇸🇸": "boss", "🆒 🆗": "cool ok",
+		"❶➁➌⓸⓿ ❿": "12340 10", "1\ufe0f\u20e3": "1", "b\u20ddo\u20dds\u20dds\u20dd": "boss", "👨\u200d👩": "👨👩",
+		"bo\u00adss": "boss", "\ufeffb\u2060o\u200ds\u200es": "boss", "\u3164\u1160\uffa0\u115f": "", "b\u180e\U000e0041oss": "boss",
 		"\u302f\ufffd\U00016ff1": "\U00016ff1\u302f", // two marks, in the order of their classes
 	} {
 		if got := fold(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	for i := range rune(26) {
+		for _, first := range "Ⓐⓐ🄰🅐🅰🇦Ａ𝐀" {
+			if got, want := fold(string(first+i)), string('a'+i); got != want {
+				t.Errorf("%q: %q, want %q", first+i, got, want)
+			}
 		}
 	}
 	for _, r := range []string{"ﷺ", "水", "ß", "a", "a "} {
@@ -93,6 +104,14 @@ func TestFold(t *testing.T) {
 	x := New(Options{})
 	if err := x.Upsert("1", strings.Repeat("水", 31)+"龍"); err != nil { // as long as Discord allows
 		t.Fatal(err)
+	}
+	if err := x.Upsert("2", "t\u200bʜᴇ 🅱🅾\u00ad🆂🆂"); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"the boss", "boss", "🅱", "ʙᴏ", "bsos"} {
+		if got := x.Search(q, 5); len(got) != 1 || got[0] != "2" {
+			t.Errorf("%q finds %q", q, got)
+		}
 	}
 	if got := x.Search("水龍", 5); len(got) != 1 {
 		t.Error("the end of a long name is not found")
