@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -46,7 +47,11 @@ func Example() {
 		OnMessage: func(t event.Topic, payload []byte) { gateway.Message(t, payload) },
 		OnMissed:  func(t event.Topic, reason string) { gateway.Resync(t, reason) },
 	})
-	defer topics.Close()
+	running, stop := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer stop()
+	parts.Go(func() { _ = topics.Run(running) })           // fails only if it was run before, as gateway.Run
 	io, handler := engine.NewServer(nil, engine.Options{}) // handler is served at /socket.io/
 	gateway, err = handlers.New(io, handlers.Parts{
 		Verifier: verifier, Revocations: revocations, Topics: topics,
@@ -57,13 +62,12 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	parts.Go(func() { _ = gateway.Run(running) })
 	fmt.Println(gateway.Sessions(), "clients")
 
 	// First the clients, then what serves them.
 	fmt.Println(handler.Shutdown(ctx))
-	fmt.Println(gateway.Close(ctx))
 	// Output:
 	// 0 clients
-	// <nil>
 	// <nil>
 }

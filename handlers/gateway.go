@@ -18,6 +18,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers/directory"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 )
@@ -97,7 +99,8 @@ type Gateway struct {
 	results *rounds[[]entity] // of workers, for pool requests
 	reads   chan struct{}     // holds a token for each page that is being read
 
-	ctx    context.Context // ends with Close
+	life   service.Life
+	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 
 	// Guarded by mu.
@@ -158,9 +161,15 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Close ends the sessions that are left and waits for what runs on their behalf, or until ctx ends. To be called after
-// the clients are gone; the subscriptions of the sessions are released here.
-func (g *Gateway) Close(ctx context.Context) error {
+// Run waits until ctx ends, which it should after the clients are gone. Then it ends the sessions that are left, releases
+// their subscriptions, and returns nil once nothing runs on their behalf. It may be called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	if err := g.life.Begin(); err != nil {
+		return fmt.Errorf("run gateway: %w", err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { _ = g.directories.Run(ctx) }) // fails if it was run before
+	<-ctx.Done()
 	g.mu.Lock()
 	g.closed = true
 	left := g.sessions
@@ -170,21 +179,12 @@ func (g *Gateway) Close(ctx context.Context) error {
 		s.close()
 	}
 	g.cancel()
-	done := make(chan struct{})
-	go func() {
-		g.directories.Close()
-		g.goroutines.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	running.Wait()
+	g.goroutines.Wait()
+	return nil
 }
 
-// begin counts the caller among those that Close waits for, until it calls g.goroutines.Done; or it is false, and the
+// begin counts the caller among those that Run waits for, until it calls g.goroutines.Done; or it is false, and the
 // gateway closed.
 func (g *Gateway) begin() bool {
 	g.mu.Lock()
@@ -196,7 +196,7 @@ func (g *Gateway) begin() bool {
 	return true
 }
 
-// spawn runs f in a goroutine that Close waits for.
+// spawn runs f in a goroutine that Run waits for.
 func (g *Gateway) spawn(f func()) bool {
 	ok := g.begin()
 	if ok {

@@ -15,6 +15,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
@@ -77,6 +78,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	if n.gateway, err = handlers.New(io, parts, config); err != nil {
 		t.Fatal(err)
 	}
+	stop := lifecycle.Start(t, n.gateway.Run)
 	n.io, n.server = io, httptest.NewServer(handler)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -84,9 +86,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		if err := handler.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
-		if err := n.gateway.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		stop()
 		n.server.Close()
 		n.topics.check(t)
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/worker"
@@ -38,8 +39,6 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 	})
 	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: 3 * time.Second})
 	t.Cleanup(func() { // after the node's own
-		requests.Close()
-		topics.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := b.Close(ctx); err != nil {
@@ -49,6 +48,8 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 			t.Error(err)
 		}
 	})
+	lifecycle.Start(t, topics.Run)
+	lifecycle.Start(t, requests.Run)
 	n = start(t, func(_ *handlers.Config, p *handlers.Parts) {
 		p.Topics, p.Requests, p.Pools = topics, requests, redis.NewEntities(conn.Client, nil)
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
@@ -58,11 +59,7 @@ func newBench(t testing.TB, config Config) *bench {
 	}
 	g.outlet = b
 	b.g = g
-	t.Cleanup(func() {
-		if err := g.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	lifecycle.Start(t, g.Run)
 	return b
 }
 

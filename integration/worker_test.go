@@ -19,6 +19,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/redis"
 )
@@ -57,12 +58,12 @@ func startRequests(t *testing.T, redisURL string, o redis.RequestsOptions) *redi
 	b := bus.New(c.Client, bus.Options{})
 	r := redis.NewRequests(c.Client, b, o)
 	t.Cleanup(func() {
-		r.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		_ = b.Close(ctx)
 		_ = c.Close()
 	})
+	lifecycle.Start(t, r.Run)
 	return r
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/architus/guildcast/internal/botwire"
@@ -26,7 +25,6 @@ type Demo struct {
 
 // demo is the running demo.
 type demo struct {
-	node      *Node
 	generator *demoguild.Generator
 	page      http.Handler
 }
@@ -80,14 +78,5 @@ func newDemo(n *Node, world *demoguild.World) (*demo, error) {
 	generator := demoguild.NewGenerator(world, n.redis.Client, demoguild.GeneratorConfig{
 		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Logger: n.config.Logger,
 	})
-	return &demo{node: n, generator: generator, page: page}, nil
-}
-
-// start runs the demo until ctx ends.
-func (d *demo) start(ctx context.Context, running *sync.WaitGroup) {
-	running.Go(func() {
-		if err := d.generator.Run(ctx); err != nil {
-			d.node.config.Logger.Error("demo guild stopped", "err", err)
-		}
-	})
+	return &demo{generator: generator, page: page}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
@@ -31,6 +32,7 @@ import (
 // Node is one node. New builds it, Run runs it, once.
 type Node struct {
 	config   Config
+	life     service.Life
 	draining atomic.Bool
 
 	tls      *tls.Config // nil without TLS
@@ -165,5 +167,5 @@ func (n *Node) discard() {
 	if n.engine != nil {
 		_ = n.engine.Shutdown(ctx)
 	}
-	n.leave(ctx)
+	n.leave(ctx, nil)
 }

@@ -67,22 +67,23 @@ func (n *Node) knownRevocations(yield func([]redis.Revocation) bool) {
 
 // loadRevocations opens the gate once the stored revocations are in effect, however long Redis is away. Meanwhile it
 // logs why they can't be read, once a minute.
-func (n *Node) loadRevocations(ctx context.Context) {
+func (n *Node) loadRevocations(ctx context.Context) error {
 	pause := retry.Backoff{Min: loadPauseMin, Max: loadPauseMax}
 	for ctx.Err() == nil {
 		err := n.revocations.Load(ctx)
 		if err == nil {
 			n.verifier.open.Store(true)
-			return
+			return nil
 		}
 		if ctx.Err() != nil {
-			return
+			break
 		}
 		if n.lines.Allow("revocations can't be read") {
 			n.config.Logger.Error("revocations can't be read; all tokens are refused", "err", err)
 		}
 		pause.Sleep(ctx)
 	}
+	return nil
 }
 
 // The pauses before the revocations are read again, if they can't be.

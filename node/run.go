@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/architus/guildcast/adapter"
@@ -17,8 +16,11 @@ import (
 )
 
 // Run serves until ctx ends, then drains: readiness goes, the sockets are closed over the grace period, the adapter
-// leaves the cluster, and Redis is closed last. It returns after all of its goroutines have.
+// leaves the cluster, and Redis is closed last. It returns after all of its goroutines have. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
+	if err := n.life.Begin(); err != nil {
+		return fmt.Errorf("run node: %w", err)
+	}
 	listener, err := net.Listen("tcp", n.config.Addr)
 	if err != nil {
 		n.discard()
@@ -38,10 +40,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	serving, stopServing := context.WithCancelCause(ctx)
 	defer stopServing(nil)
-	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopBackground()
-	var running sync.WaitGroup
-	n.startBackground(background, &running)
+	parts := n.start(context.WithoutCancel(ctx))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -61,11 +60,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.drain(context.WithoutCancel(ctx), server)
 	<-served
-	stopBackground()
-	running.Wait()
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
-	n.leave(leaving)
+	n.leave(context.WithoutCancel(ctx), parts)
 	if err := context.Cause(serving); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -102,22 +97,42 @@ func unauthenticated(err error) bool {
 		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password configured")
 }
 
-// startBackground starts what runs beside the server until ctx ends.
-func (n *Node) startBackground(ctx context.Context, running *sync.WaitGroup) {
-	running.Go(func() { n.loadRevocations(ctx) })
+// part is a service of the node that is running.
+type part struct {
+	name string
+	stop context.CancelFunc
+	done chan struct{} // closed when its Run has returned
+}
+
+// start starts what runs beside the server, in the order in which it is to be stopped. A part ends when it is stopped,
+// and not with ctx.
+func (n *Node) start(ctx context.Context) (parts []part) {
+	start := func(name string, run func(context.Context) error) {
+		ctx, stop := context.WithCancel(ctx)
+		p := part{name: name, stop: stop, done: make(chan struct{})}
+		parts = append(parts, p)
+		go func() {
+			defer close(p.done)
+			if err := run(ctx); err != nil {
+				n.config.Logger.Error("a part of the node has stopped", "part", name, "err", err)
+			}
+		}()
+	}
+	start("loading of revocations", n.loadRevocations)
 	if n.keys != nil {
-		running.Go(func() { _ = n.keys.Run(ctx) }) // returns nil only
+		start("key set", n.keys.Run)
 	}
 	if n.demo != nil {
-		n.demo.start(ctx, running)
+		start("demo", n.demo.generator.Run)
 	}
 	if n.worker != nil {
-		running.Go(func() {
-			if err := n.worker.Run(ctx); err != nil {
-				n.config.Logger.Error("embedded worker stopped", "err", err)
-			}
-		})
+		start("worker", n.worker.Run)
 	}
+	start("gateway", n.gateway.Run)
+	start("topics", n.topics.Run)
+	start("requests", n.requests.Run)
+	start("revocations", n.revocations.Run)
+	return parts
 }
 
 // leaveTimeout bounds each step of the end after the clients are gone.
@@ -140,31 +155,26 @@ func (n *Node) drain(ctx context.Context, server *http.Server) {
 	}
 }
 
-// leave ends what stands behind the clients, Redis last.
-func (n *Node) leave(ctx context.Context) {
-	log := n.config.Logger
-	if n.gateway != nil {
-		if err := n.gateway.Close(ctx); err != nil {
-			log.Warn("some requests of clients did not end", "err", err)
+// leave ends what stands behind the clients, one part after the other, Redis last.
+func (n *Node) leave(ctx context.Context, parts []part) {
+	for _, p := range parts {
+		p.stop()
+		select {
+		case <-p.done:
+		case <-time.After(leaveTimeout):
+			n.config.Logger.Warn("a part of the node does not stop in time", "part", p.name)
 		}
 	}
-	if n.topics != nil {
-		n.topics.Close()
-	}
-	if n.requests != nil {
-		n.requests.Close()
-	}
-	if n.revocations != nil {
-		n.revocations.Close()
-	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
 	if n.bus != nil {
 		if err := n.bus.Close(ctx); err != nil {
-			log.Warn("some messages could not be published", "err", err)
+			n.config.Logger.Warn("some messages could not be published", "err", err)
 		}
 	}
 	if n.redis != nil {
 		if err := n.redis.Close(); err != nil {
-			log.Warn("redis was not closed", "err", err)
+			n.config.Logger.Warn("redis was not closed", "err", err)
 		}
 	}
 }

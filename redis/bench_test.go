@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/worker"
 )
@@ -23,17 +24,18 @@ func BenchmarkRequests(b *testing.B) {
 	}()
 	hub := bus.New(client, bus.Options{})
 	r := NewRequests(client, hub, RequestsOptions{})
+	stop := lifecycle.Start(b, r.Run)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := r.Do(ctx, "1", "search", []byte(`{"query":"x"}`), func([]byte) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}
-	r.Close()
+	stop()
 	cancel()
 	<-done
-	leaving, stop := context.WithTimeout(context.Background(), time.Second)
-	defer stop()
+	leaving, left := context.WithTimeout(context.Background(), time.Second)
+	defer left()
 	_ = hub.Close(leaving)
 }
 

@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -33,7 +34,11 @@ func ExampleTopics() {
 		fmt.Println(t.Guild, t.Logs, string(payload))
 		close(heard)
 	}})
-	defer topics.Close()
+	running, stop := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer stop()
+	parts.Go(func() { _ = topics.Run(running) }) // fails only if it was run before
 
 	release, err := topics.Acquire(ctx, event.Topic{Guild: "607637793107345431"})
 	if err != nil {

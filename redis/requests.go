@@ -17,6 +17,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
 )
@@ -89,8 +90,11 @@ type Requests struct {
 	ear     *ear
 	unwatch func()
 	streams *streams
-	next    atomic.Uint64 // of ids
-	turn    atomic.Uint64 // of the shards, for requests that concern no guild
+	life    service.Life       // entered by Do and callbacks
+	ctx     context.Context    // ends with Run
+	cancel  context.CancelFunc // called by Run
+	next    atomic.Uint64      // of ids
+	turn    atomic.Uint64      // of the shards, for requests that concern no guild
 
 	// claimAfter is the least time after which a worker takes over what another has taken; docs/reference/workers.md
 	// asks for it. silence is how long one may pause between parts.
@@ -101,11 +105,10 @@ type Requests struct {
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	calls  map[string]*call
-	bytes  int   // held by all calls
-	lost   error // why answers can't be heard, or nil
-	closed bool
+	mu    sync.Mutex
+	calls map[string]*call
+	bytes int   // held by all calls
+	lost  error // why answers can't be heard, or nil
 }
 
 // call is one request that waits for its answer.
@@ -123,16 +126,32 @@ type call struct {
 	parted bool // split is closed
 }
 
-// NewRequests begins to hear answers. Close ends it.
+// NewRequests begins to hear answers. It must be run.
 func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
 	o.setDefaults()
 	r := &Requests{
 		client: client, opts: o, channel: botwire.RepliesPrefix + rand.Text(), claimAfter: 2 * time.Second, silence: 2 * time.Second,
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.unwatch = b.Watch(r.heard)
 	r.ear = newEar(b, r.channel, r.handle)
 	return r
+}
+
+// Run keeps the streams short until ctx ends. Then it fails the requests in flight, and returns nil once nobody asks any
+// more. It may be called once.
+func (r *Requests) Run(ctx context.Context) error {
+	if err := r.life.Begin(); err != nil {
+		return fmt.Errorf("run requests: %w", err)
+	}
+	r.streams.run(ctx)
+	r.cancel()
+	r.unwatch()
+	r.ear.close()
+	r.life.End()
+	r.streams.flush(context.WithoutCancel(ctx))
+	return nil
 }
 
 // Do sends a request to the workers of a guild ("": of any shard) and waits for the answer; then it calls part with
@@ -144,7 +163,7 @@ func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, pa
 	if err != nil {
 		return fmt.Errorf("request %s: %w", method, err)
 	}
-	parts, err := r.ask(ctx, stream, method, args)
+	parts, err := r.enter(ctx, stream, method, args)
 	r.count(err)
 	if err != nil {
 		return err
@@ -155,6 +174,22 @@ func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, pa
 		}
 	}
 	return nil
+}
+
+// enter is ask, until Run has ended.
+func (r *Requests) enter(ctx context.Context, stream, method string, args []byte) ([][]byte, error) {
+	if !r.life.Enter() {
+		return nil, unavailable("request "+method, service.ErrEnded)
+	}
+	defer r.life.Leave()
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	parts, err := r.ask(asking, stream, method, args)
+	if err != nil && r.ctx.Err() != nil && ctx.Err() == nil {
+		return nil, unavailable("request "+method, service.ErrEnded)
+	}
+	return parts, err
 }
 
 // stream chooses the service.
@@ -177,8 +212,6 @@ func (r *Requests) begin() (*call, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.closed:
-		return nil, unavailable("request", bus.ErrClosed)
 	case r.lost != nil:
 		return nil, unavailable("request", r.lost)
 	case len(r.calls) >= r.opts.MaxInFlight:
@@ -308,6 +341,10 @@ func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
 
 // handle takes one reply. Called by the bus, one at a time.
 func (r *Requests) handle(m bus.Message) {
+	if !r.life.Enter() {
+		return
+	}
+	defer r.life.Leave()
 	if m.Missed > 0 {
 		if r.lines.Allow("missed") {
 			r.opts.Logger.Warn("replies of workers dropped: this node is too slow", "messages", m.Missed)
@@ -413,17 +450,4 @@ func (r *Requests) Stats() RequestsStats {
 	defer r.mu.Unlock()
 	s.InFlight, s.Bytes = len(r.calls), r.bytes
 	return s
-}
-
-// Close fails the requests in flight and waits for its own goroutine.
-func (r *Requests) Close() {
-	r.mu.Lock()
-	r.closed = true
-	for _, c := range r.calls {
-		r.finishLocked(c, nil, unavailable("request", bus.ErrClosed))
-	}
-	r.mu.Unlock()
-	r.unwatch()
-	r.ear.close()
-	r.streams.close()
 }

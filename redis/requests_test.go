@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/worker"
@@ -54,23 +55,14 @@ func echo(_ context.Context, method string, args []byte, reply func([]byte, bool
 // startWorker runs a worker until the test ends or stop is called.
 func startWorker(t *testing.T, client goredis.UniversalClient, h handlerFunc, o worker.Options) (w *worker.Worker, stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	w = worker.New(client, h, o)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := w.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
-	t.Cleanup(stop)
-	return w, stop
+	return w, lifecycle.Start(t, w.Run)
 }
 
 func newRequests(t *testing.T, client goredis.UniversalClient, o RequestsOptions) *Requests {
 	t.Helper()
 	r := NewRequests(client, newBus(t, client), o)
-	t.Cleanup(r.Close)
+	lifecycle.Start(t, r.Run)
 	return r
 }
 
@@ -335,7 +327,8 @@ func TestRequestsOnceTheyMayHear(t *testing.T) {
 
 func TestRequestsIgnoreNonsense(t *testing.T) {
 	_, client := redistest.Mini(t)
-	r := newRequests(t, client, RequestsOptions{Timeout: patience})
+	r := NewRequests(client, newBus(t, client), RequestsOptions{Timeout: patience})
+	end := lifecycle.Start(t, r.Run)
 	must(t, r.ear.wait(within(t)))
 	for _, s := range []string{"", "{}", "\xff", `{"id":"nobody","ok":true}`} {
 		must(t, client.Publish(within(t), r.channel, s).Err())
@@ -349,7 +342,7 @@ func TestRequestsIgnoreNonsense(t *testing.T) {
 	if err := r.Do(within(t), "", "all", []byte(`{"n":3}`), func([]byte) error { return stop }); err != stop {
 		t.Errorf("the caller's own error: %v", err)
 	}
-	r.Close()
+	end()
 	if _, err := do(t, r, "", "search", "{}"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("after close: %v", err)
 	}
@@ -358,7 +351,6 @@ func TestRequestsIgnoreNonsense(t *testing.T) {
 func TestStreamsStayShort(t *testing.T) {
 	redistest.Real(t, func(t *testing.T, client goredis.UniversalClient) {
 		s := newStreams(client, 1000, newRequests(t, client, RequestsOptions{}).opts.Logger)
-		t.Cleanup(s.close)
 		for range 5000 {
 			_, err := s.add(within(t), "guildcast:requests:x", []string{"id", "a"})
 			must(t, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/retry"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
 )
@@ -80,11 +81,11 @@ type Revocations struct {
 	store   revocationStore
 	ear     *ear
 	unwatch func()
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	unsaved wake.Signal // pending is not empty
-	gap     wake.Signal // messages may have been missed
-	wg      sync.WaitGroup
+	life    service.Life       // entered by Load and callbacks
+	ctx     context.Context    // ends with Run
+	cancel  context.CancelFunc // called by Run
+	unsaved wake.Signal        // pending is not empty
+	gap     wake.Signal        // messages may have been missed
 
 	lines throttle.Minutely[string] // by message or operation
 
@@ -95,7 +96,7 @@ type Revocations struct {
 	pending map[string]time.Time // records to be written, and when they expire
 }
 
-// NewRevocations begins to hear. Load must be called before the first token is accepted; Close ends it.
+// NewRevocations begins to hear. Load must be called before the first token is accepted. It must be run.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
 	o.Reread = defaults.Positive(o.Reread, readPause)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -113,15 +114,42 @@ func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOpt
 		}
 	})
 	r.ear = newEar(b, revokeChannel, r.handle)
-	r.wg.Go(r.keepSaving)
-	r.wg.Go(r.keepReading)
 	return r
+}
+
+// Run stores what was heard and reads again what is stored, until ctx ends. It returns nil once nothing runs any more.
+// What is not stored by then is stored by the other nodes that heard it. It may be called once.
+func (r *Revocations) Run(ctx context.Context) error {
+	if err := r.life.Begin(); err != nil {
+		return fmt.Errorf("run revocations: %w", err)
+	}
+	var loops sync.WaitGroup
+	loops.Go(func() { r.keepSaving(ctx) })
+	loops.Go(func() { r.keepReading(ctx) })
+	<-ctx.Done()
+	r.cancel()
+	r.unwatch()
+	r.ear.close()
+	loops.Wait()
+	r.life.End()
+	return nil
 }
 
 // Load waits until new revocations are heard, then puts those in effect that are stored. It fails with ErrUnavailable,
 // and may be called again.
 func (r *Revocations) Load(ctx context.Context) error {
-	return r.read(ctx, func(Revocation) {})
+	if !r.life.Enter() {
+		return unavailable("read revocations", service.ErrEnded)
+	}
+	defer r.life.Leave()
+	loading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	err := r.read(loading, func(Revocation) {})
+	if err != nil && r.ctx.Err() != nil && ctx.Err() == nil {
+		return unavailable("read revocations", service.ErrEnded)
+	}
+	return err
 }
 
 // read is Load; it calls seen with each revocation that is stored.
@@ -224,6 +252,10 @@ func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte,
 
 // handle takes what was published. Called by the bus, one at a time.
 func (r *Revocations) handle(m bus.Message) {
+	if !r.life.Enter() {
+		return
+	}
+	defer r.life.Leave()
 	if m.Missed > 0 {
 		r.gap.Send()
 	}
@@ -283,47 +315,47 @@ func (r *Revocations) save(ctx context.Context) error {
 	return nil
 }
 
-// keepSaving writes what is pending until Close.
-func (r *Revocations) keepSaving() {
+// keepSaving writes what is pending until ctx ends.
+func (r *Revocations) keepSaving(ctx context.Context) {
 	for {
 		select {
 		case <-r.unsaved:
-		case <-r.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		r.untilDone("store revocations", r.save)
+		r.untilDone(ctx, "store revocations", r.save)
 	}
 }
 
-// keepReading reads what is stored again until Close: if messages may have been missed, and now and then, since a Redis
+// keepReading reads what is stored again until ctx ends: if messages may have been missed, and now and then, since a Redis
 // can lose them without a trace.
-func (r *Revocations) keepReading() {
-	for interval := r.opts.Reread; r.ctx.Err() == nil; {
+func (r *Revocations) keepReading(ctx context.Context) {
+	for interval := r.opts.Reread; ctx.Err() == nil; {
 		timer := time.NewTimer(interval*3/4 + rand.N(interval/2+1))
 		select {
 		case <-r.gap:
 		case <-timer.C:
-		case <-r.ctx.Done():
+		case <-ctx.Done():
 		}
 		timer.Stop()
 		begun := time.Now()
-		r.untilDone("read revocations again", r.reread)
+		r.untilDone(ctx, "read revocations again", r.reread)
 		interval = max(r.opts.Reread, readShare*time.Since(begun))
 	}
 }
 
-// untilDone calls f until it succeeds, or Close is called. It logs failures, once a minute.
-func (r *Revocations) untilDone(what string, f func(context.Context) error) {
+// untilDone calls f until it succeeds, or ctx ends. It logs failures, once a minute.
+func (r *Revocations) untilDone(ctx context.Context, what string, f func(context.Context) error) {
 	pause := retry.Backoff{Min: retryMin, Max: retryMax}
-	for r.ctx.Err() == nil {
-		err := f(r.ctx)
-		if err == nil || r.ctx.Err() != nil {
+	for ctx.Err() == nil {
+		err := f(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		if r.lines.Allow(what) {
 			r.opts.Logger.Warn("revocations are incomplete", "operation", what, "err", err)
 		}
-		pause.Sleep(r.ctx)
+		pause.Sleep(ctx)
 	}
 }
 
@@ -334,13 +366,4 @@ func (r *Revocations) Stats() RevocationsStats {
 	defer r.mu.Unlock()
 	s.Unstored = len(r.pending)
 	return s
-}
-
-// Close stops hearing and waits for its goroutines. What is not stored by then is stored by the other nodes that heard
-// it.
-func (r *Revocations) Close() {
-	r.unwatch()
-	r.ear.close()
-	r.cancel()
-	r.wg.Wait()
 }

@@ -18,6 +18,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/bus"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 )
@@ -84,7 +85,7 @@ func newRevocations(t *testing.T, client goredis.UniversalClient, reread time.Du
 	t.Helper()
 	a := &applied{}
 	r := NewRevocations(client, newBus(t, client), RevocationsOptions{Apply: a.apply, Known: a.known, Reread: reread})
-	t.Cleanup(r.Close)
+	lifecycle.Start(t, r.Run)
 	must(t, r.Load(within(t)))
 	return r, a
 }
@@ -195,7 +196,7 @@ func TestRevocationsAreStoredLater(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	fresh := NewRevocations(client, newBus(t, client), RevocationsOptions{Apply: (&applied{}).apply})
-	t.Cleanup(fresh.Close)
+	lifecycle.Start(t, fresh.Run)
 	if err := fresh.Load(ctx); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("load without Redis: %v", err)
 	}
@@ -259,12 +260,13 @@ func TestRevocationsAreNotForgotten(t *testing.T) {
 	var logged bytes.Buffer
 	a := &applied{}
 	r := NewRevocations(client, newBus(t, client), RevocationsOptions{Apply: a.apply, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	stop := lifecycle.Start(t, r.Run)
 	must(t, r.Load(within(t)))
 	for i := range heard {
 		r.handle(bus.Message{Payload: fmt.Appendf(nil, `{"sub":"%d"}`, stored+i)})
 	}
 	wait.Until(t, "stored", func() bool { return r.Stats().Unstored == 0 })
-	r.Close()
+	stop()
 	if n := client.ZCard(within(t), revocationsKey).Val(); n != stored+heard || r.Stats().Loaded != stored {
 		t.Errorf("%d are stored, stats %+v", n, r.Stats())
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/worker"
@@ -60,7 +61,7 @@ func TestDocumentedRights(t *testing.T) {
 	if got, err := do(t, requests, "1", "search", "{}"); err != nil || got != "{}" {
 		t.Errorf("got %s, %v", got, err)
 	}
-	requests.streams.clean(nil, nil, map[string]string{"guildcast:requests:pool:0": "1526919030474-0"})
+	requests.streams.clean(within(t), nil, nil, map[string]string{"guildcast:requests:pool:0": "1526919030474-0"})
 	stop()
 	_, err := requests.streams.takers(within(t), "guildcast:requests:pool:0", "1526919030474-0")
 	must(t, err)
@@ -75,7 +76,7 @@ func TestDocumentedRights(t *testing.T) {
 
 	a := &applied{}
 	revocations := NewRevocations(client, b, RevocationsOptions{Apply: a.apply})
-	t.Cleanup(revocations.Close)
+	lifecycle.Start(t, revocations.Run)
 	must(t, revocations.Load(within(t)))
 	_, err = Revoke(within(t), client, []byte(`{"sub":"1"}`), time.Now().Add(time.Hour))
 	must(t, err)

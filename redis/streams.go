@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -29,19 +28,14 @@ type streams struct {
 	client goredis.UniversalClient
 	max    int64
 	log    *slog.Logger
-	drops  chan drop // written by drop, read by run, never closed
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	drops  chan drop // written by drop, read by run and flush, never closed
 }
 
 // drop is an entry that is done with.
 type drop struct{ stream, entry string }
 
 func newStreams(client goredis.UniversalClient, most int, log *slog.Logger) *streams {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &streams{client: client, max: int64(most), log: log, drops: make(chan drop, dropQueue), cancel: cancel}
-	s.wg.Go(func() { s.run(ctx) })
-	return s
+	return &streams{client: client, max: int64(most), log: log, drops: make(chan drop, dropQueue)}
 }
 
 // add appends a request.
@@ -82,12 +76,7 @@ func (s *streams) drop(stream, entry string) {
 	}
 }
 
-func (s *streams) close() {
-	s.cancel()
-	s.wg.Wait()
-}
-
-// run deletes and trims until ctx ends, and then once more what is left.
+// run deletes and trims until ctx ends.
 func (s *streams) run(ctx context.Context) {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
@@ -95,16 +84,25 @@ func (s *streams) run(ctx context.Context) {
 	for {
 		select {
 		case d := <-s.drops:
-			s.clean(s.batch(d), latest, nil)
+			s.clean(ctx, s.batch(d), latest, nil)
 		case <-tick.C:
-			s.clean(nil, nil, latest)
+			s.clean(ctx, nil, nil, latest)
 			clear(latest)
 		case <-ctx.Done():
-			select {
-			case d := <-s.drops:
-				s.clean(s.batch(d), latest, nil)
-			default:
-			}
+			return
+		}
+	}
+}
+
+// flush deletes what is left, for as long as dropTimeout.
+func (s *streams) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, dropTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		select {
+		case d := <-s.drops:
+			s.clean(ctx, s.batch(d), map[string]string{}, nil)
+		default:
 			return
 		}
 	}
@@ -126,13 +124,13 @@ func (s *streams) batch(first drop) []drop {
 
 // clean deletes a batch, noting the latest entries, and trims streams up to theirs. Nothing hangs on its success: what
 // stays is trimmed later.
-func (s *streams) clean(batch []drop, latest, trim map[string]string) {
+func (s *streams) clean(ctx context.Context, batch []drop, latest, trim map[string]string) {
 	entries := map[string][]string{}
 	for _, d := range batch {
 		entries[d.stream] = append(entries[d.stream], d.entry)
 		latest[d.stream] = d.entry
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dropTimeout)
 	defer cancel()
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for stream, ids := range entries {

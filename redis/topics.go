@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
 )
@@ -62,15 +64,13 @@ type Topics struct {
 	seed  maphash.Seed
 	subs  []*bus.Subscription // a guild always has the same one
 	watch func()              // stops the Watch of the bus
-	done  chan struct{}       // closed by Close
 	wake  wake.Signal         // lingering has a new head
-	wg    sync.WaitGroup
+	life  service.Life        // entered by callbacks and acquisitions
 
 	lines throttle.Minutely[string] // by message
 
 	// Guarded by mu.
 	mu        sync.Mutex
-	closed    bool
 	refs      map[event.Topic]int       // acquisitions, those that wait for Redis included
 	lingering map[event.Topic]time.Time // until when a subscription of a released topic is kept
 	expiries  []expiry                  // in order of time; entries that are not in lingering at that time are void
@@ -82,25 +82,40 @@ type expiry struct {
 	at    time.Time
 }
 
-// NewTopics makes the topics of a node. Close ends them.
+// NewTopics returns the topics of a node, which must be run.
 func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Linger = cmp.Or(o.Linger, 2*time.Second)
 	o.Queues = defaults.Positive(o.Queues, min(runtime.GOMAXPROCS(0), 4))
 	t := &Topics{
-		opts: o, seed: maphash.MakeSeed(), done: make(chan struct{}), wake: wake.New(),
+		opts: o, seed: maphash.MakeSeed(), wake: wake.New(),
 		refs: map[event.Topic]int{}, lingering: map[event.Topic]time.Time{},
 	}
 	for i := range o.Queues {
 		t.subs = append(t.subs, b.NewSubscription(bus.HandlerFunc(func(m bus.Message) { t.handle(i, m) })))
 	}
 	t.watch = b.Watch(func(s bus.State) {
-		if afterLoss(s) {
+		if afterLoss(s) && t.life.Enter() {
+			defer t.life.Leave()
 			t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
 		}
 	})
-	t.wg.Go(t.reap)
 	return t
+}
+
+// Run gives up topics that have lingered long enough, and all of them when ctx ends. It returns nil once no callback is
+// running any more. It may be called once.
+func (t *Topics) Run(ctx context.Context) error {
+	if err := t.life.Begin(); err != nil {
+		return fmt.Errorf("run topics: %w", err)
+	}
+	t.reap(ctx)
+	t.watch()
+	for _, s := range t.subs {
+		s.Close()
+	}
+	t.life.End()
+	return nil
 }
 
 // afterLoss tells whether everything is heard again after a time in which it was not. State.Gap alone would not do: it
@@ -114,10 +129,11 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 	if !event.ValidID(topic.Guild) {
 		return nil, errors.New("acquire topic: the guild's id is not 1 to 20 digits")
 	}
-	// Counted before it is confirmed: what is lost between confirmation and return must be reported too.
-	if !t.count(topic) {
-		return nil, unavailable("acquire topic", bus.ErrClosed)
+	if !t.life.Enter() {
+		return nil, unavailable("acquire topic", service.ErrEnded)
 	}
+	defer t.life.Leave()
+	t.count(topic) // before it is confirmed: what is lost between confirmation and return must be reported too
 	// The bus counts references, so that each acquisition is a subscription of its own there: it must be, for Redis may
 	// be away just now.
 	if err := t.sub(topic).Subscribe(ctx, bus.Channel, topic.Channel(t.opts.Prefix)); err != nil {
@@ -129,13 +145,10 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 	return sync.OnceFunc(func() { t.release(topic) }), nil
 }
 
-func (t *Topics) count(topic event.Topic) bool {
+func (t *Topics) count(topic event.Topic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.closed {
-		t.refs[topic]++
-	}
-	return !t.closed
+	t.refs[topic]++
 }
 
 // uncountLocked takes back one acquisition and tells whether it was the last.
@@ -154,24 +167,6 @@ func (t *Topics) Stats() TopicsStats {
 	return TopicsStats{Acquired: len(t.refs), Lingering: len(t.lingering)}
 }
 
-// Close gives all topics up. It waits for its own goroutine; one call each of OnMessage per queue and of OnMissed may
-// still be running.
-func (t *Topics) Close() {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return
-	}
-	t.closed = true
-	t.mu.Unlock()
-	close(t.done)
-	t.wg.Wait()
-	t.watch()
-	for _, s := range t.subs {
-		s.Close()
-	}
-}
-
 func (t *Topics) index(guild string) int {
 	return int(maphash.String(t.seed, guild) % uint64(len(t.subs)))
 }
@@ -179,6 +174,10 @@ func (t *Topics) index(guild string) int {
 func (t *Topics) sub(topic event.Topic) *bus.Subscription { return t.subs[t.index(topic.Guild)] }
 
 func (t *Topics) handle(queue int, m bus.Message) {
+	if !t.life.Enter() {
+		return
+	}
+	defer t.life.Leave()
 	if m.Missed > 0 {
 		if t.lines.Allow("missed") {
 			t.opts.Logger.Warn("guild events dropped: this node is too slow", "messages", m.Missed)
@@ -211,7 +210,7 @@ func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 // release takes back one acquisition. The last one's subscription at the bus is kept while the topic lingers.
 func (t *Topics) release(topic event.Topic) {
 	t.mu.Lock()
-	keep := t.uncountLocked(topic) && t.opts.Linger > 0 && !t.closed
+	keep := t.uncountLocked(topic) && t.opts.Linger > 0
 	if keep {
 		_, already := t.lingering[topic]
 		at := time.Now().Add(t.opts.Linger)
@@ -228,8 +227,8 @@ func (t *Topics) release(topic event.Topic) {
 	}
 }
 
-// reap gives up the topics that have lingered long enough.
-func (t *Topics) reap() {
+// reap gives up the topics that have lingered long enough, until ctx ends.
+func (t *Topics) reap(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -241,7 +240,7 @@ func (t *Topics) reap() {
 		select {
 		case <-timer.C:
 		case <-t.wake:
-		case <-t.done:
+		case <-ctx.Done():
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 )
@@ -71,7 +72,7 @@ func newTopics(t *testing.T, b *bus.Bus, linger time.Duration) (*Topics, *record
 	t.Helper()
 	r := &record{}
 	topics := NewTopics(b, TopicsOptions{Prefix: "p:", Linger: linger, OnMessage: r.message, OnMissed: r.miss})
-	t.Cleanup(topics.Close)
+	lifecycle.Start(t, topics.Run)
 	return topics, r
 }
 
@@ -221,7 +222,7 @@ func TestTopicsOverflow(t *testing.T) {
 	topics := NewTopics(b, TopicsOptions{
 		Queues: 1, OnMissed: r.miss, OnMessage: func(topic event.Topic, payload []byte) { <-gate; r.message(topic, payload) },
 	})
-	t.Cleanup(topics.Close)
+	lifecycle.Start(t, topics.Run)
 	acquire(t, topics, event.Topic{Guild: "1"})
 	for range 100 {
 		if err := b.Publish(bus.Channel, "1", make([]byte, 100)); err != nil {
@@ -243,14 +244,14 @@ func TestTopicsOverflow(t *testing.T) {
 
 func TestTopicsRefuse(t *testing.T) {
 	_, client := redistest.Mini(t)
-	topics, _ := newTopics(t, newBus(t, client), 0)
+	topics := NewTopics(newBus(t, client), TopicsOptions{})
+	stop := lifecycle.Start(t, topics.Run)
 	for _, id := range []string{"", "x", "1*", "123456789012345678901"} {
 		if _, err := topics.Acquire(within(t), event.Topic{Guild: id}); err == nil {
 			t.Errorf("%q was acquired", id)
 		}
 	}
-	topics.Close()
-	topics.Close()
+	stop()
 	if _, err := topics.Acquire(within(t), event.Topic{Guild: "1"}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("acquire after close: %v", err)
 	}

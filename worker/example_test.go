@@ -47,7 +47,7 @@ func Example() {
 	b := bus.New(client, bus.Options{})
 	defer b.Close(ctx)
 	requests := redis.NewRequests(client, b, redis.RequestsOptions{Timeout: 30 * time.Second})
-	defer requests.Close()
+	running.Go(func() { _ = requests.Run(ctx) }) // fails only if it was run before
 	err := requests.Do(ctx, "607637793107345431", "pool_get", []byte(`{"ids":["1"]}`), func(result []byte) error {
 		fmt.Println(string(result))
 		return nil

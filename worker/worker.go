@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 )
 
@@ -87,10 +87,10 @@ type Worker struct {
 	handler Handler
 	opts    Options
 	name    string
+	life    service.Life
 
 	handling                                                  atomic.Int64
 	answered, refused, expired, claimed, malformed, unsettled atomic.Uint64
-	running                                                   atomic.Bool
 	attempts                                                  atomic.Uint64             // that were begun
 	lines                                                     throttle.Minutely[string] // by message or stream
 }
@@ -101,20 +101,16 @@ func New(client goredis.UniversalClient, h Handler, o Options) *Worker {
 	return &Worker{client: client, handler: h, opts: o, name: o.Name + "-" + rand.Text()[:10]}
 }
 
-// ErrRunning is returned by a Run beside another.
-var ErrRunning = errors.New("worker is running already")
-
 // Run answers requests until ctx ends. Then it takes no more, finishes those that it has (until their deadlines at
 // most), leaves the groups, and returns nil. A Redis that is away is waited for. The client should have three
-// connections for each service, and one for each request handled at the same time.
+// connections for each service, and one for each request handled at the same time. It may be called once.
 func (w *Worker) Run(ctx context.Context) error {
-	if !w.running.CompareAndSwap(false, true) {
-		return fmt.Errorf("run worker: %w", ErrRunning)
+	if err := w.life.Begin(); err != nil {
+		return fmt.Errorf("run worker: %w", err)
 	}
-	defer w.running.Store(false)
 	var wg sync.WaitGroup
-	for _, service := range w.opts.Services {
-		l := newLane(w, botwire.RequestStream(service))
+	for _, name := range w.opts.Services {
+		l := newLane(w, botwire.RequestStream(name))
 		wg.Go(func() { l.run(ctx) })
 	}
 	wg.Wait()

@@ -12,6 +12,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 )
@@ -269,7 +270,7 @@ func TestFinishesWhatItHas(t *testing.T) {
 	f := newFixture(t, client, Options{Concurrency: 1})
 	f.send("slow", "1", 3*time.Second)
 	wait.Until(t, "begun", func() bool { return f.worker.Stats().Handling == 1 })
-	if err := f.worker.Run(within(t)); !errors.Is(err, ErrRunning) {
+	if err := f.worker.Run(within(t)); !errors.Is(err, service.ErrRunTwice) {
 		t.Errorf("a second Run: %v", err)
 	}
 	f.stop()

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/search"
+	"github.com/architus/guildcast/internal/service"
 )
 
 // linger is how long a directory is kept after the last holder left, so that a page that is loaded again finds it.
@@ -68,7 +70,8 @@ type Set struct {
 	log    *slog.Logger
 	max    Options
 
-	ctx    context.Context // ends with Close
+	life   service.Life
+	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -79,7 +82,7 @@ type Set struct {
 	goroutines sync.WaitGroup // Add under mu while not closed
 }
 
-// New returns an empty set over a cache and its events. Events must be reported by Changed and Lost.
+// New returns an empty set over a cache and its events. It must be run, and events must be reported by Changed and Lost.
 func New(p pools, t topics, o Options) *Set {
 	x := &Set{pools: p, topics: t, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), max: o, byPool: map[Pool]*directory{}}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
@@ -163,14 +166,20 @@ func (x *Set) Lost(guild string) {
 	x.drop(func(d *directory) bool { return d.pool.Guild == guild })
 }
 
-// Close drops all directories and returns when nothing runs on their behalf.
-func (x *Set) Close() {
+// Run waits until ctx ends. Then it drops all directories, and returns nil once nothing runs on their behalf. It may be
+// called once.
+func (x *Set) Run(ctx context.Context) error {
+	if err := x.life.Begin(); err != nil {
+		return fmt.Errorf("run directories: %w", err)
+	}
+	<-ctx.Done()
 	x.mu.Lock()
 	x.closed = true
 	x.mu.Unlock()
 	x.cancel()
 	x.drop(func(*directory) bool { return true })
 	x.goroutines.Wait()
+	return nil
 }
 
 // hold finds or makes a directory and counts h among its holders. The directory is nil for a holder that is gone.
@@ -290,7 +299,7 @@ func end(list []*directory) {
 	}
 }
 
-// spawn runs f in a goroutine that Close waits for. It returns false if the set is closed.
+// spawn runs f in a goroutine that Run waits for. It returns false if the set is closed.
 func (x *Set) spawn(f func()) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

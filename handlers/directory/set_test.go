@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/test/lifecycle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +75,7 @@ func TestBoundHoldsForPoolsBuiltAtOnce(t *testing.T) {
 		all.Wait() // so that no directory is built before the last one is begun
 	}}
 	x := New(c, noTopics{}, Options{MaxEntries: bound})
-	defer x.Close()
+	lifecycle.Start(t, x.Run)
 	var searches sync.WaitGroup
 	for i := range guilds {
 		searches.Go(func() {
@@ -91,7 +92,7 @@ func TestBoundHoldsForPoolsBuiltAtOnce(t *testing.T) {
 
 func TestOldestPoolMakesRoom(t *testing.T) {
 	x := New(&cache{portions: 2, size: 50}, noTopics{}, Options{MaxEntries: 250})
-	defer x.Close()
+	lifecycle.Start(t, x.Run)
 	for i := range 4 {
 		ids, cached, err := x.Search(t.Context(), &holder{}, Pool{fmt.Sprint(i + 1), "member"}, "name 7", 1)
 		if err != nil || !cached || len(ids) != 1 || ids[0] != "7" {
@@ -113,7 +114,7 @@ func TestDroppedWhileBuilt(t *testing.T) {
 		}
 	}}
 	x = New(c, noTopics{}, Options{})
-	defer x.Close()
+	lifecycle.Start(t, x.Run)
 	ids, cached, err := x.Search(t.Context(), &holder{}, Pool{"7", "member"}, "name 3", 1)
 	if err != nil || !cached || len(ids) != 1 || lost != 2 {
 		t.Fatalf("got %v, %v, %v after %d builds", ids, cached, err, lost)
@@ -122,10 +123,11 @@ func TestDroppedWhileBuilt(t *testing.T) {
 
 func TestGoneHolder(t *testing.T) {
 	x := New(&cache{portions: 1, size: 1}, noTopics{}, Options{})
+	stop := lifecycle.Start(t, x.Run)
 	if _, _, err := x.Search(t.Context(), &holder{gone: true}, Pool{"7", "member"}, "name", 1); err != ErrGone {
 		t.Fatalf("got %v", err)
 	}
-	x.Close()
+	stop()
 	if _, _, err := x.Search(t.Context(), &holder{}, Pool{"7", "member"}, "name", 1); err != ErrGone {
 		t.Fatalf("got %v from a closed set", err)
 	}

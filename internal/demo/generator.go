@@ -3,12 +3,14 @@ package demo
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/service"
 )
 
 // GeneratorConfig tunes a Generator; the zero value works.
@@ -27,6 +29,7 @@ type Generator struct {
 	client redis.UniversalClient
 	cfg    GeneratorConfig
 	log    *slog.Logger
+	life   service.Life
 }
 
 // NewGenerator makes one for Run. It writes to, and publishes on, client.
@@ -38,6 +41,9 @@ func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *
 // Run seeds the cache and then publishes one event after the other, until ctx is done; then it returns nil. While Redis
 // is away nothing is published; when it is back, the cache is seeded anew, since writes were lost.
 func (g *Generator) Run(ctx context.Context) error {
+	if err := g.life.Begin(); err != nil {
+		return fmt.Errorf("run demo: %w", err)
+	}
 	stream := g.world.Stream()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
 	"github.com/architus/guildcast/token"
@@ -55,6 +56,7 @@ type Source struct {
 	o        Options
 	want     wake.Signal // sent by PublicKeys, read by Run; one waiting wish is enough for all
 
+	life  service.Life
 	lines throttle.Minutely[string]
 
 	told map[omission]bool // the keys that the last good reading left out; used by New and, after it, by Run only
@@ -64,6 +66,7 @@ type Source struct {
 	loaded  bool          // guarded by mu; a reading went well at some time
 	err     error         // guarded by mu; of the last reading
 	attempt time.Time     // guarded by mu; when the last reading ended
+	ended   bool          // guarded by mu; Run has ended
 	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
 }
 
@@ -101,9 +104,12 @@ func New(location string, o Options) (*Source, error) {
 	return s, nil
 }
 
-// Run reads the key set until ctx ends.
+// Run reads the key set until ctx ends, and returns nil then. It may be called once.
 func (s *Source) Run(ctx context.Context) error {
-	defer s.o.Client.CloseIdleConnections()
+	if err := s.life.Begin(); err != nil {
+		return fmt.Errorf("run key set: %w", err)
+	}
+	defer s.end()
 	for {
 		s.read(ctx)
 		refresh := time.NewTimer(s.o.Refresh)
@@ -119,13 +125,25 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// PublicKeys implements token.KeySource. If the set does not hold the key, it waits for a new reading, unless the
-// last one is too fresh.
+// end lets those go who wait for a reading that will not be.
+func (s *Source) end() {
+	s.o.Client.CloseIdleConnections()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended, s.err = true, service.ErrEnded
+	close(s.next)
+}
+
+// PublicKeys implements token.KeySource. If the set does not hold the key, it waits for a new reading, unless the last
+// one is too fresh. Before Run it waits as long as two readings may take; once Run has ended it knows the keys that it
+// has.
 func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.o.Timeout)
+	defer cancel()
 	s.mu.Lock()
 	keys, next, err, loaded := s.keys, s.next, s.err, s.loaded
 	found := find(keys, kid, alg)
-	again := len(found) == 0 && (s.attempt.IsZero() || time.Since(s.attempt) >= s.o.MinInterval)
+	again := len(found) == 0 && !s.ended && (s.attempt.IsZero() || time.Since(s.attempt) >= s.o.MinInterval)
 	if again {
 		s.want.Send() // with the lock, so that the wish and next belong to the same reading
 	}
