@@ -66,9 +66,18 @@ type Options struct {
 	// MaxMessageBytes bounds one message; a larger one is skipped and counted in Stats.ReceiveDropped. Default 64 MiB.
 	MaxMessageBytes int
 
-	// HealthInterval is the time of silence after which Redis is asked for a sign of life; after as much again without
-	// one the connection is given up. Default 3 s.
+	// HealthInterval is the unit of patience with a silent Redis: within a quarter of it Redis is asked for a sign of life,
+	// within three quarters more the Bus no longer claims to hear, and after two the connection is given up. Default 3 s.
 	HealthInterval time.Duration
+
+	// CheckInterval is how often a Bus looks whether the server that it is connected to is still the primary to which the
+	// client's address, or its Sentinels, lead. Default 1.5 s.
+	CheckInterval time.Duration
+
+	// OnMoved is called if the client's address, or its Sentinels, lead to another server than before. Connections that the
+	// client made before since may lead to the former one: the Bus renews its own, and can't reach those of the client's
+	// pool. It must not call the Bus.
+	OnMoved func(since time.Time)
 
 	// BackoffMin and BackoffMax bound the pause before reconnecting, which doubles with every failure and is jittered
 	// by half. Defaults 50 ms and 3 s.
@@ -84,6 +93,7 @@ func (o *Options) setDefaults() {
 	o.ReceiveStall = defaults.Positive(o.ReceiveStall, 500*time.Millisecond)
 	o.MaxMessageBytes = defaults.Positive(o.MaxMessageBytes, 64<<20)
 	o.HealthInterval = defaults.Positive(o.HealthInterval, 3*time.Second)
+	o.CheckInterval = defaults.Positive(o.CheckInterval, 1500*time.Millisecond)
 	o.BackoffMin = defaults.Positive(o.BackoffMin, 50*time.Millisecond)
 	o.BackoffMax = defaults.Positive(o.BackoffMax, 3*time.Second)
 }
@@ -131,6 +141,10 @@ type Bus struct {
 
 	received, skipped, recvDropped, connects, losses atomic.Uint64
 
+	primary    atomic.Pointer[string]    // the run id of the server that the client's name led to last, but for a cluster
+	movedAt    atomic.Pointer[time.Time] // connections made before lead to the former server; nil: there was none
+	complained atomic.Bool               // that Redis refuses to say who it is
+
 	// Guarded by mu.
 	mu       sync.Mutex
 	closed   bool
@@ -147,6 +161,8 @@ type Bus struct {
 	news     []State // announced by notifyLoop
 	watchers map[int]func(State)
 	watchID  int
+	moves    []time.Time // in the last minute
+	balanced bool        // the log has that there are too many
 
 	reroute wake.Signal // unrouted changed; read by routeLoop
 	noted   wake.Signal // news changed; read by notifyLoop

@@ -27,6 +27,7 @@ var errProtocol = errors.New("unexpected reply")
 type conn struct {
 	nc net.Conn
 	r  *bufio.Reader
+	id identity // of the server, when the connection was made
 }
 
 // dial connects and authenticates as o says, and names the connection.
@@ -54,7 +55,7 @@ func dial(ctx context.Context, o *redis.Options, name string) (*conn, error) {
 	return c, nil
 }
 
-// hello authenticates, then sets the name; that may be refused (ACL, proxies), which does no harm.
+// hello authenticates, sets the name, which may be refused (ACL, proxies), and asks who the server is.
 func (c *conn) hello(ctx context.Context, o *redis.Options, name string) error {
 	user, pass, err := credentials(ctx, o)
 	if err != nil {
@@ -69,6 +70,7 @@ func (c *conn) hello(ctx context.Context, o *redis.Options, name string) error {
 	}
 	authenticating := len(buf) > 0
 	buf = appendCommand(buf, "client", "setname", name)
+	buf = append(buf, whoAreYou...)
 	if _, err := c.nc.Write(buf); err != nil {
 		return err
 	}
@@ -79,11 +81,10 @@ func (c *conn) hello(ctx context.Context, o *redis.Options, name string) error {
 	}
 	_, err = c.reply()
 	var re replyError
-	if errors.As(err, &re) && re.code() == "NOAUTH" {
+	if err != nil && (!errors.As(err, &re) || re.code() == "NOAUTH") {
 		return err
-	} else if errors.As(err, &re) {
-		return nil
 	}
+	c.id, err = c.readIdentity()
 	return err
 }
 

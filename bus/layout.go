@@ -111,3 +111,15 @@ func (l *layout) answer(r *reading) {
 	}
 	close(r.done)
 }
+
+// lacks reports whether no server of the last list is at addr.
+func (l *layout) lacks(addr string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.servers {
+		if c.Options().Addr == addr {
+			return false
+		}
+	}
+	return len(l.servers) > 0
+}

@@ -31,15 +31,23 @@ type link struct {
 	route route
 	opts  *redis.Options
 	wake  wake.Signal // there is something to write
+	doubt wake.Signal // whether this is still the server should be looked at now
+	id    identity    // set by session before others look
 
-	active atomic.Bool // something was read since the last look
+	active atomic.Bool // something was read since the last tick
+
+	scout *conn // owned by verify: asks the server who it is, in a cluster
 
 	topics   map[*topic]struct{}
 	dirty    []*topic   // those that Redis must be told about
 	inflight []*command // sent and not answered, in order
 	again    []*topic   // refused; dirty again at againAt
 	againAt  time.Time
-	verified bool // the probe came back
+	verified bool            // the probe came back
+	silent   bool            // Redis has not answered a PING yet
+	unheard  bool            // what is published has not come back yet
+	pinging  []chan struct{} // PINGs to send
+	pings    []chan struct{} // PINGs sent; closed when they are answered
 	probe    probe
 }
 
@@ -61,7 +69,7 @@ type named struct {
 func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {
-	return &link{b: b, route: r, opts: o, wake: wake.New(), topics: map[*topic]struct{}{}}
+	return &link{b: b, route: r, opts: o, wake: wake.New(), doubt: wake.New(), topics: map[*topic]struct{}{}}
 }
 
 func (l *link) attachLocked(t *topic) {
@@ -95,9 +103,14 @@ func (l *link) run() {
 }
 
 func (l *link) session() error {
+	began := time.Now()
 	c, err := dial(l.b.ctx, l.opts, l.b.opts.Name+"-sub")
 	if err != nil {
 		return err
+	}
+	if c.id.replica {
+		c.nc.Close()
+		return fmt.Errorf("hear redis at %s: %w", l.opts.Addr, errReplica)
 	}
 	l.b.connects.Add(1)
 	ctx, cancel := context.WithCancelCause(l.b.ctx)
@@ -108,9 +121,11 @@ func (l *link) session() error {
 	defer c.nc.Close()
 	defer cancel(nil)
 
+	l.id = c.id
 	l.b.mu.Lock()
 	l.probe.init(l)
 	l.b.mu.Unlock()
+	l.b.met(c.id, began)
 	wg.Go(func() {
 		if err := l.write(ctx, c); err != nil {
 			cancel(err)
@@ -134,9 +149,18 @@ func (l *link) session() error {
 // errIdle ends a link that has nothing to hear.
 var errIdle = errors.New("nothing to hear")
 
+// Of the ticks in which a connection is silent, of which a HealthInterval has ticks, one brings a PING, the next but one the
+// end of ready, and the last the end of the connection.
+const (
+	ticks     = 4
+	pingTick  = 1
+	doubtTick = 3
+	lossTick  = 2 * ticks
+)
+
 // write sends what the topics need, and asks for signs of life.
 func (l *link) write(ctx context.Context, c *conn) error {
-	health := time.NewTicker(l.b.opts.HealthInterval)
+	health := time.NewTicker(max(l.b.opts.HealthInterval/ticks, 1))
 	defer health.Stop()
 	silent := 0
 	var buf []byte
@@ -169,17 +193,53 @@ func (l *link) write(ctx context.Context, c *conn) error {
 			l.again = nil
 			l.b.mu.Unlock()
 		case <-health.C:
-			if l.active.Swap(false) {
+			if silent++; l.active.Swap(false) {
 				silent = 0
-				continue
 			}
-			if silent++; silent > 1 {
-				return fmt.Errorf("silent for %v", time.Duration(silent)*l.b.opts.HealthInterval)
-			}
-			if err := l.send(c, appendCommand(buf[:0], "ping")); err != nil {
+			if err := l.check(silent); err != nil {
 				return err
 			}
 		}
+	}
+}
+
+// check does what is due after so many silent ticks.
+func (l *link) check(silent int) error {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	switch {
+	case silent == 0 && l.silent:
+		l.silent = false
+		l.b.reviewLocked()
+	case silent == pingTick:
+		l.pinging = append(l.pinging, make(chan struct{}))
+	case silent == doubtTick:
+		l.silent = true
+		l.b.deafLocked(false, fmt.Errorf("redis at %s does not answer", l.opts.Addr))
+		l.doubt.Send()
+	case silent == lossTick:
+		return fmt.Errorf("silent for %v", 2*l.b.opts.HealthInterval)
+	}
+	return nil
+}
+
+// ping sends a PING. What it returns is closed when that has been answered: all that Redis had sent before has been read.
+func (l *link) ping() <-chan struct{} {
+	answered := make(chan struct{})
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.pinging = append(l.pinging, answered)
+	l.wake.Send()
+	return answered
+}
+
+// pong takes note of the answer to the PING that was sent first.
+func (l *link) pong() {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if len(l.pings) > 0 {
+		close(l.pings[0])
+		l.pings = l.pings[1:]
 	}
 }
 
@@ -219,7 +279,13 @@ func (l *link) commandsLocked(buf []byte) []byte {
 	for key, topics := range batches {
 		buf = l.commandLocked(buf, key, topics)
 	}
-	return l.probe.commandLocked(l, buf)
+	buf = l.probe.commandLocked(l, buf)
+	for _, answered := range l.pinging {
+		buf = appendCommand(buf, "ping")
+		l.pings = append(l.pings, answered)
+	}
+	l.pinging = l.pinging[:0]
+	return buf
 }
 
 // batchKey is what the topics of one command have in common.
@@ -269,7 +335,7 @@ func (l *link) confirmed(k Kind, sub bool, name []byte) error {
 		if cmd.kind == k && cmd.sub == sub {
 			if cmd.topics == nil && string(name) == l.probe.name {
 				l.inflight = l.inflight[1:]
-				l.probe.confirmedLocked(sub)
+				l.probe.confirmedLocked()
 				return nil
 			}
 			if cmd.topics != nil && cmd.topics[cmd.done].name == string(name) {

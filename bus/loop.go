@@ -56,7 +56,7 @@ func (b *Bus) reviewLocked() {
 		return
 	}
 	for _, l := range b.links {
-		if !l.verified {
+		if !l.verified || l.silent || l.unheard {
 			return
 		}
 	}

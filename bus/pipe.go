@@ -15,7 +15,12 @@ const publishWait = 3 * time.Second
 // pipe is a publishing connection. A goroutine of its own reads, so that the loss of an idle connection is noticed
 // before a message is lost on it.
 type pipe struct {
-	c    *conn
+	c      *conn
+	addr   string    // to which the client's dialler was sent
+	began  time.Time // to be made
+	looked time.Time // where the name leads, if nobody else looks; owned by publisher.run
+	next   time.Time // to ask whether it leads to the right server; owned by publisher.run
+
 	want chan int      // capacity 1: the number of answers to read; sent by exchange before it writes
 	done chan struct{} // capacity 1: they have been read
 	gone chan struct{} // closed by read when it ends
@@ -28,11 +33,16 @@ type pipe struct {
 }
 
 func (b *Bus) openPipe(ctx context.Context, o *redis.Options) (*pipe, error) {
+	began := time.Now()
 	c, err := dial(ctx, o, b.opts.Name+"-pub")
 	if err != nil {
 		return nil, err
 	}
-	p := &pipe{c: c, want: make(chan int, 1), done: make(chan struct{}, 1), gone: make(chan struct{})}
+	if c.id.replica {
+		c.nc.Close()
+		return nil, fmt.Errorf("publish to redis at %s: %w", o.Addr, errReplica)
+	}
+	p := &pipe{c: c, addr: o.Addr, began: began, looked: began, want: make(chan int, 1), done: make(chan struct{}, 1), gone: make(chan struct{})}
 	b.wg.Go(p.read)
 	return p, nil
 }

@@ -16,28 +16,27 @@ import (
 
 const (
 	probeWait = 500 * time.Millisecond // for the message to come back; then it is published again
-	probeSoon = 20 * time.Millisecond  // before another attempt to publish, if that failed: the client's own
-	// connections are as likely broken as ours was
-	probeTime = 3 * time.Second // for all attempts; then the connection is given up
+	probeSoon = 20 * time.Millisecond  // before another attempt to publish, if that failed
+	probeTime = 3 * time.Second        // for all attempts; then the connection is given up
 
-	doubtAfter = 3 // HealthIntervals after which the probe is repeated, in a cluster
+	settleAlone   = 500 * time.Millisecond // for the message to be read, or to come from a primary to its replica
+	settleCluster = time.Second            // for the message to pass through a cluster
+	pongWait      = 500 * time.Millisecond // for the answer to a PING that is sent then
 )
 
-// probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel,
-// publishes to it through the client, as everybody else would, and waits for the message. In a cluster it keeps the
-// channel and repeats that, as a server that was taken out of the cluster goes on answering pings.
+// probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel, has a
+// message published to it, as everybody else would, and waits for the message. It keeps the channel, to repeat that: a
+// server that was taken out of the cluster, or that is no longer the one of the configured name, goes on answering pings.
 type probe struct {
 	// Set by init, then static.
 	kind      Kind
 	name      string
 	nonce     string
-	repeats   bool
 	confirmed chan struct{} // closed once Redis has confirmed the private channel
 	heard     wake.Signal
 
 	// Guarded by Bus.mu.
 	sent    bool // subscribed to
-	left    bool // given up
 	evicted bool // Redis gave it up: its slot has moved
 	closed  bool // confirmed is closed
 	refused error
@@ -47,7 +46,6 @@ func (p *probe) init(l *link) {
 	p.confirmed, p.heard = make(chan struct{}), wake.New()
 	p.nonce = rand.Text()
 	p.name = l.b.opts.ProbePrefix + p.nonce
-	_, p.repeats = l.b.client.(clusterClient)
 	if l.route == mainRoute {
 		return
 	}
@@ -64,23 +62,18 @@ func (p *probe) init(l *link) {
 }
 
 // commandLocked subscribes to the private channel after all that was wanted when the connection was made, so that
-// its confirmation is the last, and gives it up when it has served.
+// its confirmation is the last.
 func (p *probe) commandLocked(l *link, buf []byte) []byte {
-	switch {
-	case !p.sent:
-		p.sent = true
-		l.inflight = append(l.inflight, &command{kind: p.kind, sub: true})
-		return appendCommand(buf, verbs[p.kind].sub, p.name)
-	case l.verified && p.refused == nil && !p.left && !p.repeats:
-		p.left = true
-		l.inflight = append(l.inflight, &command{kind: p.kind})
-		return appendCommand(buf, verbs[p.kind].unsub, p.name)
+	if p.sent {
+		return buf
 	}
-	return buf
+	p.sent = true
+	l.inflight = append(l.inflight, &command{kind: p.kind, sub: true})
+	return appendCommand(buf, verbs[p.kind].sub, p.name)
 }
 
-func (p *probe) confirmedLocked(sub bool) {
-	if sub && !p.closed {
+func (p *probe) confirmedLocked() {
+	if !p.closed {
 		p.closed = true
 		close(p.confirmed)
 	}
@@ -89,7 +82,7 @@ func (p *probe) confirmedLocked(sub bool) {
 // refusedLocked does without: a user that may not use private channels still has confirmed subscriptions.
 func (p *probe) refusedLocked(l *link, e replyError) {
 	p.refused = e
-	p.confirmedLocked(true)
+	p.confirmedLocked()
 }
 
 // hear takes a message on the private channel.
@@ -99,7 +92,7 @@ func (p *probe) hear(nonce string) {
 	}
 }
 
-// verify runs the probe, announces that the link hears, and goes on to doubt it if that makes sense.
+// verify runs the probe, announces that the link hears, and goes on to doubt it.
 func (l *link) verify(ctx context.Context) error {
 	select {
 	case <-l.probe.confirmed:
@@ -118,45 +111,16 @@ func (l *link) verify(ctx context.Context) error {
 			"channel", l.probe.name, "err", err)
 	}
 	l.b.mu.Lock()
+	if err != nil && l.probe.refused == nil {
+		l.probe.refused = err
+	}
 	l.verified = true
 	delete(l.b.retry, l.route)
 	l.b.reviewLocked()
 	l.wake.Send()
 	l.b.mu.Unlock()
-	if err != nil || !l.probe.repeats {
-		return nil
-	}
-	return l.doubt(ctx)
+	return l.watch(ctx)
 }
-
-// doubt repeats the probe until what is published is no longer heard. A message that can't be published says nothing.
-func (l *link) doubt(ctx context.Context) error {
-	tick := time.NewTicker(doubtAfter * l.b.opts.HealthInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-		l.b.mu.Lock()
-		evicted := l.probe.evicted
-		l.b.mu.Unlock()
-		if evicted {
-			return nil
-		}
-		select {
-		case <-l.probe.heard: // a late one
-		default:
-		}
-		// As much patience as with a silent connection, as others may be waiting to be read before the message.
-		if err := l.listen(ctx, max(probeTime, doubtAfter*l.b.opts.HealthInterval)); errors.Is(err, errUnheard) {
-			return err
-		}
-	}
-}
-
-var errUnheard = errors.New("subscribed, but what is published is not heard")
 
 // forbidden reports whether an ACL keeps the user from the private channel.
 func forbidden(err error) bool {
@@ -200,36 +164,41 @@ func (l *link) listen(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
+// publishProbe publishes the message: in a cluster through a server that the link is not connected to, so that it must come
+// through the cluster, else on a new connection, which leads to where the configured name leads now.
 func (l *link) publishProbe(ctx context.Context) error {
+	m := outgoing{channel: l.probe.name, payload: []byte(l.probe.nonce), sharded: l.probe.kind == Shard}
 	var err error
-	if l.probe.kind == Shard {
-		err = l.b.client.SPublish(ctx, l.probe.name, l.probe.nonce).Err()
-	} else {
-		err = l.elsewhere(ctx).Publish(ctx, l.probe.name, l.probe.nonce).Err()
+	switch r, cluster := l.b.router.(*clusterRouter); {
+	case !cluster:
+		var c *conn
+		if c, _, err = l.meet(ctx); err == nil {
+			err = c.publish(time.Now().Add(probeWait), &m)
+			c.nc.Close()
+		}
+	case m.sharded:
+		err = l.b.client.SPublish(ctx, m.channel, m.payload).Err()
+	default:
+		err = r.elsewhere(ctx, l.opts.Addr).Publish(ctx, m.channel, m.payload).Err()
 	}
 	if err != nil {
-		return fmt.Errorf("publish to %q: %w", l.probe.name, asReply(err))
+		return fmt.Errorf("publish to %q: %w", m.channel, asReply(err))
 	}
 	return nil
 }
 
-// elsewhere returns the client, or in a cluster one of a primary that the link is not connected to: the message must come
-// through the cluster.
-func (l *link) elsewhere(ctx context.Context) redis.Cmdable {
-	r, ok := l.b.router.(*clusterRouter)
-	if !ok {
-		return l.b.client
-	}
+// elsewhere returns a client of a primary that is not at addr, or, if there is none, of the cluster.
+func (r *clusterRouter) elsewhere(ctx context.Context, addr string) redis.Cmdable {
 	// If the layout is not known, the client says what is wrong.
 	all, _ := r.primaries.get(ctx)
-	others := make([]*redis.Client, 0, len(all))
+	others := make([]redis.Cmdable, 0, len(all))
 	for _, c := range all {
-		if c.Options().Addr != l.opts.Addr {
+		if c.Options().Addr != addr {
 			others = append(others, c)
 		}
 	}
 	if len(others) == 0 {
-		return l.b.client
+		return r.client.(redis.Cmdable)
 	}
 	return others[mathrand.IntN(len(others))]
 }

@@ -45,6 +45,7 @@ func (r *reader) next() error {
 	}
 	switch b[0] {
 	case '+': // PONG, if nothing is subscribed to
+		r.l.pong()
 		return nil
 	case '-':
 		return r.l.refused(replyError(b[1:]))
@@ -68,6 +69,7 @@ func (r *reader) next() error {
 		return r.message(Pattern)
 	case "pong":
 		r.name, _, err = r.c.bulk(r.name[:0], maxName)
+		r.l.pong()
 		return err
 	}
 	return r.confirmation()

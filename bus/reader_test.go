@@ -115,7 +115,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// TestHealth shows when a silent connection is asked for a sign of life, and given up.
+// TestHealth shows when a silent connection is asked for a sign of life, not believed to hear, and given up.
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(nil, Options{HealthInterval: time.Second})
@@ -127,12 +127,20 @@ func TestHealth(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- l.write(ctx, &conn{nc: &pipeEnd{Buffer: &wrote}}) }()
 		l.active.Store(true)
-		time.Sleep(2500 * time.Millisecond)
+		time.Sleep(900 * time.Millisecond)
 		synctest.Wait()
-		if got := wrote.String(); got != "*1\r\n$4\r\nping\r\n" {
-			t.Errorf("wrote %q", got)
+		b.mu.Lock()
+		if got := wrote.String(); got != "*1\r\n$4\r\nping\r\n" || l.silent {
+			t.Errorf("wrote %q, silent: %v", got, l.silent)
 		}
-		if err := <-ended; err == nil || time.Since(start) != 3*time.Second {
+		b.mu.Unlock()
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if b.mu.Lock(); !l.silent {
+			t.Error("believed to hear after a second")
+		}
+		b.mu.Unlock()
+		if err := <-ended; err == nil || time.Since(start) != 2250*time.Millisecond {
 			t.Errorf("ended after %v with %v", time.Since(start), err)
 		}
 		cancel()

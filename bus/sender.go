@@ -178,7 +178,7 @@ func (p *publisher) ready(m *outgoing) (route, error) {
 		delete(p.retry, anyShard)
 	}
 	if c := p.pipes[r]; c != nil {
-		if !c.broken() {
+		if !c.broken() && !p.misled(r, c) {
 			return r, nil
 		}
 		c.close()
@@ -200,6 +200,43 @@ func (p *publisher) ready(m *outgoing) (route, error) {
 	return r, nil
 }
 
+// misled reports whether c leads to a server that is no longer a primary, or no longer that to which the client's name leads.
+// If nothing is subscribed to, so that no link finds out, it looks itself.
+func (p *publisher) misled(r route, c *pipe) bool {
+	now := time.Now()
+	if r != mainRoute || now.Before(c.next) {
+		return false
+	}
+	c.next = now.Add(p.b.opts.CheckInterval / 4)
+	if router, ok := p.b.router.(*clusterRouter); ok {
+		return router.primaries.lacks(c.addr)
+	}
+	if now.Sub(c.looked) >= p.b.opts.CheckInterval && !p.b.hasLink(mainRoute) {
+		c.looked = now
+		p.lookUp()
+	}
+	if movedAt := p.b.movedAt.Load(); movedAt != nil && c.began.Before(*movedAt) {
+		return true
+	}
+	primary := p.b.primary.Load()
+	return primary != nil && c.c.id.differs(identity{run: *primary})
+}
+
+// lookUp finds out to which server the client's name leads.
+func (p *publisher) lookUp() {
+	ctx, cancel := context.WithTimeout(p.b.ctx, lookTime)
+	defer cancel()
+	began := time.Now()
+	o, err := p.b.router.main(ctx)
+	if err != nil {
+		return
+	}
+	if c, err := dial(ctx, o, p.b.opts.Name+"-check"); err == nil {
+		p.b.met(c.id, began)
+		c.nc.Close()
+	}
+}
+
 func (p *publisher) open(r route, o *redis.Options) (err error) {
 	if o == nil {
 		ctx, cancel := context.WithTimeout(p.b.ctx, publishWait)
@@ -213,6 +250,10 @@ func (p *publisher) open(r route, o *redis.Options) (err error) {
 		return err
 	}
 	p.pipes[r] = c
+	c.next = time.Now().Add(p.b.opts.CheckInterval / 4)
+	if primary := p.b.primary.Load(); primary != nil && c.c.id.differs(identity{run: *primary}) {
+		p.b.doubtLinks() // one of us is wrong
+	}
 	return nil
 }
 
@@ -229,6 +270,7 @@ func (p *publisher) failed(r route, err error) {
 	p.b.opts.failedAgain(p.retry, r)
 	p.lost = true
 	p.b.router.stale()
+	p.b.doubtLinks()
 	p.complain("publishing to redis is interrupted", err)
 }
 

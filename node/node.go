@@ -94,7 +94,7 @@ func New(c Config) (_ *Node, err error) {
 	}
 	n.bus = bus.New(n.redis.Client, bus.Options{
 		// Among the adapter's channels, so that rights on those are enough.
-		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#",
+		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#", OnMoved: n.redis.Renew,
 	})
 	constructor, adapterStats := n.adapter()
 	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), n.engineOptions()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -20,7 +21,9 @@ type Connection struct {
 	// Target names the Redis for logs: scheme and hosts, never a password.
 	Target string
 
-	embedded *embedded
+	embedded  *embedded
+	sentinels *sentinels // nil without
+	dialer    *dialer
 }
 
 // Connect makes a client for one of
@@ -45,7 +48,10 @@ func Connect(rawURL string) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Connection{Target: t.scheme + "://" + strings.Join(t.options.Addrs, ",")}
+	c := &Connection{
+		Target: t.scheme + "://" + strings.Join(t.options.Addrs, ","), dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig),
+	}
+	t.options.Dialer = c.dialer.dial
 	switch t.mode {
 	case modeEmbedded:
 		if c.embedded, err = startEmbedded(t.options.Addrs[0]); err != nil {
@@ -57,7 +63,11 @@ func Connect(rawURL string) (*Connection, error) {
 		c.Client = goredis.NewClient(t.options.Simple())
 	case modeSentinel:
 		c.Target += "/" + t.options.MasterName
-		c.Client = goredis.NewFailoverClient(t.options.Failover())
+		// Its own dialer: what leads to a Sentinel leads nowhere else.
+		c.sentinels = newSentinels(&t.options, newDialer(sentinelTime, t.options.TLSConfig))
+		o := t.options.Simple()
+		o.Addr, o.Dialer = "sentinel/"+t.options.MasterName, c.sentinels.dialer(c.dialer)
+		c.Client = goredis.NewClient(o)
 	case modeCluster:
 		c.Client = goredis.NewClusterClient(t.options.Cluster())
 	default:
@@ -70,9 +80,16 @@ func Connect(rawURL string) (*Connection, error) {
 	return c, nil
 }
 
+// Renew closes the connections that were made before since, those of the client's pool included: they may lead to a server
+// that is no longer the one of the URL. Commands in progress on them fail, and are tried again where go-redis does so.
+func (c *Connection) Renew(since time.Time) { c.dialer.renew(since) }
+
 // Close closes the client, then the embedded Redis.
 func (c *Connection) Close() error {
 	err := c.Client.Close()
+	if c.sentinels != nil {
+		c.sentinels.close()
+	}
 	if errors.Is(err, goredis.ErrClosed) {
 		err = nil
 	}

@@ -12,11 +12,11 @@ import (
 // methods may be called concurrently.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	wg       sync.WaitGroup
 
 	// Guarded by mu.
 	mu      sync.Mutex
+	target  string
 	conns   map[net.Conn]struct{} // both ends of each forwarded connection
 	refuse  bool
 	closed  bool
@@ -51,6 +51,13 @@ func (p *Proxy) Cut() {
 	for _, c := range open {
 		_ = c.Close()
 	}
+}
+
+// Retarget has new connections lead to another target; those that are open stay as they are.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
 }
 
 // Refuse closes new connections at once while on is true.
@@ -92,12 +99,12 @@ func (p *Proxy) forward(client net.Conn) {
 	defer p.wg.Done()
 	defer client.Close()
 	p.mu.Lock()
-	refuse := p.refuse || p.closed
+	refuse, target := p.refuse || p.closed, p.target
 	p.mu.Unlock()
 	if refuse {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, 2*time.Second)
+	server, err := net.DialTimeout("tcp", target, 2*time.Second)
 	if err != nil {
 		return
 	}

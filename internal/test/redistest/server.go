@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,25 +80,6 @@ func StartReplica(tb testing.TB, primary *Server, args ...string) *Server {
 	}); err != nil {
 		tb.Fatalf("replicate %s: %v", primary.Addr(), err)
 	}
-	return s
-}
-
-// StartSentinel runs a Redis Sentinel that watches primary under the name "main".
-func StartSentinel(tb testing.TB, primary *Server) *Server {
-	tb.Helper()
-	s := &Server{tb: tb, bin: binary(tb), port: freePort(tb)}
-	config := filepath.Join(tb.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds main 1000\n", s.port, primary.port)
-	// Sentinel rewrites its configuration file while it runs.
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	s.args = []string{config, "--sentinel"}
-	if err := s.start(); err != nil {
-		tb.Fatalf("start sentinel: %v", err)
-	}
-	tb.Cleanup(s.Stop)
 	return s
 }
 

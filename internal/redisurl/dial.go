@@ -1,0 +1,114 @@
+package redisurl
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// dialer makes the connections of a client and remembers them: when the server behind a name changes, those in go-redis's
+// pool would go on leading to the former one.
+type dialer struct {
+	net net.Dialer
+	tls *tls.Config // nil: not encrypted
+
+	// Guarded by mu.
+	mu   sync.Mutex
+	open map[*remembered]struct{}
+}
+
+func newDialer(timeout time.Duration, c *tls.Config) *dialer {
+	return &dialer{net: net.Dialer{Timeout: timeout}, tls: c, open: map[*remembered]struct{}{}}
+}
+
+// dial has the type of goredis.Options.Dialer.
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	began := time.Now()
+	nc, err := d.net.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if d.tls != nil {
+		if nc, err = d.encrypt(ctx, nc, addr); err != nil {
+			return nil, err
+		}
+	}
+	c := &remembered{Conn: nc, dialer: d, began: began}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open[c] = struct{}{}
+	return c, nil
+}
+
+func (d *dialer) encrypt(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
+	config := d.tls
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			host = addr
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)
+	defer cancel()
+	c := tls.Client(nc, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// renew closes what was dialled before since.
+func (d *dialer) renew(since time.Time) {
+	d.mu.Lock()
+	var old []*remembered
+	for c := range d.open {
+		if c.began.Before(since) {
+			old = append(old, c)
+		}
+	}
+	d.mu.Unlock()
+	for _, c := range old {
+		c.Close()
+	}
+}
+
+// remembered is a connection that its dialer knows.
+type remembered struct {
+	net.Conn
+	dialer *dialer
+	began  time.Time
+}
+
+// Close also forgets it.
+func (c *remembered) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open, c)
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// SyscallConn is how go-redis finds out, before it uses a connection of its pool, that it was closed.
+func (c *remembered) SyscallConn() (syscall.RawConn, error) {
+	if sys, ok := c.Conn.(syscall.Conn); ok {
+		return sys.SyscallConn()
+	}
+	c.dialer.mu.Lock()
+	defer c.dialer.mu.Unlock()
+	if _, ok := c.dialer.open[c]; !ok {
+		return nil, net.ErrClosed
+	}
+	return encrypted{}, nil
+}
+
+// encrypted is the view of an open encrypted connection: what waits to be read says nothing about it.
+type encrypted struct{}
+
+func (encrypted) Control(func(uintptr)) error    { return nil }
+func (encrypted) Read(func(uintptr) bool) error  { return nil }
+func (encrypted) Write(func(uintptr) bool) error { return nil }
