@@ -139,6 +139,19 @@ func (c *Claims) GuildCount() int {
 	return len(c.guilds)
 }
 
+// Within returns c as far as it concerns some guilds: a member of no others, and no architus_admin.
+func (c *Claims) Within(guilds []string) *Claims {
+	narrow := *c
+	narrow.ArchitusAdmin = false
+	narrow.guilds = map[string]Bits{}
+	for _, guild := range guilds {
+		if bits, member := c.guilds[guild]; member {
+			narrow.guilds[guild] = bits
+		}
+	}
+	return &narrow
+}
+
 // Expired reports whether the claims deny at this moment.
 func (c *Claims) Expired(now time.Time) bool { return c == nil || !now.Before(c.ExpiresAt) }
 

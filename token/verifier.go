@@ -22,6 +22,10 @@ import (
 type Secret struct {
 	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret. Without a kid all are tried
 	Key   []byte
+
+	// Guilds are all that its tokens are good for: they make nobody a member of another guild, or an architus_admin. Nil:
+	// they are good for what they say. A secret with Guilds needs a KeyID, and verifies no token without kid.
+	Guilds []string
 }
 
 // KeySource provides the public keys of a token issuer.
@@ -71,7 +75,7 @@ type VerifierOptions struct {
 type Verifier struct {
 	o       VerifierOptions
 	parser  *jwt.Parser
-	byKeyID map[string][]byte
+	byKeyID map[string]Secret
 	unnamed jwt.VerificationKeySet // for tokens whose kid names none of byKeyID
 	secrets jwt.VerificationKeySet // all of them, for tokens without kid
 	memory  *memory
@@ -79,7 +83,7 @@ type Verifier struct {
 
 // NewVerifier returns a verifier. It refuses options that would verify with an empty key.
 func NewVerifier(o VerifierOptions) (*Verifier, error) {
-	v := &Verifier{o: o, byKeyID: map[string][]byte{}}
+	v := &Verifier{o: o, byKeyID: map[string]Secret{}}
 	if v.o.Now == nil {
 		v.o.Now = time.Now
 	}
@@ -89,16 +93,20 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	var methods []string
 	for _, s := range o.Secrets {
 		methods = []string{"HS256"}
-		v.secrets.Keys = append(v.secrets.Keys, s.Key)
+		if s.Guilds == nil {
+			v.secrets.Keys = append(v.secrets.Keys, s.Key)
+		}
 		switch _, known := v.byKeyID[s.KeyID]; {
 		case len(s.Key) == 0:
 			return nil, errors.New("a token secret is empty")
+		case s.KeyID == "" && s.Guilds != nil:
+			return nil, errors.New("a token secret for some guilds only has no kid")
 		case s.KeyID == "":
 			v.unnamed.Keys = append(v.unnamed.Keys, s.Key)
 		case known:
 			return nil, fmt.Errorf("two token secrets have the kid %q", s.KeyID)
 		default:
-			v.byKeyID[s.KeyID] = s.Key
+			v.byKeyID[s.KeyID] = s
 		}
 	}
 	if o.Keys != nil {
@@ -131,11 +139,14 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claim
 	claims := v.memory.recall(key)
 	if claims == nil {
 		parsed := jwtClaims{claims: &permissions.Claims{}} // a payload of null leaves them so, without exp
-		_, err := v.parser.ParseWithClaims(token, &parsed, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+		verified, err := v.parser.ParseWithClaims(token, &parsed, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
 		if err != nil {
 			return nil, errorFrom(err)
 		}
 		claims = parsed.claims
+		if s, named := v.secretOf(verified); named && s.Guilds != nil {
+			claims = claims.Within(s.Guilds)
+		}
 	}
 	now := v.o.Now()
 	if claims.Expired(now) {
@@ -173,16 +184,27 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 		}
 		return set, nil
 	}
+	if secret, named := v.secretOf(t); named {
+		return secret.Key, nil
+	}
+	keys := v.unnamed
 	if kid == "" {
-		return v.secrets, nil
+		keys = v.secrets
 	}
-	if secret, ok := v.byKeyID[kid]; ok {
-		return secret, nil
-	}
-	if len(v.unnamed.Keys) == 0 {
+	if len(keys.Keys) == 0 {
 		return nil, errors.New("unknown kid")
 	}
-	return v.unnamed, nil
+	return keys, nil
+}
+
+// secretOf returns the secret that a token names.
+func (v *Verifier) secretOf(t *jwt.Token) (s Secret, named bool) {
+	kid, _ := t.Header["kid"].(string)
+	if kid == "" || t.Method != jwt.SigningMethodHS256 {
+		return Secret{}, false
+	}
+	s, named = v.byKeyID[kid]
+	return s, named
 }
 
 // jwtClaims adds to permissions.Claims what only verification looks at.

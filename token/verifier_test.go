@@ -194,7 +194,7 @@ func TestVerifierSecrets(t *testing.T) {
 	for name, o := range map[string]token.VerifierOptions{
 		"nothing":      {},
 		"empty secret": {Secrets: []token.Secret{{}}},
-		"one kid, two": {Secrets: []token.Secret{{"a", []byte("x")}, {"a", []byte("y")}}},
+		"one kid, two": {Secrets: []token.Secret{{KeyID: "a", Key: []byte("x")}, {KeyID: "a", Key: []byte("y")}}},
 	} {
 		if _, err := token.NewVerifier(o); err == nil {
 			t.Errorf("%s: no error", name)
@@ -305,6 +305,39 @@ func TestVerifierRemembers(t *testing.T) {
 }
 
 // A verifier that can't know whether a token was taken back refuses it, one that it remembers too.
+// The demo's own secret signs tokens for anybody who asks: they must open no guild but the demo's.
+func TestSecretForSomeGuilds(t *testing.T) {
+	some := []byte("a secret of the demo, 32 bytes long")
+	v := newVerifier(t, token.VerifierOptions{
+		Secrets: []token.Secret{{Key: secret}, {KeyID: "demo", Key: some, Guilds: []string{"7", "8"}}}, Now: func() time.Time { return now },
+	})
+	claims := good("architus_admin", true, "permissions", 4, "guilds", map[string]int{"7": 1, "9": 1})
+	for _, verification := range []string{"first", "remembered"} {
+		c, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodHS256, some, map[string]any{"kid": "demo"}, claims))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bits, member := c.In("7")
+		_, unnamed := c.In("8")
+		_, other := c.In("9")
+		if bits != permissions.All || !member || unnamed || other || c.ArchitusAdmin || c.GuildCount() != 1 || c.Subject == "" {
+			t.Errorf("%s: %v in 7; in 8: %v, in 9: %v; %+v", verification, bits, unnamed, other, c)
+		}
+	}
+	for name, header := range map[string]map[string]any{"no kid": nil, "empty kid": {"kid": ""}, "another kid": {"kid": "x"}} {
+		if got := word(t, v, sign(t, jwt.SigningMethodHS256, some, header, claims)); got != "token_invalid" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	c, err := v.Verify(t.Context(), hs256(t, secret, claims))
+	if _, other := c.In("9"); err != nil || !other || !c.ArchitusAdmin {
+		t.Errorf("a token of the other secret: %+v, %v", c, err)
+	}
+	if _, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: some, Guilds: []string{"7"}}}}); err == nil {
+		t.Error("a secret for some guilds without a kid is taken")
+	}
+}
+
 func TestVerifierWithTooManyRevocations(t *testing.T) {
 	revocations := &permissions.Revocations{Max: 1}
 	v := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{Key: secret}}, Revocations: revocations,

@@ -15,9 +15,10 @@ import (
 const demoTokenLife = 24 * time.Hour
 
 // demoSecret makes a random secret of the demo's own. The demo's page hands out tokens to anybody: signed with a secret
-// that is shared with the API they would be good on every node, and wherever else that secret is known.
+// that is shared with the API they would be good on every node, and wherever else that secret is known. They are good for
+// the demo guilds only, since the node may have others.
 func demoSecret() token.Secret {
-	return token.Secret{KeyID: "demo-" + rand.Text(), Key: []byte(rand.Text() + rand.Text())}
+	return token.Secret{KeyID: "demo-" + rand.Text(), Key: []byte(rand.Text() + rand.Text()), Guilds: demo.Guilds()}
 }
 
 // demoMint makes tokens for the accounts of the demo that pass what c demands.

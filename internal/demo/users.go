@@ -13,6 +13,9 @@ const (
 	AdminID     = "178700012389204997"
 )
 
+// Guilds are the demo guilds.
+func Guilds() []string { return []string{GuildID, SecondGuildID} }
+
 // Account is a demo user for whom a development token can be minted: the fields are the claims of that token.
 type Account struct {
 	Key  string // stable: "member", "log_viewer", "administrator"
