@@ -65,8 +65,8 @@ func (s *Server) openWithPolling(w http.ResponseWriter, r *http.Request, q url.V
 	c.answerPoll(wt, w, r)
 }
 
-// openWithWebSocket opens a session that is a WebSocket from the start. The 101 answer and the open packet go out
-// together.
+// openWithWebSocket opens a session that is a WebSocket from the start. The open packet follows the 101
+// answer after answerGap.
 func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Handshake) {
 	o, ok := s.openWebSocket(w, r)
 	if !ok {

@@ -175,7 +175,7 @@ func (w *wsConn) kill() {
 	w.srv.work.Done()
 }
 
-// preface queues the answer to the opening handshake, which goes out with what comes next.
+// preface queues the answer to the opening handshake, which goes out before what comes next.
 func (w *wsConn) preface(answer []byte) {
 	w.conn.mu.Lock()
 	defer w.conn.mu.Unlock()

@@ -28,6 +28,7 @@ func (w *wsConn) writeOnce(wr *writer) {
 	}
 	w.conn.notify(ObserveFlush, w.srv.cfg.Hooks.Flush)
 	wr.ws = w
+	answering := w.answering()
 	n, err := wr.write(time.Time{})
 	wr.ws = nil
 	switch {
@@ -38,9 +39,21 @@ func (w *wsConn) writeOnce(wr *writer) {
 		if w.block() {
 			go w.writeBlocked()
 		}
+	case answering && !w.answering():
+		time.AfterFunc(answerGap, func() { w.flusher.push(w) })
 	default:
 		w.flusher.push(w)
 	}
+}
+
+// answerGap is the least time between the answer to the opening handshake and the open packet. Written at once after it,
+// the open packet may be read together with the answer: clients that begin to listen when they are told of the answer
+// would lose it.
+const answerGap = time.Millisecond
+
+// answering reports whether the answer to the opening handshake is what is written next, or is being written.
+func (w *wsConn) answering() bool {
+	return !w.out.empty() && w.out.front().isAnswer()
 }
 
 // gather moves what is queued to w.out. It returns false, and gives up the claim, where there is nothing to write.
@@ -77,8 +90,7 @@ func (w *wsConn) gatherLocked() bool {
 }
 
 // fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued. The
-// answer to the opening handshake goes out alone, so that the open packet comes a turn later: clients that begin to
-// listen when they are told of the answer would lose what comes with it.
+// answer to the opening handshake goes out alone; see answerGap.
 func (w *wsConn) fill(buf []byte) []byte {
 	if w.discard.Load() && !w.cleared && !w.out.empty() {
 		w.clear()
@@ -265,6 +277,7 @@ func (w *wsConn) writeStream() {
 			more = w.gather()
 			continue
 		}
+		answering := w.answering()
 		n, err := guard.write(b)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -278,6 +291,8 @@ func (w *wsConn) writeStream() {
 			w.failed(err)
 			return
 		}
-		more = w.wrote(n)
+		if more = w.wrote(n); more && answering && !w.answering() {
+			time.Sleep(answerGap)
+		}
 	}
 }
