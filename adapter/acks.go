@@ -30,7 +30,7 @@ type ackRequest struct {
 	from []answer // without value: which other servers have counted their clients. Guarded by mu.
 }
 
-// open stores r for as long as answers are waited for.
+// open stores r until timeout.
 func (s *ackRequests) open(id string, r *ackRequest, timeout time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,7 +22,7 @@ func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 }
 
 // BroadcastWithAck is Broadcast of an event that clients acknowledge. clientCount gets the number of clients of each
-// server, ack one value of each client. How long they are waited for is in the options; the library ends the wait.
+// server, ack one value of each client. The options hold the timeout; the library ends the wait.
 func (c *cluster) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {

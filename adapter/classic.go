@@ -23,7 +23,8 @@ type Classic struct {
 func New(client redis.UniversalClient, opts Options) *Classic {
 	opts.setDefaults()
 	return &Classic{opts: opts, constructor: constructor{
-		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger, given: opts.Bus,
+		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger,
+		given:      opts.Bus,
 		busOptions: bus.Options{Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.Key + "-probe#"},
 	}}
 }

@@ -42,8 +42,8 @@ func (a *classic) onResponse(payload []byte) error {
 	return nil
 }
 
-// checkResponse tells a response, to another server, from what has no place on this channel, without decoding it: every
-// response has a requestId. What a codec encodes can't be told.
+// checkResponse returns an error for what is no response to any server. It does not decode: every response has a
+// requestId. It knows nothing of what a codec encoded.
 func (a *classic) checkResponse(payload []byte) error {
 	if a.opts.Codec != nil && payload[0] != '{' || bytes.Contains(payload, []byte("requestId")) ||
 		bytes.Contains(payload, []byte("requestid")) {

@@ -16,7 +16,7 @@ type Options struct {
 	// Key is the prefix of all channels. Default "socket.io". It must be the same on every server and emitter.
 	Key string
 
-	// RequestsTimeout is how long answers of other servers are waited for. Default 5 s.
+	// RequestsTimeout is how long a request waits for the answers of other servers. Default 5 s.
 	RequestsTimeout time.Duration
 
 	// PublishOnSpecificResponseChannel sends answers to the asking server only, and not to all. Servers of version 7
@@ -28,14 +28,14 @@ type Options struct {
 
 	// PatternSubscription subscribes to the pattern of all channels, as Node.js does, so that all that any server sends
 	// to any room arrives here. By default an adapter subscribes to the channels of the rooms that have members here
-	// instead; a join then waits for Redis, so that nothing is missed after it. No other server can tell. Set it where
-	// rooms come and go faster than messages, or with a Redis that is slow with many channels (miniredis).
+	// instead; a join then waits for Redis, so that nothing is missed after it. No other server can tell. Set it if
+	// rooms come and go faster than messages, or if Redis is slow with many channels (miniredis).
 	PatternSubscription bool
 
-	// Expect names the rooms that the members of a room will likely join, nil if there are none. Their channels are
-	// subscribed to together with that of the room, and given up with it, so that joining them costs no round trip to
-	// Redis. It must always return the same for a room, and must not block. A socket's own room, which it joins first,
-	// has the socket's id for its name.
+	// Expect names the rooms that the members of a room will likely join, nil if there are none. The adapter
+	// subscribes to their channels together with that of the room, and unsubscribes from them with it, so that joining
+	// them costs no round trip to Redis. Expect must always return the same for a room, and must not block. A
+	// socket's own room, which it joins first, has the socket's id for its name.
 	Expect func(room socket.Room) []socket.Room
 
 	// LegacyEmitter hears the emitters of 2014, which know a single channel for all (key#emitter). Node.js servers

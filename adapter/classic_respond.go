@@ -11,8 +11,8 @@ func (a *classic) respond(r wire.Request, o wire.Object) {
 	}
 }
 
-// answerEmit publishes what a listener answered: the first value, and none where it gave none. It always goes to all
-// servers, as it does from Node.
+// answerEmit publishes what a listener answered: its first value, if any. The answer always goes to all servers,
+// as Node's does.
 func (a *classic) answerEmit(r wire.Request, args []any) {
 	o := wire.Object{{Key: "type", Value: int(wire.ServerSideEmit)}, {Key: "requestId", Value: r.ID}}
 	if len(args) > 0 {

@@ -88,7 +88,7 @@ func (a *classic) sendAckBroadcast(m message) error {
 }
 
 // Sockets returns the ids of the sockets in any of rooms, or of all, on all servers. It waits for their answers;
-// if some do not come, their sockets are missing, and the log says so.
+// if some do not come, their sockets are missing and the log has a line.
 func (a *classic) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	return a.allSockets(rooms, func(ctx context.Context) (ids []socket.SocketId, err error) {
 		list := names(rooms)

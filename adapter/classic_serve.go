@@ -112,8 +112,8 @@ func (a *classic) commandSocket(kind messageKind, r wire.Request, s *socket.Sock
 	}
 }
 
-// onBroadcastAck serves another server's BroadcastWithAck: it says how many clients were asked, and then what each
-// of them answers.
+// onBroadcastAck serves another server's BroadcastWithAck: it answers how many clients it asks, and then what each of
+// them answers.
 func (a *classic) onBroadcastAck(r wire.Request) error {
 	p, err := r.Packet()
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// cluster is one namespace of this server among the servers that have it too: what it tells and asks them, what they
-// tell and ask it. The adapters of both protocols embed it, and are its protocol.
+// cluster is one namespace of this server in the cluster of servers that have it: it sends them messages and requests,
+// and serves theirs. The adapters of both protocols embed it, and are its protocol.
 //
 // Three things run beside the application's goroutines: the queue of what other servers want, handled in the order of
-// arrival; the queue of what they answer, so that whoever handles the former may wait for the latter; and the lane on
+// arrival; the queue of what they answer, so that a handler of the former may wait for the latter; and the lane on
 // which the application's listeners run, so that a slow one holds up neither for long.
 type cluster struct {
 	*engine.Adapter
@@ -34,7 +34,7 @@ type cluster struct {
 	counted  string // channel whose subscribers are the servers
 	answers  string // channels of responses to one server are answers + its uid + "#"
 	isServer func(uid string) bool
-	isOwn    func(payload []byte) bool // tells by its look that a message is ours
+	isOwn    func(payload []byte) bool // reports, without decoding, whether a message is ours
 	heard    *bus.Subscription
 	told     *bus.Subscription
 	ready    []*bus.Pending // subscriptions that the adapter can't do without
@@ -101,8 +101,8 @@ func (c *cluster) subscribed(ctx context.Context) error {
 }
 
 // Ready waits until the adapter of a namespace, of New or NewSharded, hears all that it needs, and has seen that it may
-// publish and count servers, or ctx ends. What Redis refuses, as with NOPERM where an ACL forbids a channel or a
-// command, is returned at once; it wraps bus.ErrRefused. An adapter of another kind is ready.
+// publish and count servers, or ctx ends. If Redis refuses one of these, as with NOPERM for what an ACL forbids, Ready
+// returns at once with an error that wraps bus.ErrRefused. An adapter of another kind is ready.
 func Ready(ctx context.Context, nsp socket.Namespace) error {
 	if a, ok := nsp.Adapter().(interface{ Ready(context.Context) error }); ok {
 		return a.Ready(ctx)

@@ -16,11 +16,11 @@ const (
 // maxHeld bounds the broadcasts that wait for a count.
 const maxHeld = 1000
 
-// countBarrier keeps answers to a broadcast back until the library can take them. Its operator calls BroadcastWithAck,
+// countBarrier holds answers to a broadcast back until the library can take them. Its operator calls BroadcastWithAck,
 // then ServerCount, and then checks, without a lock, whether all answers are there, as it does with every answer: one
 // that came at that moment would have the application's callback called twice.
 //
-// It also makes up for the operator's counting all servers where only this one is asked.
+// It also corrects the operator, which counts all servers even if only this one is asked.
 type countBarrier struct {
 	mu      sync.Mutex
 	waiting []held // Guarded by mu.

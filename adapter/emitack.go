@@ -14,10 +14,10 @@ import (
 )
 
 // EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
-// one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. It ends with ctx,
-// or after RequestsTimeout; what came until then is returned with an *IncompleteError that says how many servers and
-// clients are missing, and which servers. An event that can't be sent to other servers, as one with a NaN, fails at
-// once. The library's operator, whose error can't say that, does the same otherwise.
+// one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. EmitWithAck ends
+// with ctx, or after RequestsTimeout. It then returns what came, with an *IncompleteError that counts the missing servers
+// and clients, and names the servers. An event that can't be encoded, such as one with a NaN, fails at once. The
+// library's operator does the same, but its error does not say what is missing.
 func EmitWithAck(
 	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
 ) ([]any, error) {

@@ -15,19 +15,19 @@ var ErrClosed = errors.New("adapter is closed")
 // ErrLeft is the cause of an IncompleteError if the servers that did not answer have left the cluster.
 var ErrLeft = errors.New("servers have left")
 
-// errTooMany is returned while maxPending requests wait for answers.
+// errTooMany is the error of a request while maxPending others wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
-// IncompleteError says that some servers of the cluster, or some clients, did not answer a request in time, or that not
-// all servers could be counted. What the others answered is returned together with it.
+// IncompleteError reports that some servers of the cluster, or some clients, did not answer a request in time, or that
+// not all servers could be counted. A call returns it together with the answers of the others.
 type IncompleteError struct {
-	// Op is what was asked.
+	// Op is the operation that was requested.
 	Op string
 	// Got and Want count servers beside this one.
 	Got, Want int
 	// Clients is how many did not acknowledge an event, on this server and those that answered.
 	Clients int
-	// After is how long was waited.
+	// After is how long the request waited.
 	After time.Duration
 	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
 	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.

@@ -4,7 +4,7 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// message is what one server tells or asks the others.
+// message is a broadcast, command or request to the other servers.
 type message struct {
 	kind  messageKind
 	id    string       // of the request; empty if no answer is wanted

@@ -92,7 +92,7 @@ func (p *pending) answers(r *request) []answer {
 	return r.got[:len(r.got):len(r.got)]
 }
 
-// end forgets request id and returns the answers. cause is why no more are waited for, nil when all are there; the
+// end forgets request id and returns the answers. cause is why the wait ended, nil if all are there; the
 // error is an *IncompleteError without Missing.
 func (p *pending) end(id string, r *request, cause error) ([]answer, error) {
 	p.mu.Lock()

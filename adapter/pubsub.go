@@ -39,7 +39,7 @@ func (p pubsub) away() bool {
 }
 
 // list lists the channels that match a pattern, on all servers of a cluster. It is used when a request has failed, to
-// say who did not answer: Redis looks at all its channels for it. Where Redis does not answer, or an ACL forbids the
+// say who did not answer: Redis looks at all its channels for it. If Redis does not answer, or an ACL forbids the
 // question, the list is short, or empty.
 func (p pubsub) list(ctx context.Context, pattern string) []string {
 	channels, _ := p.bus.Subscribed(ctx, p.kind, pattern)

@@ -13,13 +13,13 @@ import (
 // receiver is the bus.Filter of what other servers want.
 type receiver struct{ c *cluster }
 
-// Wants spares us the reading of what is meant for a room that has no member here (any more).
+// Wants returns false for messages to a room without members here: they are not read.
 func (r receiver) Wants(channel string) bool {
 	room, one := r.c.roomOf(channel)
 	return !one || r.c.HasMembers(room)
 }
 
-// HandleMessage drops what is not for us by looks that cost little, before anything is decoded.
+// HandleMessage cheaply rejects messages that are not for this server, before anything is decoded.
 func (r receiver) HandleMessage(m bus.Message) {
 	c := r.c
 	c.handle(m, func() error {
@@ -73,9 +73,8 @@ func (c *cluster) concerns(rooms wire.Rooms) bool {
 	return rooms.All
 }
 
-// checkNamespace returns an error for a message that came on a channel of this namespace and is for another one. A
-// message for namespace "/a#b" is none of its sender's mistakes: its channel is also that of room "b" in "/a". It is
-// filtered: then own is false without an error.
+// checkNamespace reports whether a message that came on a channel of this namespace is for it, and returns an error if
+// its sender has mistaken the channel. A message for "/a#b" is no mistake: its channel is also that of room "b" in "/a".
 func (c *cluster) checkNamespace(nsp string) (own bool, err error) {
 	switch {
 	case nsp == c.nsp:
@@ -87,8 +86,8 @@ func (c *cluster) checkNamespace(nsp string) (own bool, err error) {
 	return false, &wire.Error{Reason: wire.OtherNamespace, Detail: fmt.Sprintf("%.64q", nsp)}
 }
 
-// drop counts a message that was not understood. It is logged once a minute, reason and sender, with enough to find the
-// sender.
+// drop counts a message that was not understood, and logs it once a minute, reason and kind of sender, with enough to
+// find the sender.
 func (c *cluster) drop(what string, err error, payload []byte) {
 	reason := wire.ReasonOf(err)
 	c.count.dropped[reason].Add(1)

@@ -22,8 +22,8 @@ func (s *remoteSocket) Handshake() *socket.Handshake   { return s.handshake }
 func (s *remoteSocket) Rooms() *types.Set[socket.Room] { return s.rooms }
 func (s *remoteSocket) Data() any                      { return s.data }
 
-// decodeSocket reads {id, handshake, rooms, data}. What is missing is empty, never nil: the library's users do not
-// check.
+// decodeSocket reads {id, handshake, rooms, data}. A missing field is empty, never nil: the library's users do
+// not check.
 func decodeSocket(v wire.Value) (*remoteSocket, bool) {
 	id := v.Get("id")
 	if id.Kind() != wire.String {

@@ -49,8 +49,10 @@ func (c *cluster) fetch(ctx context.Context, op string, o wire.Options) ([]*remo
 }
 
 // allSockets returns the ids of local sockets in any of rooms, or of all, and those that ask finds on other servers. It
-// waits for their answers; if some do not come, their sockets are missing, and the log says so.
-func (c *cluster) allSockets(rooms *types.Set[socket.Room], ask func(context.Context) ([]socket.SocketId, error)) *types.Set[socket.SocketId] {
+// waits for their answers; if some do not come, their sockets are missing and the log has a line.
+func (c *cluster) allSockets(
+	rooms *types.Set[socket.Room], ask func(context.Context) ([]socket.SocketId, error),
+) *types.Set[socket.SocketId] {
 	ids := c.Adapter.Sockets(rooms)
 	ctx, cancel := c.timeout(context.Background())
 	defer cancel()
@@ -140,7 +142,7 @@ func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer
 	return got, c.uncounted(op, len(got), started, partial)
 }
 
-// uncounted returns the error of a request that all servers have answered that were counted: nil if the count was whole.
+// uncounted returns the error of a request that all counted servers have answered: nil if the count was whole.
 func (c *cluster) uncounted(op string, answered int, started time.Time, partial error) error {
 	if partial == nil {
 		return nil

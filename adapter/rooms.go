@@ -54,8 +54,8 @@ func (c *cluster) DelAll(id socket.SocketId) {
 	c.rooms.update(left...)
 }
 
-// update subscribes to the rooms that have members, gives up those that have none, and returns what Redis has not
-// confirmed. It goes by what is the case when it has the lock, so that concurrent changes can come in any order.
+// update subscribes to the rooms that have members, unsubscribes from those that have none, and returns what Redis
+// has not confirmed. It acts on the state that it finds under the lock, so concurrent changes can come in any order.
 func (r *rooms) update(rooms ...socket.Room) (waiting []*bus.Pending) {
 	if r.owns == nil || len(rooms) == 0 {
 		return nil

@@ -26,8 +26,8 @@ func (c *cluster) ServerCount() int64 {
 	return n
 }
 
-// countServers asks Redis. With bus.ErrPartial it returns those that are known to hear: a server whose connection is to a
-// Redis that does not answer hears nothing.
+// countServers asks Redis. With bus.ErrPartial it returns the number of those that are known to hear: a server whose
+// connection is to a Redis that does not answer hears nothing.
 func (c *cluster) countServers(ctx context.Context) (int64, error) {
 	n, err := c.numSub(ctx, c.counted)
 	count := max(int64(n), 1)
@@ -67,7 +67,7 @@ func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
 // peersTimeout bounds the search for the names of servers that did not answer.
 const peersTimeout = time.Second
 
-// peers lists the ids of all servers that are subscribed, as far as Redis says: each has a response channel of its own.
+// peers lists the ids of all servers that Redis knows as subscribed: each has a response channel of its own.
 func (c *cluster) peers() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), peersTimeout)
 	defer cancel()
@@ -80,7 +80,7 @@ func (c *cluster) peers() []string {
 	return uids
 }
 
-// missing returns those of the servers uids that are not self and did not sign an answer. It returns none where there
+// missing returns those of the servers uids that are not self and did not sign an answer. It returns none if there
 // are no more of them than unsigned answers: these can be theirs, and the missing server has left.
 func missing(uids []string, self string, got []answer) []string {
 	var out []string

@@ -19,13 +19,16 @@ type Sharded struct {
 
 // NewSharded returns the constructor of adapters that use sharded pub/sub (Redis 7), for
 // socket.ServerOptions.SetAdapter. They speak the protocol of createShardedAdapter of @socket.io/redis-adapter 8, on
-// one Redis or on a Redis Cluster, where every channel lives on the primary of its slot. Client, connecting and Ready
-// are as with New.
+// one Redis or on a Redis Cluster, where every channel lives on the primary of its slot. The client, connecting
+// and Ready are as with New.
 func NewSharded(client redis.UniversalClient, opts ShardedOptions) *Sharded {
 	opts.setDefaults()
 	return &Sharded{opts: opts, constructor: constructor{
-		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger, given: opts.Bus,
-		busOptions: bus.Options{Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.ChannelPrefix + "-probe#"},
+		client: client, requestsTimeout: opts.RequestsTimeout, times: defaultTimes(), logger: opts.Logger,
+		given: opts.Bus,
+		busOptions: bus.Options{
+			Logger: opts.Logger, OnState: opts.OnState, ProbePrefix: opts.ChannelPrefix + "-probe#",
+		},
 	}}
 }
 

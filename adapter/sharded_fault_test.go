@@ -25,25 +25,29 @@ func TestShardedSurvives(t *testing.T) {
 	n := newNode(t, NewSharded(client, ShardedOptions{OnState: func(s bus.State) { states <- s }}))
 	other := newNode(t, NewSharded(server.Client(), ShardedOptions{}))
 	c := n.connect("/", "r1")
-	hears := func(want bool) bus.State {
-		t.Helper()
-		for {
-			select {
-			case s := <-states:
-				if s.Hearing == want {
-					return s
-				}
-			case <-time.After(patience):
-				t.Fatalf("hearing is not announced as %v", want)
-			}
+	b := n.sharded("/").bus
+	hears := func() { await(t, func() (bus.State, bool) { s := b.State(); return s, s.Hearing }) }
+	cut := func() { // returns when the loss was noticed
+		before := b.Stats().Losses
+		proxy.Cut()
+		await(t, func() (uint64, bool) { n := b.Stats().Losses; return n, n > before })
+	}
+	hears()
+	for s := range states {
+		if s.Hearing {
+			break
 		}
 	}
-	hears(true)
 	for i := range 10 {
-		proxy.Cut()
-		hears(false)
-		if s := hears(true); !s.Gap {
-			t.Errorf("%+v", s)
+		cut()
+		hears()
+		for s := range states { // what is announced
+			if s.Hearing && !s.Gap {
+				t.Errorf("%+v", s)
+			}
+			if s.Hearing {
+				break
+			}
 		}
 		other.io.To("r1").Emit("room", i)
 		other.io.To(socket.Room(c.sid)).Emit("own", i)
@@ -54,8 +58,7 @@ func TestShardedSurvives(t *testing.T) {
 	}
 	// While Redis is away a join does not wait, and a question ends.
 	proxy.Refuse(true)
-	proxy.Cut()
-	hears(false)
+	cut()
 	s, _ := n.io.Sockets().Sockets().Load(socket.SocketId(c.sid))
 	start := time.Now()
 	for i := range 100 {
@@ -70,7 +73,7 @@ func TestShardedSurvives(t *testing.T) {
 	n.io.To("away5").Emit("local")
 	c.wants("local")
 	proxy.Refuse(false)
-	hears(true)
+	hears()
 	other.io.To("away7").Emit("back")
 	c.wants("back")
 }

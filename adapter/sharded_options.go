@@ -17,14 +17,14 @@ type ShardedOptions struct {
 	// ChannelPrefix is the prefix of all channels. Default "socket.io". It must be the same on every server.
 	ChannelPrefix string
 
-	// SubscriptionMode says which rooms have channels of their own. Default Dynamic. It must be the same on every
+	// SubscriptionMode selects the rooms that have channels of their own. Default Dynamic. It must be the same on every
 	// server; an unknown mode is Dynamic, and logged.
 	SubscriptionMode SubscriptionMode
 
 	// Expect is as in Options.
 	Expect func(room socket.Room) []socket.Room
 
-	// RequestsTimeout is how long answers of other servers are waited for. Default 5 s.
+	// RequestsTimeout is how long a request waits for the answers of other servers. Default 5 s.
 	RequestsTimeout time.Duration
 
 	// Logger receives what an operator must know; nil discards.
@@ -53,7 +53,7 @@ func (o *ShardedOptions) setDefaults() {
 	}
 }
 
-// SubscriptionMode says which rooms have a channel of their own. All servers of a cluster must use the same.
+// SubscriptionMode selects the rooms that have a channel of their own. All servers of a cluster must use the same.
 type SubscriptionMode string
 
 // The modes of Node's createShardedAdapter.

@@ -20,7 +20,8 @@ func (a *sharded) send(m message) error {
 		return err
 	}
 	channel := a.base
-	if names := m.opts.Rooms.Names; m.kind == broadcast && m.id == "" && len(names) == 1 && a.opts.SubscriptionMode.ownChannel(names[0]) {
+	names := m.opts.Rooms.Names
+	if m.kind == broadcast && m.id == "" && len(names) == 1 && a.opts.SubscriptionMode.ownChannel(names[0]) {
 		channel += names[0] + "#"
 	}
 	return a.publish(channel, payload)
@@ -47,7 +48,7 @@ func shardedData(m message) (wire.MessageType, wire.Object) {
 }
 
 // Sockets returns the ids of the sockets in any of rooms, or of all, on all servers. It waits for their answers;
-// if some do not come, their sockets are missing, and the log says so.
+// if some do not come, their sockets are missing and the log has a line.
 func (a *sharded) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	return a.allSockets(rooms, func(ctx context.Context) (ids []socket.SocketId, err error) {
 		remote, err := a.fetch(ctx, "list sockets", wire.Options{Rooms: wire.Rooms{Names: names(rooms)}})

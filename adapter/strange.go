@@ -19,10 +19,10 @@ type complaint struct {
 // in the normal course of things.
 func strange(r wire.Reason) bool { return r != wire.Unanswerable && r != wire.Overflow }
 
-// maxLooked bounds the payloads that are parsed to say what they look like.
+// maxLooked bounds the payloads that are parsed to describe them.
 const maxLooked = 64 << 10
 
-// senderOf names the program that writes messages such as payload, as far as that can be told.
+// senderOf names the program that writes messages such as payload, as far as it can be recognised.
 func senderOf(payload []byte) string {
 	if bytes.HasPrefix(payload, []byte("\x80")) && bytes.HasSuffix(payload, []byte(".")) {
 		return "a Python pickle: python-socketio's RedisManager of an old version speaks another protocol"
@@ -62,7 +62,7 @@ func signatureOf(payload []byte) string {
 	return ""
 }
 
-// shapeOf says how payload looks without telling what is in it: the keys and kinds of values, or the first bytes.
+// shapeOf describes payload without its contents: the keys and kinds of values, or the first bytes.
 func shapeOf(payload []byte) string {
 	const maxBytes = 8
 	switch v := look(payload); v.Kind() {

@@ -1,7 +1,8 @@
-// Package emitter sends to the clients of a cluster of Socket.IO servers, from programs that are no servers themselves.
+// Package emitter sends events to the clients of a cluster of Socket.IO servers, from programs that are not servers.
 //
-// [New] is for servers with the classic Redis adapter, of any language (createAdapter in Node.js), [NewSharded] for those
-// with the sharded one (createShardedAdapter). Rooms are strings. The package needs a go-redis client, and no server:
+// [New] is for servers with the classic Redis adapter, in any language (createAdapter in Node.js), [NewSharded] for
+// servers with the sharded one (createShardedAdapter). Rooms are strings. The package needs a go-redis client, and no
+// server:
 //
 //	e := emitter.New(redis.NewClient(&redis.Options{Addr: "localhost:6379"}), emitter.Options{})
 //	err := e.Of("/chat").To("room").Emit("event", map[string]any{"key": "value"})
@@ -187,8 +188,8 @@ func (e *Emitter) flag(key string, value any) *Emitter {
 	})
 }
 
-// Emit sends an event with args to the addressed clients. It returns ErrReservedEvent for a reserved name, and ErrAck if
-// the last argument is a function.
+// Emit sends an event with args to the addressed clients. It returns ErrReservedEvent for a reserved name, and ErrAck
+// if the last argument is a function.
 func (e *Emitter) Emit(ev string, args ...any) error {
 	if wire.ReservedEvent(ev) {
 		return fmt.Errorf("emit %q: %w", ev, ErrReservedEvent)

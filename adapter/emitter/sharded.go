@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// SubscriptionMode says which rooms have a channel of their own.
+// SubscriptionMode selects the rooms that have a channel of their own.
 type SubscriptionMode string
 
 // The modes of Node's createShardedAdapter.

@@ -14,13 +14,13 @@ type Flags struct {
 	Broadcast            bool
 	Binary               bool
 	ExpectSingleResponse bool
-	// Compress is nil where the sender did not say; JavaScript's default is true.
+	// Compress is nil if the sender did not set it; JavaScript's default is true.
 	Compress *bool
-	// Timeout for acknowledgements; zero where there is none.
+	// Timeout for acknowledgements; zero if there is none.
 	Timeout time.Duration
 }
 
-// Options say which sockets a packet or request is for.
+// Options select the sockets that a packet or request is for.
 type Options struct {
 	Rooms  Rooms
 	Except []string
@@ -163,7 +163,7 @@ func DecodeBroadcast(payload []byte) (Broadcast, error) {
 	return b, err
 }
 
-// From tells whether the server uid sent b.
+// From reports whether the server uid sent b.
 func (b *Broadcast) From(uid string) bool { return b.uid.Is(uid) }
 
 // Packet reads the packet.

@@ -8,7 +8,7 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// AppendJSON appends v as the JSON text that JSON.stringify would give for it, and as socket.io-parser would: each
+// AppendJSON appends v as the JSON text that JSON.stringify and socket.io-parser would make of it: each
 // binary value is appended to *attachments and replaced by a numbered placeholder. With nil attachments, binary
 // becomes {"type":"Buffer","data":[...]}, as Node's Buffer.toJSON does. An undefined v becomes null. JSON is copied as
 // it is. The attachments alias the payload.
@@ -101,7 +101,7 @@ func (w *jsonWriter) object(b []byte, h head) int {
 	return at
 }
 
-// isProto tells whether a key, as text, names what JavaScript does not keep as a property.
+// isProto reports whether a key, as text, names what JavaScript does not keep as a property.
 func (v Value) isProto() bool {
 	return v.Is("__proto__") || v.Kind() == Array && v.Text() == "__proto__"
 }
@@ -124,9 +124,9 @@ func (w *jsonWriter) binary(p []byte) {
 	*w.attachments = append(*w.attachments, p)
 }
 
-// Go returns v as Go values, of the types that encoding/json gives: map[string]any, []any, string, bool, nil, and
+// Go returns v as Go values, of the types that encoding/json decodes to: map[string]any, []any, string, bool, nil, and
 // float64; an integer that float64 can't hold is int64 or uint64. A date is a string and NaN is nil, as for a client.
-// Binary goes through bin, or is a []byte that aliases the payload where bin is nil.
+// Binary goes through bin, or is a []byte that aliases the payload if bin is nil.
 func (v Value) Go(bin func([]byte) any) any {
 	if len(v.b) == 0 {
 		return nil
@@ -206,7 +206,7 @@ func (r goReader) binary(p []byte) any {
 	return p
 }
 
-// number returns the Number at b as float64, as an integer where float64 would round it, or nil where it is no number.
+// number returns the Number at b as float64, as an integer if float64 would round it, or nil if it is no number.
 func (h head) number(b []byte) any {
 	const exact = 1 << 53
 	i, u, isInt := h.integer(b)

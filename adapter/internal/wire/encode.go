@@ -18,7 +18,7 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Object is a map that is written in this order. A peer does not care; whoever compares bytes does.
+// Object is a map that is written in this order. Peers do not care; tests that compare bytes do.
 type Object []Field
 
 // Field of an Object.
@@ -119,7 +119,7 @@ func appendReader(dst []byte, r io.Reader, depth int) ([]byte, error) {
 	return appendMsgpack(dst, v, depth)
 }
 
-// ReadAll reads r to its end, and closes it where it can be closed. It gives what a client gets: text for a
+// ReadAll reads r to its end, and closes it if it can be closed. It returns what a client gets: text for a
 // strings.Reader, as socket.io-go-parser has it, nil for a nil pointer, and else binary.
 func ReadAll(r io.Reader) (any, error) {
 	if isNil(r) {
@@ -138,8 +138,8 @@ func ReadAll(r io.Reader) (any, error) {
 	return b, nil
 }
 
-// textBuffer is a buffer of text, which says itself how it looks in JSON. The library's StringBuffer is one: this package
-// knows it by its methods, so that programs that only send need not link the library.
+// textBuffer is a buffer of text that encodes itself as JSON. The library's StringBuffer is one: this package knows it by
+// its methods, so that programs that only send need not link the library.
 type textBuffer interface {
 	io.Reader
 	Bytes() []byte
@@ -198,8 +198,8 @@ func appendJSONScalar(dst []byte, v Value) []byte {
 	}
 }
 
-// appendJSONContainer turns the JSON array or object that begins at at into msgpack, keeping its order. It goes over the
-// text once; the number of elements is known at the end only. It returns the place behind the container.
+// appendJSONContainer appends the JSON array or object that begins at at as msgpack, in the same order. It reads the text
+// once: it knows the number of elements only at the end. It returns the position after the container.
 func appendJSONContainer(dst, text []byte, at, depth int) (_ []byte, end int, err error) {
 	if depth == 0 {
 		return dst, 0, errDepth
@@ -297,7 +297,7 @@ func sortedKeys(m map[string]any) []string {
 	return keys
 }
 
-// appendInt appends i in notepack's form: unsigned where it is not negative.
+// appendInt appends i in notepack's form: unsigned if it is not negative.
 func appendInt(dst []byte, i int64) []byte {
 	if i >= 0 {
 		return msgp.AppendUint64(dst, uint64(i))
@@ -305,7 +305,7 @@ func appendInt(dst []byte, i int64) []byte {
 	return msgp.AppendInt64(dst, i)
 }
 
-// appendFloat64 appends f as an integer where it is one, as a JavaScript number has no other type.
+// appendFloat64 appends f as an integer if it is one, as a JavaScript number has no other type.
 func appendFloat64(dst []byte, f float64) []byte {
 	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
 		return appendInt(dst, int64(f))
@@ -333,7 +333,7 @@ func AppendJSON(dst []byte, v any) ([]byte, error) {
 	return Value{b: b}.AppendJSON(dst, nil), nil
 }
 
-// HasBinary tells whether AppendMsgpack would write binary for v.
+// HasBinary reports whether AppendMsgpack would write binary for v.
 func HasBinary(v any) bool { return hasBinary(v, MaxDepth) }
 
 func hasBinary(v any, depth int) bool {
@@ -364,7 +364,7 @@ func hasBinary(v any, depth int) bool {
 	return false
 }
 
-// HasBinary tells whether v holds a binary value.
+// HasBinary reports whether v holds a binary value.
 func (v Value) HasBinary() bool {
 	if v.json {
 		return false

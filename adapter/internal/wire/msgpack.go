@@ -170,7 +170,7 @@ func msgpackKind(b []byte) Kind {
 	return readHead(b).kind
 }
 
-// integer returns the integer whose head is h, in one of two types, and false where the number is none.
+// integer returns the integer whose head is h, in one of two types, and false if the number is none.
 func (h head) integer(b []byte) (i int64, u uint64, isInt bool) {
 	p := b[h.size : h.size+h.n]
 	switch c := b[0]; {

@@ -10,16 +10,18 @@ import (
 type Packet struct {
 	// Event is the name, never a reserved one.
 	Event string
-	// Nsp is the namespace that the packet names, "/" where it names none.
+	// Nsp is the namespace that the packet names, "/" if it names none.
 	Nsp string
 
 	data Value // the array of the event's name and its arguments
 }
 
 // reservedEvents of a client: it closes a connection that sends one of them.
-var reservedEvents = [...]string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+var reservedEvents = [...]string{
+	"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener",
+}
 
-// ReservedEvent tells whether a client refuses an event of this name.
+// ReservedEvent reports whether a client refuses an event of this name.
 func ReservedEvent(name string) bool {
 	for _, r := range reservedEvents {
 		if r == name {
@@ -60,7 +62,7 @@ func DecodePacket(v Value) (Packet, error) {
 	return p, p.readEvent()
 }
 
-// eventType tells whether v is the type of an event: 2 or 5, as a number of any width or as text, or the ASCII codes
+// eventType reports whether v is the type of an event: 2 or 5, as a number of any width or as text, or the ASCII codes
 // of these (zishang520's Go emitter).
 func eventType(v Value) bool {
 	switch v.Kind() {
@@ -128,9 +130,9 @@ func (p *Packet) Values(bin func([]byte) any) []any {
 
 // Rooms is a set of rooms as it came.
 type Rooms struct {
-	// Names in the order of the wire, without repetition. A number is given in its decimal form.
+	// Names in the order of the wire, without repetition. A number has its decimal form.
 	Names []string
-	// All is true where no room was named, which means everybody. A list that holds nothing that can be a room is not
+	// All is true if no room was named, which means everybody. A list that holds nothing that can be a room is not
 	// All: it means nobody.
 	All bool
 }
@@ -168,7 +170,7 @@ func (r *Rooms) take(v Value) {
 	}
 }
 
-// add appends name where it is new. Long lists are not searched: a repetition does no harm but time.
+// add appends name if it is new. Long lists are not searched: a repetition does no harm but time.
 func (r *Rooms) add(name string) {
 	if len(r.Names) < 16 {
 		for _, n := range r.Names {

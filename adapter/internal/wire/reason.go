@@ -1,6 +1,6 @@
 package wire
 
-// Reason says why a message from Redis was dropped. It doubles as the label of the metric that counts them.
+// Reason is why a message from Redis was dropped, and the label of the metric that counts such messages.
 type Reason uint8
 
 // The reasons. A dropped message never has an effect on this node or its clients.

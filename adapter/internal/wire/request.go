@@ -21,7 +21,7 @@ const (
 type Request struct {
 	Type RequestType
 	UID  string
-	// ID is the requestId, empty where no answer is wanted.
+	// ID is the requestId, empty if no answer is wanted.
 	ID string
 	// LegacyID is the requestid of socket.io-redis 5, whose types are numbered otherwise: see LegacyType.
 	LegacyID string
@@ -130,15 +130,15 @@ func scalar(v Value) string {
 
 // Response is a message of the classic adapter's response channels.
 type Response struct {
-	// Type is that of the request for ServerSideEmit, ClientCount and AckValue, and -1 where the response has none.
+	// Type is that of the request for ServerSideEmit, ClientCount and AckValue, and -1 if the response has none.
 	Type RequestType
 	ID   string
-	// UID of the server that answers: only servers of this project say it.
+	// UID of the server that answers: only servers of this project sign.
 	UID         string
 	ClientCount uint64
 	// Value of an acknowledgement: data or packet.
 	Value Value
-	// Sockets are ids or descriptions of sockets, Rooms are names; undefined where the response has none.
+	// Sockets are ids or descriptions of sockets, Rooms are names; undefined if the response has none.
 	Sockets, Rooms Value
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Text is JavaScript's String(v); a Date is given in its JSON form.
+// Text is JavaScript's String(v); a Date has its JSON form.
 func (v Value) Text() string {
 	switch v.Kind() {
 	case Undefined:

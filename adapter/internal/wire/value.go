@@ -12,7 +12,7 @@ import (
 
 // Limits of Parse.
 const (
-	// MaxDepth of nested arrays and maps. Node gives up at some thousands, by an exception.
+	// MaxDepth of nested arrays and maps. Node.js throws at some thousands.
 	MaxDepth = 1024
 	// MaxSize of a payload in bytes. Redis itself drops a subscriber that has more than 32 MB outstanding.
 	MaxSize = 32 << 20
@@ -105,7 +105,7 @@ func (v Value) Kind() Kind {
 	return msgpackKind(v.b)
 }
 
-// Present tells that v is neither undefined nor null.
+// Present reports whether v is neither undefined nor null.
 func (v Value) Present() bool { k := v.Kind(); return k != Undefined && k != Null }
 
 // Truthy is JavaScript's Boolean(v).
@@ -125,7 +125,7 @@ func (v Value) Truthy() bool {
 	}
 }
 
-// Float is the number v, and NaN where v is none.
+// Float is the number v, and NaN if v is none.
 func (v Value) Float() float64 {
 	if v.Kind() != Number {
 		return nan
@@ -136,7 +136,7 @@ func (v Value) Float() float64 {
 	return readHead(v.b).float(v.b)
 }
 
-// Is tells whether v is the string s, or binary with the same bytes (a map key that a Python 3 emitter wrote).
+// Is reports whether v is the string s, or binary with the same bytes (a map key that a Python 3 emitter wrote).
 func (v Value) Is(s string) bool {
 	switch v.Kind() {
 	case String:
@@ -151,7 +151,7 @@ func (v Value) Is(s string) bool {
 	return false
 }
 
-// Bytes of a Binary; nil where v is none. It aliases the payload.
+// Bytes of a Binary; nil if v is none. It aliases the payload.
 func (v Value) Bytes() []byte {
 	if v.Kind() != Binary {
 		return nil
@@ -159,7 +159,7 @@ func (v Value) Bytes() []byte {
 	return v.b[readHead(v.b).size:]
 }
 
-// Elems yields the elements of an Array, and nothing where v is none.
+// Elems yields the elements of an Array, and nothing if v is none.
 func (v Value) Elems() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		if v.Kind() != Array {
@@ -188,7 +188,7 @@ func (v Value) Elems() iter.Seq[Value] {
 	}
 }
 
-// Fields yields keys and values of a Map in the order of the wire, and nothing where v is none. A key may come twice;
+// Fields yields keys and values of a Map in the order of the wire, and nothing if v is none. A key may come twice;
 // as in JavaScript, the last one counts.
 func (v Value) Fields() iter.Seq2[Value, Value] {
 	return func(yield func(Value, Value) bool) {
@@ -219,7 +219,7 @@ func (v Value) Fields() iter.Seq2[Value, Value] {
 	}
 }
 
-// Get returns the field of a Map by name, undefined where there is none.
+// Get returns the field of a Map by name, undefined if there is none.
 func (v Value) Get(name string) Value {
 	var found Value
 	for k, f := range v.Fields() {
