@@ -161,7 +161,8 @@ func TestClassicACL(t *testing.T) {
 
 	n := newNode(t, New(setUser("bad", enough[:6]...), Options{})) // no channels
 	err := Ready(ctx, n.io.Of("/", nil))
-	if err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "socket.io-response#/#") {
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") ||
+		!strings.Contains(err.Error(), "socket.io-response#/#") {
 		t.Errorf("got %v", err)
 	}
 	setUser("bad", enough...)

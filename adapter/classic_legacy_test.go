@@ -12,8 +12,8 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
-// TestClassicNamedSocket publishes the requests about one socket that socket.io-redis 5, and @socket.io/redis-adapter up
-// to version 7, send, and reads what Node.js servers of those versions want to be answered.
+// TestClassicNamedSocket publishes the requests about one socket that socket.io-redis 5, and @socket.io/redis-adapter
+// up to version 7, send, and reads the answers that Node.js servers of those versions want.
 func TestClassicNamedSocket(t *testing.T) {
 	t.Parallel()
 	_, rc := redistest.Mini(t)
@@ -77,7 +77,8 @@ func TestClassicNamedSocket(t *testing.T) {
 	wants(ask(`{"requestid":"7","type":2}`), fmt.Sprintf(`{"requestid":"7","rooms":[%q]}`, c.sid))
 	wants(ask(`{"requestid":"8","type":5,"data":"x"}`), `{"requestid":"8","data":null}`)
 	// The server that has the socket answers, so the next answer is that to the request after it.
-	if err := rc.Publish(t.Context(), "socket.io-request#/#", `{"requestid":"9","type":6,"sid":"nobody"}`).Err(); err != nil {
+	nobody := `{"requestid":"9","type":6,"sid":"nobody"}`
+	if err := rc.Publish(t.Context(), "socket.io-request#/#", nobody).Err(); err != nil {
 		t.Fatal(err)
 	}
 	wants(ask(`{"requestid":"10","type":6,"sid":%q,"close":true}`, c.sid), `{"requestid":"10"}`)

@@ -34,7 +34,9 @@ func classicCluster(t *testing.T, c redis.UniversalClient, n int, o Options) []*
 // each runs a test on miniredis, a Redis and a Redis Cluster, by pattern and by room channels.
 func each(t *testing.T, test func(t *testing.T, c redis.UniversalClient, o Options)) {
 	t.Run("pattern", func(t *testing.T) {
-		redistest.Each(t, func(t *testing.T, c redis.UniversalClient) { test(t, c, Options{PatternSubscription: true}) })
+		redistest.Each(t, func(t *testing.T, c redis.UniversalClient) {
+			test(t, c, Options{PatternSubscription: true})
+		})
 	})
 	t.Run("rooms", func(t *testing.T) {
 		redistest.Each(t, func(t *testing.T, c redis.UniversalClient) { test(t, c, Options{}) })
@@ -168,7 +170,8 @@ func TestClassicAcks(t *testing.T) {
 		}
 		for _, s := range f.sockets {
 			s.Timeout(patience).EmitWithAck("ask", "s")(func(v []any, err error) { done <- result{v, err} })
-			if got := <-done; got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
+			got := <-done
+			if got.err != nil || len(got.values) != 1 || !strings.HasPrefix(fmt.Sprint(got.values[0]), "answer") {
 				t.Errorf("got %v", got)
 			}
 		}
@@ -235,7 +238,8 @@ func TestClassicBroadcastWithAck(t *testing.T) {
 	for _, single := range []bool{false, true} {
 		counts, acks := make(chan uint64, 10), make(chan []any, 10)
 		opts := &socket.BroadcastOptions{
-			Rooms: types.NewSet[socket.Room]("r1"), Flags: &socket.BroadcastFlags{Timeout: &timeout, ExpectSingleResponse: single},
+			Rooms: types.NewSet[socket.Room]("r1"),
+			Flags: &socket.BroadcastFlags{Timeout: &timeout, ExpectSingleResponse: single},
 		}
 		nodes[0].classic("/").BroadcastWithAck(&parser.Packet{Type: parser.EVENT, Data: []any{"ask"}}, opts,
 			func(n uint64) { counts <- n }, func(args []any, _ error) { acks <- args })
@@ -312,7 +316,8 @@ func TestClassicLegacyEmitter(t *testing.T) {
 	c, chat := n.connect("/", "r1"), n.connect("/chat")
 	seen := 0
 	for _, v := range vectors(t) {
-		if v.Channel != "socket.io#emitter" || v.Expect.Kind != "broadcast" || v.Expect.Nsp != "/" || len(v.Expect.Rooms) > 0 {
+		if v.Channel != "socket.io#emitter" || v.Expect.Kind != "broadcast" || v.Expect.Nsp != "/" ||
+			len(v.Expect.Rooms) > 0 {
 			continue
 		}
 		if strings.Contains(v.Call, "Buffer") || strings.Contains(v.Call, "bin") {

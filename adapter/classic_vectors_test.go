@@ -96,7 +96,9 @@ func TestVectorsReachClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, nsp := range []string{"/", "/chat", "/chat/sub", "/workspace"} {
-			fence, _ := json.Marshal([]any{"test", map[string]any{"type": 2, "data": []string{"fence"}, "nsp": nsp}, map[string]any{}})
+			fence, _ := json.Marshal([]any{
+				"test", map[string]any{"type": 2, "data": []string{"fence"}, "nsp": nsp}, map[string]any{},
+			})
 			if err := rc.Publish(context.Background(), "socket.io#"+nsp+"#", fence).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +134,8 @@ func expected(v vector, clients map[string]*client) []string {
 	var names []string
 	if v.Delivered == nil { // Node.js sends a packet that clients do not survive
 		for name := range clients {
-			if strings.Contains(name, "-") != (v.Expect.Nsp == "/") && (len(v.Expect.Rooms) == 0 || slices.Contains(v.Expect.Rooms, name)) {
+			if strings.Contains(name, "-") != (v.Expect.Nsp == "/") &&
+				(len(v.Expect.Rooms) == 0 || slices.Contains(v.Expect.Rooms, name)) {
 				names = append(names, name)
 			}
 		}
@@ -181,7 +184,8 @@ func TestVectorsOnAllChannels(t *testing.T) {
 			return nil, false
 		}
 	})
-	if d := n.classic("/").Stats(); d.Dropped["malformed"] == 0 || d.Dropped["event_name"] == 0 || d.Dropped["request_type"] == 0 {
+	d := n.classic("/").Stats().Dropped
+	if d["malformed"] == 0 || d["event_name"] == 0 || d["request_type"] == 0 {
 		t.Errorf("counted %+v", d)
 	}
 }

@@ -85,7 +85,8 @@ type client struct {
 // connect connects a client to a namespace of n; join puts it into rooms, on the server.
 func (n *node) connect(nsp string, join ...socket.Room) *client {
 	n.t.Helper()
-	c := &client{t: n.t, url: n.http.URL + "/socket.io/?EIO=4&transport=polling", nsp: nsp, events: make(chan event, 5000)}
+	url := n.http.URL + "/socket.io/?EIO=4&transport=polling"
+	c := &client{t: n.t, url: url, nsp: nsp, events: make(chan event, 5000)}
 	var open struct{ Sid string }
 	handshake, _ := c.get(context.Background())
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(handshake, "0")), &open); err != nil {

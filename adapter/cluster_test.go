@@ -71,8 +71,8 @@ func TestClusterSockets(t *testing.T) {
 				continue
 			}
 			h, got := s.Handshake(), s.Data().(map[string]any)
-			if !s.Rooms().Has("r1") || got["user"] != "u1" || h.Query["EIO"][0] != "4" || h.Url == "" || h.Issued == 0 ||
-				h.Address == "" || len(h.Headers["User-Agent"]) != 1 {
+			if !s.Rooms().Has("r1") || got["user"] != "u1" || h.Query["EIO"][0] != "4" || h.Url == "" ||
+				h.Issued == 0 || h.Address == "" || len(h.Headers["User-Agent"]) != 1 {
 				t.Errorf("got %+v %+v", s, h)
 			}
 			if data["picture"] != nil && string(bytesOf(got["picture"])) != "\x07" {
@@ -83,7 +83,8 @@ func TestClusterSockets(t *testing.T) {
 			t.Errorf("sockets %v", ids.Keys())
 		}
 		//lint:ignore SA1019 deprecated or not, the library calls the adapter for it
-		if ids, err := nodes[2].io.In("r1").AllSockets(); err != nil || ids.Len() != 2 || !ids.Has(socket.SocketId(c1.sid)) {
+		ids, err := nodes[2].io.In("r1").AllSockets()
+		if err != nil || ids.Len() != 2 || !ids.Has(socket.SocketId(c1.sid)) {
 			t.Errorf("sockets %v, %v", ids.Keys(), err)
 		}
 		all, err := nodes[0].adapter("/").AllRooms(context.Background())

@@ -28,7 +28,8 @@ type muteServer struct {
 func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*node, mute func() muteServer)) {
 	const timeout = patience
 	muteOn := func(
-		t *testing.T, c redis.UniversalClient, uid string, subscribe func(*bus.Subscription, ...string) error, channels ...string,
+		t *testing.T, c redis.UniversalClient, uid string,
+		subscribe func(*bus.Subscription, ...string) error, channels ...string,
 	) muteServer {
 		b := bus.New(c, bus.Options{})
 		leave := func() { b.Close(context.Background()) }
@@ -40,7 +41,8 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 	}
 	t.Run("classic", func(t *testing.T) {
 		_, c := redistest.Mini(t)
-		test(t, func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }, func() muteServer {
+		servers := func(n int) []*node { return classicCluster(t, c, n, Options{RequestsTimeout: timeout}) }
+		test(t, servers, func() muteServer {
 			uid := randomID(6)
 			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
 				return s.Subscribe(context.Background(), bus.Channel, channels...)
@@ -49,7 +51,8 @@ func eachProtocol(t *testing.T, test func(t *testing.T, servers func(n int) []*n
 	})
 	t.Run("sharded", func(t *testing.T) {
 		c := redistest.Shared(t).Client()
-		test(t, func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }, func() muteServer {
+		servers := func(n int) []*node { return shardedCluster(t, c, n, ShardedOptions{RequestsTimeout: timeout}) }
+		test(t, servers, func() muteServer {
 			uid := randomHex()
 			return muteOn(t, c, uid, func(s *bus.Subscription, channels ...string) error {
 				return s.Subscribe(context.Background(), bus.Shard, channels...)
@@ -78,7 +81,8 @@ func TestEmitWithAck(t *testing.T) {
 				t.Fatalf("got %v, %v", values, err)
 			}
 		}
-		if values, err := EmitWithAck(context.Background(), nsp, toRoom("empty"), "ask", "q"); err != nil || values == nil || len(values) > 0 {
+		values, err := EmitWithAck(context.Background(), nsp, toRoom("empty"), "ask", "q")
+		if err != nil || values == nil || len(values) > 0 {
 			t.Errorf("no client: %v, %v", values, err)
 		}
 		local := toRoom("r1")
@@ -117,7 +121,8 @@ func TestEmitWithAckIncomplete(t *testing.T) {
 			values, err := EmitWithAck(ctx, nodes[0].io.Of("/", nil), toRoom("r1"), "ask")
 			return errors.As(err, &e) && fmt.Sprint(values) == "[yes yes]"
 		})
-		if e.Got != 1 || e.Want != 2 || e.Clients != 1 || !slices.Equal(e.Missing, []string{uid}) || !errors.Is(e, context.DeadlineExceeded) {
+		if e.Got != 1 || e.Want != 2 || e.Clients != 1 || !slices.Equal(e.Missing, []string{uid}) ||
+			!errors.Is(e, context.DeadlineExceeded) {
 			t.Errorf("got %+v: %v", e, e)
 		}
 	})
@@ -158,7 +163,8 @@ func TestServersLeave(t *testing.T) {
 		gone.leave()
 		for range 2 {
 			var e *IncompleteError
-			if r := receive(t, done); r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || len(e.Missing) > 0 || e.Cause != ErrLeft {
+			r := receive(t, done)
+			if r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || len(e.Missing) > 0 || e.Cause != ErrLeft {
 				t.Errorf("%d, %v", r.n, r.err)
 			}
 		}
@@ -177,7 +183,8 @@ func TestServersLeave(t *testing.T) {
 				if !errors.As(r.err, &e) || e.Cause != context.DeadlineExceeded {
 					t.Errorf("with a slow server: %d, %v", r.n, r.err)
 				}
-				complete = complete && r.n == 2 && e.Got == 1 && e.Want == 3 && slices.Equal(e.Missing, []string{slow.uid})
+				complete = complete && r.n == 2 && e.Got == 1 && e.Want == 3 &&
+					slices.Equal(e.Missing, []string{slow.uid})
 			}
 			return complete
 		})

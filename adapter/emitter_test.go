@@ -119,7 +119,9 @@ func TestEmitterGolden(t *testing.T) {
 func TestEmitterErrors(t *testing.T) {
 	t.Parallel()
 	mini, client := redistest.Mini(t)
-	for _, e := range []*Emitter{NewEmitter(client, EmitterOptions{}), NewShardedEmitter(client, ShardedEmitterOptions{})} {
+	for _, e := range []*Emitter{
+		NewEmitter(client, EmitterOptions{}), NewShardedEmitter(client, ShardedEmitterOptions{}),
+	} {
 		if err := e.Emit("disconnect"); !errors.Is(err, ErrReservedEvent) {
 			t.Error(err)
 		}

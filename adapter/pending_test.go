@@ -33,7 +33,8 @@ func TestPending(t *testing.T) {
 		if got, err := p.end("1", all, nil); err != nil || len(got) != 2 {
 			t.Errorf("got %v, %v", got, err)
 		}
-		if got, err := p.end("1", all, context.Canceled); err != nil || len(got) != 2 { // it was the last answer's moment
+		// The last answer came at the same moment.
+		if got, err := p.end("1", all, context.Canceled); err != nil || len(got) != 2 {
 			t.Errorf("got %v, %v", got, err)
 		}
 		time.Sleep(time.Second)

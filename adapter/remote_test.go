@@ -10,8 +10,8 @@ import (
 // FuzzDecodeSocket reads what another server says of a socket: the library's users take for granted that all of it is
 // there, and it can be passed on.
 func FuzzDecodeSocket(f *testing.F) {
-	f.Add([]byte(`{"id":"s1","handshake":{"headers":{"host":"x","accept":["a","b"]},"time":"t","address":"::1","xdomain":false,
-		"secure":true,"issued":1700000000000,"url":"/socket.io/","query":{"EIO":"4","a":["1","2"]},"auth":{"token":"t"}},
+	f.Add([]byte(`{"id":"s1","handshake":{"headers":{"host":"x","accept":["a","b"]},"time":"t","address":"::1",
+		"xdomain":false,"secure":true,"issued":1700000000000,"url":"/socket.io/","query":{"EIO":"4","a":["1","2"]},"auth":{"token":"t"}},
 		"rooms":["s1","r"],"data":{"user":1}}`))
 	f.Add([]byte("\x84\xa2id\xa1s\xa9handshake\xc0\xa5rooms\x92\x01\xc0\xa4data\xc4\x01b"))
 	f.Add([]byte(`{"id":"s","handshake":{"issued":1e300,"headers":[1],"query":"q","auth":null,"url":null},"rooms":"r"}`))
@@ -36,7 +36,8 @@ func FuzzDecodeSocket(f *testing.F) {
 			ID    string
 			Rooms []string
 		}
-		if err := json.Unmarshal(text, &again); err != nil || again.ID != string(s.Id()) || len(again.Rooms) != s.Rooms().Len() {
+		err = json.Unmarshal(text, &again)
+		if err != nil || again.ID != string(s.Id()) || len(again.Rooms) != s.Rooms().Len() {
 			t.Fatalf("%q is described as %q: %v", payload, text, err)
 		}
 	})

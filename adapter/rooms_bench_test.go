@@ -104,7 +104,8 @@ func benchmarkRooms(b *testing.B, byRoom bool) {
 }
 
 func publishCommand(channel string, payload []byte) []byte {
-	return fmt.Appendf(nil, "*3\r\n$7\r\npublish\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(payload), payload)
+	return fmt.Appendf(nil, "*3\r\n$7\r\npublish\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n",
+		len(channel), channel, len(payload), payload)
 }
 
 func processCPU() time.Duration {

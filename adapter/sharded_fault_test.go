@@ -85,13 +85,14 @@ func TestShardedACL(t *testing.T) {
 	admin := server.Client()
 	acl := func(rules ...any) {
 		t.Helper()
-		if err := admin.Do(context.Background(), append([]any{"acl", "setuser", "limited"}, rules...)...).Err(); err != nil {
+		rules = append([]any{"acl", "setuser", "limited"}, rules...)
+		if err := admin.Do(context.Background(), rules...).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// What docs/reference/sharded.md says is enough, but for the channels.
-	acl("on", ">pw", "resetchannels", "&other*", "+ssubscribe", "+sunsubscribe", "+subscribe", "+unsubscribe", "+spublish",
-		"+publish", "+ping", "+pubsub")
+	acl("on", ">pw", "resetchannels", "&other*", "+ssubscribe", "+sunsubscribe", "+subscribe", "+unsubscribe",
+		"+spublish", "+publish", "+ping", "+pubsub")
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "pw"})
 	t.Cleanup(func() { client.Close() })
 	n := newNode(t, NewSharded(client, ShardedOptions{}))
@@ -124,7 +125,9 @@ func TestShardedDeadPeer(t *testing.T) {
 	mute := bus.New(server.Client(), bus.Options{})
 	t.Cleanup(func() { mute.Close(context.Background()) })
 	uid := randomHex()
-	if _, err := mute.Subscribe(context.Background(), bus.HandlerFunc(func(bus.Message) {}), bus.Shard, "socket.io#/#", "socket.io#/#"+uid+"#"); err != nil {
+	ignore := bus.HandlerFunc(func(bus.Message) {})
+	_, err := mute.Subscribe(context.Background(), ignore, bus.Shard, "socket.io#/#", "socket.io#/#"+uid+"#")
+	if err != nil {
 		t.Fatal(err)
 	}
 	var f fetched

@@ -55,7 +55,8 @@ func TestShardedBroadcast(t *testing.T) {
 		nodes := shardedCluster(t, c, 3, o)
 		nodes[1].io.Of("/other", nil)
 		twenty := socket.Room(strings.Repeat("é", 20)) // as long as the id of a Node.js socket
-		c1, c2, c3 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2", "42", twenty), nodes[2].connect("/", "r2")
+		c1, c3 := nodes[0].connect("/", "r1"), nodes[2].connect("/", "r2")
+		c2 := nodes[1].connect("/", "r1", "r2", "42", twenty)
 		other := nodes[1].connect("/other", "r1")
 
 		nodes[0].io.Emit("all", "a", 1, nil, map[string]any{"k": []any{true}})
@@ -153,7 +154,8 @@ func TestShardedAcks(t *testing.T) {
 				Rooms: types.NewSet(socket.Room(s.Id())), Flags: &socket.BroadcastFlags{ExpectSingleResponse: true},
 			}
 			values := nodes[0].ask(opts, 3, 1)
-			if list, ok := values[0].([]any); !ok || len(list) != 1 || !strings.HasPrefix(fmt.Sprint(list[0]), "answer") {
+			list, ok := values[0].([]any)
+			if !ok || len(list) != 1 || !strings.HasPrefix(fmt.Sprint(list[0]), "answer") {
 				t.Errorf("got %v", values)
 			}
 		}
@@ -201,7 +203,9 @@ func TestShardedEmitter(t *testing.T) {
 			n.io.On("hello", func(args ...any) { heard <- fmt.Sprint(i, args) })
 		}
 		c1, c2 := nodes[0].connect("/", "r1"), nodes[1].connect("/", "r1", "r2")
-		e := NewShardedEmitter(c, ShardedEmitterOptions{ChannelPrefix: o.ChannelPrefix, SubscriptionMode: o.SubscriptionMode})
+		e := NewShardedEmitter(c, ShardedEmitterOptions{
+			ChannelPrefix: o.ChannelPrefix, SubscriptionMode: o.SubscriptionMode,
+		})
 		check := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -272,8 +276,10 @@ func TestShardedOdd(t *testing.T) {
 		`{"type":3,"data":{"packet":{"type":2,"data":["nobody"]},"opts":{"rooms":[null]}},"uid":"x","nsp":"/"}`,
 		`{"type":4,"data":{"opts":{"rooms":[],"except":[],"flags":{}},"rooms":{}},"uid":"x","nsp":"/"}`,
 		`{"type":7,"data":{"opts":{"rooms":[]}},"uid":"x","nsp":"/"}`,
-		`{"type":9,"data":{"packet":[]},"uid":"x","nsp":"/"}`, `{"type":9,"data":{"packet":["connection",{}]},"uid":"x","nsp":"/"}`,
-		`{"type":9,"data":{"packet":"x"},"uid":"x","nsp":"/"}`, `{"type":99,"data":{},"uid":"x","nsp":"/"}`, `{"type":2,"uid":"x","nsp":"/"}`,
+		`{"type":9,"data":{"packet":[]},"uid":"x","nsp":"/"}`,
+		`{"type":9,"data":{"packet":["connection",{}]},"uid":"x","nsp":"/"}`,
+		`{"type":9,"data":{"packet":"x"},"uid":"x","nsp":"/"}`, `{"type":99,"data":{},"uid":"x","nsp":"/"}`,
+		`{"type":2,"uid":"x","nsp":"/"}`,
 		"\xdd\xff\xff\xff\xff", "\x84\xa4type\x03\xa4data\xdf\xff\xff\xff\xff",
 	} {
 		for _, channel := range []string{a.base, a.base + "r1#", a.answers + a.uid + "#", a.base + "#"} {
@@ -294,7 +300,8 @@ func TestShardedOdd(t *testing.T) {
 }
 
 func FuzzDecodeMessage(f *testing.F) {
-	f.Add([]byte(`{"type":3,"data":{"packet":{"type":2,"data":["x",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}},"uid":"0123456789abcdef","nsp":"/"}`))
+	f.Add([]byte(`{"type":3,"data":{"packet":{"type":2,"data":["x",1]},` +
+		`"opts":{"rooms":["r"],"except":[],"flags":{}}},"uid":"0123456789abcdef","nsp":"/"}`))
 	f.Add([]byte("\x84\xa4type\x03\xa4data\x81\xa6packet\x80\xa3uid\xa1x\xa3nsp\xa1/"))
 	for _, v := range vectors(f) {
 		f.Add(v.Payload)

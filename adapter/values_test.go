@@ -24,7 +24,8 @@ func TestValues(t *testing.T) {
 	})
 	t.Run("sharded", func(t *testing.T) {
 		c := redistest.Shared(t).Client()
-		testValues(t, shardedCluster(t, c, 2, ShardedOptions{RequestsTimeout: patience}), NewShardedEmitter(c, ShardedEmitterOptions{}))
+		nodes := shardedCluster(t, c, 2, ShardedOptions{RequestsTimeout: patience})
+		testValues(t, nodes, NewShardedEmitter(c, ShardedEmitterOptions{}))
 	})
 }
 
