@@ -9,9 +9,9 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// clientAddress returns the address that the address limits count for. It is the peer's, unless the peer is a trusted
-// proxy: then it is the last address in X-Forwarded-For that isn't one of a trusted proxy, because everything left of
-// that was written by somebody who can't be trusted. Forwarded (RFC 7239) is read if there is no X-Forwarded-For.
+// clientAddress returns the address that the address limits count. It is the peer's, unless the peer is a trusted
+// proxy: then it is the last address in X-Forwarded-For that isn't a trusted proxy's, because somebody untrusted wrote
+// everything to the left of it. Forwarded (RFC 7239) is read if there is no X-Forwarded-For.
 func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
 	peer := s.Handshake().Address
 	if host, _, err := net.SplitHostPort(peer); err == nil {
@@ -28,7 +28,8 @@ func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
 	return addressKey(forwardedFor(peer, hops, trusted))
 }
 
-// addressKey is what limits count an address by: of an IPv6 address the first 64 bits, for its owner has all of them.
+// addressKey returns the key that the limits count an address under. An IPv6 address counts by its first 64 bits,
+// because its owner has the whole network.
 func addressKey(address string) string {
 	addr, err := netip.ParseAddr(address)
 	if err != nil || !addr.Is6() || addr.Is4In6() {
@@ -50,7 +51,7 @@ func forwardedFor(peer string, hops []string, trusted []netip.Prefix) string {
 		}
 		hop, ok := hopAddress(hops[i])
 		if !ok {
-			return addr.String() // the proxy passed on something that is no address
+			return addr.String() // what the proxy passed on is no address
 		}
 		peer = hop.String()
 	}
@@ -73,8 +74,8 @@ func hopAddress(text string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// forwardedHops returns the for parameter of each element of Forwarded (RFC 7239, section 4), "" if it has none. A
-// quoted string that holds a comma or semicolon is no address: it ends the chain wherever it is cut.
+// forwardedHops returns the for parameter of each element of Forwarded (RFC 7239, section 4), or "" if it has none. A
+// quoted string with a comma or semicolon is no address, so it ends the chain wherever it is cut.
 func forwardedHops(headers []string) (hops []string) {
 	for element := range strings.SplitSeq(strings.Join(headers, ","), ",") {
 		hop := ""

@@ -27,14 +27,18 @@ func TestForwardedFor(t *testing.T) {
 		{"IPv6 with a port", "10.0.0.1", []string{"[2001:db8:1:2:3::4]:443"}, "2001:db8:1:2::/64"},
 		{"IPv6 in brackets", "10.0.0.1", []string{"[2001:db8:1:2:3::4]"}, "2001:db8:1:2::/64"},
 		{"IPv4 in brackets", "10.0.0.1", []string{"[198.51.100.1]"}, "10.0.0.1"},
-		{"Forwarded", "10.0.0.1", forwardedHops([]string{`for=192.0.2.9, FOR="198.51.100.1:4711";proto=https;by=10.0.0.1`, `For=10.0.0.2`}), "198.51.100.1"},
-		{"Forwarded IPv6", "10.0.0.1", forwardedHops([]string{`proto=https; for="[2001:db8:1:2:3::4]:443"`}), "2001:db8:1:2::/64"},
+		{"Forwarded", "10.0.0.1",
+			forwardedHops([]string{`for=192.0.2.9, FOR="198.51.100.1:4711";proto=https;by=10.0.0.1`, `For=10.0.0.2`}),
+			"198.51.100.1"},
+		{"Forwarded IPv6", "10.0.0.1", forwardedHops([]string{`proto=https; for="[2001:db8:1:2:3::4]:443"`}),
+			"2001:db8:1:2::/64"},
 		{"Forwarded, obfuscated", "10.0.0.1", forwardedHops([]string{`for=192.0.2.9, for=_hidden`}), "10.0.0.1"},
 		{"Forwarded without for", "10.0.0.1", forwardedHops([]string{`proto=https`}), "10.0.0.1"},
 		{"no address", "pipe", []string{"198.51.100.1"}, "pipe"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := addressKey(forwardedFor(tt.peer, strings.Split(strings.Join(tt.headers, ","), ","), trusted)); got != tt.want {
+			hops := strings.Split(strings.Join(tt.headers, ","), ",")
+			if got := addressKey(forwardedFor(tt.peer, hops, trusted)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

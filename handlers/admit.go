@@ -7,16 +7,16 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// Admit decides whether an event of a client is decoded at all, and answers the events that it refuses: those over a
-// rate limit or a size limit, and those that the gateway does not know. It is to be the engine's Options.Admit; without
-// it the gateway decides the same after decoding, which costs a multiple of the payload's size. Sockets of namespaces
-// other than the gateway's are admitted.
+// Admit reports whether the engine should decode an event of a client. It refuses, and answers, events that are over a
+// rate limit or a size limit and those that the gateway does not know. Use it as the engine's Options.Admit: without it
+// the gateway decides the same after decoding, which costs a multiple of the payload's size. Events in other namespaces
+// are admitted.
 func (g *Gateway) Admit(socket *socket.Socket, in engine.Incoming) bool {
 	if socket.Nsp().Name() != namespace {
 		return true
 	}
 	s := g.sessionOf(engine.ConnOf(socket))
-	if s == nil || s.id != string(socket.Id()) { // it has left, or the gateway is closed
+	if s == nil || s.id != string(socket.Id()) { // the socket has left, or the gateway is closed
 		return false
 	}
 	return s.admitIncoming(in)
@@ -24,7 +24,7 @@ func (g *Gateway) Admit(socket *socket.Socket, in engine.Incoming) bool {
 
 func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	r := &request{session: s, event: in.Event}
-	r.ack = func(args []any, _ error) { in.Acknowledge(args...) } // does nothing if the client passed no callback
+	r.ack = func(args []any, _ error) { in.Acknowledge(args...) } // a no-op if the client passed no callback
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(in.Event, p)
@@ -34,7 +34,7 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	}()
 	h, known := handlerOf(in.Event)
 	s.count(in.Event, known)
-	admitted := s.admit()
+	admitted := s.withinRates()
 	arg, size := payloadOf(in)
 	fits := within(size, s.gateway.limits.Payload)
 	if admitted && known && fits {
@@ -48,7 +48,7 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	var err error
 	switch {
 	case !admitted:
-		err = s.refuse(r)
+		err = s.refuseOverRate(r)
 	case !known:
 		r.refuseUnknown()
 	default:

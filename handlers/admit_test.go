@@ -23,14 +23,18 @@ func TestRefusedBeforeDecoding(t *testing.T) {
 		ack                  string
 	}{
 		{"unknown", "whatever", undecodable, handlers.Limits{}, 0, nil, `"code":404`},
-		{"unknown and large", "whatever", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0, nil, `"code":404`},
-		{"too large", "spectate", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0, []string{"error"}, `"code":413`},
+		{"unknown and large", "whatever", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0, nil,
+			`"code":404`},
+		{"too large", "spectate", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0, []string{"error"},
+			`"code":413`},
 		{"too large, elevation", "request_elevation", `{"_id":"7","a":[` + many + `1e999]}`, handlers.Limits{}, 0,
 			[]string{"request_elevation_return"}, `"code":413`},
-		{"too many", "spectate", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
+		{"too many", "spectate", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2, []string{"error"},
+			`"code":429`},
 		{"too many, elevation", "request_elevation", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2,
 			[]string{"request_elevation_return", "error"}, `"code":429`},
-		{"too many, unknown", "whatever", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2, []string{"error"}, `"code":429`},
+		{"too many, unknown", "whatever", undecodable, handlers.Limits{SocketRate: 0.001, SocketBurst: 2}, 2,
+			[]string{"error"}, `"code":429`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })
@@ -76,8 +80,10 @@ func TestPayloadLimit(t *testing.T) {
 		{"long string", marshal(padded(limit + 1)), limit, false},
 		{"string of escapes", marshal(small), limit, true},
 		{"long string of escapes", marshal(large), limit, false},
-		{"string of unicode escapes", `"{\"_id\":\"7\",\"a\":\"` + strings.Repeat(`\u0061`, limit-40) + `\"}"`, limit, true},
-		{"long string of unicode escapes", `"{\"_id\":\"7\",\"a\":\"` + strings.Repeat(`\u0061`, limit) + `\"}"`, limit, false},
+		{"string of unicode escapes", `"{\"_id\":\"7\",\"a\":\"` + strings.Repeat(`\u0061`, limit-40) + `\"}"`,
+			limit, true},
+		{"long string of unicode escapes", `"{\"_id\":\"7\",\"a\":\"` + strings.Repeat(`\u0061`, limit) + `\"}"`,
+			limit, false},
 		{"object", padded(limit), limit, true},
 		{"long object", padded(limit + 1), limit, false},
 		{"more arguments", padded(limit/2) + "," + padded(limit), limit, false},

@@ -9,31 +9,31 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// pools is the cache of entities: redis.Entities. Guild is "" for the pools that belong to no guild.
+// pools is the cache of entities: redis.Entities. Guild is "" for pools that belong to no guild.
 type pools interface {
-	// Get gives the values of ids, in their order: a JSON object each, nil where one is not cached.
+	// Get returns the values of ids, in their order: a JSON object each, or nil if it is not cached.
 	Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error)
 
-	// All calls yield with all portions of a pool until it errs.
+	// All calls yield with all portions of a pool, until it returns an error.
 	All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error
 
-	// Scan returns a portion of a pool and the cursor of the next one; the first has cursor 0, and next is 0 behind the
-	// last. An entity may come twice where the pool changes meanwhile.
+	// Scan returns a portion of a pool and the cursor of the next portion. The first has the cursor 0, and after the
+	// last next is 0. An entity may come twice if the pool changes meanwhile.
 	Scan(ctx context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte, next uint64, err error)
 
-	// Online returns a portion of the ids of the members online, in no order, as Scan does.
+	// Online returns a portion of the ids of the members that are online, in no order. Cursors are as Scan's.
 	Online(ctx context.Context, guild string, cursor uint64) (ids []string, next uint64, err error)
 }
 
-// requests asks the bot's workers: redis.Requests.
-type requests interface {
-	// Do sends a request to the workers of a guild ("": to any) and calls part with each part of the result, in order.
-	// It returns when the last has come, at the deadline, or when part errs. An error with the methods of codedError is
-	// the worker's own.
+// backend is the bot's workers: redis.Requests.
+type backend interface {
+	// Do calls a method of the workers of a guild, or of any worker if guild is "". It calls part with each part of the
+	// reply, in order, and returns after the last, at ctx's deadline, or if part returns an error. An error that is a
+	// codedError is the worker's own.
 	Do(ctx context.Context, guild, method string, args []byte, part func(result []byte) error) error
 }
 
-// interpreter answers `interpret`: the embedded mock bot. The error of a request that it refuses is a codedError.
+// interpreter is the embedded mock bot, which answers `interpret`. It refuses a request with a codedError.
 type interpreter interface {
 	InterpretJSON(ctx context.Context, payload []byte) ([]byte, error)
 }
@@ -45,7 +45,7 @@ type codedError interface {
 	Word() string // stable, for programs
 }
 
-// ask sends one pool request to the backend.
+// ask calls a pool method of the backend.
 func (g *Gateway) ask(ctx context.Context, method string, args poolArgs, part func(poolResult) error) error {
 	err := g.backend.Do(ctx, args.GuildID, method, encode(args), func(result []byte) error {
 		var r poolResult
@@ -57,7 +57,7 @@ func (g *Gateway) ask(ctx context.Context, method string, args poolArgs, part fu
 	return backendError(err)
 }
 
-// backendError is an error of the backend, or on the way to it, as the client gets to know it.
+// backendError returns an error of the backend, or on the way to it, as the client sees it.
 func backendError(err error) error {
 	var own *Error
 	var coded codedError
@@ -88,7 +88,7 @@ func humanBackendError(code int) string {
 	return "The bot refused the request."
 }
 
-// nowhere stands for a cache or a backend that a node is built without.
+// nowhere is the cache or the backend of a node that has none.
 type nowhere struct{}
 
 func errNowhere() *Error {

@@ -40,7 +40,8 @@ func BenchmarkGuildEvent(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	data := []byte(`{"kind":"member","payload":{"type":"member","guild_id":"7","data":[{"id":"1","name":"somebody","roles":[]}]}}`)
+	data := []byte(`{"kind":"member","payload":` +
+		`{"type":"member","guild_id":"7","data":[{"id":"1","name":"somebody","roles":[]}]}}`)
 	b.ReportAllocs()
 	for b.Loop() {
 		bench.g.Message(event.Topic{Guild: "7"}, data)
@@ -59,7 +60,8 @@ func BenchmarkElevation(b *testing.B) {
 	tokens := make([]string, 10_000)
 	for i := range tokens {
 		tokens[i], err = token.Sign(token.Secret{Key: key}, map[string]any{
-			"sub": fmt.Sprint(i), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "jti": fmt.Sprint(i),
+			"sub": fmt.Sprint(i), "jti": fmt.Sprint(i),
+			"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 			"permissions": 274, "guilds": map[string]int{"607637793107345431": 6, "713000000000000001": 1},
 		})
 		if err != nil {
@@ -71,7 +73,8 @@ func BenchmarkElevation(b *testing.B) {
 	for b.Loop() {
 		if i%len(tokens) == 0 { // those of the round before are not remembered
 			b.StopTimer()
-			if bench.g.verifier, err = token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: key}}}); err != nil {
+			options := token.VerifierOptions{Secrets: []token.Secret{{Key: key}}}
+			if bench.g.verifier, err = token.NewVerifier(options); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()

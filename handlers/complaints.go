@@ -2,8 +2,8 @@ package handlers
 
 import "github.com/architus/guildcast/event"
 
-// complaint is what a line in the log is about. There is one line per topic, fault and minute: an unknown kind must not
-// keep the first malformed message out of it.
+// complaint is the subject of a line in the log: there is one line per topic, fault and minute. An unknown kind and a
+// malformed message are two subjects, so that neither hides the other.
 type complaint struct {
 	topic event.Topic
 	fault fault

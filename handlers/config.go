@@ -19,38 +19,38 @@ type Config struct {
 	TokenPerRequest TokenPerRequest // default TokenRequired
 	UserPool        UserPool        // default UserPoolAll
 
-	// ExpiryWarning is how long before the end of a token elevation_expiring is sent, though never before half of the
-	// token's remaining life is over. Default 1 minute.
+	// ExpiryWarning is how long before a token expires elevation_expiring is sent, but at most half of the token's
+	// remaining life. Default 1 minute.
 	ExpiryWarning time.Duration
 
 	// SubscribeTimeout is how long a spectate waits for Redis to confirm. Default 5 s.
 	SubscribeTimeout time.Duration
 
-	// RequestTimeout is how long an interpret request may take from its arrival, waiting for those of the same socket
-	// before it included, and how long a pool request waits for a worker, with all others that wait for the same answer.
-	// Default 5 s.
+	// RequestTimeout bounds an interpret request from its arrival, including its wait for earlier ones of the same
+	// socket, and how long a pool request waits for a worker, with all others that wait for the same reply. Default 5
+	// s.
 	RequestTimeout time.Duration
 
-	// TrustedProxies may say in X-Forwarded-For which address a client has. Default none: the peer's address counts.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Default none: the peer's address counts.
 	TrustedProxies []netip.Prefix
 
 	Limits Limits
 }
 
-// TokenPerRequest says if the events of an elevated socket must carry a token.
+// TokenPerRequest says whether requests of an elevated socket must carry a token.
 type TokenPerRequest string
 
-// With TokenOptional, a token that an event carries is verified all the same.
+// With TokenOptional, a token that a request carries is still verified.
 const (
 	TokenRequired TokenPerRequest = "required"
 	TokenOptional TokenPerRequest = "optional"
 )
 
-// UserPool says what elevated users may ask of the users that belong to no guild.
+// UserPool says what elevated users may request of the pool of users, which belongs to no guild.
 type UserPool string
 
-// With UserPoolIDs, only an architus_admin may list and search them; others get those whose ids they know, and those of
-// a guild's members.
+// With UserPoolIDs, only an architus_admin may list and search users. Others get users whose ids they know, and those
+// of a guild's members.
 const (
 	UserPoolAll UserPool = "all"
 	UserPoolIDs UserPool = "ids"

@@ -6,7 +6,7 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// connect begins the session of a new socket. It returns when the socket's first event may be handled.
+// connect begins the session of a new socket. The socket's first event is handled after it returns.
 func (g *Gateway) connect(socket *socket.Socket) {
 	conn := engine.ConnOf(socket)
 	if conn == nil {
@@ -30,7 +30,7 @@ func (g *Gateway) connect(socket *socket.Socket) {
 	}
 	socket.OnAny(s.onEvent)
 	_ = socket.On("disconnect", func(...any) { g.disconnected(s) }) // errs only for no listener
-	if !socket.Connected() {                                        // the client left before we listened
+	if !socket.Connected() {                                        // it left before we listened
 		g.disconnected(s)
 		return
 	}
@@ -46,14 +46,14 @@ func (g *Gateway) disconnected(s *session) {
 	s.close()
 }
 
-// Sessions is the number of sockets connected.
+// Sessions returns the number of connected sockets.
 func (g *Gateway) Sessions() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.sessions)
 }
 
-// sessionOf is the session of a connection; nil where it has none any more.
+// sessionOf returns the session of a connection, or nil if it has ended.
 func (g *Gateway) sessionOf(c *engine.Conn) *session {
 	g.mu.Lock()
 	defer g.mu.Unlock()

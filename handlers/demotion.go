@@ -19,7 +19,7 @@ type expiredBody struct {
 	ID     json.RawMessage `json:"_id,omitempty"`
 }
 
-// onDemote answers `demote`: the socket gives its elevation back.
+// onDemote answers `demote`, which ends the socket's elevation.
 func onDemote(r *request) error {
 	s := r.session
 	if _, err := s.authorize(r); err != nil {
@@ -28,22 +28,21 @@ func onDemote(r *request) error {
 	s.take()
 	defer s.give()
 	if s.claims.Load() == nil {
-		return s.lost // meanwhile
+		return s.lost // it ended meanwhile
 	}
 	r.answer(eventElevationExpired, s.demote(reasonDemoted, errDemoted("The socket was demoted."), r.id))
 	return nil
 }
 
-// demote is drop for a reason that the client gets to know: it returns the payload of elevation_expired. The turn is
-// held.
+// demote ends the elevation and returns the payload of elevation_expired. The turn is held.
 func (s *session) demote(reason string, why *Error, id []byte) []byte {
 	s.drop(why)
 	s.gateway.metrics.demotions.WithLabelValues(reason).Inc()
 	return encode(expiredBody{Reason: reason, ID: id})
 }
 
-// drop takes away everything that the elevation gave; requests in progress end with why. When it returns, nothing that
-// needed the elevation can reach the client any more. The turn is held.
+// drop ends the elevation and all that needed it. Tasks in progress end with why. After it returns, nothing that needed
+// the elevation reaches the client. The turn is held.
 func (s *session) drop(why *Error) {
 	if s.claims.Swap(nil) == nil {
 		return

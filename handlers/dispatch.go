@@ -10,14 +10,16 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// handler answers one event. It returns the error to answer with, or nil when the answer was given or will be.
+// handler answers one kind of request.
 type handler struct {
-	answer  func(*request) error
-	bare    bool // a payload may be a plain string that is no JSON object
+	// answer returns the error to answer with, or nil if it has answered or a task will.
+	answer func(*request) error
+
+	bare    bool // the payload may be a string that holds no JSON object
 	objects bool // answers are objects, whatever the form of the request
 }
 
-// handlerOf is the table of events.
+// handlerOf returns the handler of an event.
 func handlerOf(event string) (h handler, known bool) {
 	switch event {
 	case eventRequestElevation:
@@ -34,8 +36,8 @@ func handlerOf(event string) (h handler, known bool) {
 	return handler{}, false
 }
 
-// onEvent is called by the library with every event of the socket, one after another: its name, its arguments, and the
-// client's callback where there is one.
+// onEvent handles an event of the socket. The library calls it with one event after another: the name, the arguments,
+// and the client's callback if there is one.
 func (s *session) onEvent(args ...any) {
 	name, _ := args[0].(string)
 	r := &request{session: s, event: name}
@@ -46,7 +48,7 @@ func (s *session) onEvent(args ...any) {
 		}
 	}
 	defer func() {
-		if p := recover(); p != nil { // one client's business must not become everybody's
+		if p := recover(); p != nil { // one client must not end the node for all
 			s.panicked(name, p)
 			r.fail(errInternal())
 		}
@@ -67,19 +69,19 @@ func (r *request) handle(args []any) error {
 		}
 	}
 	var bad *Error
-	// The payload of an unknown event may be anything; it is read for its form and its _id, which the error echoes.
+	// The payload of an unknown event may be anything. Its form and its _id are read for the error.
 	r.payload, bad = decodePayload(arg, s.gateway.limits.Payload, h.bare || !known)
 	if h.objects {
 		r.form = permissions.FormObject
 	}
 	admitted := s.admitted.Swap(false)
-	if !admitted { // the engine does not ask Admit
+	if !admitted { // the engine does not call Admit
 		s.count(r.event, known)
-		admitted = s.admit()
+		admitted = s.withinRates()
 	}
 	switch {
 	case !admitted:
-		return s.refuse(r)
+		return s.refuseOverRate(r)
 	case !known:
 		r.refuseUnknown()
 		return nil
@@ -89,7 +91,7 @@ func (r *request) handle(args []any) error {
 	return h.answer(r)
 }
 
-// count counts an event. Names that clients make up share a label.
+// count counts an event in the metrics. Names that clients make up share a label.
 func (s *session) count(event string, known bool) {
 	if !known {
 		event = "unknown"
@@ -97,10 +99,10 @@ func (s *session) count(event string, known bool) {
 	s.gateway.metrics.events.WithLabelValues(event).Inc()
 }
 
-// maxShownName bounds an event's name in answers and in the log, in bytes.
+// maxShownName is how many bytes of an event's name are repeated in answers and in the log.
 const maxShownName = 100
 
-// shown is an event's name as it is passed on: clients choose it, and its length.
+// shown returns an event's name, cut to maxShownName: clients choose the name and its length.
 func shown(event string) string {
 	if len(event) <= maxShownName {
 		return event

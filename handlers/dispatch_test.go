@@ -16,8 +16,9 @@ func TestGarbage(t *testing.T) {
 	c := connect(t, n.server, nil)
 	events := []string{"request_elevation", "demote", "spectate", "pool", "interpret"}
 	payloads := []string{
-		``, `null`, `1`, `-1.5`, `true`, `""`, `"x"`, `"{"`, `"[]"`, `"null"`, `[]`, `[[[[]]]]`, `{}`, `{"_id":{}}`, `{"_id":[]}`,
-		`{"token":null}`, `{"token":{}}`, `{"token":1}`, `{"guild_id":{}}`, `{"guild_id":1e309}`, `{"ids":{}}`, `{"ids":[{}]}`,
+		``, `null`, `1`, `-1.5`, `true`, `""`, `"x"`, `"{"`, `"[]"`, `"null"`, `[]`, `[[[[]]]]`, `{}`, `{"_id":{}}`,
+		`{"_id":[]}`, `{"token":null}`, `{"token":{}}`, `{"token":1}`, `{"guild_id":{}}`, `{"guild_id":1e309}`,
+		`{"ids":{}}`, `{"ids":[{}]}`,
 		`{"type":[]}`, `{"type":"__proto__"}`, `{"query":1}`, `{"limit":"x"}`, `{"action":"x"}`, `{"content":{}}`,
 		`"` + strings.Repeat(`[`, 5000) + `"`, `{"a":` + strings.Repeat(`[`, 100) + strings.Repeat(`]`, 100) + `}`,
 	}

@@ -16,7 +16,7 @@ type elevationBody struct {
 	UserID    string `json:"user_id,omitempty"`
 	ExpiresAt int64  `json:"expires_at,omitempty"`
 
-	// On success only. Guilds is left out if there are over maxGuildsTold, and is {} if there are none.
+	// On success only. Guilds is absent if there are more than maxGuildsListed, and {} if there are none.
 	Guilds        *map[string]permissions.Bits `json:"guilds,omitempty"`
 	ArchitusAdmin *bool                        `json:"architus_admin,omitempty"`
 
@@ -29,33 +29,33 @@ type shortError struct {
 	Word string `json:"message"`
 }
 
-// maxGuildsTold bounds the guilds that an elevation is answered with.
-const maxGuildsTold = 1000
+// maxGuildsListed is the most guilds that an answer to an elevation lists.
+const maxGuildsListed = 1000
 
-// told returns bits as clients get them: those that JavaScript can hold in a number. An administrator has all.
-func told(bits permissions.Bits) permissions.Bits { return bits & maxSafeInteger }
+// clientBits returns the bits that JavaScript can hold in a number. An administrator has all of them.
+func clientBits(bits permissions.Bits) permissions.Bits { return bits & maxSafeInteger }
 
-// elevated returns the payload of a success. It is of the claims that are in force.
+// elevated returns the payload of a success. C are the claims in force.
 func (r *request) elevated(c *permissions.Claims) elevationBody {
 	body := elevationBody{
 		Success: true, Room: string(r.session.room()), UserID: c.Subject, ExpiresAt: c.ExpiresAt.Unix(),
 		ArchitusAdmin: &c.ArchitusAdmin, ID: r.id,
 	}
-	if c.GuildCount() <= maxGuildsTold {
+	if c.GuildCount() <= maxGuildsListed {
 		guilds := c.GuildBits()
 		if guilds == nil {
 			guilds = map[string]permissions.Bits{}
 		}
 		for guild, bits := range guilds {
-			guilds[guild] = told(bits)
+			guilds[guild] = clientBits(bits)
 		}
 		body.Guilds = &guilds
 	}
 	return body
 }
 
-// onRequestElevation answers `request_elevation`: the token itself, or an object that holds it. Every outcome, errors
-// included, is told by request_elevation_return.
+// onRequestElevation answers `request_elevation`. The payload is the token itself, or an object that holds it. The
+// answer is always request_elevation_return, even for an error.
 func onRequestElevation(r *request) error {
 	token := r.bare
 	if token == "" {
@@ -70,7 +70,8 @@ func onRequestElevation(r *request) error {
 	return nil
 }
 
-// elevateAtConnect takes the token of the handshake's auth object, and only of that: a query string ends up in logs.
+// elevateAtConnect elevates the socket with the token in the handshake's auth object, if there is one. It never looks
+// for a token in the query string, because URLs end up in logs.
 func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 	auth, ok := handshake.Auth.(map[string]any)
 	if !ok || auth["token"] == nil {
@@ -83,7 +84,8 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 			r.refuseElevation(errInternal())
 		}
 	}()
-	if !s.gateway.addresses.allow(s.address) { // counts like the event that it stands for; the socket and the user are new
+	// It counts like the event that it stands for. The socket and the user are new, so only the address can be over.
+	if !s.gateway.addresses.allow(s.address) {
 		s.gateway.metrics.refused.Inc()
 		r.refuseElevation(errRateLimited())
 		return
@@ -96,8 +98,7 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 	r.elevate(token)
 }
 
-// elevate verifies the token, changes the session, and answers. An elevation that the socket has already outlives a bad
-// token.
+// elevate verifies the token, elevates the session, and answers. A bad token leaves an earlier elevation in place.
 func (r *request) elevate(token string) {
 	s := r.session
 	claims, err := s.verify(token)
@@ -120,13 +121,13 @@ func (r *request) refuseElevation(err *Error) {
 	r.answer(eventElevationReturn, r.refusedElevation(err))
 }
 
-// refusedElevation returns the payload of a failure.
+// refusedElevation returns the payload of a refusal.
 func (r *request) refusedElevation(err *Error) []byte {
 	return encode(elevationBody{Error: &shortError{err.Code, err.Word}, ID: r.id})
 }
 
-// elevate gives the socket what claims allow: in place of the claims that it has, where they are the same user's, and
-// else after everything that the old ones gave is gone. The turn is held.
+// elevate puts c in force. If the socket has claims of the same user, c replaces them; if it has another user's, it is
+// demoted first. The turn is held.
 func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
 	g := s.gateway
 	now := time.Now()
@@ -149,7 +150,7 @@ func (s *session) elevate(c *permissions.Claims, f permissions.Form) *Error {
 		s.peer.Join(s.room())
 	}
 	s.schedule(c)
-	// A revocation that arrived while the token was verified has passed this session by, which had no claims yet.
+	// A revocation that arrived while the token was verified did not find these claims in any session.
 	if g.revocations.Revoked(c, now) {
 		body := s.demote(reasonRevoked, errTokenRevoked(), nil)
 		if !fresh {

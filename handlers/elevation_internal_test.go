@@ -28,8 +28,8 @@ func TestElevationTellsGuilds(t *testing.T) {
 	}{
 		{`{"7":6}`, true, `"guilds":{"7":278},"architus_admin":false`},
 		{`{}`, true, `"guilds":{},"architus_admin":false`},
-		{many(maxGuildsTold), true, `"1000":278`},
-		{many(maxGuildsTold + 1), false, `"architus_admin":false`},
+		{many(maxGuildsListed), true, `"1000":278`},
+		{many(maxGuildsListed + 1), false, `"architus_admin":false`},
 	} {
 		if got := answer(tt.guilds); strings.Contains(got, `"guilds"`) != tt.told || !strings.Contains(got, tt.want) {
 			t.Errorf("got %.200s, want %s", got, tt.want)

@@ -69,7 +69,8 @@ func TestRequestElevation(t *testing.T) {
 				}
 				return
 			}
-			if got["success"] != true || got["room"] != c.sid+"_auth" || got["user_id"] == "" || got["expires_at"].(float64) < float64(time.Now().Unix()) {
+			if got["success"] != true || got["room"] != c.sid+"_auth" || got["user_id"] == "" ||
+				got["expires_at"].(float64) < float64(time.Now().Unix()) {
 				t.Fatalf("got %s", body)
 			}
 			n.io.To(socket.Room(c.sid+"_auth")).Emit("hello", 1)

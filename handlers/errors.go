@@ -9,27 +9,27 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// Error is the one type of error that crosses to a browser: the payload of the event `error`. Whatever else goes wrong
-// becomes errInternal and a line in the log.
+// Error is the only type of error that a client sees, as the payload of the event `error`. Any other becomes
+// errInternal and a line in the log.
 type Error struct {
 	Code    int    // follows HTTP
 	Word    string // stable, for programs; "message" in the payload
 	Human   string // a sentence for people
 	Details any    // more, if there is more; encodes to JSON
 
-	cause error // for the log
+	cause error // logged and not shown; may be nil
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Code, e.Word, e.Human) }
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// newError returns the error that has this word, one of botwire's.
+// newError returns the error with this word, which is one of botwire's.
 func newError(word, human string) *Error {
 	return &Error{Code: botwire.Code(word), Word: word, Human: human}
 }
 
-// because gives e a cause, which is logged and not shown.
+// because sets the cause of e and returns e.
 func (e *Error) because(cause error) *Error {
 	e.cause = cause
 	return e
@@ -65,14 +65,14 @@ func errRedis() *Error {
 	return newError(botwire.WordRedisUnavailable, "The event stream is unavailable. Try again soon.")
 }
 
-// publicError is err as the browser may see it. What isn't an *Error is logged here, once, and shown as internal.
+// publicError returns err as the client may see it. It logs an error that is not an *Error, and returns errInternal.
 func (s *session) publicError(event string, err error) *Error {
 	var e *Error
 	switch {
 	case !errors.As(err, &e):
 		s.log().Error("handler failed", "event", shown(event), "err", err)
 		e = errInternal()
-	case e.cause != nil: // whoever caused it is logged and counted where it belongs, not once per request
+	case e.cause != nil: // its source logs and counts it, and not once per request
 		s.log().Debug("request failed", "event", shown(event), "code", e.Code, "err", e.cause)
 	}
 	s.gateway.metrics.errors.WithLabelValues(strconv.Itoa(e.Code)).Inc()
@@ -89,8 +89,8 @@ type errorBody struct {
 	ID      json.RawMessage `json:"_id,omitempty"`
 }
 
-// body is the payload of `error`, about the request with this id (nil where there is none). Context begins with the
-// event that the error is about.
+// body returns the payload of `error` for the request with this id, which may be nil. Context begins with the event
+// that the error is about.
 func (e *Error) body(id []byte, context ...string) []byte {
 	return encode(errorBody{e.Word, e.Code, e.Human, e.Details, context, id})
 }

@@ -11,14 +11,14 @@ type expiringBody struct {
 	ExpiresAt int64 `json:"expires_at"`
 }
 
-// alarm is the timer of an elevation: it rings before the claims expire, and when they do. A timer that waits costs no
-// goroutine. The zero value is stopped.
+// alarm is the timer of an elevation. It rings before the claims expire, and again when they do. It costs no goroutine
+// while it waits. The zero value is stopped.
 type alarm struct {
 	timer  *time.Timer
-	setups uint64 // tells a ring of this set-up from one that was already under way when it was replaced
+	setups uint64 // tells this set-up's rings from one of an earlier set-up that was under way
 	warned bool
 
-	warning time.Duration // how long before the end the client is warned
+	warning time.Duration // how long before the claims expire the client is warned
 }
 
 func (a *alarm) stop() {
@@ -30,7 +30,7 @@ func (a *alarm) stop() {
 	a.warned = false
 }
 
-// schedule sets the alarm for c. The turn is held.
+// schedule sets the alarm for claims. The turn is held.
 func (s *session) schedule(c *permissions.Claims) {
 	s.alarm.stop()
 	left := time.Until(c.ExpiresAt)
@@ -38,11 +38,11 @@ func (s *session) schedule(c *permissions.Claims) {
 	s.ringIn(left - s.alarm.warning)
 }
 
-// clockLook is how often a session with an elevation looks at the wall clock, which may jump ahead of the timer's: when a
-// virtual machine resumes, or when the clock is set.
+// clockLook is how often an elevated session checks the wall clock. It may jump ahead of timers: if a virtual machine
+// resumes, or if somebody sets the clock.
 const clockLook = 25 * time.Second
 
-// ringIn rings after d, or after clockLook if that is sooner.
+// ringIn sets the timer to d or, if that is sooner, to clockLook.
 func (s *session) ringIn(d time.Duration) {
 	d = min(d, clockLook)
 	setup := s.alarm.setups
@@ -54,7 +54,7 @@ func (s *session) ringIn(d time.Duration) {
 	})
 }
 
-// ring warns, or ends the elevation, if it is time by the wall clock.
+// ring warns the client or ends the elevation, if the wall clock says that it is time.
 func (s *session) ring(setup uint64) {
 	s.take()
 	defer s.give()
@@ -75,5 +75,5 @@ func (s *session) ring(setup uint64) {
 		s.alarm.warned = true
 		s.emit(eventElevationExpiring, s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
 	}
-	s.ringIn(left) // again, too, if the wall clock was set back meanwhile
+	s.ringIn(left) // also if the wall clock was set back meanwhile
 }

@@ -39,7 +39,8 @@ func TestExpiry(t *testing.T) {
 				synctest.Wait()
 				wantNames(t, b.take(s), "log_pool")
 				time.Sleep(time.Millisecond)
-				b.g.Message(event.Topic{Guild: "7"}, []byte(`{"kind":"member","payload":2}`)) // even if nobody was woken yet
+				// Even if nobody was woken yet.
+				b.g.Message(event.Topic{Guild: "7"}, []byte(`{"kind":"member","payload":2}`))
 				synctest.Wait()
 				if got := b.take(s); !slices.Equal(got, []string{`["elevation_expired","{\"reason\":\"expired\"}"]`}) {
 					t.Fatalf("got %q", got)
@@ -74,8 +75,8 @@ func TestRefreshMovesTheAlarm(t *testing.T) {
 	})
 }
 
-// The wall clock jumps ahead, as when a virtual machine resumes. Here the expiry moves instead, which is the same to the
-// session.
+// The wall clock jumps ahead, as when a virtual machine resumes. Here the expiry moves instead, which is the same to
+// the session.
 func TestClockJumpsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Config{})

@@ -70,7 +70,8 @@ func (m *monitor) since() (commands []string) {
 				return commands
 			case command == "", strings.Contains(command, "guildcast-probe"):
 			case strings.HasPrefix(command, `"xdel"`): // of a request that was added: afterwards, and at any time
-			case strings.HasPrefix(command, `"ping"`), strings.HasPrefix(command, `"echo"`), strings.HasPrefix(command, `"hello"`), strings.HasPrefix(command, `"client"`):
+			case strings.HasPrefix(command, `"ping"`), strings.HasPrefix(command, `"echo"`),
+				strings.HasPrefix(command, `"hello"`), strings.HasPrefix(command, `"client"`):
 			default:
 				commands = append(commands, command)
 			}
@@ -142,7 +143,8 @@ func TestForeignGuildIsLikeNone(t *testing.T) {
 			t.Errorf("%v: the own guild is answered the same: %s", q, own)
 		}
 	}
-	if _, asked := c.parts(map[string]any{"_id": 2.0, "type": "role", "guild_id": guildA, "ids": "1", "token": tok}); asked != nil {
+	query := map[string]any{"_id": 2.0, "type": "role", "guild_id": guildA, "ids": "1", "token": tok}
+	if _, asked := c.parts(query); asked != nil {
 		t.Fatal(asked)
 	}
 	if asked := m.since(); len(asked) == 0 {

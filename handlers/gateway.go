@@ -1,18 +1,27 @@
-// Package handlers answers the events of guildcast's clients and brings guild events to them. What the events look like
-// from a browser is in docs/reference/protocol.md.
+// Package handlers answers the events of guildcast's clients and delivers guild events to them.
+// docs/reference/protocol.md describes the events as a browser sees them.
 //
-// The files, in the order in which they follow an event:
+// The files, in the order in which an event passes through them:
 //
 //   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go.
-//   - What comes from a client: connection.go (a socket connects and leaves), address.go (whose address counts),
-//     session.go (what a node knows about a socket), admit.go and glance.go (before an event is decoded), rate.go,
-//     dispatch.go and events.go (which handler), payload.go (what it reads), request.go.
-//   - The requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates), and those that take their
-//     time: task.go, slots.go, pool.go, poolanswer.go, poolsearch.go, interpret.go, queue.go, backend.go.
-//   - What is answered: outlet.go (how events leave for clients), errors.go.
-//   - What comes from Redis: guildevent.go, complaints.go, flights.go (deliveries under way), stragglers.go (clients that
-//     are behind), resync.go, spectators.go.
-//   - What ends: expiry.go, revocation.go, demotion.go.
+//   - From a client: connection.go (a socket connects and leaves), address.go (whose address counts), session.go,
+//     admit.go and glance.go (before an event is decoded), rate.go, dispatch.go and events.go (which handler),
+//     payload.go (what it reads), request.go.
+//   - Requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates); as tasks: task.go, slots.go,
+//     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
+//     requests share), poolbackend.go, interpret.go, queue.go, backend.go.
+//   - To a client: outlet.go, errors.go.
+//   - From Redis: guildevent.go, complaints.go, flights.go (deliveries under way), stragglers.go (clients that are
+//     behind), resync.go, spectators.go.
+//   - The end of an elevation: expiry.go, bearers.go (who has claims, for revocations), revocation.go, demotion.go.
+//
+// Words that have one meaning here:
+//
+//   - A session is what this node knows about one socket. (Sessions of Engine.IO are the engine's own business.)
+//   - A request is an event that a client sends. An answer is what the client gets for it: one event or, for a pool,
+//     several parts. A push is an event that nobody asked for.
+//   - A task is a request that is answered beside the events that follow it.
+//   - The backend is the bot's workers. What they send is a reply.
 package handlers
 
 import (
@@ -33,24 +42,24 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// verifier turns tokens into claims: token.Verifier.
+// verifier verifies tokens and returns their claims: token.Verifier.
 type verifier interface {
 	Verify(ctx context.Context, token string) (*permissions.Claims, error)
 }
 
-// revocations knows which tokens were taken back: permissions.Revocations.
+// revocations reports which tokens were revoked: permissions.Revocations.
 type revocations interface {
 	Revoked(c *permissions.Claims, now time.Time) bool
 }
 
-// topics are subscriptions to the event streams of guilds.
+// topics subscribes to the event streams of guilds: redis.Topics.
 type topics interface {
-	// Acquire returns when Redis has confirmed the subscription; release, to be called once, gives it up. Messages go
-	// to Gateway.Message, in order.
+	// Acquire returns once Redis has confirmed the subscription. The caller must call release once to give it up.
+	// Messages go to Gateway.Message, in order.
 	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
 }
 
-// Parts are what a gateway works with.
+// Parts are the collaborators of a gateway.
 type Parts struct {
 	// Required.
 
@@ -59,12 +68,12 @@ type Parts struct {
 	Filter      *permissions.Filter[*engine.Conn]
 	Topics      topics
 
-	// Where these are nil, what needs them is answered with a 503.
+	// Optional. If one is nil, requests that need it are answered with a 503.
 
-	Pools    pools
-	Requests requests
+	Pools   pools
+	Backend backend
 
-	// Interpreter answers `interpret`; where it is nil, a worker does, through Requests.
+	// Interpreter answers `interpret`. If it is nil, the backend does.
 	Interpreter interpreter
 }
 
@@ -80,7 +89,7 @@ type Gateway struct {
 	filter      *permissions.Filter[*engine.Conn]
 	topics      topics
 	pools       pools
-	backend     requests
+	backend     backend
 	interpreter interpreter // may be nil
 	outlet      outlet
 
@@ -106,14 +115,14 @@ type Gateway struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	closed   bool
-	sessions map[*engine.Conn]*session // a connection has one socket in the namespace at a time
+	sessions map[*engine.Conn]*session // a connection has at most one socket in the namespace
 
-	goroutines sync.WaitGroup // Add under mu while not closed
+	goroutines sync.WaitGroup // Add only under mu and while not closed
 }
 
-// New makes a gateway and serves with it the clients that connect to io's namespace "/" from now on. Io must come from
-// engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn. Its option Admit
-// should be the gateway's Admit.
+// New returns a gateway that serves the clients that connect to io's namespace "/" from now on. Io must come from
+// engine.NewServer: other engines neither keep a client's events in order nor deliver to an engine.Conn. The engine's
+// option Admit should be the gateway's Admit.
 func New(io *socket.Server, parts Parts, config Config) (*Gateway, error) {
 	g, err := newGateway(parts, config)
 	if err != nil {
@@ -133,15 +142,15 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	if parts.Pools == nil {
 		parts.Pools = nowhere{}
 	}
-	if parts.Requests == nil {
-		parts.Requests = nowhere{}
+	if parts.Backend == nil {
+		parts.Backend = nowhere{}
 	}
 	config = config.withDefaults()
 	l := config.Limits
 	g := &Gateway{
 		config: config, limits: l, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
-		pools: parts.Pools, backend: parts.Requests, interpreter: parts.Interpreter,
+		pools: parts.Pools, backend: parts.Backend, interpreter: parts.Interpreter,
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
@@ -161,8 +170,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Run waits until ctx ends, which it should after the clients are gone. Then it ends the sessions that are left, releases
-// their subscriptions, and returns nil once nothing runs on their behalf. It may be called once.
+// Run waits until ctx ends, which it should after the clients are gone. Then it ends the remaining sessions, releases
+// their subscriptions, and returns nil once their goroutines have ended. Call it at most once.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.life.Begin(); err != nil {
 		return fmt.Errorf("run gateway: %w", err)
@@ -184,8 +193,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
-// begin counts the caller among those that Run waits for, until it calls g.goroutines.Done; or it is false, and the
-// gateway closed.
+// begin makes Run wait until the caller calls g.goroutines.Done. It returns false if the gateway is closed.
 func (g *Gateway) begin() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -196,7 +204,7 @@ func (g *Gateway) begin() bool {
 	return true
 }
 
-// spawn runs f in a goroutine that Run waits for.
+// spawn runs f in a goroutine that Run waits for. It returns false, and runs nothing, if the gateway is closed.
 func (g *Gateway) spawn(f func()) bool {
 	ok := g.begin()
 	if ok {

@@ -9,15 +9,15 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// maxIDScan bounds how much of a refused payload is searched for its _id, in bytes.
+// maxIDScan is how many bytes of a refused payload are searched for its _id.
 const maxIDScan = 64 << 10
 
-// payloadOf returns the first argument of an event, as the client wrote it, and the size in bytes of all that decoding
-// would have to hold: arguments and attachments. An argument that is a string counts without its escapes, each of which
-// decodes to a byte at least; how long the text really is shows when it is decoded.
+// payloadOf returns the first argument of an event as the client wrote it, and the bytes that decoding would have to
+// hold: arguments and attachments. In a string each escape counts as one byte, the least that it can decode to.
+// Decoding shows the true length, which is checked again.
 func payloadOf(in engine.Incoming) (arg []byte, size int) {
 	data := in.Payload
-	at := js.SkipSpace(data, 0) + 1 // behind the bracket
+	at := js.SkipSpace(data, 0) + 1 // after the bracket
 	at = js.SkipValue(data, js.SkipSpace(data, at))
 	at, ok := js.Next(data, at)
 	if !ok {
@@ -40,7 +40,7 @@ func payloadOf(in engine.Incoming) (arg []byte, size int) {
 	}
 }
 
-// escapeLen is the length of the escape that a JSON string's rest begins with.
+// escapeLen returns the length of the escape at the start of rest, which is the end of a JSON string.
 func escapeLen(rest []byte) int {
 	if len(rest) > 1 && rest[1] == 'u' {
 		return len(`\u0000`)
@@ -48,13 +48,13 @@ func escapeLen(rest []byte) int {
 	return len(`\n`)
 }
 
-// glance returns the form of a payload that will not be decoded, and its _id if that is a valid one in the first
+// glance returns the form of a payload that will not be decoded, and its _id if there is a valid one in the first
 // maxIDScan bytes.
 func glance(arg []byte) (permissions.Form, []byte) {
 	if len(arg) == 0 || arg[0] != '"' {
 		return permissions.FormObject, glanceID(arg, false)
 	}
-	// Only as much of the text is unquoted as is looked at, and no half of an escape.
+	// Unquote only as much of the text as is searched, and no half of an escape.
 	text := arg[:js.SkipString(arg[:min(len(arg), maxIDScan)], 0)]
 	end := 1
 	for end < len(text) && text[end] != '"' {
@@ -74,7 +74,7 @@ func glance(arg []byte) (permissions.Form, []byte) {
 	return permissions.FormString, glanceID([]byte(inner), true)
 }
 
-// glanceID finds the _id of the object that text begins with. The last of several counts, as in decoding.
+// glanceID returns the _id of the object that text begins with. The last of several counts, as in decoding.
 func glanceID(text []byte, numbers bool) (id []byte) {
 	text = text[:min(len(text), maxIDScan)]
 	at := js.SkipSpace(text, 0)
@@ -101,7 +101,7 @@ func glanceID(text []byte, numbers bool) (id []byte) {
 	}
 }
 
-// decodeID returns an _id as it is echoed, or nil if it is none.
+// decodeID returns an _id as answers repeat it, or nil if raw is not a valid one.
 func decodeID(raw []byte, numbers bool) []byte {
 	if len(raw) > len(`\u0000`)*maxIDBytes {
 		return nil

@@ -30,7 +30,8 @@ func TestGlance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for form, arg := range map[permissions.Form]string{permissions.FormObject: tt.object, permissions.FormString: string(text)} {
+		forms := map[permissions.Form]string{permissions.FormObject: tt.object, permissions.FormString: string(text)}
+		for form, arg := range forms {
 			if got, id := glance([]byte(arg + "]")); got != form || string(id) != tt.id {
 				t.Errorf("%s: got %v, %s; want %v, %s", tt.name, got, id, form, tt.id)
 			}
@@ -43,7 +44,10 @@ func TestGlance(t *testing.T) {
 
 // Whatever is there, glance must agree with decoding if that works, and survive if it does not.
 func FuzzGlance(f *testing.F) {
-	for _, s := range []string{`{"_id":7}]`, `"{\"_id\":\"\\u00e9\"}"]`, `"{\"_id\":7`, `"\`, `{"a":[{}],"_id":1e3}`, `null]`, `"\ud83d\ude00"`} {
+	for _, s := range []string{
+		`{"_id":7}]`, `"{\"_id\":\"\\u00e9\"}"]`, `"{\"_id\":7`, `"\`, `{"a":[{}],"_id":1e3}`, `null]`,
+		`"\ud83d\ude00"`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, arg []byte) {

@@ -8,14 +8,14 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// batches is room for the filter's answer, kept between events.
+// batches holds the filter's batches of recipients. It is reused between events.
 type batches struct {
 	list []permissions.Batch[*engine.Conn]
 }
 
-// Message brings one message of a topic to those who may see it. Messages of a topic must come in the order in which
-// Redis delivered them. It keeps nothing of data. A message that is malformed is dropped, counted, and logged once per
-// topic and minute.
+// Message delivers one message of a topic to the sockets that may see it. Messages of a topic must come in the order in
+// which Redis delivered them. Message does not keep data. A malformed message is dropped, counted, and logged at most
+// once per topic and minute.
 func (g *Gateway) Message(topic event.Topic, data []byte) {
 	defer func() {
 		if p := recover(); p != nil { // a topic must survive any message
@@ -39,15 +39,15 @@ func (g *Gateway) Message(topic event.Topic, data []byte) {
 	room.list, outcome = g.filter.Route(room.list[:0], &e, time.Now())
 	g.metrics.outcome(outcome)
 	g.fanOut(&e, room.list)
-	clear(room.list) // the room keeps no connection alive
+	clear(room.list) // so that it keeps no connection alive
 	g.batches.Put(room)
 	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{topic, unknownKind}) {
-		g.log.Warn("guild event of unknown kind reaches nobody", "guild_id", topic.Guild, "logs", topic.Logs, "kind", shown(e.Kind))
+		g.log.Warn("guild event of unknown kind reaches nobody",
+			"guild_id", topic.Guild, "logs", topic.Logs, "kind", shown(e.Kind))
 	}
 }
 
-// fanOut queues the event for every recipient: encoded once per form, however many there are. It is left out for those
-// that are behind.
+// fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form.
 func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) {
 	var encoded [2]*engine.Message
 	loss := lossOf(e.Topic)

@@ -43,7 +43,8 @@ func TestGuildEvents(t *testing.T) {
 		"member": {member, []string{"log_pool " + odd, "end null"}},
 		"viewer": {viewer, []string{"log_pool " + marshalRaw(odd), `log_other "2"`, `now_playing "6"`, `end "null"`}},
 		"private": {private, []string{"log_pool " + odd, "log_other 3",
-			`log_other {"id":"1","guild_id":"` + guildA + `","action_number":20,"private":false}`, "now_playing 6", "log_pool 7", "end null"}},
+			`log_other {"id":"1","guild_id":"` + guildA + `","action_number":20,"private":false}`, "now_playing 6",
+			"log_pool 7", "end null"}},
 	} {
 		for _, want := range tt.want {
 			if got := tt.c.next().String(); got != want {

@@ -10,11 +10,11 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// interpretFields are the members of a request that an interpreter knows. No others are kept, or passed on.
+// interpretFields are the members of a request that interpreters read. Others are not kept.
 var interpretFields = [...]string{"action", "guild_id", "message_id", "content", "emoji", "allowed_commands", "silent"}
 
-// onInterpret answers `interpret`, the front page's mock of a chat, for any socket. Its answers are objects whatever
-// the form of the request. One socket's messages are interpreted one after the other.
+// onInterpret answers `interpret`, the front page's mock chat, for any socket. A socket's messages are interpreted one
+// after another.
 func onInterpret(r *request) error {
 	s := r.session
 	content, bad := r.text("content")
@@ -61,7 +61,7 @@ func onInterpret(r *request) error {
 	return err
 }
 
-// interpret asks the embedded interpreter, or a worker where there is none.
+// interpret asks the embedded interpreter or, if there is none, the backend.
 func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 	if g.interpreter != nil {
 		result, err := g.interpreter.InterpretJSON(ctx, args)
@@ -78,13 +78,13 @@ func (g *Gateway) interpret(ctx context.Context, args []byte) ([]byte, error) {
 	return result, backendError(err)
 }
 
-// isObject tells whether a worker's result can be passed on to a client.
+// isObject reports whether v is a JSON object, which can be passed on to a client.
 func isObject(v []byte) bool {
 	v = bytes.TrimLeft(v, " \t\r\n")
 	return len(v) > 0 && v[0] == '{' && json.Valid(v)
 }
 
-// withID puts the request's _id in front of a JSON object's members.
+// withID returns a JSON object with the request's _id, if there is one, before its members.
 func withID(object, id []byte) []byte {
 	if id == nil {
 		return object

@@ -12,7 +12,8 @@ func TestInterpret(t *testing.T) {
 	n := start(t, nil)
 	c := connect(t, n.server, nil)
 	message := func(id int, content string) map[string]any {
-		return map[string]any{"action": 3001, "guild_id": 4211, "message_id": id, "content": content, "allowed_commands": []string{"set"}, "_id": id}
+		return map[string]any{"action": 3001, "guild_id": 4211, "message_id": id, "content": content,
+			"allowed_commands": []string{"set"}, "_id": id}
 	}
 	c.emit("interpret", message(2, "!set hi::hey"))
 	got := c.expect("interpret_response").as(t)
@@ -55,7 +56,8 @@ func TestInterpretOfTooMuchWork(t *testing.T) {
 	n := start(t, nil)
 	c := connect(t, n.server, nil)
 	message := func(content string) map[string]any {
-		return map[string]any{"action": 3001, "guild_id": 4212, "message_id": 2, "content": content, "allowed_commands": []string{"set"}, "_id": 7}
+		return map[string]any{"action": 3001, "guild_id": 4212, "message_id": 2, "content": content,
+			"allowed_commands": []string{"set"}, "_id": 7}
 	}
 	for _, set := range []string{"!set ^(?:a*){60}x$::y", "!set ^(?:a*){61}x$::y"} {
 		c.emit("interpret", message(set))
@@ -85,7 +87,8 @@ func TestInterpretByAWorker(t *testing.T) {
 		{``, context.DeadlineExceeded, "504"},
 	} {
 		n.requests.mu.Lock()
-		n.requests.answer = func(_ context.Context, guild, method string, args map[string]any, part func(string) error) error {
+		n.requests.answer = func(_ context.Context, guild, method string, args map[string]any,
+			part func(string) error) error {
 			if tt.err != nil || method != "interpret" || guild != "" || args["_id"] != nil {
 				return tt.err
 			}
@@ -94,7 +97,8 @@ func TestInterpretByAWorker(t *testing.T) {
 		n.requests.mu.Unlock()
 		c.emit("interpret", map[string]any{"content": "x", "_id": 7})
 		h := c.next()
-		if got := string(h.arg); h.event == "error" && !strings.Contains(got, tt.want) || h.event != "error" && strings.TrimSpace(got) != strings.TrimSpace(tt.want) {
+		if got := string(h.arg); h.event == "error" && !strings.Contains(got, tt.want) ||
+			h.event != "error" && strings.TrimSpace(got) != strings.TrimSpace(tt.want) {
 			t.Errorf("got %v, want %s", h, tt.want)
 		}
 	}

@@ -43,8 +43,10 @@ func TestRateLimits(t *testing.T) {
 		second func(t *testing.T, n *node) *client // who is refused after the first client used the burst up
 	}{
 		{"socket", handlers.Limits{SocketRate: 0.001, SocketBurst: 5}, nil},
-		{"user", handlers.Limits{UserRate: 0.001, UserBurst: 5}, func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
-		{"address", handlers.Limits{AddressRate: 0.001, AddressBurst: 6}, func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
+		{"user", handlers.Limits{UserRate: 0.001, UserBurst: 5},
+			func(t *testing.T, n *node) *client { return elevated(t, n, mint(t, nil)) }},
+		{"address", handlers.Limits{AddressRate: 0.001, AddressBurst: 6},
+			func(t *testing.T, n *node) *client { return connect(t, n.server, nil) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits = tt.limits })

@@ -10,7 +10,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// metrics are what an operator sees of a gateway. Labels come from fixed sets, never from clients or publishers.
+// metrics are the gateway's metrics. Labels come from fixed sets, never from clients or publishers.
 type metrics struct {
 	events, answers, errors                   *prometheus.CounterVec
 	elevations, demotions                     *prometheus.CounterVec
@@ -18,7 +18,7 @@ type metrics struct {
 	refused, floods, panics, resyncs, shed    prometheus.Counter
 	elevated                                  prometheus.Gauge
 
-	// Looked up once, for the path that every guild event takes. Static after construction.
+	// Looked up once, because every guild event needs them. Static after construction.
 	outcomes map[permissions.Outcome]prometheus.Counter
 	levels   map[permissions.Level]prometheus.Counter
 }
@@ -33,6 +33,9 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	gauge := func(name, help string) prometheus.GaugeOpts {
 		return prometheus.GaugeOpts{Namespace: "guildcast", Name: name, Help: help}
 	}
+	count := func(name, help string, n func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(gauge(name, help), func() float64 { return float64(n()) })
+	}
 	m := &metrics{
 		events:         vec("client_events_total", "Events received from clients.", "event"),
 		answers:        vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
@@ -46,7 +49,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		floods:         one("flood_disconnects_total", "Clients disconnected for flooding."),
 		panics:         one("handler_panics_total", "Panics that were recovered. Each is a bug."),
 		resyncs:        one("resyncs_total", "Sockets told that they may have missed events."),
-		shed:           one("guild_events_shed_total", "Guild events left out for sockets that did not read fast enough."),
+		shed:           one("guild_events_shed_total", "Guild events left out for sockets that read too slowly."),
 		elevated:       prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
 		outcomes:       map[permissions.Outcome]prometheus.Counter{},
 		levels:         map[permissions.Level]prometheus.Counter{},
@@ -65,9 +68,9 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	collectors := []prometheus.Collector{
 		m.events, m.answers, m.errors, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
 		m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
-		prometheus.NewGaugeFunc(gauge("sessions", "Sockets connected."), func() float64 { return float64(g.Sessions()) }),
-		prometheus.NewGaugeFunc(gauge("spectators", "Sockets that spectate a guild."), func() float64 { return float64(g.filter.Len()) }),
-		prometheus.NewGaugeFunc(gauge("requests_in_progress", "Pool and interpret requests in progress."), func() float64 { return float64(g.slots.inProgress()) }),
+		count("sessions", "Sockets connected.", g.Sessions),
+		count("spectators", "Sockets that spectate a guild.", g.filter.Len),
+		count("requests_in_progress", "Pool and interpret requests in progress.", g.slots.inProgress),
 	}
 	for _, c := range collectors {
 		if err := r.Register(c); err != nil {

@@ -48,7 +48,8 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	t.Helper()
 	n := &node{
 		t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{},
-		pools:    &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{}, order: map[[2]string][]string{}},
+		pools: &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{},
+			order: map[[2]string][]string{}},
 		requests: &fakeRequests{}, metrics: prometheus.NewRegistry(),
 	}
 	v, err := token.NewVerifier(token.VerifierOptions{
@@ -67,7 +68,7 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 		},
 	})
 	parts := handlers.Parts{
-		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Requests: n.requests,
+		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Backend: n.requests,
 		Interpreter: mockbot.New(mockbot.Config{}),
 		Filter:      permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy()),
 	}

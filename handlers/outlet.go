@@ -10,15 +10,22 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// namespace is the one that the gateway serves.
+// namespace is the namespace that the gateway serves.
 const namespace = "/"
 
-// outlet is how events leave for clients: package engine.
+// outlet sends events to clients: package engine.
 type outlet interface {
-	encode(args []byte) *engine.Message                                                      // the JSON array of an event and its argument
-	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) // as engine.Deliver
-	resume(conn *engine.Conn) bool                                                           // as engine.Conn.Resume
-	room(ctx context.Context, conn *engine.Conn, bytes int) error                            // as engine.Conn.AwaitRoom
+	// encode encodes an event. Args is the JSON array of its name and its argument.
+	encode(args []byte) *engine.Message
+
+	// deliver is engine.Deliver. Shed are the connections for which the message was left out.
+	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn)
+
+	// resume is engine.Conn.Resume.
+	resume(conn *engine.Conn) bool
+
+	// room is engine.Conn.AwaitRoom.
+	room(ctx context.Context, conn *engine.Conn, bytes int) error
 }
 
 type engineOutlet struct{}
@@ -37,15 +44,15 @@ func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) erro
 	return conn.AwaitRoom(ctx, bytes)
 }
 
-// emit queues an event for the client, in order with everything else that is sent to it. Body is JSON. The engine may
-// hold the caller up for some milliseconds where the client is slow, and drops what is for a client that left.
+// emit queues an event for the client, in order with all else that is sent to it. Body is JSON. The engine may delay
+// the caller by some milliseconds if the client is slow, and drops the event if the client has left.
 func (s *session) emit(event string, f permissions.Form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
 	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep)
 }
 
-// eventArgs is the JSON array of an event and its argument.
+// eventArgs returns the JSON array of an event and its argument.
 func eventArgs(event string, f permissions.Form, body []byte) []byte {
 	args := make([]byte, 0, len(body)+len(body)/8+len(event)+8)
 	args = append(js.AppendString(append(args, '['), event), ',')
@@ -57,13 +64,13 @@ func eventArgs(event string, f permissions.Form, body []byte) []byte {
 	return append(args, ']')
 }
 
-// encode makes JSON of v, which is one of this package's own types and always encodes.
+// encode returns v as JSON. V is of one of this package's own types, which always encode.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		panic(err) // a programming error; recovered where handlers run
+		panic(err) // a bug, which the handlers' callers recover
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

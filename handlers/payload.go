@@ -14,29 +14,29 @@ import (
 )
 
 const (
-	// maxSafeInteger is the largest number of which JavaScript, and a JSON decoder that uses float64, can tell that
-	// nothing was lost: 2^53 and 2^53+1 decode to the same value, so that both are refused.
+	// maxSafeInteger is the largest integer that JavaScript, and a JSON decoder that uses float64, certainly reads
+	// without loss. 2^53 and 2^53+1 decode to the same value, so both are refused.
 	maxSafeInteger = 1<<53 - 1
 
-	// maxIDBytes bounds a request's _id where it is a string.
+	// maxIDBytes bounds an _id that is a string.
 	maxIDBytes = 256
 )
 
 // payload is the decoded first argument of an event. The zero value has no members.
 type payload struct {
 	form   permissions.Form
-	fields map[string]any // as encoding/json decodes; numbers are float64, or json.Number where the client sent a string
-	bare   string         // the text of a payload that is not an object, where the event takes one (a token)
-	id     []byte         // the request's _id as JSON; nil where there is none
+	fields map[string]any // numbers are float64 or, in the string form, json.Number
+	bare   string         // the payload itself if it is no object, for handlers that take one (a token)
+	id     []byte         // the request's _id as JSON; nil if there is none
 }
 
 // decodePayload reads the first argument of an event. With bare, a string that holds no JSON object is taken as it is.
-// The form is known even where there is an error.
+// The payload has its form even if there is an error.
 func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 	switch v := arg.(type) {
 	case map[string]any:
 		p := payload{form: permissions.FormObject, fields: v}
-		err := p.takeID() // a statement of its own: "return p, p.takeID()" may copy p before
+		err := p.takeID() // a statement of its own: "return p, p.takeID()" may copy p first
 		return p, err
 	case string:
 		p := payload{form: permissions.FormString}
@@ -51,7 +51,7 @@ func decodePayload(arg any, maxBytes int, bare bool) (payload, *Error) {
 	return payload{}, malformed("The payload must be an object, or a string of JSON.")
 }
 
-// forget drops the members that were read: a request that waits keeps its form and its _id only.
+// forget drops the members: a request that waits keeps only its form and its _id.
 func (p *payload) forget() { p.fields, p.bare = nil, "" }
 
 func errPayload(maxBytes int) *Error {
@@ -80,7 +80,7 @@ func (p *payload) parse(text string, bare bool) *Error {
 	return p.takeID()
 }
 
-// takeID keeps the request's _id for the answers.
+// takeID reads the request's _id, which its answers repeat.
 func (p *payload) takeID() *Error {
 	switch v := p.fields["_id"].(type) {
 	case nil:
@@ -102,10 +102,10 @@ func (p *payload) takeID() *Error {
 	return nil
 }
 
-// has tells whether the member is there and not null.
+// has reports whether there is such a member that is not null.
 func (p *payload) has(name string) bool { return p.fields[name] != nil }
 
-// text is a string member; "" where it is absent or null.
+// text returns a string member, or "" if it is absent or null.
 func (p *payload) text(name string) (string, *Error) {
 	switch v := p.fields[name].(type) {
 	case nil:
@@ -116,7 +116,7 @@ func (p *payload) text(name string) (string, *Error) {
 	return "", malformed("%s must be a string.", name)
 }
 
-// flag is a boolean member; false where it is absent or null.
+// flag returns a boolean member, or false if it is absent or null.
 func (p *payload) flag(name string) (bool, *Error) {
 	switch v := p.fields[name].(type) {
 	case nil:
@@ -127,7 +127,7 @@ func (p *payload) flag(name string) (bool, *Error) {
 	return false, malformed("%s must be true or false.", name)
 }
 
-// snowflake is an id member as a string of digits; "" where it is absent or null.
+// snowflake returns an id member as a string of digits, or "" if it is absent or null.
 func (p *payload) snowflake(name string) (string, *Error) {
 	if !p.has(name) {
 		return "", nil
@@ -135,7 +135,7 @@ func (p *payload) snowflake(name string) (string, *Error) {
 	return snowflake(name, p.fields[name])
 }
 
-// integer is a whole, safe number that isn't negative; absent and null give otherwise.
+// integer returns a member that is a whole number from 0 to maxSafeInteger, or otherwise if it is absent or null.
 func (p *payload) integer(name string, otherwise int64) (int64, *Error) {
 	if !p.has(name) {
 		return otherwise, nil
@@ -150,7 +150,7 @@ func (p *payload) integer(name string, otherwise int64) (int64, *Error) {
 	return 0, malformed("%s must be a whole number from 0 to 2^53-1.", name)
 }
 
-// snowflake makes an id of v: a string of 1 to 20 digits, or a number that JavaScript holds exactly.
+// snowflake returns v as an id. It must be a string of 1 to 20 digits, or a number that JavaScript holds exactly.
 func snowflake(name string, v any) (string, *Error) {
 	switch v := v.(type) {
 	case string:
@@ -171,7 +171,7 @@ func snowflake(name string, v any) (string, *Error) {
 	return "", malformed("%s must be a string of 1 to 20 digits.", name)
 }
 
-// wholeNumber is v as an integer; values beyond 2^53 come out as such, without being exact.
+// wholeNumber returns v as an integer. Above 2^53 the result is above 2^53 too, and may be inexact.
 func wholeNumber(v any) (uint64, bool) {
 	f, isFloat := v.(float64)
 	if n, ok := v.(json.Number); ok {
@@ -186,7 +186,7 @@ func wholeNumber(v any) (uint64, bool) {
 		return 0, false
 	}
 	switch {
-	case f < 0 || f != math.Trunc(f) && !math.IsInf(f, 0): // NaN can't come out of JSON
+	case f < 0 || f != math.Trunc(f) && !math.IsInf(f, 0): // JSON has no NaN
 		return 0, false
 	case f >= 1<<63:
 		return math.MaxUint64, true
@@ -194,5 +194,5 @@ func wholeNumber(v any) (uint64, bool) {
 	return uint64(f), true
 }
 
-// validText tells whether s can be passed on to Redis and to other clients as it is.
+// validText reports whether s can be passed on to Redis and to clients unchanged.
 func validText(s string, maxBytes int) bool { return len(s) <= maxBytes && utf8.ValidString(s) }

@@ -52,7 +52,8 @@ func TestSnowflake(t *testing.T) {
 			if got != tt.want || (bad == nil) != (tt.want != "") {
 				t.Errorf("%s as %T: got %q, %v; want %q", tt.json, arg, got, bad, tt.want)
 			}
-			if bad != nil && (bad.Code != 400 || bad.Word != botwire.WordMalformed || !strings.Contains(bad.Human, "id ")) {
+			if bad != nil && (bad.Code != 400 || bad.Word != botwire.WordMalformed ||
+				!strings.Contains(bad.Human, "id ")) {
 				t.Errorf("%s: refused with %+v", tt.json, bad)
 			}
 		}
@@ -69,7 +70,8 @@ func TestRequestID(t *testing.T) {
 		{`7`, `7`, `7`},
 		{`"x<\"y"`, `"x<\"y"`, `"x<\"y"`},
 		{`1.5`, `1.5`, `1.5`},
-		{`12345678901234567890`, `12345678901234567000`, `12345678901234567890`}, // a number is what JavaScript makes of it
+		// A number is what JavaScript makes of it.
+		{`12345678901234567890`, `12345678901234567000`, `12345678901234567890`},
 		{`null`, ``, ``},
 		{`true`, `!`, `!`},
 		{`{}`, `!`, `!`},
@@ -135,7 +137,8 @@ func FuzzPayload(f *testing.F) {
 	f.Add(`"token"`, true)
 	f.Add(`{"_id":1e999,"guild_id":-0,"ids":{}}`, false)
 	f.Fuzz(func(t *testing.T, text string, bare bool) {
-		g, err := newGateway(Parts{Verifier: &tokens{}, Revocations: &tokens{}, Topics: &streams{}, Filter: newFilter()}, Config{})
+		parts := Parts{Verifier: &tokens{}, Revocations: &tokens{}, Topics: &streams{}, Filter: newFilter()}
+		g, err := newGateway(parts, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,8 +188,10 @@ func sameRequest(t *testing.T, text, object *request) {
 // strings, and is the same otherwise.
 func FuzzIdentify(f *testing.F) {
 	for _, raw := range []string{
-		`{"id":"1","name":"x"}`, `{"name":"<x>","id":607637793107345431}`, `{"id":1e3}`, `{"id":-0}`, `{"id":null}`, `[]`, `{"ID":5}`, `{"ID":"5"}`,
-		`{"id":"1","Id":"2"}`, `{"id":"1","roles":[9007199254740991,607637793107345431,-9007199254740993]}`, `"0`, ``, `{"id":"1"`, `{"id":"1\`,
+		`{"id":"1","name":"x"}`, `{"name":"<x>","id":607637793107345431}`, `{"id":1e3}`, `{"id":-0}`, `{"id":null}`,
+		`[]`, `{"ID":5}`, `{"ID":"5"}`,
+		`{"id":"1","Id":"2"}`, `{"id":"1","roles":[9007199254740991,607637793107345431,-9007199254740993]}`, `"0`, ``,
+		`{"id":"1"`, `{"id":"1\`,
 	} {
 		f.Add([]byte(raw))
 	}

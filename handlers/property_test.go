@@ -335,7 +335,8 @@ func publish(b *bench, guild string, rng *rand.Rand, stop <-chan struct{}) {
 		if err != nil {
 			panic(err)
 		}
-		b.g.Message(event.Topic{Guild: guild, Logs: p.Logs}, fmt.Appendf(nil, `{"kind":%q,"private":%t,"payload":%s}`, p.Kind, p.Private, payload))
+		b.g.Message(event.Topic{Guild: guild, Logs: p.Logs},
+			fmt.Appendf(nil, `{"kind":%q,"private":%t,"payload":%s}`, p.Kind, p.Private, payload))
 	}
 }
 

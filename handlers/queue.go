@@ -2,13 +2,13 @@ package handlers
 
 import "sync"
 
-// queue lets one after another, in the order in which they came.
+// queue admits one owner at a time, in order of arrival.
 type queue struct {
 	mu   sync.Mutex
-	list []chan struct{} // the first is closed: its owner is at work
+	list []chan struct{} // places; the first is closed, and its owner works
 }
 
-// enter returns a place at the end, which is closed when its turn has come. It must be left.
+// enter returns a place at the end of the queue, which is closed when it is the first. The caller must leave it.
 func (q *queue) enter() chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -19,7 +19,7 @@ func (q *queue) enter() chan struct{} {
 	return place
 }
 
-// leave gives a place up, whether its turn has come or not.
+// leave gives up a place, wherever it is in the queue.
 func (q *queue) leave(place chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

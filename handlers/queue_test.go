@@ -60,7 +60,8 @@ func TestInterpretWaits(t *testing.T) {
 		}
 		time.Sleep(5*time.Second + time.Millisecond) // of the bubble's clock
 		synctest.Wait()
-		if got := b.take(s); b.g.slots.inProgress() != 0 || len(got) != len(tasks) || strings.Count(strings.Join(got, ""), "504") != len(tasks) {
+		if got := b.take(s); b.g.slots.inProgress() != 0 || len(got) != len(tasks) ||
+			strings.Count(strings.Join(got, ""), "504") != len(tasks) {
 			t.Fatalf("after their time %d are in progress, and %d answered: %q", b.g.slots.inProgress(), len(got), got)
 		}
 		if len(s.interpreting.list) != 0 || s.held != 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/internal/recent"
 )
 
-// newLimiter makes a token bucket; a negative rate or burst never refuses.
+// newLimiter returns a token bucket. It never refuses if the rate or the burst is negative.
 func newLimiter(perSecond float64, burst int) *rate.Limiter {
 	if perSecond < 0 || burst < 0 {
 		return rate.NewLimiter(rate.Inf, 0)
@@ -30,7 +30,7 @@ func newLimiters(perSecond float64, burst, remembered int) *limiters {
 	return &limiters{perSecond: perSecond, burst: burst, buckets: recent.New[string, *rate.Limiter](remembered, nil)}
 }
 
-// allow takes one token of key's bucket.
+// allow takes one token of key's bucket and reports whether there was one.
 func (l *limiters) allow(key string) bool {
 	if l.perSecond < 0 || l.burst < 0 {
 		return true
@@ -49,10 +49,10 @@ func (l *limiters) of(key string) *rate.Limiter {
 	return b
 }
 
-// admit counts one event of the socket against what it, its user and its address may send.
-func (s *session) admit() bool {
+// withinRates counts one event of the socket, and reports whether the socket, its user and its address may send it.
+func (s *session) withinRates() bool {
 	g := s.gateway
-	// All buckets are asked, so that one that is empty doesn't shield the others.
+	// Each bucket counts the event: an empty one must not shield the others.
 	ok := s.events.Allow()
 	ok = g.addresses.allow(s.address) && ok
 	if c := s.claims.Load(); c != nil {
@@ -61,8 +61,8 @@ func (s *session) admit() bool {
 	return ok
 }
 
-// refuse answers an event that is one too many, or ends the connection of a client that goes on and on.
-func (s *session) refuse(r *request) error {
+// refuseOverRate returns the error for an event over a rate limit. It disconnects a client that floods.
+func (s *session) refuseOverRate(r *request) error {
 	g := s.gateway
 	g.metrics.refused.Inc()
 	if !s.refusals.Allow() {

@@ -51,7 +51,7 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 	lifecycle.Start(t, topics.Run)
 	lifecycle.Start(t, requests.Run)
 	n = start(t, func(_ *handlers.Config, p *handlers.Parts) {
-		p.Topics, p.Requests, p.Pools = topics, requests, redis.NewEntities(conn.Client, nil)
+		p.Topics, p.Backend, p.Pools = topics, requests, redis.NewEntities(conn.Client, nil)
 	})
 	return n, conn
 }
@@ -83,7 +83,8 @@ func TestPublishedAfterTheAnswerIsDelivered(t *testing.T) {
 	}
 	clients.Wait()
 	wait.Until(t, "the topics to be given up", func() bool {
-		subscribed, err := conn.Client.PubSubNumSub(t.Context(), guildA, guildA+"_logs", guildB, guildB+"_logs").Result()
+		channels := []string{guildA, guildA + "_logs", guildB, guildB + "_logs"}
+		subscribed, err := conn.Client.PubSubNumSub(t.Context(), channels...).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,10 +114,12 @@ func TestPoolThroughRedis(t *testing.T) {
 	n, conn := withRedis(t)
 	tok := mint(t, nil)
 	c := elevated(t, n, tok)
-	if err := conn.Client.HSet(t.Context(), "guildcast:pool:{"+guildA+"}:role", "7", `{"id":"7"}`, "8", `nonsense`).Err(); err != nil {
+	key := "guildcast:pool:{" + guildA + "}:role"
+	if err := conn.Client.HSet(t.Context(), key, "7", `{"id":"7"}`, "8", `nonsense`).Err(); err != nil {
 		t.Fatal(err)
 	}
-	query := map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "8", "20", "21"}, "token": tok, "_id": 1.0}
+	query := map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "8", "20", "21"}, "token": tok,
+		"_id": 1.0}
 
 	got, e := c.parts(query) // nobody works yet
 	wantParts(t, got, "role [7] -[] false")

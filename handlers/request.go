@@ -9,26 +9,26 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// request is one event from a client, being answered.
+// request is one event of a client.
 type request struct {
 	payload
 	session *session
 	event   string
-	ack     socket.Ack // nil where the client passed no callback
+	ack     socket.Ack // the client's callback; may be nil
 }
 
-// answer sends the final answer: the event, and the same to the client's callback.
+// answer sends the last answer, as an event and to the client's callback.
 func (r *request) answer(event string, body []byte) {
 	r.part(event, body)
 	r.acknowledge(body)
 }
 
-// part sends an answer that is not the last.
+// part sends a part of the answer that is not the last.
 func (r *request) part(event string, body []byte) {
 	r.session.emit(event, r.form, body)
 }
 
-// acknowledge gives body to the client's callback, where there is one. The library sees to it that this counts once.
+// acknowledge calls the client's callback, if there is one, with body. The library ignores a second call.
 func (r *request) acknowledge(body []byte) {
 	switch {
 	case r.ack == nil:
@@ -39,18 +39,18 @@ func (r *request) acknowledge(body []byte) {
 	}
 }
 
-// fail ends the request with an error.
+// fail answers with an error.
 func (r *request) fail(err error) {
 	r.answer(eventError, r.session.publicError(r.event, err).body(r.id, shown(r.event)))
 }
 
-// refuseUnknown answers an event that has no handler: with nothing, as any Socket.IO server does, unless the client
+// refuseUnknown answers an event that has no handler. Like any Socket.IO server it says nothing, unless the client
 // passed a callback.
 func (r *request) refuseUnknown() {
 	r.acknowledge((newError(botwire.WordUnknownEvent, "There is no such event.")).body(r.id, shown(r.event)))
 }
 
-// refuseMalformed answers a payload that is not taken. It returns the error to answer with, or nil.
+// refuseMalformed refuses a payload. It returns the error to answer with, or nil if it has answered.
 func (r *request) refuseMalformed(h handler, bad *Error) error {
 	if h.bare {
 		r.refuseElevation(bad)

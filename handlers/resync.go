@@ -10,8 +10,8 @@ type resyncBody struct {
 	Reason  string `json:"reason"`
 }
 
-// Resync tells the sockets that spectate by topic that events of it may have been missed, and why in a word. It returns
-// at once.
+// Resync tells the sockets that spectate through topic that they may have missed events. Reason is a word for programs.
+// Resync returns at once.
 func (g *Gateway) Resync(topic event.Topic, reason string) {
 	if !topic.Logs {
 		g.directories.Lost(topic.Guild)
@@ -28,7 +28,7 @@ func (g *Gateway) Resync(topic event.Topic, reason string) {
 	})
 }
 
-// resync tells one socket, unless it spectates something else by now.
+// resync tells one socket, unless it now spectates something else.
 func (s *session) resync(topic event.Topic, body []byte) {
 	s.take()
 	defer s.give()

@@ -14,7 +14,8 @@ func TestSlowClientIsToldToResync(t *testing.T) {
 	for _, logs := range []bool{false, true} {
 		t.Run(fmt.Sprint("logs ", logs), func(t *testing.T) {
 			n := start(t, nil)
-			slow := connectWith(t, n.server, nil, sioclient.Options{ReadBuffer: 256 << 10}) // so that little is on its way
+			slow := connectWith(t, n.server, nil,
+				sioclient.Options{ReadBuffer: 256 << 10}) // so that little is on its way
 			quick := connect(t, n.server, nil)
 			for _, c := range []*client{slow, quick} {
 				tok := mint(t, guilds(guildA, 2))
@@ -28,7 +29,8 @@ func TestSlowClientIsToldToResync(t *testing.T) {
 			pad := strings.Repeat("x", 300<<10)
 			published := 0
 			publish := func(pad string) {
-				n.publish(event.Topic{Guild: guildA, Logs: logs}, fmt.Sprintf(`{"kind":"member","payload":{"n":%d,"pad":%q}}`, published, pad))
+				n.publish(event.Topic{Guild: guildA, Logs: logs},
+					fmt.Sprintf(`{"kind":"member","payload":{"n":%d,"pad":%q}}`, published, pad))
 				if got := quick.expect(name).as(t)["n"]; got != float64(published) {
 					t.Fatalf("the other client got %v, want %d", got, published)
 				}

@@ -5,8 +5,8 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// Revoke demotes every socket whose token r takes back. Parts.Revocations must know r already, so that a socket that is
-// being elevated this moment finds out by itself. It returns at once; what a revoked socket spectates ends before that.
+// Revoke demotes every socket whose token matches r. Parts.Revocations must have r already, so that a socket that is
+// being elevated finds it. Guild events end before Revoke returns; the rest of the demotions follows.
 func (g *Gateway) Revoke(r permissions.Revocation) {
 	var conns []*engine.Conn
 	var matching []*session
@@ -27,7 +27,7 @@ func (g *Gateway) Revoke(r permissions.Revocation) {
 	})
 }
 
-// revoke demotes one socket, unless it has another token by now.
+// revoke demotes one socket, unless it now has another token.
 func (s *session) revoke(r permissions.Revocation) {
 	s.take()
 	defer s.give()

@@ -15,39 +15,39 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// session is what a node knows about one socket. Its changes of state, which are elevation, refresh, demotion,
-// spectating and the end, are carried out whole and one after another: whoever carries one out holds the turn. So
-// whatever runs into whatever (a refresh into a revocation, an expiry into a spectate that waits for Redis), the state,
-// the room, the filter and what the client was told agree.
+// session is what a node knows about one socket. Its changes are elevation, refresh, demotion, spectating and the end.
+// They never overlap: whoever makes one holds the turn from its beginning to its end. So the state, the room, the
+// filter and what the client was told always agree, even if a revocation meets a refresh, or the token expires while a
+// spectate waits for Redis.
 type session struct {
 	gateway *Gateway
 	peer    peer
 	id      string          // the socket's
 	conns   [1]*engine.Conn // the socket's connection, in the form that engine.Deliver takes
-	address string          // what the address limits count by
+	address string          // as the address limits count it
 
 	// Static after construction, and safe for concurrent use.
-	events   *rate.Limiter // what the socket may send
-	refusals *rate.Limiter // how much of it may be refused before the socket is taken for a flooder
+	events   *rate.Limiter // bounds the events of the socket
+	refusals *rate.Limiter // bounds those refused, before the socket counts as flooding
 
-	// claims are those of the elevation, or nil. Written by the holder of the turn, read by anybody.
+	// claims are those of the elevation, or nil if there is none. Written by the holder of the turn, read by anybody.
 	claims atomic.Pointer[permissions.Claims]
 
-	// turn holds a token while nobody changes the session. It is a channel and no mutex because changes take as long as
-	// it takes to join a room, and up to the 50 ms for which the engine paces a delivery that is under way. What the
-	// session itself asks of Redis, it asks before its turn.
+	// turn holds a value while nobody changes the session. It is a channel instead of a mutex because a change may join
+	// a room, and may wait up to 50 ms for a delivery under way that the engine paces. Whoever needs Redis asks it
+	// before taking the turn.
 	turn chan struct{}
 
 	// Owned by the holder of the turn.
 	closed  bool
-	form    permissions.Form // of the pushes: that of the latest elevation
-	lost    *Error           // why the last elevation ended, for a request that it ended under; nil before
-	alarm   alarm            // elevation_expiring, then elevation_expired
+	form    permissions.Form // of pushes: that of the latest elevation
+	lost    *Error           // why the last elevation ended, for requests that were in progress; nil before
+	alarm   alarm            // for elevation_expiring and elevation_expired
 	bearer  *bearer          // by which revocations find the session; nil while it has no claims
 	watched view             // what the socket spectates
-	topics  held             // the subscriptions that watched needs
+	topics  subscriptions    // those that watched needs
 
-	admitted atomic.Bool // Admit has let in the event that comes next
+	admitted atomic.Bool // whether Admit has admitted the next event
 
 	interpreting queue // interpret requests, one after another
 	answering    queue // pool requests, one part after another
@@ -56,11 +56,11 @@ type session struct {
 	// Guarded by mu.
 	mu    sync.Mutex
 	gone  bool
-	tasks map[*task]struct{} // requests in progress
-	held  int                // the bytes that they hold
+	tasks map[*task]struct{} // in progress
+	held  int                // bytes that the tasks hold
 }
 
-// peer is what a session asks of its socket: *socket.Socket.
+// peer is the session's side of its socket: *socket.Socket.
 type peer interface {
 	Join(rooms ...socket.Room)
 	Leave(room socket.Room)
@@ -84,14 +84,14 @@ func (s *session) log() *slog.Logger { return s.gateway.log.With("socket_id", s.
 
 func (s *session) room() socket.Room { return socket.Room(event.AuthRoom(s.id)) }
 
-// Present reports whether the socket is elevated: nobody else searches.
+// Present reports whether the socket is elevated. A search ends if it is not.
 func (s *session) Present() bool { return s.claims.Load() != nil }
 
-// take waits for the turn; give gives it back.
+// take waits for the turn, and give returns it.
 func (s *session) take() { <-s.turn }
 func (s *session) give() { s.turn <- struct{}{} }
 
-// close ends the session with its socket.
+// close ends the session after its socket has disconnected.
 func (s *session) close() {
 	s.mu.Lock()
 	s.gone = true

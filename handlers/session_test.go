@@ -38,7 +38,8 @@ func TestElevationEndsDuringSpectate(t *testing.T) {
 				})
 				s.send("spectate", m{"guild_id": "7", "token": token})
 				got := b.take(s)
-				if len(got) < 2 || !strings.Contains(got[len(got)-2], "elevation_expired") || !strings.Contains(got[len(got)-1], tt.want) {
+				if len(got) < 2 || !strings.Contains(got[len(got)-2], "elevation_expired") ||
+					!strings.Contains(got[len(got)-1], tt.want) {
 					t.Fatalf("got %q", got)
 				}
 				if b.g.filter.Len() != 0 || b.in("s_auth") {

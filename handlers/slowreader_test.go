@@ -56,9 +56,11 @@ func TestAnswersThatWaitHoldNoData(t *testing.T) {
 	c.pause()
 	before := heap()
 	for i := range requests {
-		c.emit("pool", map[string]any{"type": "member", "guild_id": guildA, "request": []string{"online", "all"}[i%2], "token": tok, "_id": i})
+		c.emit("pool", map[string]any{"type": "member", "guild_id": guildA, "request": []string{"online", "all"}[i%2],
+			"token": tok, "_id": i})
 	}
-	wait.Until(t, "all requests to be in progress", func() bool { return n.gauge("guildcast_requests_in_progress") == requests })
+	wait.Until(t, "all requests to be in progress",
+		func() bool { return n.gauge("guildcast_requests_in_progress") == requests })
 	idle(t, "requests to wait without running")
 	if sent := n.answers("pool_response"); sent == 0 || sent > 2*members/fakePage*requests/10 {
 		t.Errorf("%d parts were sent", sent)
@@ -69,7 +71,8 @@ func TestAnswersThatWaitHoldNoData(t *testing.T) {
 	}
 	c.close()
 	c.resume()
-	wait.Until(t, "the requests to end with the socket", func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
+	wait.Until(t, "the requests to end with the socket",
+		func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
 }
 
 // A client that reads late gets all of every answer, once.
@@ -86,7 +89,8 @@ func TestAnswersThatWaitedAreWhole(t *testing.T) {
 	for i := range requests {
 		c.emit("pool", map[string]any{"type": "role", "guild_id": guildA, "token": tok, "_id": i})
 	}
-	wait.Until(t, "all requests to be in progress", func() bool { return n.gauge("guildcast_requests_in_progress") == requests })
+	wait.Until(t, "all requests to be in progress",
+		func() bool { return n.gauge("guildcast_requests_in_progress") == requests })
 	idle(t, "requests to wait without running")
 	c.resume()
 	seen := make([]map[string]bool, requests)

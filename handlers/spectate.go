@@ -14,14 +14,14 @@ type spectateBody struct {
 	GuildID     *string `json:"guild_id"`
 	IncludeLogs bool    `json:"include_logs"`
 
-	// Permissions are those in the guild; left out when spectating has stopped.
+	// Permissions are those in the guild. Absent if the socket has stopped spectating.
 	Permissions *permissions.Bits `json:"permissions,omitempty"`
 
 	ID json.RawMessage `json:"_id,omitempty"`
 }
 
-// onSpectate answers `spectate`. The events of a socket are handled one after another, and this returns only after the
-// answer, so that the later of two requests decides.
+// onSpectate answers `spectate`. It answers before it returns, and a socket's events are handled one after another, so
+// the later of two requests wins.
 func onSpectate(r *request) error {
 	s := r.session
 	v, bad := r.view()
@@ -35,7 +35,7 @@ func onSpectate(r *request) error {
 	if v.guild == "" {
 		return s.stopSpectating(r)
 	}
-	// Who may not see the guild must not make the node subscribe to it.
+	// Only those who may see the guild can make the node subscribe to it.
 	if err := allowsView(claims, v); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func onSpectate(r *request) error {
 	}
 	s.take()
 	defer s.give()
-	if s.claims.Load() == nil { // the elevation ended while Redis was asked
+	if s.claims.Load() == nil { // the elevation ended meanwhile
 		topics.release()
 		return s.lost
 	}
@@ -54,7 +54,7 @@ func onSpectate(r *request) error {
 		return err
 	}
 	bits, _ := s.claims.Load().In(v.guild)
-	bits = told(bits)
+	bits = clientBits(bits)
 	r.answer(eventSpectateReturn, encode(spectateBody{true, &v.guild, v.logs, &bits, r.id}))
 	return nil
 }
@@ -70,7 +70,7 @@ func (s *session) stopSpectating(r *request) error {
 	return nil
 }
 
-// view reads what the client wants to spectate; no guild means nothing.
+// view returns what the client asks to spectate. Without a guild, that is nothing.
 func (r *request) view() (v view, err *Error) {
 	if _, there := r.fields["guild_id"]; !there {
 		return v, malformed("guild_id is missing; null stops spectating.")
@@ -82,8 +82,8 @@ func (r *request) view() (v view, err *Error) {
 	return v, err
 }
 
-// subscribe returns when Redis has confirmed the subscriptions that v needs.
-func (s *session) subscribe(v view) (h held, err error) {
+// subscribe returns once Redis has confirmed the subscriptions that v needs.
+func (s *session) subscribe(v view) (h subscriptions, err error) {
 	ctx, cancel := context.WithTimeout(s.gateway.ctx, s.gateway.config.SubscribeTimeout)
 	defer cancel()
 	if h.guild, err = s.gateway.topics.Acquire(ctx, event.Topic{Guild: v.guild}); err == nil && v.logs {
@@ -91,7 +91,7 @@ func (s *session) subscribe(v view) (h held, err error) {
 	}
 	if err != nil {
 		h.release()
-		return held{}, errRedis().because(err)
+		return subscriptions{}, errRedis().because(err)
 	}
 	return h, nil
 }

@@ -19,10 +19,14 @@ func TestSpectate(t *testing.T) {
 		code    int
 		word    string
 	}{
-		{"one", map[string]any{"guild_id": guildA}, `{"success":true,"guild_id":"` + guildA + `","include_logs":false,"permissions":256,"_id":1}`, 0, ""},
-		{"with logs", map[string]any{"guild_id": guildB, "include_logs": true}, `{"success":true,"guild_id":"` + guildB + `","include_logs":true,"permissions":262,"_id":1}`, 0, ""},
-		{"nothing", map[string]any{"guild_id": nil}, `{"success":true,"guild_id":null,"include_logs":false,"_id":1}`, 0, ""},
-		{"logs without permission", map[string]any{"guild_id": guildA, "include_logs": true}, "", 403, "permission_missing"},
+		{"one", map[string]any{"guild_id": guildA},
+			`{"success":true,"guild_id":"` + guildA + `","include_logs":false,"permissions":256,"_id":1}`, 0, ""},
+		{"with logs", map[string]any{"guild_id": guildB, "include_logs": true},
+			`{"success":true,"guild_id":"` + guildB + `","include_logs":true,"permissions":262,"_id":1}`, 0, ""},
+		{"nothing", map[string]any{"guild_id": nil},
+			`{"success":true,"guild_id":null,"include_logs":false,"_id":1}`, 0, ""},
+		{"logs without permission", map[string]any{"guild_id": guildA, "include_logs": true},
+			"", 403, "permission_missing"},
 		{"not a member", map[string]any{"guild_id": "1"}, "", 403, "not_a_member"},
 		{"no guild_id", map[string]any{}, "", 400, "malformed"},
 		{"a rounded number", map[string]any{"guild_id": 607637793107345431}, "", 400, "malformed"},

@@ -6,15 +6,15 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// spectators finds the sessions that spectate a guild.
+// spectators are the sessions that spectate, by guild.
 type spectators struct {
 	mu     sync.Mutex
-	guilds map[string]map[*session]bool // true with logs
+	guilds map[string]map[*session]bool // true if with logs
 }
 
 func newSpectators() *spectators { return &spectators{guilds: map[string]map[*session]bool{}} }
 
-// move takes s from one view to another.
+// move records that the view of s has changed.
 func (x *spectators) move(s *session, from, to view) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -33,6 +33,7 @@ func (x *spectators) move(s *session, from, to view) {
 	x.guilds[to.guild][s] = to.logs
 }
 
+// of returns the sessions that need a topic.
 func (x *spectators) of(t event.Topic) (list []*session) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

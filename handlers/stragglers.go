@@ -8,15 +8,15 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// reasonClientOverflow is the reason of a resync where the client itself was too slow.
+// reasonClientOverflow is the reason of a resync if the client itself was too slow.
 const reasonClientOverflow = "client_overflow"
 
-// stragglerStep is how often stragglers are looked at while there are any.
+// stragglerStep is how often stragglers are checked while there are any.
 const stragglerStep = 20 * time.Millisecond
 
-// lossOf says whether an event of a topic may be left out for a client that is behind. An update of an entity can be
-// made up for: the client asks for the pool again. An entry of the log can't, and is left out only where the connection
-// would be closed otherwise, of which the client would have less. Both are followed by a resync.
+// lossOf returns when an event of a topic may be left out for a client that is behind. An update of an entity can be:
+// the client requests the pool again. A log entry can't be requested again, so it is left out only if the connection
+// would be closed otherwise. A resync follows in both cases.
 func lossOf(t event.Topic) engine.Loss {
 	if t.Logs {
 		return engine.ShedWhenFull
@@ -24,23 +24,23 @@ func lossOf(t event.Topic) engine.Loss {
 	return engine.ShedWhenBehind
 }
 
-// stragglers are the connections for which guild events were left out. Each gets one resync, behind the last of them,
-// as soon as it has caught up.
+// stragglers are the connections for which guild events were left out. Each gets one resync as soon as it has caught
+// up, after the last event that was left out.
 type stragglers struct {
 	gateway *Gateway
 
 	mu sync.Mutex
-	// missed are the guilds of which something was left out. A connection that never catches up is closed by the
-	// engine, so that it does not stay; its guilds are some that its token names.
+	// missed are the guilds of which an event was left out. It is bounded: the engine closes a connection that never
+	// catches up, and a connection's guilds are in its token.
 	missed   map[*engine.Conn]map[string]struct{}
-	watching bool // a goroutine looks after them
+	watching bool // whether a goroutine runs watch
 }
 
 func newStragglers(g *Gateway) *stragglers {
 	return &stragglers{gateway: g, missed: map[*engine.Conn]map[string]struct{}{}}
 }
 
-// note records that an event of guild was left out for conns. It is called before the event's flight ends.
+// note records that an event of guild was left out for conns. The event's flight has not ended.
 func (x *stragglers) note(guild string, conns []*engine.Conn) {
 	x.gateway.metrics.shed.Add(float64(len(conns)))
 	x.mu.Lock()
@@ -56,7 +56,7 @@ func (x *stragglers) note(guild string, conns []*engine.Conn) {
 	}
 }
 
-// watch looks after stragglers until there are none.
+// watch sends resyncs to stragglers that have caught up, until there are no stragglers.
 func (x *stragglers) watch() {
 	tick := time.NewTicker(stragglerStep)
 	defer tick.Stop()
@@ -69,7 +69,7 @@ func (x *stragglers) watch() {
 		back, left := x.caughtUp()
 		for c, guilds := range back {
 			if s := x.gateway.sessionOf(c); s != nil {
-				x.gateway.spawn(func() { s.caughtUp(guilds) }) // which may have to wait for its turn
+				x.gateway.spawn(func() { s.caughtUp(guilds) }) // it may wait for the turn
 			}
 		}
 		if left == 0 {
@@ -78,12 +78,13 @@ func (x *stragglers) watch() {
 	}
 }
 
-// caughtUp takes those out that have caught up. Where none is left, watch ends.
+// caughtUp removes and returns the stragglers that have caught up, and returns how many are left. If there are none,
+// watch ends.
 func (x *stragglers) caughtUp() (back map[*engine.Conn]map[string]struct{}, left int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for c, guilds := range x.missed {
-		// An event that is left out from here on is noted after mu is free, and so makes a straggler of it again.
+		// An event that is left out from here on is noted after mu is free, and makes c a straggler again.
 		if x.gateway.outlet.resume(c) {
 			if back == nil {
 				back = map[*engine.Conn]map[string]struct{}{}
@@ -96,7 +97,7 @@ func (x *stragglers) caughtUp() (back map[*engine.Conn]map[string]struct{}, left
 	return back, len(x.missed)
 }
 
-// caughtUp tells the client that events were left out, if it still spectates their guild.
+// caughtUp sends a resync if the socket still spectates one of the guilds.
 func (s *session) caughtUp(guilds map[string]struct{}) {
 	s.take()
 	defer s.give()

@@ -60,7 +60,8 @@ func word(args []byte) string {
 		Seq     int    `json:"seq"`
 		Reason  string `json:"reason"`
 	}
-	if json.Unmarshal(args, &list) != nil || json.Unmarshal(list[0], &name) != nil || json.Unmarshal(list[1], &body) != nil {
+	if json.Unmarshal(args, &list) != nil || json.Unmarshal(list[0], &name) != nil ||
+		json.Unmarshal(list[1], &body) != nil {
 		panic("no event: " + string(args))
 	}
 	switch name {
@@ -117,7 +118,8 @@ func (r *reader) check(t *testing.T) (shed, resyncs int) {
 		last = seq
 	}
 	if owed[guild] {
-		t.Errorf("no resync after the last event that was left out; the end is %q", r.history[max(0, len(r.history)-20):])
+		t.Errorf("no resync after the last event that was left out; the end is %q",
+			r.history[max(0, len(r.history)-20):])
 	}
 	return shed, resyncs
 }
@@ -154,7 +156,8 @@ func fallBehind(t *testing.T, seed uint64) {
 					return
 				case <-time.After(time.Duration(rng.IntN(2000)) * time.Microsecond):
 				}
-				b.g.Message(event.Topic{Guild: fmt.Sprint(guild)}, fmt.Appendf(nil, `{"kind":"member","payload":{"guild_id":"%d","seq":%d}}`, guild, seq))
+				b.g.Message(event.Topic{Guild: fmt.Sprint(guild)},
+					fmt.Appendf(nil, `{"kind":"member","payload":{"guild_id":"%d","seq":%d}}`, guild, seq))
 			}
 		})
 	}

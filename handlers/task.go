@@ -8,36 +8,36 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// task is a request that takes its time, beside the events that follow it: pool and interpret. It ends once: with its
-// final answer, with an error of its own, or with the error that it is aborted with.
+// task is a request that is answered beside the events that follow it: pool or interpret. It ends exactly once: with
+// its last answer, with an error of its own, or with the error that it is aborted with.
 type task struct {
 	*request
 	ctx    context.Context // ends with the task, and with the socket
 	cancel context.CancelFunc
 
 	slot  *slot
-	bytes int // what the request holds until it ends, beside what it makes its slot hold
+	bytes int // that the task holds until it ends, beside those of its slot
 
-	// allowed says whether claims still permit the task; nil where it needs none.
+	// allowed returns an error if claims no longer permit the task. It is nil if the task needs no elevation.
 	allowed func(*permissions.Claims) error
 
-	// mu is held while an answer is queued, so that nothing follows an abort. Queueing doesn't wait for the client:
-	// what is paced by its reading is paced before.
+	// mu is held while an answer is queued, so that nothing follows an abort. Queueing never waits for the client: an
+	// answer that is paced by the client's reading is paced before.
 	mu    sync.Mutex
 	ended bool
 }
 
-// start runs work in a goroutine of its own, unless too many tasks run already. Work's error, if any, is the answer. Of
-// the request's members nothing is kept: bytes is the size of what work holds of it.
+// start runs work in a goroutine of its own, unless too many tasks are in progress. If work returns an error, that is
+// the answer. The request's members are dropped: bytes is the size of what work keeps of them.
 func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims) error, work func(*task) error) error {
 	g := s.gateway
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		return errNotElevated() // nobody hears it
+		return errNotElevated() // which nobody hears
 	}
-	// The elevation may have ended, or been narrowed, since the request was looked at. Who does that goes through the
-	// tasks after the claims have changed, so that it finds this one, or this finds the change.
+	// The claims may have ended or changed since the request was checked. Whoever changes them looks through the tasks
+	// afterwards: either it finds this task, or this check finds the change.
 	if c := s.claims.Load(); allowed != nil {
 		if c == nil {
 			return errNotElevated()
@@ -59,13 +59,13 @@ func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims)
 	if !g.spawn(func() { t.run(work) }) {
 		slot.give()
 		t.cancel()
-		return errNotElevated() // the node is going down, and the client with it
+		return errNotElevated() // the node is stopping: which nobody hears
 	}
 	if s.tasks == nil {
 		s.tasks = map[*task]struct{}{}
 	}
 	s.held += bytes
-	s.tasks[t] = struct{}{} // the task can't be over before mu is free
+	s.tasks[t] = struct{}{} // the task can't end before mu is free
 	return nil
 }
 
@@ -84,12 +84,12 @@ func (t *task) run(work func(*task) error) {
 		t.slot.give()
 	}()
 	err := work(t)
-	if err != nil && t.ctx.Err() == nil { // else whoever ended it has seen to the answer, or the node goes down
+	if err != nil && t.ctx.Err() == nil { // else it was answered when it was ended, or the node is stopping
 		t.abort(err)
 	}
 }
 
-// send queues an answer that isn't the last. It is false when the task has ended.
+// send queues a part of the answer that is not the last. It returns false if the task has ended.
 func (t *task) send(event string, body []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,7 +99,7 @@ func (t *task) send(event string, body []byte) bool {
 	return !t.ended
 }
 
-// finish queues the last answer, unless the task has ended.
+// finish queues the last answer and ends the task, unless it has ended.
 func (t *task) finish(event string, body []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,9 +109,9 @@ func (t *task) finish(event string, body []byte) {
 	}
 }
 
-// abort ends the task with an error, unless it has ended. After it nothing of the task reaches the client.
+// abort ends the task with an error, unless it has ended. Afterwards nothing of the task reaches the client.
 func (t *task) abort(err error) {
-	defer t.cancel() // and not before: what the work makes of it must not become the answer
+	defer t.cancel() // only afterwards: work's error must not become the answer
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.ended {
@@ -128,7 +128,7 @@ func (t *task) discard() {
 	t.ended = true
 }
 
-// abortTasks ends the tasks that needed an elevation and that refusal refuses.
+// abortTasks aborts those tasks that need an elevation and for which refusal returns an error.
 func (s *session) abortTasks(refusal func(*task) error) {
 	s.mu.Lock()
 	var refused []*task

@@ -17,8 +17,8 @@ func errTokenRevoked() *Error {
 	return newError(token.Revoked, "The token was revoked.")
 }
 
-// verify returns the claims of a token that is good at this moment. The token may be written as HTTP writes it, with
-// "Bearer " before it: many clients have it at hand in that form.
+// verify returns the claims of a token that is valid now. The token may have the "Bearer " of HTTP before it, because
+// many clients hold it in that form.
 func (s *session) verify(text string) (*permissions.Claims, error) {
 	claims, err := s.gateway.verifier.Verify(s.gateway.ctx, withoutScheme(text))
 	var refused *token.Error
@@ -31,7 +31,7 @@ func (s *session) verify(text string) (*permissions.Claims, error) {
 	return nil, err
 }
 
-// withoutScheme cuts "Bearer " off, in any case (RFC 9110, section 11.1), and the spaces after it.
+// withoutScheme returns text without "Bearer ", in any case (RFC 9110, section 11.1), and the spaces after it.
 func withoutScheme(text string) string {
 	const scheme = "Bearer "
 	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
@@ -56,9 +56,9 @@ func humanTokenError(word string) string {
 	return "The token is invalid."
 }
 
-// authorize is the gate of every elevated event: it verifies the request's token, refreshes the socket's claims where
-// the token is newer than the one before, and gives the claims that are in force. It drops the request's members: all
-// others must have been read.
+// authorize guards every request that needs an elevation. It verifies the request's token, refreshes the socket's
+// claims if the token is newer, and returns the claims in force. It drops the request's members, so read the others
+// before.
 func (s *session) authorize(r *request) (claims *permissions.Claims, err error) {
 	token, bad := r.text("token")
 	if bad != nil {
@@ -78,7 +78,8 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 		return nil, errNotElevated()
 	case claims == nil || claims == current:
 	case claims.Subject != current.Subject:
-		return nil, newError(botwire.WordTokenOfOtherUser, "The token is another user's. Request elevation with it first.")
+		return nil, newError(botwire.WordTokenOfOtherUser,
+			"The token is another user's. Request elevation with it first.")
 	case newer(claims, current):
 		if err := s.elevate(claims, s.form); err != nil {
 			return nil, err
@@ -87,8 +88,8 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 	return s.claims.Load(), nil
 }
 
-// newer tells whether a was issued after b; of tokens that don't say, or say the same, the one that lasts longer
-// counts.
+// newer reports whether a was issued after b. If they have no time of issue, or the same, the one that expires later is
+// newer.
 func newer(a, b *permissions.Claims) bool {
 	if !a.IssuedAt.Equal(b.IssuedAt) {
 		return a.IssuedAt.After(b.IssuedAt)

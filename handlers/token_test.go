@@ -40,7 +40,8 @@ func TestTokenInEveryRequest(t *testing.T) {
 				tt.token = mint(t, claims)
 			}
 			for _, ev := range []string{"spectate", "pool", "demote"} {
-				c.emit(ev, map[string]any{"guild_id": guildA, "type": "role", "ids": []string{}, "token": tt.token, "_id": ev})
+				c.emit(ev, map[string]any{"guild_id": guildA, "type": "role", "ids": []string{}, "token": tt.token,
+					"_id": ev})
 				h := c.next()
 				if tt.code == 0 || ev != "spectate" && tt.code == 403 {
 					if h.event == "error" {
@@ -121,7 +122,8 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("no logs any more", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": mint(t, map[string]any{"permissions": 0, "guilds": map[string]any{guildA: 0}})})
+		c.emit("request_elevation",
+			map[string]any{"token": mint(t, map[string]any{"permissions": 0, "guilds": map[string]any{guildA: 0}})})
 		wantError(t, c.expect("error").as(t), 403, "permission_missing")
 		c.expect("request_elevation_return")
 		if held := n.topics.count(event.Topic{Guild: guildA, Logs: true}); held != 0 {
@@ -155,7 +157,8 @@ func TestRefresh(t *testing.T) {
 	})
 
 	t.Run("another user drops everything first", func(t *testing.T) {
-		c.emit("request_elevation", map[string]any{"token": mint(t, map[string]any{"sub": userB, "guilds": map[string]any{guildA: 6}})})
+		c.emit("request_elevation",
+			map[string]any{"token": mint(t, map[string]any{"sub": userB, "guilds": map[string]any{guildA: 6}})})
 		if got := c.expect("request_elevation_return").as(t); got["user_id"] != userB {
 			t.Fatalf("got %v", got)
 		}

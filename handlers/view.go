@@ -7,16 +7,16 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// view is what a socket spectates; the zero value is nothing.
+// view is what a socket spectates. The zero value is nothing.
 type view struct {
 	guild string
 	logs  bool
 }
 
-// held are the releases of a view's confirmed subscriptions; nil where there is none.
-type held struct{ guild, logs func() }
+// subscriptions are the confirmed subscriptions of a view. Each function releases one and is nil if there is none.
+type subscriptions struct{ guild, logs func() }
 
-func (h held) release() {
+func (h subscriptions) release() {
 	if h.guild != nil {
 		h.guild()
 	}
@@ -29,9 +29,9 @@ func (s *session) viewOf(v view, c *permissions.Claims) permissions.View {
 	return permissions.View{Guild: v.guild, Logs: v.logs, Form: s.form, Claims: c}
 }
 
-// watch makes the socket spectate v through confirmed subscriptions, in place of what it spectated before. On an error
+// watch makes the socket spectate v, which topics are confirmed for, in place of what it spectated before. On an error
 // nothing has changed. The turn is held.
-func (s *session) watch(v view, topics held) *Error {
+func (s *session) watch(v view, topics subscriptions) *Error {
 	if err := s.gateway.filter.Spectate(s.conn(), s.viewOf(v, s.claims.Load()), time.Now()); err != nil {
 		return viewError(err)
 	}
@@ -43,27 +43,28 @@ func (s *session) watch(v view, topics held) *Error {
 	return nil
 }
 
-// unwatch ends spectating. When it returns, no event of the guild is on its way to the client. The turn is held.
+// unwatch makes the socket spectate nothing. After it returns, no event of the guild is on its way to the client. The
+// turn is held.
 func (s *session) unwatch() {
 	old := s.watched.guild
 	if old == "" {
 		return
 	}
 	s.gateway.filter.Remove(s.conn())
-	s.settle(view{}, held{}, s.topics)
+	s.settle(view{}, subscriptions{}, s.topics)
 	if !s.closed {
 		s.gateway.flights.wait(old)
 	}
 }
 
-// settle records what the filter was told. The turn is held.
-func (s *session) settle(v view, topics, superfluous held) {
+// settle records the view that the filter has, and releases subscriptions that it no longer needs. The turn is held.
+func (s *session) settle(v view, topics, superfluous subscriptions) {
 	s.gateway.spectators.move(s, s.watched, v)
 	s.watched, s.topics = v, topics
 	superfluous.release()
 }
 
-// review takes away what refreshed claims no longer allow, and says so. The turn is held.
+// review ends what refreshed claims no longer allow, and tells the client. The turn is held.
 func (s *session) review(c *permissions.Claims, now time.Time) {
 	s.abortTasks(func(t *task) error { return t.allowed(c) })
 	if s.watched.guild == "" {
@@ -74,19 +75,20 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 	without := view{guild: v.guild}
 	switch {
 	case err == nil:
-	case errors.Is(err, permissions.ErrNoLogAccess) && s.gateway.filter.Spectate(s.conn(), s.viewOf(without, c), now) == nil:
-		s.settle(without, held{guild: s.topics.guild}, held{logs: s.topics.logs})
-	default: // the filter still has the old view
+	case errors.Is(err, permissions.ErrNoLogAccess) &&
+		s.gateway.filter.Spectate(s.conn(), s.viewOf(without, c), now) == nil:
+		s.settle(without, subscriptions{guild: s.topics.guild}, subscriptions{logs: s.topics.logs})
+	default: // the filter has kept the old view
 		s.unwatch()
 	}
-	// What was on its way by the old claims comes before the answer to the refresh, and not after it.
+	// Events that the old claims allowed reach the client before the answer to the refresh, and not after it.
 	s.gateway.flights.wait(v.guild)
 	if err != nil {
 		s.emit(eventError, s.form, viewError(err).body(nil, eventSpectate, v.guild))
 	}
 }
 
-// allowsView tells whether claims allow a view, for a first look. The filter decides.
+// allowsView returns an error if claims clearly don't allow a view. It is a first check: the filter decides.
 func allowsView(c *permissions.Claims, v view) error {
 	bits, member := c.In(v.guild)
 	switch {
@@ -98,7 +100,7 @@ func allowsView(c *permissions.Claims, v view) error {
 	return nil
 }
 
-// viewError is the filter's refusal as the client gets to know it.
+// viewError returns the filter's refusal as the client sees it.
 func viewError(err error) *Error {
 	switch {
 	case errors.Is(err, permissions.ErrNotMember):
