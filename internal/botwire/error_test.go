@@ -63,7 +63,8 @@ func page(t *testing.T, name string) string {
 // Clients branch on words that they read about: each is on its page, the protocol's with its code.
 func TestWordsAreDocumented(t *testing.T) {
 	listed := map[string]int{}
-	for _, row := range regexp.MustCompile("(?m)^\\| (\\d{3}) \\| (`.*?) \\|").FindAllStringSubmatch(page(t, "protocol.md"), -1) {
+	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| (`.*?) \\|")
+	for _, row := range rows.FindAllStringSubmatch(page(t, "protocol.md"), -1) {
 		for _, word := range regexp.MustCompile("`(.*?)`").FindAllStringSubmatch(row[2], -1) {
 			listed[word[1]], _ = strconv.Atoi(row[1])
 		}
@@ -85,8 +86,8 @@ func TestWordsAreDocumented(t *testing.T) {
 	}
 }
 
-// A word that is written twice is two words some day. Those without an underscore are ordinary ones, and say other things
-// elsewhere: they are not looked for.
+// A word that is written twice is two words some day. Words without an underscore mean other things, too: they are not
+// searched for.
 func TestWordsHaveOneOwner(t *testing.T) {
 	known := words(t)
 	files := 0
@@ -118,7 +119,8 @@ func TestWordsHaveOneOwner(t *testing.T) {
 				}
 			case *ast.KeyValueExpr:
 				key, _ := n.Key.(*ast.Ident)
-				if v, ok := n.Value.(*ast.BasicLit); ok && v.Kind == token.INT && key != nil && strings.EqualFold(key.Name, "code") {
+				v, ok := n.Value.(*ast.BasicLit)
+				if ok && v.Kind == token.INT && key != nil && strings.EqualFold(key.Name, "code") {
 					t.Errorf("%s:%d: the code %s follows from a word", name, set.Position(n.Pos()).Line, v.Value)
 				}
 			}
