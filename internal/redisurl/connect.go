@@ -4,6 +4,7 @@ package redisurl
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -69,7 +70,10 @@ func Connect(rawURL string) (*Connection, error) {
 		o.Addr, o.Dialer = "sentinel/"+t.options.MasterName, c.sentinels.dialer(c.dialer)
 		c.Client = goredis.NewClient(o)
 	case modeCluster:
-		c.Client = goredis.NewClusterClient(t.options.Cluster())
+		o := t.options.Cluster()
+		o.NewClient = newClusterNode
+		c.dialer.host, _, _ = net.SplitHostPort(o.Addrs[0])
+		c.Client = goredis.NewClusterClient(o)
 	default:
 		o := t.options.Simple()
 		if t.unix {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -12,8 +13,10 @@ import (
 // dialer makes the connections of a client and remembers them: when the server behind a name changes, those in go-redis's
 // pool would go on leading to the former one.
 type dialer struct {
-	net net.Dialer
-	tls *tls.Config // nil: not encrypted
+	// Static after construction.
+	net  net.Dialer
+	tls  *tls.Config // nil: not encrypted
+	host string      // of addresses that have none
 
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -26,6 +29,9 @@ func newDialer(timeout time.Duration, c *tls.Config) *dialer {
 
 // dial has the type of goredis.Options.Dialer.
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if port, ok := strings.CutPrefix(strings.TrimPrefix(addr, "?"), ":"); ok && d.host != "" {
+		addr = net.JoinHostPort(d.host, port)
+	}
 	began := time.Now()
 	nc, err := d.net.DialContext(ctx, network, addr)
 	if err != nil {

@@ -2,13 +2,19 @@ package redisurl
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestMain(m *testing.M) {
@@ -148,5 +154,91 @@ func TestConnectRefusesATakenPort(t *testing.T) {
 	defer c.Close()
 	if _, err := Connect("embedded://" + c.Embedded); err == nil {
 		t.Fatal("two listen on one port")
+	}
+}
+
+// TestClusterWithoutHosts has servers that do not know by which host they are reached, and say none.
+func TestClusterWithoutHosts(t *testing.T) {
+	cluster := redistest.StartReplicatedCluster(t, "--cluster-preferred-endpoint-type", "unknown-endpoint")
+	c, err := Connect(cluster.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	client := c.Client.(*goredis.ClusterClient)
+	for i := range 20 {
+		if err := client.Set(ctx, fmt.Sprint("key", i), i, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	addrs := map[string]bool{}
+	if err := client.ForEachShard(ctx, func(ctx context.Context, c *goredis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		addrs[c.Options().Addr] = true
+		return c.Ping(ctx).Err()
+	}); err != nil {
+		t.Error(err)
+	}
+	for _, s := range append(cluster.Servers, cluster.Replicas...) {
+		if !addrs[s.Addr()] || len(addrs) != 6 {
+			t.Errorf("%s is not among %v", s.Addr(), addrs)
+		}
+	}
+	// Redirections: each server in turn is asked for what another one has.
+	err = client.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error {
+		moved := 0
+		for i := range 20 {
+			if err := c.Get(ctx, fmt.Sprint("key", i)).Err(); err == nil {
+				continue
+			} else if _, addr, ok := strings.Cut(err.Error(), " 127.0.0.1:"); !ok || !strings.HasPrefix(err.Error(), "MOVED ") {
+				return fmt.Errorf("%w %s", err, addr)
+			}
+			moved++
+		}
+		if moved == 0 {
+			return errors.New("no redirection")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	cmds, err := client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for i := range 20 {
+			p.Get(ctx, fmt.Sprint("key", i))
+		}
+		return nil
+	})
+	if err != nil || len(cmds) != 20 {
+		t.Errorf("pipeline: %v", err)
+	}
+	// A subscription of each kind, through the bus.
+	b := bus.New(c.Client, bus.Options{})
+	defer b.Close(ctx)
+	for _, k := range []bus.Kind{bus.Channel, bus.Shard} {
+		if _, err := b.Subscribe(ctx, bus.HandlerFunc(func(bus.Message) {}), k, "a", "b", "c"); err != nil {
+			t.Errorf("subscribe: %v", err)
+		}
+	}
+	wait.Until(t, "the bus to hear", func() bool { return b.State().Hearing })
+}
+
+func TestLayoutOfOtherForms(t *testing.T) {
+	h := namelessHost("::1")
+	for _, bad := range [][]any{
+		{1}, {[]any{int64(1)}}, {[]any{int64(1), "2"}}, {[]any{int64(0), int64(1), "host"}}, {[]any{int64(0), int64(1), []any{nil, "6379"}}},
+	} {
+		if _, err := h.layout(bad); err == nil {
+			t.Errorf("%v was read", bad)
+		}
+	}
+	for addr, want := range map[string]string{":1": "[::1]:1", "?:1": "[::1]:1", "a:1": "a:1", "::2:1": "::2:1"} {
+		if err := h.redirection(redirection("MOVED 7 " + addr)); err.Error() != "MOVED 7 "+want {
+			t.Errorf("%s is %v", addr, err)
+		}
 	}
 }
