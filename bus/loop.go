@@ -218,6 +218,9 @@ func (b *Bus) linkEnded(l *link, err error) {
 	}
 	if err != nil {
 		b.losses.Add(1)
+		if r, ok := b.router.(*clusterRouter); ok && l.route == mainRoute {
+			r.shun(l.opts.Addr)
+		}
 		b.failedLocked(l.route, err)
 		b.router.stale()
 	}

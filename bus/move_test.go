@@ -194,3 +194,81 @@ func TestSentinelMoves(t *testing.T) {
 		})
 	}
 }
+
+// TestClusterFailover has the replicas of a cluster made primaries, one after the other, as an operator does: whoever is
+// subscribed at a demoted server changes over, and is counted all the time.
+func TestClusterFailover(t *testing.T) {
+	c := redistest.StartReplicatedCluster(t)
+	conn, err := redisurl.Connect(c.URL())
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	m := newMoving(t, conn.Client, bus.Options{OnMoved: conn.Renew})
+	sharded := newInbox()
+	_, err = m.Subscribe(within(t), sharded, bus.Shard, "a", "b", "c", "d", "e", "f") // of all primaries
+	must(t, err)
+	for i := range c.Servers {
+		c.Failover(i)
+		known := time.Now()
+		demoted := c.Replicas[i].Client()
+		wait.Until(t, "the demoted server to be left", func() bool {
+			n, err := demoted.PubSubNumPat(within(t)).Result()
+			must(t, err)
+			names, err := demoted.PubSubChannels(within(t), "*").Result()
+			must(t, err)
+			shards, err := demoted.PubSubShardChannels(within(t), "*").Result()
+			must(t, err)
+			return n == 0 && len(names) == 0 && len(shards) == 0
+		})
+		wait.Until(t, "the bus to hear", func() bool { return m.State().Hearing })
+		t.Logf("failover %d: left and heard after %v", i, time.Since(known))
+		for _, channel := range []string{"a", "b", "c", "d", "e", "f"} {
+			wait.Until(t, channel+" to be counted", func() bool {
+				n, err := m.NumSub(within(t), bus.Shard, channel)
+				return err == nil && n == 1
+			})
+			before := len(sharded.messages())
+			must(t, m.Bus.Publish(bus.Shard, channel, []byte("x")))
+			sharded.waitN(t, before+1)
+		}
+		before := len(m.in.messages())
+		must(t, conn.Client.Publish(within(t), "news", "x").Err())
+		m.in.waitN(t, before+1)
+		if n, err := m.NumSub(within(t), bus.Channel, "news"); n != 1 || err != nil {
+			t.Errorf("%d subscribers, %v", n, err)
+		}
+	}
+	m.states.mu.Lock()
+	defer m.states.mu.Unlock()
+	gaps := 0
+	for _, s := range m.states.all {
+		if s.Gap && !s.Hearing {
+			gaps++
+		}
+	}
+	if gaps == 0 {
+		t.Errorf("no gap was announced: %+v", m.states.all)
+	}
+}
+
+// TestDeafClusterServer has the server that the bus hears from get nothing of what is published in the cluster, while all its
+// connections live and all is well otherwise.
+func TestDeafClusterServer(t *testing.T) {
+	c := redistest.StartCluster(t, "--enable-debug-command", "yes")
+	m := newMoving(t, c.Client(), bus.Options{})
+	heard := 0
+	for i, s := range c.Servers {
+		if n, err := s.Client().PubSubNumSub(within(t), "news").Result(); err == nil && n["news"] == 1 {
+			heard = i
+		}
+	}
+	const publish = "4" // the type of packet
+	must(t, c.Servers[heard].Client().Do(within(t), "debug", "drop-cluster-packet-filter", publish).Err())
+	known := time.Now()
+	wait.Until(t, "the loss to be announced", func() bool { s := m.State(); return s.Gap })
+	t.Logf("not believed to hear after %v", time.Since(known))
+	wait.Until(t, "the bus to hear again", func() bool { return m.State().Hearing })
+	t.Logf("hears again after %v", time.Since(known))
+	before := len(m.in.messages())
+	must(t, c.Servers[(heard+1)%3].Client().Publish(within(t), "news", "x").Err())
+	m.in.waitN(t, before+1)
+}

@@ -92,6 +92,7 @@ type clusterRouter struct {
 
 	mu      sync.Mutex
 	patches map[uint16]patch // by slot
+	shunned string           // address of the server that the main connection was lost to last
 }
 
 // patch is what a MOVED reply said.
@@ -116,7 +117,21 @@ func (r *clusterRouter) main(ctx context.Context) (*redis.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	return all[rand.IntN(len(all))].Options(), nil
+	r.mu.Lock()
+	shunned := r.shunned
+	r.mu.Unlock()
+	c := all[rand.IntN(len(all))]
+	if c.Options().Addr == shunned { // it may be frozen, or cut off
+		c = all[rand.IntN(len(all))]
+	}
+	return c.Options(), nil
+}
+
+// shun has another server than that at addr preferred.
+func (r *clusterRouter) shun(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shunned = addr
 }
 
 func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redis.Options, error) {

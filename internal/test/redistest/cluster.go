@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,13 +28,19 @@ var clusterOptions = []string{
 	"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
 }
 
-// StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok.
-func StartCluster(tb testing.TB) *Cluster {
+// StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok. args are further
+// options of each.
+func StartCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
-	return startCluster(tb, func() *Server { return Start(tb, clusterOptions...) })
+	return startCluster(tb, clusterServer(tb, args))
 }
 
-// StartReplicatedCluster is StartCluster with a replica of each primary. args are further options of each redis-server.
+// clusterServer starts a server of a cluster that is not joined yet.
+func clusterServer(tb testing.TB, args []string) func() *Server {
+	return func() *Server { return Start(tb, slices.Concat(clusterOptions, args)...) }
+}
+
+// StartReplicatedCluster is StartCluster with a replica of each primary.
 func StartReplicatedCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
 	start := func() *Server {
