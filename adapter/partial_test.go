@@ -8,6 +8,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // TestFrozenReplica asks the cluster while a replica does not answer: that costs a bounded time, everybody who hears
@@ -53,6 +54,36 @@ func TestFrozenReplica(t *testing.T) {
 		partial("emit", len(values), 2, began, err)
 		if err := Ready(context.Background(), nodes[0].io.Of("/", nil)); err != nil {
 			t.Errorf("%s: ready: %v", name, err)
+		}
+	}
+}
+
+// TestFetchOverFailover asks the cluster right after each manual failover: what is found may be short only if it says so.
+func TestFetchOverFailover(t *testing.T) {
+	c := redistest.StartReplicatedCluster(t)
+	o, so := Options{RequestsTimeout: 2 * time.Second}, ShardedOptions{RequestsTimeout: 2 * time.Second}
+	clusters := map[string][]*node{
+		"classic": classicCluster(t, c.Client(), 2, o), "sharded": shardedCluster(t, c.Client(), 2, so),
+	}
+	whole := func(name string, nodes []*node) {
+		t.Helper()
+		wait.Until(t, name+" to find all sockets", func() bool {
+			f := fetch(t, nodes[0].io)
+			if len(f.sockets) != 2 && f.err == nil {
+				t.Errorf("%s: found %d sockets without an error", name, len(f.sockets))
+			}
+			return len(f.sockets) == 2 && f.err == nil
+		})
+	}
+	for name, nodes := range clusters {
+		nodes[0].connect("/")
+		nodes[1].connect("/")
+		whole(name, nodes)
+	}
+	for i := range c.Servers {
+		c.Failover(i)
+		for name, nodes := range clusters {
+			whole(name, nodes)
 		}
 	}
 }

@@ -26,10 +26,23 @@ func (c *cluster) ServerCount() int64 {
 	return n
 }
 
+// A count that is lower than the last one is taken again, recounts times, recountPause apart: a server whose Redis has moved is
+// missing until it has changed over.
+const (
+	recounts     = 3
+	recountPause = 150 * time.Millisecond
+)
+
 // countServers asks Redis. With bus.ErrPartial it returns the number of those that are known to hear: a server whose
 // connection is to a Redis that does not answer hears nothing.
 func (c *cluster) countServers(ctx context.Context) (int64, error) {
 	n, err := c.numSub(ctx, c.counted)
+	for range recounts {
+		if err != nil || int64(n) >= c.servers.Load() || !pause(ctx, recountPause) {
+			break
+		}
+		n, err = c.numSub(ctx, c.counted)
+	}
 	count := max(int64(n), 1)
 	switch {
 	case errors.Is(err, bus.ErrPartial):
@@ -39,6 +52,18 @@ func (c *cluster) countServers(ctx context.Context) (int64, error) {
 	}
 	c.servers.Store(count)
 	return count, nil
+}
+
+// pause returns false if ctx has ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // leftLooks is how many times in a row, times.look apart, servers must be found unsubscribed: then they have left.

@@ -11,8 +11,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrPartial is wrapped, beside what was found, if some servers of a cluster did not answer.
-var ErrPartial = errors.New("some servers did not answer")
+// ErrPartial is wrapped, beside what was found, if there may be more: some servers of a cluster did not answer, or their roles
+// have changed a moment ago.
+var ErrPartial = errors.New("there may be more")
+
+// errChanged is why a count is partial while subscribers of a server that was demoted change over.
+var errChanged = errors.New("the primaries have changed a moment ago")
+
+// changeTime is how long they may take.
+const changeTime = 3 * time.Second
 
 // answerWait bounds the wait for each of several servers. Half of the caller's time is the bound if that is less: what is
 // asked for has to be done with the answer.
@@ -23,8 +30,8 @@ const maxCall = time.Minute
 
 // NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it do
 // not count. In a cluster it asks every server, replicas too, and waits half a second for each at most: if some do not
-// answer it returns what the others said, and an error that wraps ErrPartial. Otherwise it ends with ctx, or after the
-// client's own timeouts.
+// answer it returns what the others said, and an error that wraps ErrPartial; so it does in the first 3 s after other servers have
+// become primaries. Otherwise it ends with ctx, or after the client's own timeouts.
 func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	count := redis.UniversalClient.PubSubNumSub
 	if k == Shard {
@@ -77,7 +84,10 @@ func askAll[T any](
 		}
 		return []T{answer}, nil
 	}
+	var known sync.WaitGroup
+	known.Go(func() { _, _ = r.primaries.get(ctx) }) // an error is that of the next line, too
 	servers, err := r.servers.get(ctx)
+	known.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +105,11 @@ func askAll[T any](
 		})
 	}
 	wg.Wait()
-	return those(answers, errs)
+	got, err := those(answers, errs)
+	if err == nil && r.primaries.changedWithin(changeTime) {
+		err = fmt.Errorf("%w: %w", ErrPartial, errChanged)
+	}
+	return got, err
 }
 
 // askOne returns within the time, whether the client does or not.

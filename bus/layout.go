@@ -27,6 +27,7 @@ type layout struct {
 	mu       sync.Mutex
 	servers  []*redis.Client // the last list, replaced and never changed
 	asOf     time.Time       // when it was asked for
+	changed  time.Time       // when other servers were listed than before; zero: never
 	err      error           // why the last attempt found none
 	reading  *reading        // the youngest; nil if it has ended
 	readings int
@@ -102,6 +103,9 @@ func (l *layout) answer(r *reading) {
 	defer l.mu.Unlock()
 	// A server that was frozen answers late, with what it knew before.
 	if err == nil && r.began.After(l.asOf) {
+		if len(l.servers) > 0 && !sameServers(l.servers, servers) {
+			l.changed = time.Now()
+		}
 		l.servers, l.asOf = servers, r.began
 	}
 	l.err = err
@@ -110,6 +114,27 @@ func (l *layout) answer(r *reading) {
 		l.reading = nil
 	}
 	close(r.done)
+}
+
+// sameServers reports whether both lists, without doubles, are of the same addresses.
+func sameServers(a, b []*redis.Client) bool {
+	addrs := map[string]bool{}
+	for _, c := range a {
+		addrs[c.Options().Addr] = true
+	}
+	for _, c := range b {
+		if !addrs[c.Options().Addr] {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// changedWithin reports whether other servers were listed than before, less than d ago.
+func (l *layout) changedWithin(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.changed.IsZero() && time.Since(l.changed) < d
 }
 
 // lacks reports whether no server of the last list is at addr.
