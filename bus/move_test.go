@@ -133,16 +133,21 @@ func TestReplicaIsNotHeard(t *testing.T) {
 
 // TestDemoted has the server that an address leads to become a replica.
 func TestDemoted(t *testing.T) {
-	from, to := redistest.Start(t), redistest.Start(t)
-	proxy := redistest.NewProxy(t, from.Addr())
-	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
-	t.Cleanup(func() { client.Close() })
-	m := newMoving(t, client, bus.Options{})
-	host, port, _ := strings.Cut(to.Addr(), ":")
-	must(t, from.Client().SlaveOf(within(t), host, port).Err())
-	wait.Until(t, "the bus not to be believed", func() bool { s := m.State(); return !s.Hearing && s.Gap })
-	proxy.Retarget(to.Addr())
-	m.follows(t, to)
+	for name, rights := range map[string][]string{"known by its run": {"+@all"}, "known by its role": {"+@all", "-info"}} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--user", "app", "on", ">pw", "~*", "&*"}, rights...)
+			from, to := redistest.Start(t, args...), redistest.Start(t, args...)
+			proxy := redistest.NewProxy(t, from.Addr())
+			client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), Username: "app", Password: "pw"})
+			t.Cleanup(func() { client.Close() })
+			m := newMoving(t, client, bus.Options{})
+			host, port, _ := strings.Cut(to.Addr(), ":")
+			must(t, from.Client().SlaveOf(within(t), host, port).Err())
+			wait.Until(t, "the bus not to be believed", func() bool { s := m.State(); return !s.Hearing && s.Gap })
+			proxy.Retarget(to.Addr())
+			m.follows(t, to)
+		})
+	}
 }
 
 // TestSentinelMoves has Sentinels name another primary.

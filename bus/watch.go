@@ -51,7 +51,11 @@ func (l *link) look(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	if id.replica && id.same(l.id) {
+	_, cluster := l.b.router.(*clusterRouter)
+	if id.replica && !id.differs(l.id) {
+		if !cluster {
+			l.b.moved(began) // whoever comes after it
+		}
 		return errReplica
 	}
 	if !id.replica && id.differs(l.id) {
@@ -62,7 +66,7 @@ func (l *link) look(ctx context.Context) error {
 		// The name leads to several servers by turns. They are believed to be one if they pass messages on.
 		return l.hear(ctx)
 	}
-	if _, cluster := l.b.router.(*clusterRouter); !cluster && id.same(l.id) {
+	if !cluster && id.same(l.id) {
 		return nil
 	}
 	return l.hear(ctx)
