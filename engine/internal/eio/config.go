@@ -153,6 +153,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.QueueHard = defaults.Positive(c.QueueHard, DefaultQueueHard)
 	c.QueueBudget = defaults.Positive(c.QueueBudget, DefaultQueueBudget)
 	c.StallTimeout = defaults.Positive(c.StallTimeout, 10*time.Second)
+	c.UnreadTimeout = defaults.Positive(c.UnreadTimeout, 9*c.StallTimeout)
 	c.Flushers = defaults.Positive(c.Flushers, runtime.GOMAXPROCS(0))
 	if len(c.Transports) == 0 {
 		c.Transports = []string{Polling, WebSocket}

@@ -208,6 +208,14 @@ func poll(ctx context.Context, client *http.Client, url string) (string, error) 
 	return string(body), err
 }
 
+// Every deadline for slow peers has a default.
+func TestStallDefaults(t *testing.T) {
+	cfg, err := Config{}.withDefaults()
+	if err != nil || cfg.StallTimeout != 10*time.Second || cfg.UnreadTimeout != 90*time.Second {
+		t.Errorf("%v and %v, %v", cfg.StallTimeout, cfg.UnreadTimeout, err)
+	}
+}
+
 // A client that was cut off from the network is not waited for as one whose system answers.
 func TestStallOfTheGone(t *testing.T) {
 	s := &Server{epoch: time.Now(), cfg: Config{StallTimeout: time.Hour, UnreadTimeout: time.Minute, QueueBudget: 2}}
