@@ -23,7 +23,7 @@ import (
 
 // BenchmarkPrivateRooms publishes messages to one of 3,000 private rooms, which are spread over three servers, by
 // pattern and by room channels. Beside the time per message it reports the CPU time of the three servers (without
-// clients) and of Redis per message, and the time that a join takes. See docs/decisions/0008.
+// clients) and of Redis per message, and the time that a join takes. See docs/decisions/0008-room-channels.md.
 func BenchmarkPrivateRooms(b *testing.B) {
 	for _, rooms := range []bool{false, true} {
 		name := "pattern"

@@ -8,8 +8,8 @@ import (
 )
 
 // middlewareField finds the middlewares that socket.Use has registered on a socket. The library keeps them in a private
-// field, and its own way of running them loses the order of events; see docs/decisions/0002. The field is found by
-// name and type when the server starts. Where it is not as expected, in a later version of the library, events take
+// field, and its own way of running them loses the order of events; see docs/decisions/0002-socket-middlewares.md. The
+// field is found by name and type when the server starts. If a later version of the library has changed it, events take
 // the library's way.
 type middlewareField struct {
 	index int

@@ -105,7 +105,7 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 	if c.Adapter == AdapterClassic {
 		a := adapter.New(n.redis.Client, adapter.Options{
 			Key: c.AdapterKey, RequestsTimeout: c.AdapterTimeout, Logger: c.Logger, Bus: n.bus, Expect: expectElevation,
-			// With miniredis it is the cheaper way; see docs/decisions/0008.
+			// With miniredis it is the cheaper way; see docs/decisions/0008-room-channels.md.
 			PatternSubscription: n.redis.Embedded != "",
 		})
 		return a, a.Stats

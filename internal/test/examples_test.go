@@ -18,7 +18,6 @@ var partsOfNode = []string{"../../web", "../../handlers/directory"}
 
 // TestEveryPublicPackageHasAnExample fails for a package that others can import and that has no example which runs.
 func TestEveryPublicPackageHasAnExample(t *testing.T) {
-	const root = "../.."
 	public := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
