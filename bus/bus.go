@@ -104,6 +104,9 @@ type State struct {
 	Hearing bool
 	// Gap reports whether messages may have been missed since the last time that Hearing was true.
 	Gap bool
+	// ShardsOnly reports, if Hearing is true again, whether they can have been missed on sharded channels only: channels
+	// and patterns were heard all the time.
+	ShardsOnly bool
 	// Down is how long Hearing was false, if it is true again.
 	Down time.Duration
 	// Err is why Hearing is false.
@@ -153,6 +156,7 @@ type Bus struct {
 	unrouted map[*topic]struct{} // wanted, and attached to no link
 	links    map[route]*link
 	retry    map[route]*backoff // of routes whose last link failed
+	plain    bool               // channels or patterns may not have been heard since the last State with Hearing
 	lost     int                // topics that were lost and are not confirmed again
 	lastErr  error              // of the last link that ended
 	state    State

@@ -70,6 +70,7 @@ func TestReshard(t *testing.T) {
 	in := newInbox()
 	s, err := listener.Subscribe(within(t), in, bus.Shard, "{x}1", "{x}2", "other")
 	must(t, err)
+	must(t, s.Subscribe(within(t), bus.Channel, "plain"))
 	st.wait(t, 0)
 	sent := 0
 	for round := range 5 {
@@ -80,7 +81,12 @@ func TestReshard(t *testing.T) {
 		in.waitN(t, sent)
 		n := st.count()
 		moveSlot(t, c, "{x}")
-		for ; !st.wait(t, n).Hearing; n++ {
+		state := st.wait(t, n)
+		for ; !state.Hearing; state = st.wait(t, n) {
+			n++
+		}
+		if !state.Gap || !state.ShardsOnly {
+			t.Errorf("round %d: %+v after a slot has moved", round, state)
 		}
 		if n, err := listener.NumSub(within(t), bus.Shard, "{x}1"); err != nil || n != 1 {
 			t.Errorf("round %d: %d subscribers, %v", round, n, err)

@@ -215,7 +215,7 @@ func (l *link) check(silent int) error {
 		l.pinging = append(l.pinging, make(chan struct{}))
 	case silent == doubtTick:
 		l.silent = true
-		l.b.deafLocked(false, fmt.Errorf("redis at %s does not answer", l.opts.Addr))
+		l.b.deafToLocked(l.route.kind(), false, fmt.Errorf("redis at %s does not answer", l.opts.Addr))
 		l.doubt.Send()
 	case silent == lossTick:
 		return fmt.Errorf("silent for %v", 2*l.b.opts.HealthInterval)

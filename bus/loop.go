@@ -32,12 +32,14 @@ func (b *Bus) lostLocked(t *topic, held bool, err error) {
 		t.lost = true
 		b.lost++
 	}
-	b.deafLocked(held && len(t.subs) > 0, err)
+	b.deafToLocked(t.kind, held && len(t.subs) > 0, err)
 }
 
-// deafLocked announces that nothing is heard. gap says whether somebody relies on a subscription that was lost: where
-// that happens before the first probe, or between two, it is announced by itself.
-func (b *Bus) deafLocked(gap bool, err error) {
+// deafToLocked announces that not everything is heard, because of what is subscribed to as k is. gap says whether
+// somebody relies on a subscription that was lost: where that happens before the first probe, or between two, it is
+// announced by itself.
+func (b *Bus) deafToLocked(k Kind, gap bool, err error) {
+	b.plain = b.plain || k != Shard
 	gap = gap || b.state.Hearing
 	if !b.state.Hearing && !b.hush {
 		if gap && !b.state.Gap {
@@ -62,9 +64,10 @@ func (b *Bus) reviewLocked() {
 	}
 	s := State{Hearing: true}
 	if !b.hush {
-		s.Gap, s.Down = b.state.Gap, time.Since(b.since)
+		s.Gap, s.Down, s.ShardsOnly = b.state.Gap, time.Since(b.since), !b.plain
 		b.opts.Logger.Info("redis heard again", "down", s.Down)
 	}
+	b.plain = false
 	b.announceLocked(s)
 }
 
@@ -167,7 +170,7 @@ func (b *Bus) routeOne(t *topic) time.Duration {
 	defer b.mu.Unlock()
 	if err != nil {
 		b.failedLocked(r, err)
-		b.deafLocked(false, err)
+		b.deafToLocked(r.kind(), false, err)
 		return time.Until(b.retry[r].until)
 	}
 	delete(b.retry, anyShard)
@@ -237,7 +240,7 @@ func (b *Bus) linkEnded(l *link, err error) {
 		b.placeLocked(t)
 	}
 	if err != nil {
-		b.deafLocked(false, err)
+		b.deafToLocked(l.route.kind(), false, err)
 	}
 	b.reviewLocked()
 }

@@ -21,6 +21,14 @@ const (
 	anyShard  route = "?" // depends on the channel
 )
 
+// kind is that of what is lost with a route: all kinds with the main one.
+func (r route) kind() Kind {
+	if r == mainRoute {
+		return Channel
+	}
+	return Shard
+}
+
 // router knows which server a command goes to.
 type router interface {
 	// supports says why the client can't be used, if so.

@@ -211,7 +211,7 @@ func (l *link) believe(doubt error) {
 	defer l.b.mu.Unlock()
 	l.unheard = doubt != nil
 	if doubt != nil {
-		l.b.deafLocked(false, doubt)
+		l.b.deafToLocked(l.route.kind(), false, doubt)
 	} else {
 		l.b.reviewLocked()
 	}

@@ -45,7 +45,7 @@ func Example() {
 	var gateway *handlers.Gateway // there are no messages before a client spectates
 	topics := redis.NewTopics(b, redis.TopicsOptions{
 		OnMessage: func(t event.Topic, payload []byte) { gateway.Message(t, payload) },
-		OnMissed:  func(t event.Topic, reason string) { gateway.Resync(t, reason) },
+		OnMissed:  func(topics []event.Topic, reason string) { gateway.Resync(topics, reason) },
 	})
 	running, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup

@@ -97,6 +97,7 @@ type Gateway struct {
 	spectators  *spectators
 	bearers     *bearers
 	stragglers  *stragglers
+	resyncs     *resyncs
 	complaints  throttle.Minutely[complaint]
 	batches     sync.Pool // of *batches
 	flights     *flights
@@ -163,6 +164,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
 	})
 	g.stragglers = newStragglers(g)
+	g.resyncs = newResyncs(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err

@@ -374,7 +374,7 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	wait.Until(t, "only one to be found", func() bool { return slices.Equal(search("zach"), []string{"99"}) })
 	// Events may have been missed: the next search reads everything again.
 	n.pools.put(guildA, "member", "100", `{"id":"100","name":"Zachery"}`)
-	n.gateway.Resync(topic, "redis_lost")
+	n.gateway.Resync([]event.Topic{topic}, "redis_lost")
 	if got := search("zach"); !slices.Equal(sorted(got), []string{"100", "99"}) {
 		t.Fatalf("got %v", got)
 	}

@@ -35,7 +35,7 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 	topics := redis.NewTopics(b, redis.TopicsOptions{
 		Linger:    -1,
 		OnMessage: func(topic event.Topic, data []byte) { n.gateway.Message(topic, data) },
-		OnMissed:  func(topic event.Topic, reason string) { n.gateway.Resync(topic, reason) },
+		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: 3 * time.Second})
 	t.Cleanup(func() { // after the node's own

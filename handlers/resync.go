@@ -1,7 +1,17 @@
 package handlers
 
 import (
+	"sync"
+	"time"
+
 	"github.com/architus/guildcast/event"
+)
+
+// After a loss spectators ask for what they have on display, each for several pools. They are told one after another, so
+// that neither they nor the node nor the bot's workers have all of it to do at once.
+const (
+	resyncStep   = time.Millisecond // from one spectator to the next
+	resyncSpread = 5 * time.Second  // at most, from the first spectator to the last
 )
 
 // resyncBody is the payload of resync.
@@ -10,30 +20,79 @@ type resyncBody struct {
 	Reason  string `json:"reason"`
 }
 
-// Resync tells the sockets that spectate through topic that they may have missed events. Reason is a word for programs.
-// Resync returns at once.
-func (g *Gateway) Resync(topic event.Topic, reason string) {
-	if !topic.Logs {
-		g.directories.Lost(topic.Guild)
-	}
-	sessions := g.spectators.of(topic)
-	if len(sessions) == 0 {
-		return
-	}
-	g.spawn(func() {
-		body := encode(resyncBody{topic.Guild, reason})
-		for _, s := range sessions {
-			s.resync(topic, body)
+// Resync tells the sockets that spectate through one of topics that they may have missed events: each once, and one
+// after another, guild by guild. Reason is a word for programs. Resync returns at once.
+func (g *Gateway) Resync(topics []event.Topic, reason string) {
+	for _, t := range topics {
+		if !t.Logs {
+			g.directories.Lost(t.Guild)
 		}
-	})
+	}
+	due := g.resyncs.add(g.spectators.of(topics))
+	if len(due) > 0 {
+		g.spawn(func() { g.resyncs.send(due, reason) })
+	}
 }
 
-// resync tells one socket, unless it now spectates something else.
-func (s *session) resync(topic event.Topic, body []byte) {
+// spectating is a socket that spectates a guild.
+type spectating struct {
+	session *session
+	guild   string
+}
+
+// resyncs are those that are to be sent.
+type resyncs struct {
+	gateway *Gateway
+
+	mu      sync.Mutex
+	pending map[spectating]struct{}
+}
+
+func newResyncs(g *Gateway) *resyncs {
+	return &resyncs{gateway: g, pending: map[spectating]struct{}{}}
+}
+
+// add returns those of list that will not be told anyway.
+func (x *resyncs) add(list []spectating) (due []spectating) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range list {
+		if _, told := x.pending[s]; !told {
+			x.pending[s] = struct{}{}
+			due = append(due, s)
+		}
+	}
+	return due
+}
+
+// send tells those that are due.
+func (x *resyncs) send(due []spectating, reason string) {
+	step := min(resyncStep, resyncSpread/time.Duration(len(due)))
+	begin := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i, s := range due { // the first after a step, for a loss seldom comes alone
+		if wait := time.Until(begin.Add(time.Duration(i+1) * step)); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-x.gateway.ctx.Done():
+				return
+			}
+		}
+		x.mu.Lock()
+		delete(x.pending, s) // before it is told: what is missed from here on is another loss
+		x.mu.Unlock()
+		x.gateway.spawn(func() { s.session.resync(s.guild, reason) }) // which may have to wait for its turn
+	}
+}
+
+// resync tells one socket, unless it spectates something else by now.
+func (s *session) resync(guild, reason string) {
 	s.take()
 	defer s.give()
-	if s.watched.guild == topic.Guild && (s.watched.logs || !topic.Logs) {
+	if s.watched.guild == guild {
 		s.gateway.metrics.resyncs.Inc()
-		s.emit(eventResync, s.form, body)
+		s.emit(eventResync, s.form, encode(resyncBody{guild, reason}))
 	}
 }

@@ -77,13 +77,13 @@ func TestResyncReachesExactlyTheSocketsConcerned(t *testing.T) {
 		return c
 	}
 	plain, withLogs, other, none := watch(guildA, false), watch(guildA, true), watch(guildB, true), watch(nil, false)
-	n.gateway.Resync(event.Topic{Guild: guildA}, "redis_lost")
+	n.gateway.Resync([]event.Topic{{Guild: guildA}, {Guild: guildA, Logs: true}}, "redis_lost")
 	for _, c := range []*client{plain, withLogs} {
 		if h := c.expect("resync"); string(h.arg) != `{"guild_id":"`+guildA+`","reason":"redis_lost"}` {
 			t.Fatalf("got %v", h)
 		}
 	}
-	n.gateway.Resync(event.Topic{Guild: guildA, Logs: true}, "overflow")
+	n.gateway.Resync([]event.Topic{{Guild: guildA, Logs: true}}, "overflow")
 	withLogs.expect("resync")
 	for _, c := range []*client{plain, other, none} {
 		c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})

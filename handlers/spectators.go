@@ -33,13 +33,21 @@ func (x *spectators) move(s *session, from, to view) {
 	x.guilds[to.guild][s] = to.logs
 }
 
-// of returns the sessions that need a topic.
-func (x *spectators) of(t event.Topic) (list []*session) {
+// of returns the sessions that spectate through one of topics, each once, and those of a guild together.
+func (x *spectators) of(topics []event.Topic) (list []spectating) {
+	missed := map[string]event.Topic{} // by guild; that of the logs only if nothing else was missed
+	for _, t := range topics {
+		if other, there := missed[t.Guild]; !there || other.Logs {
+			missed[t.Guild] = t
+		}
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for s, logs := range x.guilds[t.Guild] {
-		if logs || !t.Logs {
-			list = append(list, s)
+	for guild, t := range missed {
+		for s, logs := range x.guilds[guild] {
+			if logs || !t.Logs {
+				list = append(list, spectating{s, guild})
+			}
 		}
 	}
 	return list

@@ -123,7 +123,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
 		Prefix: c.TopicPrefix, Logger: c.Logger,
 		OnMessage: func(t event.Topic, payload []byte) { n.gateway.Message(t, payload) },
-		OnMissed:  func(t event.Topic, reason string) { n.gateway.Resync(t, reason) },
+		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)
 	n.requests = redis.NewRequests(n.redis.Client, n.bus, redis.RequestsOptions{

@@ -35,9 +35,9 @@ type TopicsOptions struct {
 	// time. It holds up the guilds that share its queue, and payload must not be changed.
 	OnMessage func(t event.Topic, payload []byte)
 
-	// OnMissed is called for each acquired topic of which messages may have been missed, with a Reason, once the topic
-	// is heard again. It must not block.
-	OnMissed func(t event.Topic, reason string)
+	// OnMissed is called once for each loss, with the acquired topics of which messages may have been missed and a
+	// Reason, once they are heard again. It must not block.
+	OnMissed func(topics []event.Topic, reason string)
 
 	// Linger is how long a topic stays subscribed after its last release, so that somebody who reloads the page costs
 	// Redis nothing. Default 2 s; negative is none.
@@ -95,7 +95,7 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 		t.subs = append(t.subs, b.NewSubscription(bus.HandlerFunc(func(m bus.Message) { t.handle(i, m) })))
 	}
 	t.watch = b.Watch(func(s bus.State) {
-		if afterLoss(s) && t.life.Enter() {
+		if afterLoss(s) && !s.ShardsOnly && t.life.Enter() { // no topic is a sharded channel
 			defer t.life.Leave()
 			t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
 		}
@@ -202,8 +202,8 @@ func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 		}
 	}
 	t.mu.Unlock()
-	for _, topic := range topics {
-		t.opts.OnMissed(topic, reason)
+	if len(topics) > 0 {
+		t.opts.OnMissed(topics, reason)
 	}
 }
 
