@@ -9,7 +9,7 @@ FUZZTIME ?= 5s
 test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help run test check setup fmt tidy vet lint build cross race integration fuzz chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt tidy vet lint build cross race fuzz integration ## What CI runs
+check: setup fmt tidy vet lint vuln build cross race fuzz integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and nginx by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -44,6 +44,12 @@ lint: bin/staticcheck ## staticcheck, pinned in tools/go.mod
 
 bin/staticcheck: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+vuln: bin/govulncheck ## Known vulnerabilities, by govulncheck, pinned in tools/go.mod; skipped where its database does not answer
+	@scripts/vuln
+
+bin/govulncheck: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 
 build: ## Build bin/guildcast, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/guildcast

@@ -24,7 +24,7 @@ func documentedRights(t *testing.T) []string {
 	if !found {
 		t.Fatal("docs/reference/redis.md has no rights for a node")
 	}
-	rules, _, _ := strings.Cut(rest, "\n\n")
+	rules, _, _ := strings.Cut(rest, "\n```")
 	return append(strings.Fields(strings.ReplaceAll(rules, "\\\n", " ")),
 		"+ssubscribe", "+sunsubscribe", "+spublish", "+pubsub|shardnumsub")
 }

@@ -24,7 +24,7 @@ func rights(t *testing.T, name string) []string {
 	if !found {
 		t.Fatalf("docs/reference/redis.md has no rights for %s", name)
 	}
-	line, _, _ := strings.Cut(rest, "\n\n")
+	line, _, _ := strings.Cut(rest, "\n```")
 	return strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
 }
 

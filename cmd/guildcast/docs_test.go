@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/architus/guildcast/internal/test/docblock"
 )
 
 const (
@@ -15,6 +18,34 @@ const (
 	optionsBegin      = "<!-- options, written by go test ./cmd/guildcast with UPDATE_DOCS=1 -->\n"
 	optionsEnd        = "<!-- end of options -->\n"
 )
+
+// TestSettingsInPages tries the settings that the pages show for Kubernetes and systemd.
+func TestSettingsInPages(t *testing.T) {
+	blocks, err := docblock.All("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, b := range blocks {
+		if b.Lang != "yaml" && b.Lang != "ini" {
+			continue
+		}
+		vars := map[string]string{}
+		for _, m := range setting.FindAllStringSubmatch(b.Text, -1) {
+			vars[m[1]] = strings.Trim(m[2], `"`)
+		}
+		if _, unknown, err := parse([]string{"serve"}, vars, io.Discard); err != nil || len(unknown) > 0 {
+			t.Errorf("%s: unknown %s, error %v", b, unknown, err)
+		}
+		tried += len(vars)
+	}
+	if tried < 6 {
+		t.Errorf("found only %d settings", tried)
+	}
+}
+
+// setting is a variable with its value, as in name=value or {name: name, value: value}.
+var setting = regexp.MustCompile(`(GUILDCAST_\w+)(?:=|, value: )("[^"]*"|[^\s}]+)`)
 
 // TestConfigurationPage keeps the tables of the page equal to the command line.
 func TestConfigurationPage(t *testing.T) {
