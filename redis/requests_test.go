@@ -247,6 +247,7 @@ func TestRequestsSurviveADeadWorker(t *testing.T) {
 
 func TestRequestsOfASlowWorkerAreNotTakenOver(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
+		t.Parallel() // it waits, each on a Redis of its own
 		slow := func(ctx context.Context, _ string, args []byte, reply func([]byte, bool) error) error {
 			select { // the handler takes this long
 			case <-time.After(2500 * time.Millisecond):

@@ -153,6 +153,7 @@ func testTopicsNeeded(t *testing.T, client goredis.UniversalClient) {
 }
 
 func testTopicsLinger(t *testing.T, client goredis.UniversalClient) {
+	t.Parallel() // it waits, each on a Redis of its own
 	b := newBus(t, client)
 	topics, r := newTopics(t, b, 2*time.Second)
 	acquire(t, topics, event.Topic{Guild: "7"})()
