@@ -59,7 +59,7 @@ func (c *Conn) send(m *Message) {
 		return
 	}
 	if c.eio.Send(m.frames...) == eio.Lagging {
-		eio.Pace([]*eio.Conn{&c.eio}, paceLimit)
+		eio.Pace([]*eio.Conn{&c.eio}, paceLimit, nil)
 	}
 }
 

@@ -15,6 +15,14 @@ type DeliverOptions struct {
 	Loss     Loss // whether it may be left out where the connection is behind; not together with Volatile
 }
 
+// Lag is connections that lag, for which a sender should wait a while.
+type Lag struct{ conns []*eio.Conn } // a sample of them: maxSampled
+
+// Wait waits until none of the connections lags, 50 ms at most, or until stop is closed. stop may be nil.
+func (l *Lag) Wait(stop <-chan struct{}) {
+	eio.Pace(l.conns, paceLimit, stop)
+}
+
 // Loss says whether a message may be left out for a connection that is behind, because the sender can make up for it
 // once Conn.Resume says so.
 type Loss uint8
@@ -37,12 +45,24 @@ const (
 // It returns the connections for which m was left out. From the first message that was, all are that may be left out as
 // well, until Conn.Resume is true.
 func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
+	shed, behind := Queue(m, conns, o)
+	if behind != nil {
+		behind.Wait(nil)
+	}
+	return shed
+}
+
+// Queue is Deliver for those who can't wait at once, because others wait for them: it returns the connections to wait
+// for, nil if there are none.
+func Queue(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn, behind *Lag) {
 	d := delivery{message: m, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
 	for _, c := range conns {
 		d.to(c)
 	}
-	d.pace()
-	return d.shed
+	if len(d.lagging) > 0 {
+		behind = &Lag{d.lagging}
+	}
+	return d.shed, behind
 }
 
 // delivery is one message on its way to many connections.
@@ -81,6 +101,6 @@ func (d *delivery) to(c *Conn) {
 
 func (d *delivery) pace() {
 	if len(d.lagging) > 0 {
-		eio.Pace(d.lagging, paceLimit)
+		eio.Pace(d.lagging, paceLimit, nil)
 	}
 }

@@ -4,7 +4,7 @@ import "sync"
 
 // flights are the deliveries under way. A change that takes something away from a socket waits for those that were
 // decided before it, so that what the client is told about the change comes after the last event that it no longer
-// concerns. There are never more at once than there are goroutines that handle topics, so a list is searched.
+// concerns. There are few at once, since a delivery waits for nobody, so a list is searched.
 type flights struct {
 	mu      sync.Mutex
 	landed  sync.Cond // on mu; when a flight ends that somebody waits for

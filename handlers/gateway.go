@@ -11,8 +11,8 @@
 //     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
 //     requests share), poolbackend.go, interpret.go, queue.go, backend.go.
 //   - To a client: outlet.go, errors.go.
-//   - From Redis: guildevent.go, complaints.go, flights.go (deliveries under way), stragglers.go (clients that are
-//     behind), resync.go, spectators.go.
+//   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, flights.go (deliveries under
+//     way), stragglers.go (clients that are behind), resync.go, spectators.go.
 //   - The end of an elevation: expiry.go, bearers.go (who has claims, for revocations), revocation.go, demotion.go.
 //
 // Words that have one meaning here:
@@ -95,6 +95,7 @@ type Gateway struct {
 
 	directories *directory.Set
 	spectators  *spectators
+	backlogs    *backlogs
 	bearers     *bearers
 	stragglers  *stragglers
 	resyncs     *resyncs
@@ -163,7 +164,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	g.directories = directory.New(g.pools, g.topics, directory.Options{
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
 	})
-	g.stragglers = newStragglers(g)
+	g.backlogs, g.stragglers = newBacklogs(g), newStragglers(g)
 	g.resyncs = newResyncs(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {

@@ -13,42 +13,62 @@ type batches struct {
 	list []permissions.Batch[*engine.Conn]
 }
 
-// Message delivers one message of a topic to the sockets that may see it. Messages of a topic must come in the order in
-// which Redis delivered them. Message does not keep data. A malformed message is dropped, counted, and logged at most
-// once per topic and minute.
-func (g *Gateway) Message(topic event.Topic, data []byte) {
+// Message delivers one message of a topic to the sockets that may see it. The messages of a guild must come one at a
+// time, in the order in which Redis delivered them. Message does not wait for slow recipients: while the guild does, data
+// is kept, and must not change. A malformed message is dropped, counted, and logged at most once per topic and minute.
+func (g *Gateway) Message(topic event.Topic, data []byte) { g.take(notice{topic: topic, data: data}) }
+
+// take handles what came of a topic, or keeps it while the guild waits for slow recipients.
+func (g *Gateway) take(n notice) {
+	if g.backlogs.keep(n) {
+		return
+	}
+	if behind := g.handle(n); len(behind) > 0 {
+		g.backlogs.wait(n.topic.Guild, behind)
+	}
+}
+
+// handle handles what came of a topic, in the guild's order. It returns who should be waited for.
+func (g *Gateway) handle(n notice) (behind []lag) {
 	defer func() {
 		if p := recover(); p != nil { // a topic must survive any message
 			g.metrics.panics.Inc()
-			g.log.Error("guild event panicked", "guild_id", topic.Guild, "err", p)
+			g.log.Error("guild event panicked", "guild_id", n.topic.Guild, "err", p)
 		}
 	}()
-	e, err := event.Parse(topic, data)
+	e, err := event.Parse(n.topic, n.data)
 	if err != nil {
-		g.malformed(topic, err)
-		return
+		g.malformed(n.topic, err)
+		return nil
 	}
 	g.directories.Changed(&e)
-	flight := g.flights.begin(topic.Guild)
+	return g.route(&e)
+}
+
+// route brings an event to those who may see it.
+func (g *Gateway) route(e *event.Event) (behind []lag) {
+	flight := g.flights.begin(e.Topic.Guild)
 	defer g.flights.end(flight)
 	room, _ := g.batches.Get().(*batches)
 	if room == nil {
 		room = &batches{}
 	}
 	var outcome permissions.Outcome
-	room.list, outcome = g.filter.Route(room.list[:0], &e, time.Now())
+	room.list, outcome = g.filter.Route(room.list[:0], e, time.Now())
 	g.metrics.outcome(outcome)
-	g.fanOut(&e, room.list)
+	behind = g.fanOut(e, room.list)
 	clear(room.list) // so that it keeps no connection alive
 	g.batches.Put(room)
-	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{topic, unknownKind}) {
+	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{e.Topic, unknownKind}) {
 		g.log.Warn("guild event of unknown kind reaches nobody",
-			"guild_id", topic.Guild, "logs", topic.Logs, "kind", shown(e.Kind))
+			"guild_id", e.Topic.Guild, "logs", e.Topic.Logs, "kind", shown(e.Kind))
 	}
+	return behind
 }
 
-// fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form.
-func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) {
+// fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form, and
+// returns who should be waited for.
+func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) (behind []lag) {
 	var encoded [2]*engine.Message
 	loss := lossOf(e.Topic)
 	for i := range list {
@@ -57,12 +77,16 @@ func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn])
 		if *m == nil {
 			*m = g.outlet.encode(e.AppendArgs(nil, b.Form == permissions.FormString))
 		}
-		shed := g.outlet.deliver(*m, b.Recipients, loss)
+		shed, slow := g.outlet.deliver(*m, b.Recipients, loss)
 		g.metrics.delivered(b.Level, len(b.Recipients)-len(shed))
 		if len(shed) > 0 {
 			g.stragglers.note(e.Topic.Guild, shed)
 		}
+		if slow != nil {
+			behind = append(behind, slow)
+		}
 	}
+	return behind
 }
 
 func (g *Gateway) malformed(topic event.Topic, err error) {

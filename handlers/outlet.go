@@ -18,8 +18,8 @@ type outlet interface {
 	// encode encodes an event. Args is the JSON array of its name and its argument.
 	encode(args []byte) *engine.Message
 
-	// deliver is engine.Deliver. Shed are the connections for which the message was left out.
-	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn)
+	// deliver is engine.Queue. Shed are the connections for which the message was left out; behind is nil if nobody is.
+	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn, behind lag)
 
 	// resume is engine.Conn.Resume.
 	resume(conn *engine.Conn) bool
@@ -28,14 +28,23 @@ type outlet interface {
 	room(ctx context.Context, conn *engine.Conn, bytes int) error
 }
 
+// lag is connections that are behind: *engine.Lag.
+type lag interface {
+	Wait(stop <-chan struct{})
+}
+
 type engineOutlet struct{}
 
 func (engineOutlet) encode(args []byte) *engine.Message {
 	return engine.NewEventMessage(namespace, args, nil)
 }
 
-func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) []*engine.Conn {
-	return engine.Deliver(m, conns, engine.DeliverOptions{Loss: loss})
+func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) ([]*engine.Conn, lag) {
+	shed, behind := engine.Queue(m, conns, engine.DeliverOptions{Loss: loss})
+	if behind == nil {
+		return shed, nil
+	}
+	return shed, behind
 }
 
 func (engineOutlet) resume(conn *engine.Conn) bool { return conn.Resume() }
@@ -49,7 +58,9 @@ func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) erro
 func (s *session) emit(event string, f permissions.Form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
-	out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep)
+	if _, behind := out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep); behind != nil {
+		behind.Wait(nil)
+	}
 }
 
 // eventArgs returns the JSON array of an event and its argument.

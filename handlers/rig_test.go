@@ -31,6 +31,7 @@ type bench struct {
 	sheds   func(conn *engine.Conn, args []byte) bool   // whether a guild event is left out; nil: none is
 	resumes func(conn *engine.Conn) bool                // nil: at once
 	full    <-chan struct{}                             // closed when clients read; nil: they do
+	lags    func(args []byte) lag                       // whom a guild event's delivery should wait for; nil: nobody
 	pace    time.Duration                               // between the decision who gets a guild event and its delivery
 
 	mu       sync.Mutex
@@ -83,7 +84,7 @@ func (b *bench) room(ctx context.Context, _ *engine.Conn, _ int) error {
 	return ctx.Err()
 }
 
-func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn) {
+func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn, _ lag) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
@@ -97,7 +98,10 @@ func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Los
 		}
 		b.got[c] = append(b.got[c], string(b.messages[m].args))
 	}
-	return shed
+	if b.lags != nil && loss != engine.Keep {
+		return shed, b.lags(b.messages[m].args)
+	}
+	return shed, nil
 }
 
 // socket is a stand-in for a connected one.

@@ -161,12 +161,18 @@ func (c *Conn) writableLocked() bool {
 // paceStep is how often Pace looks.
 const paceStep = 300 * time.Microsecond
 
-// Pace waits until none of conns is Lagging, at most for limit. It reorders conns.
-func Pace(conns []*Conn, limit time.Duration) {
+// Pace waits until none of conns is Lagging, at most for limit and until stop is closed. It reorders conns.
+func Pace(conns []*Conn, limit time.Duration, stop <-chan struct{}) {
 	deadline := time.Now().Add(limit)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for now := range timer.C {
+	for {
+		var now time.Time
+		select {
+		case now = <-timer.C:
+		case <-stop:
+			return
+		}
 		n := 0
 		for _, c := range conns {
 			if c.Lagging(now) {

@@ -118,7 +118,7 @@ func TestLaggingAndPace(t *testing.T) {
 			t.Error("volatile message was queued")
 		}
 		start := time.Now()
-		Pace([]*Conn{&o.Conn}, 20*time.Millisecond)
+		Pace([]*Conn{&o.Conn}, 20*time.Millisecond, nil)
 		if time.Since(start) < 20*time.Millisecond {
 			t.Error("did not pace")
 		}
@@ -134,7 +134,7 @@ func TestLaggingAndPace(t *testing.T) {
 		defer reads.Wait()
 		wait.Until(t, "the queue is empty", func() bool { return o.Queued() == 0 })
 		wait.Until(t, "writable", o.Writable)
-		Pace([]*Conn{&o.Conn}, time.Hour)
+		Pace([]*Conn{&o.Conn}, time.Hour, nil)
 		if o.SendVolatile(TextFrame([]byte("volatile"))) != Queued {
 			t.Error("volatile message was dropped")
 		}
