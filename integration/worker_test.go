@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/lifecycle"
+	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 	"github.com/architus/guildcast/redis"
 )
@@ -231,4 +233,49 @@ func redisClient(t *testing.T, url string) *goredis.Client {
 	c := goredis.NewClient(o)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// The example workers take a request over behind others that the node has withdrawn, also from a Redis before 7.
+func TestExampleWorkersTakeOver(t *testing.T) {
+	for language := range exampleWorkers(t) {
+		t.Run(language, func(t *testing.T) {
+			m, client := redistest.Mini(t)
+			redistest.Before7(t, m)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			const stream, withdrawn = "guildcast:requests:interpret", 30
+			must := func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			must(client.XGroupCreateMkStream(ctx, stream, "workers", "0").Err())
+			var ids []string
+			for range withdrawn + 1 {
+				ids = append(ids, client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, Values: []string{
+					"id", "left", "method", "interpret", "args", `{"action":3001,"guild_id":1,"message_id":2,"content":"hi"}`,
+					"reply_to", "reply", "deadline", fmt.Sprint(time.Now().Add(time.Minute).UnixMilli()),
+				}}).Val())
+			}
+			must(client.XReadGroup(ctx, &goredis.XReadGroupArgs{
+				Group: "workers", Consumer: "dead", Streams: []string{stream, ">"}, Count: withdrawn + 1,
+			}).Err())
+			must(client.XDel(ctx, stream, ids[:withdrawn]...).Err())
+			replies := client.Subscribe(ctx, "reply")
+			defer replies.Close()
+			_, err := replies.Receive(ctx)
+			must(err)
+			startExample(t, language, "redis://"+m.Addr(), writePools(t, 1))
+			reply, err := replies.ReceiveMessage(ctx)
+			must(err)
+			if !strings.Contains(reply.Payload, `"left"`) {
+				t.Errorf("got %s", reply.Payload)
+			}
+			wait.Until(t, "nothing to be pending", func() bool {
+				p, err := client.XPending(ctx, stream, "workers").Result()
+				return err == nil && p.Count == 0
+			})
+		})
+	}
 }

@@ -130,16 +130,18 @@ func (l *lane) claim(ctx context.Context) error {
 	}
 	defer func() { l.unreserve(free) }()
 	for cursor := "0-0"; free > 0; {
-		messages, next, err := l.w.client.XAutoClaim(ctx, &goredis.XAutoClaimArgs{
-			Stream: l.stream, Group: l.w.opts.Group, Consumer: l.w.name, MinIdle: l.w.opts.ClaimAfter, Start: cursor, Count: int64(free),
+		ids, next, err := l.w.client.XAutoClaimJustID(ctx, &goredis.XAutoClaimArgs{
+			Stream: l.stream, Group: l.w.opts.Group, Consumer: l.w.name,
+			MinIdle: l.w.opts.ClaimAfter, Start: cursor, Count: int64(free),
 		}).Result()
 		if err != nil {
 			return err
 		}
+		messages, err := l.entries(ctx, ids)
+		if err != nil {
+			return err
+		}
 		for _, m := range messages {
-			if m.Values == nil || l.holds(m.ID) || free == 0 {
-				continue // deleted, or our own after a pause of this whole process
-			}
 			free--
 			l.w.claimed.Add(1)
 			l.start(m)
@@ -149,6 +151,36 @@ func (l *lane) claim(ctx context.Context) error {
 		}
 	}
 	return l.forgetDead(ctx)
+}
+
+// entries returns the entries that were claimed, but for those that are being handled here: they are our own, after a
+// pause of this whole process. Those that are gone from the stream are acknowledged. Redis before 7 does not do that: it
+// keeps them pending for ever, and XAUTOCLAIM has nil in their place, which says nothing of their ids.
+func (l *lane) entries(ctx context.Context, claimed []string) (found []goredis.XMessage, err error) {
+	claimed = slices.DeleteFunc(claimed, l.holds)
+	if len(claimed) == 0 {
+		return nil, nil
+	}
+	answers, err := l.w.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for _, id := range claimed {
+			p.XRange(ctx, l.stream, id, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var gone []string
+	for i, a := range answers {
+		entry := a.(*goredis.XMessageSliceCmd).Val()
+		if found = append(found, entry...); len(entry) == 0 {
+			gone = append(gone, claimed[i])
+		}
+	}
+	if len(gone) == 0 {
+		return found, nil
+	}
+	return found, l.w.client.XAck(ctx, l.stream, l.w.opts.Group, gone...).Err()
 }
 
 // reserve waits for one slot and takes up to most.

@@ -63,11 +63,23 @@ async function handle(redis, stream, entry, request) {
 async function take(redis, reader) {
   const fresh = await reader.xReadGroup(group, me, streams.map((key) => ({ key, id: '>' })), { COUNT: 1, BLOCK: 500 });
   const taken = (fresh ?? []).map(({ name, messages }) => [name, messages]);
-  for (const stream of streams) {
-    taken.push([stream, (await redis.xAutoClaim(stream, group, me, claimAfter, '0', { COUNT: 1 })).messages]);
-  }
+  for (const stream of streams) taken.push([stream, await takeOver(redis, stream)]);
   for (const [stream, messages] of taken) {
-    for (const m of messages) if (m) await handle(redis, stream, m.id, m.message);
+    for (const m of messages) await handle(redis, stream, m.id, m.message);
+  }
+}
+
+// takeOver returns one request that another worker has left. Those that are gone from the stream are acknowledged: Redis
+// before 7 would keep them pending for ever.
+async function takeOver(redis, stream) {
+  for (;;) {
+    const [left] = await redis.xPendingRange(stream, group, '-', '+', 1, { IDLE: claimAfter });
+    if (!left) return [];
+    const claimed = await redis.xClaimJustId(stream, group, me, claimAfter, left.id);
+    if (!claimed.length) continue; // somebody was faster
+    const found = await redis.xRange(stream, left.id, left.id);
+    if (found.length) return found;
+    await redis.xAck(stream, group, left.id);
   }
 }
 

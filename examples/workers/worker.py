@@ -79,8 +79,23 @@ def handle(r, pools, stream, entry, request):
 def take(r):
     """Waits for new requests, and takes over those that another worker has left."""
     taken = r.xreadgroup(GROUP, ME, {s: ">" for s in STREAMS}, count=1, block=500)
-    taken += [(s, r.xautoclaim(s, GROUP, ME, CLAIM_AFTER, "0", count=1)[1]) for s in STREAMS]
-    return [(stream, entry, request) for stream, entries in taken for entry, request in entries if request]
+    taken += [(s, take_over(r, s)) for s in STREAMS]
+    return [(stream, entry, request) for stream, entries in taken for entry, request in entries]
+
+
+def take_over(r, stream):
+    """Returns one request that another worker has left.
+
+    Those that are gone from the stream are acknowledged: Redis before 7 would keep them pending for ever.
+    """
+    while left := r.xpending_range(stream, GROUP, idle=CLAIM_AFTER, min="-", max="+", count=1):
+        entry = left[0]["message_id"]
+        if not r.xclaim(stream, GROUP, ME, CLAIM_AFTER, [entry], justid=True):
+            continue  # somebody was faster
+        if found := r.xrange(stream, entry, entry):
+            return found
+        r.xack(stream, GROUP, entry)
+    return []
 
 
 def join(r):
