@@ -92,6 +92,7 @@ func New(c Config) (_ *Node, err error) {
 	if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
 		return nil, err
 	}
+	redis.LogRefusals(n.redis.Client, n.config.Logger)
 	n.bus = bus.New(n.redis.Client, bus.Options{
 		// Among the adapter's channels, so that rights on those are enough.
 		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#", OnMoved: n.redis.Renew,
