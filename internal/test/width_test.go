@@ -19,7 +19,6 @@ var wide = map[string]int{
 	"bench":                   33,
 	"bus":                     61,
 	"cmd/guildcast":           44,
-	"docs/reference":          32,
 	"engine":                  38,
 	"engine/internal/eio":     31,
 	"engine/internal/payload": 4,
