@@ -16,7 +16,7 @@ func leftCases() []benchCase {
 }
 
 // left is how much of the heap that clients take is still taken when they have gone, in percent. What the runtime keeps
-// of a goroutine that has ended is part of it. It fails where goroutines are left.
+// of a goroutine that has ended is part of it. It fails if goroutines are left.
 func left(s *server, clients int) (float64, error) {
 	crowd := func(n int) (with stats, err error) {
 		cs, err := sioclient.DialMany(s.addr, n, plain)

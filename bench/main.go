@@ -1,9 +1,9 @@
 //go:build linux
 
-// Command bench measures guildcast beside Node's socket.io in the same run: the same raw clients against both servers,
-// in turns, and the ratio of what the server process spends. CPU time is the process's own (user and system); it is
-// steadier than wall time on a shared machine. What Node has nothing like is compared with a number of our own, or with
-// its goal.
+// Command bench measures guildcast beside Node.js' socket.io in the same run: the same raw clients against both
+// servers, in turns, and the ratio of what the server process spends. CPU time is the process's own (user and system);
+// it is steadier than wall time on a shared machine. A case that Node.js has nothing like is compared with a number of
+// our own, or with its goal.
 //
 //	bench/run                 all cases
 //	bench/run -case burst     those whose name contains "burst"; the one that is named so, where there is one
@@ -29,14 +29,14 @@ type benchCase struct {
 	target string // what the project promises, for the table
 	env    []string
 	redis  bool // needs a Redis; both servers then run their adapter
-	noNode bool // Node has no such thing, or would take minutes
+	noNode bool // Node.js has no such thing, or would take minutes
 	// command of our side; nil is the Go server of bench/server.
 	command []string
 	// run returns the number; s is fresh for each round.
 	run func(s *server, redis string) (float64, error)
 	// local stands for run where no server is needed.
 	local func() (float64, error)
-	// beside is run on bench/server, in place of Node, for a number to compare ours with.
+	// beside is run on bench/server, in place of Node.js, for a number to compare ours with.
 	beside func(s *server, redis string) (float64, error)
 	// ok judges the medians.
 	ok func(reference, ours float64) bool
@@ -46,7 +46,7 @@ type benchCase struct {
 type row struct {
 	Case      string  `json:"case"`
 	Unit      string  `json:"unit"`
-	Reference float64 `json:"reference"` // Node's number, or what the case names; 0 where there is none
+	Reference float64 `json:"reference"` // Node.js' number, or what the case names; 0 if there is none
 	Go        float64 `json:"guildcast"`
 	Ratio     float64 `json:"ratio"`
 	Target    string  `json:"target"`

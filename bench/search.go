@@ -108,7 +108,7 @@ func typed(rng *rand.Rand, names []string) (text string, sure bool) {
 }
 
 // populate puts the guild's members and their users into the cache, as a bot would have, unless they are there. It
-// gives the members' names.
+// returns the members' names.
 func populate(addr string) ([]string, error) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	syllables := strings.Fields("an bel cor da el fi gra hu is jo ka li mo na or pe qui ra so ta ur vi wa xe yo zé ø ß 7 42")

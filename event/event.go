@@ -12,8 +12,8 @@ type Event struct {
 	// Name is the Socket.IO event under which Payload goes to the browsers.
 	Name string
 
-	// Kind is what the policy goes by. It is empty if an envelope names none or if a log action's number is not
-	// in the table: such an event reaches nobody.
+	// Kind picks the rule of the policy. It is empty if an envelope names none or if a log action's number is not in
+	// the table: such an event reaches nobody.
 	Kind string
 
 	// Private narrows the event to those who see private logs.

@@ -2,9 +2,9 @@ package event
 
 import "github.com/architus/guildcast/internal/js"
 
-// StringIDs returns entity with its ids as strings, as clients get them: its own "id", if that is a whole number,
-// and every whole number from 2^53 on, which can be nothing but an id and which JavaScript can't hold. entity must be
-// valid JSON; it is not changed, and is returned as it is if there is nothing to do.
+// StringIDs returns entity with its ids as strings, as clients get them: its own "id", if that is a whole number, and
+// every whole number from 2^53 on, which can only be an id and which JavaScript can't hold. entity must be valid JSON;
+// it is not changed, and is returned as it is if there is nothing to do.
 func StringIDs(entity []byte) []byte {
 	var out, key []byte // key is the latest string of the outermost object
 	copied, depth := 0, 0

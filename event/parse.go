@@ -40,7 +40,7 @@ type fields struct {
 	event, kind, private, requires, payload, actionNumber, guildID []byte
 }
 
-// slot is where the value of a steering member goes, or nil for any other member.
+// slot returns where the value of a steering member goes, or nil for any other member.
 func (f *fields) slot(name string) *[]byte {
 	switch name {
 	case "event":

@@ -85,7 +85,7 @@ type Config struct {
 	Demo *Demo
 }
 
-// Info is what a started node can tell.
+// Info describes a started node.
 type Info struct {
 	URL   string // where a browser on this machine reaches it
 	Redis string // host:port of the embedded Redis; "" where Redis is another process

@@ -19,7 +19,7 @@ type Demo struct {
 	Members  int           // default 240
 	Interval time.Duration // mean time between two events; default 300 ms
 
-	// Mint makes a token for one of the demo's accounts, for the page. Required.
+	// Mint returns a token for one of the demo's accounts, for the page. Required.
 	Mint func(a demoguild.Account, life time.Duration) (token string, expires time.Time, err error)
 }
 

@@ -50,7 +50,7 @@ type Node struct {
 	entities *redis.Entities
 	requests *redis.Requests
 
-	// Which tokens were taken back: known is what the node knows, revocations how it learns of it.
+	// Revoked tokens: known holds them, revocations learns of them.
 	known       permissions.Revocations
 	revocations *redis.Revocations
 	lines       throttle.Minutely[string] // by message

@@ -56,7 +56,7 @@ func parseOrigins(list []string) (*origins, error) {
 	return o, nil
 }
 
-// normalOrigin gives an origin without its scheme's default port. It is false for what no browser sends as an origin.
+// normalOrigin returns an origin without its scheme's default port, and false for what no browser sends as an origin.
 func normalOrigin(text string) (string, bool) {
 	u, err := url.Parse(strings.ToLower(text))
 	if strings.ContainsAny(text, "?#%") { // of which url.Parse forgets some, and decodes others

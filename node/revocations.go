@@ -11,8 +11,8 @@ import (
 	"github.com/architus/guildcast/token"
 )
 
-// gate is the verifier while it is not known yet which tokens were taken back: it refuses all with a status of 503.
-// Once opened it stays open, also while Redis is lost: what was taken back meanwhile is read when Redis is found again.
+// gate is a verifier that refuses all tokens, with 503, until the node knows which are revoked. Once opened it stays
+// open, even while Redis is lost: the node reads what was revoked meanwhile when Redis is back.
 type gate struct {
 	*token.Verifier
 	open atomic.Bool

@@ -45,7 +45,7 @@ func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ready")
 }
 
-// unready says why this node should get no new clients, or "".
+// unready returns why this node should get no new clients, or "" if it should.
 func (n *Node) unready() string {
 	switch {
 	case n.draining.Load():

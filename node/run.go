@@ -155,7 +155,7 @@ func (n *Node) drain(ctx context.Context, server *http.Server) {
 	}
 }
 
-// leave ends what stands behind the clients, one part after the other, Redis last.
+// leave stops the parts behind the clients, one after the other, Redis last.
 func (n *Node) leave(ctx context.Context, parts []part) {
 	for _, p := range parts {
 		p.stop()
@@ -179,7 +179,7 @@ func (n *Node) leave(ctx context.Context, parts []part) {
 	}
 }
 
-// urlOf is where a browser on this machine reaches a listener.
+// urlOf returns the URL at which a browser on this machine reaches a listener.
 func urlOf(addr net.Addr, secure bool) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {

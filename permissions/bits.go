@@ -26,7 +26,7 @@ const (
 	ExecPurgeCmd
 )
 
-// Default is what a member holds if a token says nothing about permissions: 274.
+// Default is what a member holds if its token says nothing about permissions: 274.
 const Default = ViewPublicLogs | AddAutoResponse | ViewSettings
 
 // All is what an administrator holds: every bit, named or not.

@@ -33,7 +33,7 @@ var (
 	ErrExpired     = errors.New("the claims have expired")
 )
 
-// check returns why a view may not be had, or nil.
+// check returns why a view is refused, or nil.
 func (v *View) check(now time.Time) error {
 	if v.Claims.Expired(now) {
 		return ErrExpired
@@ -156,8 +156,8 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 	return dst, outcome
 }
 
-// Spectate makes r see what v allows, in place of what it saw before; so it takes new claims and another form, too. On
-// an error r sees what it saw before, and with the claims from before.
+// Spectate makes r see what v allows, in place of what it saw before. It also serves to change claims or form. On an
+// error r sees what it saw before, with the claims from before.
 func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
 	if err := v.check(now); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (f *Filter[R]) add(r R, v View) {
 	g.earliest = min(g.earliest, expires)
 }
 
-// remove takes r out of where it stands, if anywhere. f.mu is held.
+// remove removes r from its group, if it is in one. f.mu is held.
 func (f *Filter[R]) remove(r R) {
 	p := f.views[r]
 	if p == nil {
@@ -235,7 +235,7 @@ func (f *Filter[R]) remove(r R) {
 	}
 }
 
-// expire removes those of g whose time has come. f.mu is held.
+// expire removes the recipients of g whose time has come. f.mu is held.
 func (f *Filter[R]) expire(g *group[R], now int64) {
 	for i := len(g.recipients) - 1; i >= 0; i-- { // from the end, because remove puts the last one in the free place
 		if g.expires[i] <= now {
@@ -247,7 +247,7 @@ func (f *Filter[R]) expire(g *group[R], now int64) {
 	}
 }
 
-// drop takes an empty group away. f.mu is held.
+// drop removes an empty group. f.mu is held.
 func (f *Filter[R]) drop(guild string, g *group[R]) {
 	groups := f.guilds[guild]
 	i := slices.Index(groups, g)

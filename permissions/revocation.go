@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Revocation takes back tokens. All of its conditions that are set must hold for a token; the zero value matches none.
+// Revocation revokes tokens. All of its conditions that are set must hold for a token; the zero value matches none.
 type Revocation struct {
 	Subject      string    // tokens of this user
 	TokenID      string    // the token with this jti
@@ -75,7 +75,7 @@ func (r Revocation) fields() map[string]any {
 	return m
 }
 
-// Matches reports whether r takes back the token of c.
+// Matches reports whether r revokes the token of c.
 func (r Revocation) Matches(c *Claims) bool {
 	if c == nil || r.Subject == "" && r.TokenID == "" {
 		return false

@@ -99,14 +99,14 @@ func (s *Revocations) Add(r Revocation, now time.Time) (added bool, err error) {
 	return true, nil
 }
 
-// Revoked reports whether the token of c was taken back, or may have been: s is incomplete.
+// Revoked reports whether the token of c is revoked, or may be because s is incomplete.
 func (s *Revocations) Revoked(c *Claims, now time.Time) bool {
 	revoked, sure := s.Look(c, now)
 	return revoked || !sure
 }
 
-// Look reports whether a held revocation takes back the token of c. It is not sure of a token that none takes back while
-// s is incomplete.
+// Look reports whether a held revocation revokes the token of c. While s is incomplete, it is not sure of a token that
+// none revokes.
 func (s *Revocations) Look(c *Claims, now time.Time) (revoked, sure bool) {
 	if s == nil {
 		return false, true

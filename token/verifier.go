@@ -1,4 +1,4 @@
-// Package token finds out who a client is: it verifies JSON Web Tokens and returns their claims. It signs them, too.
+// Package token verifies JSON Web Tokens and returns their claims, which say who a client is. It signs tokens, too.
 package token
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// Secret is a key shared with whoever issues tokens, for HS256.
+// Secret is an HS256 key shared with the issuer of tokens.
 type Secret struct {
 	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret. Without a kid all are tried
 	Key   []byte
 
-	// Guilds are all that its tokens are good for: they make nobody a member of another guild, or an architus_admin. Nil:
-	// they are good for what they say. A secret with Guilds needs a KeyID, and verifies no token without kid.
+	// Guilds limits what tokens of this secret are good for: they make nobody a member of another guild, or an
+	// architus_admin. Nil means no limit. A secret with Guilds needs a KeyID, and verifies no token without kid.
 	Guilds []string
 }
 
@@ -39,7 +39,8 @@ type KeySource interface {
 // keysTimeout bounds how long the verification of one token waits for its issuer's keys.
 const keysTimeout = 4 * time.Second
 
-// ErrKeysUnavailable says that a token could be neither verified nor refused, since its issuer's keys could not be had.
+// ErrKeysUnavailable reports that a token could be neither verified nor refused, since its issuer's keys could not be
+// read.
 var ErrKeysUnavailable = errors.New("the issuer's keys are unavailable")
 
 // MaxLeeway bounds VerifierOptions.Leeway.

@@ -1,5 +1,5 @@
-// Package web serves the demo page: a dashboard that shows, side by side, what three users with different permissions
-// get of one guild's events.
+// Package web serves the demo page: a dashboard that shows, side by side, which of one guild's events three users with
+// different permissions get.
 package web
 
 import (
@@ -48,8 +48,8 @@ type Config struct {
 	Path     string    // of the Socket.IO server
 	Accounts []Account // a column each
 
-	// Mint makes a token for an account that is good for life. It is called for each account when the page loads, and
-	// when it refreshes.
+	// Mint returns a token for an account that is good for the duration life. The page has it called for each account
+	// when it loads, and when it refreshes.
 	Mint func(ctx context.Context, a Account, life time.Duration) (token string, expires time.Time, err error)
 
 	Logger *slog.Logger // nil discards
@@ -69,8 +69,7 @@ type file struct {
 	etag string
 }
 
-// Handler serves the page at "/" and what belongs to it. The tokens that it gives away make it fit for demonstrations
-// only.
+// Handler serves the page at "/" and what belongs to it. It is for demonstrations only, since it hands out tokens.
 func Handler(cfg Config) (http.Handler, error) {
 	p := &page{cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), files: make(map[string]file)}
 	if cfg.Mint == nil {

@@ -21,7 +21,7 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version and end."`
 }
 
-// variable is the name of the environment variable that sets a flag.
+// variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "GUILDCAST_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
@@ -29,8 +29,8 @@ func variable(flag string) string {
 // finished ends the parsing after --help.
 type finished struct{}
 
-// parse reads a command line; flags that it leaves out are taken from vars. It is nil when all is done, with --help.
-// unknown are the variables that look like ours and set nothing.
+// parse reads a command line; it takes flags that are left out from vars. selected is nil if nothing is left to do, as
+// after --help. unknown lists variables that look like options and set nothing.
 func parse(args []string, vars map[string]string, stdout io.Writer) (selected command, unknown []string, err error) {
 	defer func() { // kong's --help ends the process; here it ends the parsing
 		if r := recover(); r != nil {
@@ -113,7 +113,7 @@ func joinNegatives(args []string) []string {
 // negative matches the start of a negative number or duration.
 var negative = regexp.MustCompile(`^-\.?[0-9]`)
 
-// ends tells of a flag that prints something and ends: it is no option, and has no variable.
+// ends reports whether a flag prints something and ends. Such a flag is no option, and has no variable.
 func ends(flag string) bool { return flag == "help" || flag == "version" }
 
 func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
@@ -135,7 +135,8 @@ func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
 	)
 }
 
-// unknownVariables finds the names in vars that begin as ours do and are no flag of any command: probably misspelt.
+// unknownVariables returns the names in vars that look like options and belong to no flag of any command. They are
+// probably misspelt.
 func unknownVariables(model *kong.Application, vars map[string]string) []string {
 	known := map[string]bool{}
 	for _, leaf := range model.Leaves(false) {

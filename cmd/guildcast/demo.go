@@ -14,14 +14,14 @@ import (
 // demoTokenLife is how long the printed tokens are good.
 const demoTokenLife = 24 * time.Hour
 
-// demoSecret makes a random secret of the demo's own. The demo's page hands out tokens to anybody: signed with a secret
-// that is shared with the API they would be good on every node, and wherever else that secret is known. They are good for
-// the demo guilds only, since the node may have others.
+// demoSecret returns a random secret of the demo's own. The demo's page hands out tokens to anybody: signed with a
+// secret that is shared with the API they would be good on every node, and wherever else that secret is known. They are
+// good for the demo guilds only, since the node may have others.
 func demoSecret() token.Secret {
 	return token.Secret{KeyID: "demo-" + rand.Text(), Key: []byte(rand.Text() + rand.Text()), Guilds: demo.Guilds()}
 }
 
-// demoMint makes tokens for the accounts of the demo that pass what c demands.
+// demoMint returns a function that mints tokens for the accounts of the demo, such that they pass what c demands.
 func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration) (string, time.Time, error) {
 	return func(a demo.Account, life time.Duration) (string, time.Time, error) {
 		now := time.Now()
@@ -42,7 +42,7 @@ func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration
 	}
 }
 
-// printDemo tells how to see the demo. The tokens are those of a member, a log viewer and an administrator.
+// printDemo prints how to see the demo. The tokens are those of a member, a log viewer and an administrator.
 func printDemo(w io.Writer, c *node.Config, i node.Info) {
 	fmt.Fprintf(w, "\nguildcast demo: open %s\n", i.URL)
 	if i.Redis != "" {

@@ -27,8 +27,8 @@ func (l logging) logger(w io.Writer) *slog.Logger {
 	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
 }
 
-// redisLog takes what the Redis client says about its pool to where it belongs: whoever uses the client handles the
-// errors and reports them.
+// redisLog logs what the Redis client says about its pool, at debug level only: the callers of the client handle its
+// errors.
 type redisLog struct{ log *slog.Logger }
 
 // Printf implements the interface that the client's package asks for.

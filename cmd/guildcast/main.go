@@ -41,7 +41,7 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	return command.Run(ctx, terminal{stdin, stdout, stderr, unknown})
 }
 
-// command is what a subcommand's options are.
+// command is implemented by the options of each subcommand.
 type command interface {
 	Run(ctx context.Context, t terminal) error
 }
@@ -61,7 +61,7 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// exitCode is 0 where all went well, 2 for mistakes in the configuration and 1 for everything else.
+// exitCode returns 0 if all went well, 2 for mistakes in the configuration, and 1 for everything else.
 func exitCode(err error) int {
 	if err == nil {
 		return 0

@@ -12,7 +12,7 @@ import (
 	"github.com/architus/guildcast/redis"
 )
 
-// revoke is the command that takes tokens back.
+// revoke is the command that revokes tokens.
 type revoke struct {
 	Redis              string        `default:"redis://127.0.0.1:6379" placeholder:"URL" help:"Redis of the cluster."`
 	Sub                string        `placeholder:"ID" help:"Tokens of this user."`

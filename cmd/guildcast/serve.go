@@ -107,7 +107,7 @@ type limits struct {
 }
 
 func (l limits) forHandlers() handlers.Limits {
-	// Zero would mean the default there; whoever sets zero wants none to pass.
+	// Zero would mean the default there, but here it means that none pass.
 	count := func(n int) int {
 		if n == 0 {
 			return 1

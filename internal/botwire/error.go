@@ -104,10 +104,10 @@ func Code(word string) int {
 // ValidCode reports whether code is one that an error may have: 400 to 599.
 func ValidCode(code int) bool { return code >= 400 && code < 600 }
 
-// Error is a refusal that is meant for whoever asked.
+// Error is a refusal that is meant for the client that asked.
 type Error struct{ word string }
 
-// NewError returns the refusal that has this word, one of the constants above.
+// NewError returns the refusal with this word, one of the constants above.
 func NewError(word string) *Error { return &Error{word} }
 
 func (e *Error) Error() string { return e.word }

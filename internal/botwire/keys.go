@@ -31,14 +31,14 @@ const (
 // ServiceInterpret is the service that answers MethodInterpret.
 const ServiceInterpret = "interpret"
 
-// ServicePool is the service that answers the pool requests of one shard.
+// ServicePool returns the name of the service that answers the pool requests of one shard.
 func ServicePool(shard int) string { return "pool:" + strconv.Itoa(shard) }
 
-// RequestStream is the stream of a service's requests.
+// RequestStream returns the name of the stream of a service's requests.
 func RequestStream(service string) string { return requestsPrefix + service }
 
-// Shard is the shard of a guild: its id without the lowest 22 bits, modulo the number of shards, as Discord has it. It
-// is false if guild is no id.
+// Shard returns the shard of a guild: its id without the lowest 22 bits, modulo the number of shards, as Discord has
+// it. It returns false if guild is no id.
 func Shard(guild string, shards int) (shard int, ok bool) {
 	if shards <= 0 || !event.ValidID(guild) {
 		return 0, false
@@ -50,8 +50,8 @@ func Shard(guild string, shards int) (shard int, ok bool) {
 	return int(id.Rsh(id, 22).Mod(id, big.NewInt(int64(shards))).Int64()), true
 }
 
-// PoolKey is the hash that caches the entities of one type of a guild, by id; guild is "" for those of no guild. The
-// parts are not checked: see ValidType and event.ValidID.
+// PoolKey returns the key of the hash that caches the entities of one type of a guild, by id; guild is "" for those of
+// no guild. It does not check its arguments: see ValidType and event.ValidID.
 func PoolKey(guild, kind string) string {
 	if guild == "" {
 		guild = noGuild
@@ -59,5 +59,5 @@ func PoolKey(guild, kind string) string {
 	return poolPrefix + "{" + guild + "}:" + kind
 }
 
-// OnlineKey is the set of the ids of a guild's members who are online.
+// OnlineKey returns the key of the set of the ids of a guild's members who are online.
 func OnlineKey(guild string) string { return onlinePrefix + "{" + guild + "}" }

@@ -35,7 +35,7 @@ func (b *builder) build() {
 	b.secondGuild()
 }
 
-// id gives a new snowflake some time before the guild's present.
+// id returns a new snowflake some time before the guild's present.
 func (b *builder) id() string {
 	b.serial++
 	at := time.Date(2016, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(b.rng.Int64N(int64(7 * 365 * 24 * time.Hour))))
@@ -205,7 +205,7 @@ func (b *builder) settings(guild string) {
 	}
 }
 
-// nickname makes one from a handle and a name.
+// nickname returns one made of a handle and a name.
 func nickname(rng *rand.Rand) string {
 	given, handle := givenNames(), handles()
 	g, h := given[rng.IntN(len(given))], handle[rng.IntN(len(handle))]
@@ -218,7 +218,7 @@ func nickname(rng *rand.Rand) string {
 	return g
 }
 
-// memberColor is the color of the highest role that is held, or nil.
+// memberColor returns the color of the highest role that is held, or nil.
 func memberColor(w *World, guild string, roles []string) *string {
 	var top *Role
 	for _, id := range roles {

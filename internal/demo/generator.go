@@ -32,7 +32,7 @@ type Generator struct {
 	life   service.Life
 }
 
-// NewGenerator makes one for Run. It writes to, and publishes on, client.
+// NewGenerator returns a Generator that writes to client and publishes on it.
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
 	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
 	return &Generator{world: w, client: client, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}

@@ -46,7 +46,7 @@ func happenings() []happening {
 	}
 }
 
-// someone gives a random human member of the main guild.
+// someone returns a random human member of the main guild.
 func (s *Stream) someone() (*Member, bool) {
 	for range 4 {
 		if m, ok := one[*Member](s, GuildID, TypeMember); ok && m.ID != botID {

@@ -4,8 +4,7 @@ import (
 	"github.com/architus/guildcast/internal/mockbot"
 )
 
-// newAutoResponse makes the entity that the bot would store for a trigger. One that does not parse is shown as what it
-// is.
+// newAutoResponse returns the entity that the bot would store for a trigger. One that does not parse is shown as it is.
 func newAutoResponse(guild, id, author, trigger, response string, count int) *AutoResponse {
 	r := &AutoResponse{
 		ID: id, Trigger: trigger, Response: response, AuthorID: &author, GuildID: guild,

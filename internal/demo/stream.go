@@ -97,8 +97,8 @@ func (s *Stream) remove(guild, typ, id string) {
 	}
 }
 
-// poolsOf says where an entity of a guild is kept: users and guilds in a global pool, emojis in both, the rest in the
-// guild's.
+// poolsOf returns the pools that hold an entity of a guild: users and guilds in a global pool, emojis in both, the rest
+// in the guild's.
 func poolsOf(guild, typ string) []poolKey {
 	switch typ {
 	case TypeUser, TypeGuild:
@@ -191,7 +191,7 @@ func (s *Stream) id() string {
 	return strconv.FormatUint(snowflake(s.now, s.serial), 10)
 }
 
-// pick gives a random element, and false where there is none.
+// pick returns a random element, and false if there is none.
 func pick[T any](rng *rand.Rand, list []T) (T, bool) {
 	if len(list) == 0 {
 		var none T
@@ -200,7 +200,7 @@ func pick[T any](rng *rand.Rand, list []T) (T, bool) {
 	return list[rng.IntN(len(list))], true
 }
 
-// one gives a random entity of a pool, and false where there is none.
+// one returns a random entity of a pool, and false if there is none.
 func one[T entity](s *Stream, guild, typ string) (T, bool) {
 	var none T
 	s.w.mu.RLock()

@@ -4,8 +4,8 @@ package demo
 const (
 	// GuildID is the demo guild that the generator keeps busy.
 	GuildID = "607637793107345431"
-	// SecondGuildID is a small, quiet guild, in which only the log viewer is: it shows that permissions are per guild,
-	// and what a foreign guild looks like to the others.
+	// SecondGuildID is a small, quiet guild that has only the log viewer among the accounts. It shows that permissions
+	// are per guild, and how a foreign guild looks to the others.
 	SecondGuildID = "713385419834056724"
 
 	MemberID    = "448520817221369866"

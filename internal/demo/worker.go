@@ -24,7 +24,7 @@ type Worker struct {
 	bot   Interpreter
 }
 
-// NewWorker makes one that answers from w, and from bot for `interpret`, which is refused where bot is nil.
+// NewWorker returns a Worker that answers from w, and `interpret` from bot. If bot is nil, it refuses `interpret`.
 func NewWorker(w *World, bot Interpreter) *Worker { return &Worker{world: w, bot: bot} }
 
 // poolArgs are the args of fetch, all and search.
@@ -43,7 +43,7 @@ type poolResult struct {
 }
 
 // Handle answers one request. It calls reply once for each part, in order, and more is true for all but the last. An
-// error with the methods Code and Word is meant for whoever asked.
+// error with the methods Code and Word is meant for the client that asked.
 //
 //	fetch      {"type", "guild_id", "ids"}             -> {"data", "nonexistent"}
 //	all        {"type", "guild_id"}                    -> {"data", "nonexistent": []}, in parts

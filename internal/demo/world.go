@@ -57,7 +57,7 @@ func (e *CustomEmoji) entityID() string  { return e.ID }
 func (e *AutoResponse) entityID() string { return e.ID }
 func (e *SettingValue) entityID() string { return e.ID }
 
-// NewWorld makes the two demo guilds.
+// NewWorld returns the two demo guilds.
 func NewWorld(c Config) *World {
 	c.Seed = cmp.Or(c.Seed, 1)
 	c.Members = defaults.Positive(c.Members, 240)
@@ -70,12 +70,12 @@ func NewWorld(c Config) *World {
 	return w
 }
 
-// Has reports whether there is a guild of that id.
+// Has reports whether there is a guild with that id.
 func (w *World) Has(guildID string) bool {
 	return lookup[*Guild](w, "", TypeGuild, guildID) != nil
 }
 
-// Fetch gives the entities with these ids as JSON, in the order of ids, and the ids that are not there. guildID is
+// Fetch returns the entities with these ids as JSON, in the order of ids, and the ids that are not there. guildID is
 // empty for guild-agnostic types.
 func (w *World) Fetch(guildID, typ string, ids []string) (data []json.RawMessage, nonexistent []string, err error) {
 	var found []entity
@@ -93,13 +93,13 @@ func (w *World) Fetch(guildID, typ string, ids []string) (data []json.RawMessage
 	return data, nonexistent, err
 }
 
-// All gives every entity of a pool as JSON, oldest first.
+// All returns every entity of a pool as JSON, oldest first.
 func (w *World) All(guildID, typ string) ([]json.RawMessage, error) {
 	return marshalAll(all[entity](w, guildID, typ))
 }
 
-// Search gives the members or users whose names match, best first. Other types have no names to search: then there are
-// none.
+// Search returns the members or users whose names match, best first. For other types, which have no names to search, it
+// returns none.
 func (w *World) Search(guildID, typ, query string, limit int) ([]json.RawMessage, error) {
 	w.mu.RLock()
 	p := w.pools[poolKey{guildID, typ}]
@@ -111,7 +111,7 @@ func (w *World) Search(guildID, typ, query string, limit int) ([]json.RawMessage
 	return data, err
 }
 
-// Online gives the ids of the guild's members who are online, sorted.
+// Online returns the ids of the guild's members who are online, sorted.
 func (w *World) Online(guildID string) []string {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -129,7 +129,7 @@ func (w *World) isOnline(guild, id string) bool {
 	return w.online[guild][id]
 }
 
-// count is how many entities a pool has.
+// count returns the number of entities of a pool.
 func (w *World) count(guild, typ string) int {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -203,7 +203,7 @@ func (w *World) setOnline(guild, id string, online bool) {
 	w.online[guild][id] = true
 }
 
-// keys gives all pools in a fixed order.
+// keys returns all pools in a fixed order.
 func (w *World) keys() []poolKey {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -220,7 +220,7 @@ func (w *World) keys() []poolKey {
 	return keys
 }
 
-// all gives a pool's entities of type T, oldest first.
+// all returns a pool's entities of type T, oldest first.
 func all[T entity](w *World, guild, typ string) []T {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -237,7 +237,7 @@ func all[T entity](w *World, guild, typ string) []T {
 	return list
 }
 
-// lookup gives one entity, or T's zero value (nil).
+// lookup returns one entity, or T's zero value (nil).
 func lookup[T entity](w *World, guild, typ, id string) T {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

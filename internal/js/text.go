@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Unquote reads a JSON string. It is false for any other value. Bytes that are not UTF-8 become U+FFFD, one each.
+// Unquote returns the text of a JSON string, and false for any other value. Bytes that are not UTF-8 become U+FFFD, one
+// each.
 func Unquote(raw []byte) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false

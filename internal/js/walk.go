@@ -153,7 +153,7 @@ func (w *walker) enter(bracket byte) {
 	}
 }
 
-// next goes to the next name or value. It is false if there is none.
+// next goes to the next name or value, and reports whether there is one.
 func (w *walker) next() (ok bool) {
 	w.at, ok = Next(w.data, w.at)
 	return ok

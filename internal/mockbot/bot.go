@@ -75,7 +75,7 @@ type Bot struct {
 	budget budget
 }
 
-// New makes a bot that remembers nothing yet.
+// New returns a Bot that remembers nothing yet.
 func New(cfg Config) *Bot {
 	cfg = cfg.withDefaults()
 	b := &Bot{
@@ -108,8 +108,8 @@ func (b *Bot) InterpretJSON(ctx context.Context, payload []byte) (out []byte, er
 	return out, err
 }
 
-// Interpret does what req says and answers with what the bot did. Its errors are of type *Error for a request that is
-// invalid (400, 413) or more work than the bot has time for (429), or those of ctx.
+// Interpret carries out req and returns what the bot did. Its errors are of type *Error for a request that is invalid
+// (400, 413) or more work than the bot has time for (429), or those of ctx.
 func (b *Bot) Interpret(ctx context.Context, req Request) (resp Response, err error) {
 	if err := req.validate(); err != nil {
 		return Response{}, err
@@ -154,7 +154,7 @@ func (b *Bot) interpret(ctx context.Context, req Request, m *meter) (Response, e
 	return resp, nil
 }
 
-// guild finds or makes one, and forgets what is over the bounds.
+// guild returns the guild with an id, a new one if there is none, and forgets guilds beyond the bounds.
 func (b *Bot) guild(id int64) *guild {
 	now := b.cfg.Now()
 	for e := b.recent.Back(); e != nil && now.Sub(e.Value.(*guild).used) > b.cfg.MaxIdle; e = b.recent.Back() {
@@ -177,7 +177,7 @@ func (b *Bot) guild(id int64) *guild {
 	return g
 }
 
-// account notes a guild's new size.
+// account records a guild's new size.
 func (b *Bot) account(g *guild) {
 	size := g.size()
 	b.bytes += size - g.accounted

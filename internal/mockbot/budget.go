@@ -9,8 +9,9 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// Interpretation is paid for in steps of about 20 ns of one core: what it takes to try one instruction of an expression
-// on one character. What anything may cost is known before it is done, and what can't be paid is not done.
+// Interpretation is paid for in steps of about 20 ns of one core, in which one instruction of an expression is tried on
+// one character. The most that work may cost is known before it is done, and work that can't be paid for is not done.
+// See docs/decisions/0035-a-budget-of-steps.md.
 const (
 	messageSteps   = 300 // of any message
 	byteSteps      = 1   // of a byte that is decoded, or sent

@@ -75,7 +75,7 @@ func (t *turn) sayCollisions(conflicts []*autoResponse) {
 	}
 }
 
-// remove takes an auto response away, by its trigger as it was written; a response after it is not looked at.
+// remove removes an auto response by its trigger as it was written. It ignores a response after the trigger.
 func (t *turn) remove(args string) {
 	text, _, _ := strings.Cut(args, "::")
 	text = strings.TrimSpace(text)

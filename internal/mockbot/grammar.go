@@ -68,8 +68,7 @@ type openList struct {
 	outer    []node
 }
 
-// parseResponse makes the sequence of nodes of a response. Its errors are reasons to show to the author. Newlines are
-// dropped.
+// parseResponse returns the nodes of a response. Its errors are reasons to show to the author. Newlines are dropped.
 func parseResponse(src string) ([]node, error) {
 	p := &parser{src: strings.NewReplacer("\r", "", "\n", "").Replace(src)}
 	for p.pos < len(p.src) {
@@ -162,7 +161,7 @@ func (p *parser) endElement() {
 	p.out = nil
 }
 
-// bracket gives the node for a bracket that is no list.
+// bracket returns the node for a bracket that is no list.
 func bracket(inner string) (node, bool) {
 	if len(inner) > maxSignBytes { // brackets that are nested would each look at all that follows
 		return node{}, false

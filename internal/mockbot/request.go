@@ -57,7 +57,7 @@ type Action struct {
 	TargetsUser bool   `json:"targets_user,omitempty"`
 }
 
-// Error is what is wrong with a request.
+// Error says what is wrong with a request.
 type Error struct {
 	word  string
 	Human string // a sentence for people

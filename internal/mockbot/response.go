@@ -34,10 +34,10 @@ func newAutoResponse(t *trigger, response string) (*autoResponse, error) {
 	return r, nil
 }
 
-// String is how the bot names an auto response.
+// String returns how the bot names an auto response.
 func (r *autoResponse) String() string { return r.trigger.text + "::" + r.response }
 
-// renderer makes text and reactions of nodes for one message.
+// renderer turns nodes into text and reactions, for one message.
 type renderer struct {
 	cfg       *Config
 	captures  []string
@@ -47,7 +47,7 @@ type renderer struct {
 	reactions []string
 }
 
-// over reports that the text has become too long; rendering then stops.
+// over reports whether the text has become too long; rendering then stops.
 func (r *renderer) over() bool { return r.chars > maxRenderedChars }
 
 func (r *renderer) content() string {

@@ -46,8 +46,7 @@ type trigger struct {
 	cost    int
 }
 
-// parseTrigger makes a trigger from what was written. Its errors are reasons to
-// show to the author.
+// parseTrigger returns the trigger that a text stands for. Its errors are reasons to show to the author.
 func parseTrigger(text string) (*trigger, error) {
 	if utf8.RuneCountInString(text) > maxTriggerChars {
 		return nil, fmt.Errorf("longer than %d characters", maxTriggerChars)
@@ -81,8 +80,8 @@ func parseSteps(text string) int {
 	return byteSteps * len(text) // it is refused
 }
 
-// compile makes the regular expression, after weighing it: RE2 syntax keeps
-// matching linear, but repetitions can still make a program of megabytes.
+// compile compiles the regular expression after weighing it: RE2 syntax keeps matching linear, but repetitions can
+// still make a program of megabytes.
 func (t *trigger) compile(inner string) error {
 	const flags = syntax.Perl | syntax.FoldCase
 	if compileSteps(t.text) > maxCompileSteps {

@@ -74,7 +74,7 @@ func (t *turn) message(ctx context.Context) error {
 	return t.respond(ctx)
 }
 
-// allowed gives the commands that the request allows.
+// allowed returns the commands that the request allows.
 func (t *turn) allowed() []command {
 	return slices.DeleteFunc(commands(), func(c command) bool { return !slices.Contains(t.req.AllowedCommands, c.name) })
 }
@@ -137,7 +137,7 @@ func (t *turn) respond(ctx context.Context) error {
 	return nil
 }
 
-// answer gives an auto response to a message of so many characters that its trigger has matched.
+// answer sends the auto response to a message of so many characters, which its trigger has matched.
 func (t *turn) answer(r *autoResponse, runes int) (said bool, err error) {
 	if !t.spend(r.trigger.captureSteps(runes) + responseSteps*len(r.response) + byteSteps*maxRenderedChars) {
 		return false, nil
@@ -158,7 +158,7 @@ func (t *turn) answer(r *autoResponse, runes int) (said bool, err error) {
 	return said, nil
 }
 
-// say sends a message of the bot's, unless there is nothing to say, and gives its id.
+// say sends a message of the bot's, unless there is nothing to say, and returns its id.
 func (t *turn) say(content string) int64 {
 	if content == "" {
 		return 0
@@ -168,7 +168,7 @@ func (t *turn) say(content string) int64 {
 	return id
 }
 
-// messageID makes an odd id that is neither that of a live event nor the client's.
+// messageID returns an odd id that neither a live event nor the client uses.
 func (t *turn) messageID() int64 {
 	for {
 		id := int64(t.cfg.IntN(1<<23))<<1 | 1

@@ -28,7 +28,7 @@ type clock struct {
 
 // parseTime reads words that are a time and nothing else, in the forms that people write in a chat: "8pm", "tomorrow at
 // 20:30", "Friday 8 pm", "Jan 2nd 8:00 PM", "2027-01-02 20:00", "1/2 8pm", "noon", "in 2 hours". What is not said is
-// taken from now, and midnight where no time is.
+// taken from now; without a time of day it is midnight.
 func parseTime(words []string, now time.Time) (time.Time, bool) {
 	if len(words) == 0 || len(words) > maxTimeWords {
 		return time.Time{}, false
@@ -305,7 +305,7 @@ func (c *clock) takeOffset(words []string) int {
 	return 3
 }
 
-// resolve makes a time of what was read.
+// resolve returns the time that was read.
 func (c *clock) resolve() (time.Time, bool) {
 	if c.hasOffset {
 		alone := !c.hasDate && !c.hasMonth && !c.hasWeekday && !c.hasTime
@@ -342,7 +342,7 @@ func (c *clock) resolve() (time.Time, bool) {
 	return at, !wrong
 }
 
-// number reads one to four digits, or gives -1.
+// number reads one to four digits. It returns -1 for anything else.
 func number(s string) int {
 	if len(s) == 0 || len(s) > 4 || strings.Trim(s, "0123456789") != "" {
 		return -1

@@ -27,7 +27,7 @@ type Connection struct {
 	dialer    *dialer
 }
 
-// Connect makes a client for one of
+// Connect returns a client for one of
 //
 //	embedded                   a Redis in this process on a free loopback port
 //	embedded://127.0.0.1:6390  the same on a port of your choice

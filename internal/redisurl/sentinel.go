@@ -19,9 +19,9 @@ const (
 	sentinelFind  = 10 * time.Second       // between questions for further Sentinels
 )
 
-// sentinels know where the primary is. go-redis asks one of them for as long as that one answers, and waits for it if it does
-// not; these are asked all at once, and the one with the newest configuration is believed: one that was cut off from the
-// others has an old one.
+// sentinels find the primary. They ask all Sentinels at once and believe the one with the newest configuration, since
+// one that was cut off from the others has an old one. go-redis asks one Sentinel for as long as it answers, and waits
+// for it if it does not.
 type sentinels struct {
 	// Static after construction.
 	primary string // its name

@@ -1,5 +1,5 @@
-// Package search finds entities by name as somebody types it: without regard to case and accents, prefixes first, then
-// names that contain it, then names that it misspells.
+// Package search finds entities by name while somebody types it. It ignores case and accents, and returns first the
+// names that begin with the text, then those that contain it, then those that it misspells.
 package search
 
 import (
@@ -14,31 +14,31 @@ import (
 )
 
 const (
-	// DefaultMaxEntries is what Options.MaxEntries stands for when it is zero.
+	// DefaultMaxEntries is the default of Options.MaxEntries.
 	DefaultMaxEntries = 250_000
-	// MaxNames is how many names of an entry are looked at; more are ignored.
+	// MaxNames is the number of names of an entry that count; more are ignored.
 	MaxNames = 2
-	// maxNameRunes is how much of a name is looked at. Discord's have at most 32 characters. The end of a query is one
-	// more bit in a word.
+	// maxNameRunes is the number of characters of a name that count. Discord's have at most 32 characters. The end of a
+	// query is one more bit in a word.
 	maxNameRunes = 63
 	maxIDBytes   = 32
 )
 
-// ErrFull means that an entry was not added, for there are MaxEntries.
+// ErrFull reports that an entry was not added because there are MaxEntries.
 var ErrFull = errors.New("search index is full")
 
 // Options bounds an Index; the zero value works.
 type Options struct {
-	// MaxEntries is how many entries there can be; default 250,000. An entry takes about 300 bytes.
+	// MaxEntries bounds the entries; default 250,000. An entry takes about 300 bytes.
 	MaxEntries int
 }
 
 // Index holds the names of entities. All methods may be called concurrently; a search sees all of a change or nothing
 // of it.
 //
-// A search looks at every entry, but at most of them only at some bits of the sketches of its names, 64 entries at a
-// time, which rule it out: that is fast enough (a fraction of a millisecond for 100,000), costs nothing to update, and
-// any rule of matching can be expressed in it.
+// A search looks at every entry, but a few bits of the sketches of their names rule out most of them, 64 entries at a
+// time. That is fast enough (a fraction of a millisecond for 100,000), costs nothing to update, and allows any rule of
+// matching.
 type Index struct {
 	max int // static
 
@@ -55,20 +55,20 @@ type entry struct {
 	names [MaxNames]name
 }
 
-// New makes an empty index.
+// New returns an empty Index.
 func New(o Options) *Index {
 	return &Index{max: defaults.Positive(o.MaxEntries, DefaultMaxEntries), slots: make(map[string]int32)}
 }
 
-// Len is how many entries there are.
+// Len returns the number of entries.
 func (x *Index) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return len(x.entries)
 }
 
-// Upsert adds an entry or replaces its names. Empty names do not count; an entry without names is never found. The
-// error is ErrFull, or says that the id is empty or too long to be one.
+// Upsert adds an entry or replaces its names. Empty names do not count; no search finds an entry without names. The
+// error is ErrFull, or reports an id that is empty or too long.
 func (x *Index) Upsert(id string, names ...string) error {
 	if id == "" || len(id) > maxIDBytes {
 		return fmt.Errorf("index an entity: id of %d bytes", len(id))
@@ -120,7 +120,7 @@ func (x *Index) UpsertJSON(entity []byte) error {
 	return x.Upsert(e.ID, names...)
 }
 
-// Remove takes an entry out, if it is there.
+// Remove removes an entry, if it is there.
 func (x *Index) Remove(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLimit is the most that a search gives.
+// MaxLimit is the most ids that a search returns.
 const MaxLimit = 100
 
 // How well a name matches, best first.
@@ -24,7 +24,7 @@ const (
 	classNone
 )
 
-// query is what is looked for, prepared once for all names.
+// query is the text of a search, prepared once for all names.
 type query struct {
 	text  string // folded
 	runes []rune
@@ -78,8 +78,8 @@ func compareHits(a, b hit) int {
 	)
 }
 
-// Search gives the ids of at most limit entries that match text, best first. limit is brought within 1 and MaxLimit. An
-// empty text matches nothing.
+// Search returns the ids of at most limit entries that match text, best first. A limit outside of 1 to MaxLimit counts
+// as the nearest of these. An empty text matches nothing.
 func (x *Index) Search(text string, limit int) []string {
 	q := newQuery(text)
 	if q.text == "" {
@@ -94,7 +94,7 @@ func (x *Index) Search(text string, limit int) []string {
 	return ids
 }
 
-// literally says how well a name matches that has the query somewhere.
+// literally returns how well a name matches that contains the query.
 func (q *query) literally(name string) class {
 	switch at := strings.Index(name, q.text); {
 	case at < 0:
@@ -109,7 +109,7 @@ func (q *query) literally(name string) class {
 	return classSubstring
 }
 
-// forgivingly says how well a name matches that does not have it.
+// forgivingly returns how well a name matches that does not contain it.
 func (q *query) forgivingly(name string) class {
 	switch q.mistakes(name) {
 	case 1:
@@ -130,7 +130,7 @@ func beginsWord(name, text string) bool {
 	return false
 }
 
-// wordly tells whether r is part of a word.
+// wordly reports whether r is part of a word.
 func wordly(r rune) bool {
 	if r < utf8.RuneSelf {
 		return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' // folded text has no others
@@ -138,7 +138,7 @@ func wordly(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
-// wordStarts gives where words begin: at the start, and after what is neither letter nor digit.
+// wordStarts returns where words begin: at the start, and after a character that is neither letter nor digit.
 func wordStarts(name string) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		inWord := false

@@ -31,7 +31,7 @@ type scan struct {
 
 var noHit = hit{class: classNone} // is worse than any
 
-// best finds the entries that match best, in no order. It goes through the index up to four times, for ever worse
+// best returns the entries that match best, in no order. It goes through the index up to four times, for ever worse
 // matches, until there are enough.
 func (x *Index) best(q *query, limit int) hits {
 	x.mu.RLock()
@@ -118,7 +118,7 @@ func (q *query) atBest(n *name, c class) class {
 	return c
 }
 
-// hopeful reports whether a match of that class, of that name, can be among the best.
+// hopeful reports whether a match of that name, in that class, can be among the best.
 func (s *scan) hopeful(c class, n *name) bool {
 	switch w := &s.worst; {
 	case c != w.class:

@@ -53,8 +53,8 @@ const (
 // A block holds the sketches of blockSize entries.
 type block struct{ names [MaxNames]sketches }
 
-// sketches are those of blockSize names, turned: of each bit all names', 64 in a word. So a search reads only those
-// bits that its query is about.
+// sketches are those of blockSize names, stored by column: a word holds the same bit of 64 names. So a search reads
+// only the bits that its query concerns.
 type sketches [sketchBits][blockWords]uint64
 
 // change puts a sketch in the place of another.

@@ -125,7 +125,7 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// end lets those go who wait for a reading that will not be.
+// end releases the callers that wait for a reading that will not come.
 func (s *Source) end() {
 	s.o.Client.CloseIdleConnections()
 	s.mu.Lock()
@@ -168,7 +168,7 @@ func (s *Source) PublicKeys(ctx context.Context, kid, alg string) ([]crypto.Publ
 	return nil, errors.New("the issuer has no such key")
 }
 
-// read reads the set once and lets those who wait go on.
+// read reads the set once and releases the callers that wait for it.
 func (s *Source) read(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -205,7 +205,7 @@ func (s *Source) load(ctx context.Context) ([]key, error) {
 // maxTold bounds the warnings of one reading: a set may hold more odd keys than anybody wants to read of.
 const maxTold = 20
 
-// tell logs the keys that are left out and were not left out, for the same reason, of the reading before.
+// tell logs the keys that are left out, unless the reading before left them out for the same reason.
 func (s *Source) tell(omitted []omission) {
 	known := map[omission]bool{}
 	told := 0
