@@ -1,40 +1,40 @@
-// Package event holds the guild and log events that arrive on Redis: what they look like, how they are parsed, and the
-// names of the topics and rooms that they travel through. It does no I/O and decides nothing about who may see what.
+// Package event parses the guild and log events that arrive on Redis, and names the topics and rooms that they travel
+// through. It does no I/O, and does not decide who may see what.
 package event
 
 import "github.com/architus/guildcast/internal/js"
 
 // Event is one parsed message of a topic. It is immutable; Payload aliases the message that it was parsed from.
 type Event struct {
-	// Topic is where the message was published. It, and nothing inside the message, says which guild it concerns.
+	// Topic is the topic of the message. It alone says which guild the event concerns; nothing inside the message does.
 	Topic Topic
 
-	// Name is the Socket.IO event under which Payload goes to the browsers.
+	// Name is the name of the Socket.IO event that carries Payload to clients.
 	Name string
 
-	// Kind picks the rule of the policy. It is empty if an envelope names none or if a log action's number is not in
-	// the table: such an event reaches nobody.
+	// Kind selects the policy's rule. It is empty if an envelope names none, or if a log action's number is unknown:
+	// such an event reaches nobody.
 	Kind string
 
-	// Private narrows the event to those who see private logs.
+	// Private restricts the event to those who may see private logs.
 	Private bool
 
-	// Requires narrows the event further.
+	// Requires restricts the event further.
 	Requires Requirement
 
-	// Payload is valid JSON, exactly the bytes that were published.
+	// Payload is valid JSON, byte for byte as it was published.
 	Payload []byte
 }
 
-// Requirement is the parsed `requires` of a message. The zero value requires nothing more than the policy does.
+// Requirement is the parsed `requires` of a message. The zero value adds nothing to what the policy requires.
 type Requirement struct {
-	// Names of permission bits, as published: whoever resolves them must deny if one of them is unknown.
+	// Names of permission bits, as published. An unknown name must deny.
 	Names []string
 
-	// Bits required by number.
+	// Bits are permission bits required by number.
 	Bits uint64
 
-	// Unclear is set if the message requires something that can't be understood. Nobody holds that.
+	// Unclear is set if part of the requirement could not be understood. Nobody meets it then.
 	Unclear bool
 }
 
@@ -47,12 +47,12 @@ const (
 // MaxNameBytes bounds the name of an event.
 const MaxNameBytes = 128
 
-// AllowedName reports whether a message may choose name for its event. Not allowed are the names that Socket.IO clients
-// and servers reserve, "error", which is how a node reports a failed request, and names that are empty, too long, or
-// hold control characters.
+// AllowedName reports whether a message may name its event so. It refuses the names that Socket.IO reserves, "error",
+// with which a node reports a failed request, and names that are empty, too long, or hold control characters.
 func AllowedName(name string) bool {
 	switch name {
-	case "connect", "connect_error", "disconnect", "disconnecting", "connection", "newListener", "removeListener", "error":
+	case "connect", "connect_error", "connection", "disconnect", "disconnecting",
+		"newListener", "removeListener", "error":
 		return false
 	}
 	if name == "" || len(name) > MaxNameBytes {
@@ -66,8 +66,8 @@ func AllowedName(name string) bool {
 	return true
 }
 
-// AppendArgs appends to dst the JSON array of a Socket.IO event's name and argument, and returns it: ["log_pool",{...}],
-// or, asString, ["log_pool","{...}"] with the payload serialised into a string for clients that use that form.
+// AppendArgs appends the event to dst as the JSON array of its name and its argument, ["log_pool",{...}], and returns
+// the extended slice. If asString is set, the argument is the payload serialised into a string: ["log_pool","{...}"].
 func (e *Event) AppendArgs(dst []byte, asString bool) []byte {
 	dst = append(dst, '[')
 	dst = js.AppendValid(dst, e.Name)

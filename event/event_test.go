@@ -19,8 +19,8 @@ var (
 )
 
 func TestParseEnvelope(t *testing.T) {
-	data := `{"event":"pulse", "kind":"auto_response","private":true,"requires":["VIEW_SETTINGS", 8], "other":[{"}":"\""}],
-		"payload": {"b": 1.0,  "a":"\u0041" } }`
+	data := `{"event":"pulse", "kind":"auto_response","private":true,"requires":["VIEW_SETTINGS", 8],
+		"other":[{"}":"\""}], "payload": {"b": 1.0,  "a":"\u0041" } }`
 	e, err := event.Parse(guildTopic, []byte(data))
 	if err != nil {
 		t.Fatal(err)
@@ -28,8 +28,8 @@ func TestParseEnvelope(t *testing.T) {
 	if e.Name != "pulse" || e.Kind != "auto_response" || !e.Private || e.Topic != guildTopic {
 		t.Errorf("parsed %+v", e)
 	}
-	if len(e.Requires.Names) != 1 || e.Requires.Names[0] != "VIEW_SETTINGS" || e.Requires.Bits != 8 || e.Requires.Unclear {
-		t.Errorf("requires %+v", e.Requires)
+	if r := e.Requires; len(r.Names) != 1 || r.Names[0] != "VIEW_SETTINGS" || r.Bits != 8 || r.Unclear {
+		t.Errorf("requires %+v", r)
 	}
 	if want := `{"b": 1.0,  "a":"\u0041" }`; string(e.Payload) != want {
 		t.Errorf("payload is %s, not byte for byte %s", e.Payload, want)
@@ -137,7 +137,8 @@ func TestParseRequires(t *testing.T) {
 	} {
 		e, err := event.Parse(guildTopic, []byte(`{"payload":1,"requires":`+raw+`}`))
 		got := result{strings.Join(e.Requires.Names, ","), e.Requires.Bits, e.Requires.Unclear}
-		if err != nil || got.unclear != want.unclear || got.names != want.names || !want.unclear && got.bits != want.bits {
+		if err != nil || got.unclear != want.unclear || got.names != want.names ||
+			!want.unclear && got.bits != want.bits {
 			t.Errorf("%s: %+v, %v; want %+v", raw, got, err, want)
 		}
 	}
@@ -175,7 +176,9 @@ func TestTopics(t *testing.T) {
 			}
 		}
 	}
-	for _, channel := range []string{"", "_logs", "1_log", "1_logs_logs", "x1", "1x", "-1", "１", "123456789012345678901", " 1"} {
+	for _, channel := range []string{
+		"", "_logs", "1_log", "1_logs_logs", "x1", "1x", "-1", "１", "123456789012345678901", " 1",
+	} {
 		if topic, ok := event.ParseChannel("", channel); ok {
 			t.Errorf("%q was taken for %+v", channel, topic)
 		}
@@ -191,7 +194,8 @@ func TestTopics(t *testing.T) {
 // FuzzParse checks what must hold for any input: no panic, a payload that is a part of the message, and arguments that
 // decode to that payload in both forms.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"event":"e","kind":"member","private":true,"requires":["VIEW_SETTINGS"],"payload":{"a":"\u2028\\\"\n"}}`))
+	f.Add([]byte(`{"event":"e","kind":"member","private":true,"requires":["VIEW_SETTINGS"],` +
+		`"payload":{"a":"\u2028\\\"\n"}}`))
 	f.Add([]byte(`{"id":"1","guild_id":"607637793107345431","action_number":3001,"data":{}}`))
 	f.Add([]byte(` { "payload" : [1,{"x":"}"}] , "b":"\\" } `))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -215,14 +219,16 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("object form: %v", err)
 		}
 		var strs []string
-		if err := json.Unmarshal(e.AppendArgs(nil, true), &strs); err != nil || strs[0] != e.Name || strs[1] != string(e.Payload) {
+		if err := json.Unmarshal(e.AppendArgs(nil, true), &strs); err != nil ||
+			strs[0] != e.Name || strs[1] != string(e.Payload) {
 			t.Fatalf("string form: %v %q", err, strs)
 		}
 	})
 }
 
 func BenchmarkParse(b *testing.B) {
-	data := []byte(`{"kind":"auto_response","private":false,"payload":{"id":"4","trigger":"hi","response":"` + strings.Repeat("hey ", 40) + `"}}`)
+	data := []byte(`{"kind":"auto_response","private":false,"payload":{"id":"4","trigger":"hi","response":"` +
+		strings.Repeat("hey ", 40) + `"}}`)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := event.Parse(guildTopic, data); err != nil {

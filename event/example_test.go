@@ -6,7 +6,7 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// A message of a guild's log topic becomes an event of Socket.IO, byte for byte as it was published.
+// A message of a guild's log topic becomes a Socket.IO event that carries the published bytes.
 func Example() {
 	topic, ok := event.ParseChannel("", "607637793107345431_logs")
 	fmt.Println(topic.Guild, topic.Logs, ok)
@@ -26,7 +26,7 @@ func Example() {
 	// ["log_other","{\"content\":\"hi\"}"]
 }
 
-// What is wrong with a message never widens who sees it: the message is dropped.
+// A malformed message is dropped: a mistake never widens who sees an event.
 func ExampleParse_malformed() {
 	_, err := event.Parse(event.Topic{Guild: "1"}, []byte(`{"kind":"message","private":"yes","payload":{}}`))
 	fmt.Println(err)

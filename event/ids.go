@@ -3,8 +3,8 @@ package event
 import "github.com/architus/guildcast/internal/js"
 
 // StringIDs returns entity with its ids as strings, as clients get them: its own "id", if that is a whole number, and
-// every whole number from 2^53 on, which can only be an id and which JavaScript can't hold. entity must be valid JSON;
-// it is not changed, and is returned as it is if there is nothing to do.
+// every whole number from 2^53 on, which can only be an id and which JavaScript can't hold. entity must be valid JSON.
+// StringIDs does not change it, and returns it as it is if it holds no such number.
 func StringIDs(entity []byte) []byte {
 	var out, key []byte // key is the latest string of the outermost object
 	copied, depth := 0, 0
@@ -18,7 +18,8 @@ func StringIDs(entity []byte) []byte {
 			i = end
 		case c == '-' || '0' <= c && c <= '9':
 			end := js.SkipValue(entity, i)
-			if number := string(entity[i:end]); ValidID(number) && (inexact(number) || depth == 1 && string(key) == `"id"`) {
+			own := depth == 1 && string(key) == `"id"`
+			if number := string(entity[i:end]); ValidID(number) && (own || inexact(number)) {
 				out = append(append(append(append(out, entity[copied:i]...), '"'), number...), '"')
 				copied = end
 			}
@@ -39,7 +40,7 @@ func StringIDs(entity []byte) []byte {
 	return append(out, entity[copied:]...)
 }
 
-// inexact reports whether JavaScript may round a whole number: it is 2^53 or more.
+// inexact reports whether a whole number is 2^53 or more, so that JavaScript may round it.
 func inexact(digits string) bool {
 	const limit = "9007199254740992"
 	return len(digits) > len(limit) || len(digits) == len(limit) && digits >= limit

@@ -21,7 +21,7 @@ const (
 	KindInternal      = "internal"
 )
 
-// KindOfAction returns the kind of the Architus log action with this action_number, or "" if it is not in the table.
+// KindOfAction returns the kind of the Architus log action with this action_number, or "" if it is unknown.
 func KindOfAction(number uint64) string {
 	in := func(low, high uint64) bool { return low <= number && number <= high }
 	switch {

@@ -10,16 +10,16 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Reason says why a message was dropped. Reasons are few and stable: they label a counter.
+// Reason is why a message was dropped. Reasons are few and stable: they label a counter.
 type Reason string
 
 // Reasons of a ParseError.
 const (
 	TooLarge   Reason = "too_large"   // over MaxBytes
 	NotJSON    Reason = "not_json"    // not one JSON object in valid UTF-8
-	BadField   Reason = "bad_field"   // a field that steers the event is missing, of the wrong type, doubled or misspelt
-	BadName    Reason = "bad_name"    // an event name that is reserved or can't be one
-	WrongGuild Reason = "wrong_guild" // a log action of another guild than the topic's
+	BadField   Reason = "bad_field"   // a steering field is missing, of the wrong type, doubled or misspelt
+	BadName    Reason = "bad_name"    // AllowedName refuses the event's name
+	WrongGuild Reason = "wrong_guild" // a log action is of another guild than the topic
 )
 
 // ParseError is the error of Parse.
@@ -32,15 +32,16 @@ func (e *ParseError) Error() string {
 	return fmt.Sprintf("event message is malformed: %s: %s", e.Reason, e.Detail)
 }
 
-// MaxBytes bounds a message; a larger one is dropped.
+// MaxBytes bounds a message. Parse refuses a larger one.
 const MaxBytes = 4 << 20
 
-// fields are the members of a message that steer it. Values are raw JSON, nil where absent.
+// fields are the steering members of a message: those that decide what the event is and who may see it. Values are raw
+// JSON, nil if absent.
 type fields struct {
 	event, kind, private, requires, payload, actionNumber, guildID []byte
 }
 
-// slot returns where the value of a steering member goes, or nil for any other member.
+// slot returns the field for a steering member, or nil for any other member.
 func (f *fields) slot(name string) *[]byte {
 	switch name {
 	case "event":
@@ -61,12 +62,13 @@ func (f *fields) slot(name string) *[]byte {
 	return nil
 }
 
-// Parse reads a message of topic: an envelope with `payload`, or an Architus log action with `action_number`, which is
-// its own payload. The event's Payload aliases data. The error is always a *ParseError.
+// Parse parses a message of topic: an envelope with `payload`, or an Architus log action with `action_number`, which is
+// its own payload. The event's Payload aliases data. Any error is a *ParseError.
 //
-// A mistake in a message must not widen who sees it. So whatever steers the event is matched exactly and refused when
-// it is doubled, differs in case only, or has the wrong type, null included; only `requires` that can't be understood
-// is let through as a Requirement that nobody meets, so that it is counted as filtered and not as malformed.
+// A mistake in a message must not widen who sees it. So Parse matches steering members exactly, and refuses a message
+// if one of them is doubled, differs in case only, or has the wrong type (null is one). The exception is `requires`: if
+// it can't be understood, it becomes a Requirement that nobody meets, so that the event counts as filtered and not as
+// malformed.
 func Parse(topic Topic, data []byte) (Event, error) {
 	if len(data) > MaxBytes {
 		return Event{}, &ParseError{TooLarge, strconv.Itoa(len(data)) + " bytes"}
@@ -99,7 +101,7 @@ func Parse(topic Topic, data []byte) (Event, error) {
 	return envelope(e, f)
 }
 
-// collect finds the steering members of a message.
+// collect returns the steering members of a message.
 func collect(data []byte) (f fields, err error) {
 	if !utf8.Valid(data) || !json.Valid(data) || !js.IsObject(data) {
 		return f, &ParseError{NotJSON, "not one JSON object in UTF-8"}
@@ -119,8 +121,8 @@ func collect(data []byte) (f fields, err error) {
 	return f, nil
 }
 
-// foldsToField reports whether a library that matches names without case, as encoding/json does, would take name for a
-// steering field.
+// foldsToField reports whether a decoder that ignores case, as encoding/json does, would take name for a steering
+// member.
 func foldsToField(name string) bool {
 	for _, field := range [...]string{"event", "kind", "private", "requires", "payload", "action_number", "guild_id"} {
 		if strings.EqualFold(name, field) {
@@ -155,8 +157,8 @@ func logAction(e Event, f fields, data []byte) (Event, error) {
 	if err != nil {
 		return Event{}, &ParseError{BadField, "action_number is not a whole number"}
 	}
-	// Null is what an action without a guild has; any other guild than the topic's is a publisher's mistake that would
-	// show one guild's log to another.
+	// An action without a guild has null. Any other guild than the topic's is a publisher's mistake that would show one
+	// guild's log to another.
 	if g := string(f.guildID); g != "" && g != "null" && strings.Trim(g, `"`) != e.Topic.Guild {
 		return Event{}, &ParseError{WrongGuild, "guild_id is not the topic's"}
 	}
@@ -165,7 +167,8 @@ func logAction(e Event, f fields, data []byte) (Event, error) {
 	return e, nil
 }
 
-// parseRequires reads a permission's name, a number, or an array of names and numbers. Absent requires nothing.
+// parseRequires parses a permission's name, a number, or an array of names and numbers. If it is absent, nothing is
+// required.
 func parseRequires(raw []byte) (r Requirement) {
 	if raw == nil {
 		return r
@@ -180,7 +183,7 @@ func parseRequires(raw []byte) (r Requirement) {
 	return r
 }
 
-// add adds one name or number, or makes the requirement unclear.
+// add adds one name or number. Anything else makes the requirement unclear.
 func (r *Requirement) add(raw []byte) {
 	if name, ok := js.Unquote(raw); ok {
 		r.Names = append(r.Names, name)

@@ -18,8 +18,8 @@ func (t Topic) Channel(prefix string) string {
 	return prefix + t.Guild
 }
 
-// ParseChannel returns the topic of a channel: it is the inverse of Channel. It returns false for a channel that is not
-// a topic under that prefix.
+// ParseChannel is the inverse of Channel: it returns the topic of a channel, and false if the channel is not a topic
+// under that prefix.
 func ParseChannel(prefix, channel string) (Topic, bool) {
 	name, ok := strings.CutPrefix(channel, prefix)
 	if !ok {
@@ -29,7 +29,7 @@ func ParseChannel(prefix, channel string) (Topic, bool) {
 	return Topic{Guild: guild, Logs: logs}, ValidID(guild)
 }
 
-// ValidID reports whether s is a Snowflake or HoarFrost id as they are written everywhere here: 1 to 20 digits.
+// ValidID reports whether s is written as a Snowflake or HoarFrost id: 1 to 20 digits.
 func ValidID(s string) bool {
 	if len(s) == 0 || len(s) > 20 {
 		return false
@@ -42,10 +42,10 @@ func ValidID(s string) bool {
 	return true
 }
 
-// AuthRoom returns the room that the socket with this id joins when it is elevated.
+// AuthRoom returns the room that the socket with this id joins while it is elevated.
 func AuthRoom(socketID string) string { return socketID + authSuffix }
 
-// IsAuthRoom reports whether a room may be an AuthRoom.
+// IsAuthRoom reports whether room has the form of an AuthRoom.
 func IsAuthRoom(room string) bool { return strings.HasSuffix(room, authSuffix) }
 
 const authSuffix = "_auth"

@@ -12,7 +12,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// BenchmarkRequests is a request to a worker in this process, with a real Redis between: the cost of both sides.
+// BenchmarkRequests sends requests to a worker in this process over a real Redis. It measures both sides.
 func BenchmarkRequests(b *testing.B) {
 	client := redistest.Start(b).Client()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -48,7 +48,9 @@ func BenchmarkEntitiesAll(b *testing.B) {
 		var pairs []any
 		for j := range step {
 			id := fmt.Sprint(100000000000000000 + i + j)
-			pairs = append(pairs, id, fmt.Sprintf(`{"id":%q,"name":"member %d","discriminator":"0001","joined_at":"2020-02-11T09:30:00Z","nick":null,"roles":["607637793107345431","607637793107345432"],"color":"#3498db"}`, id, i+j))
+			pairs = append(pairs, id, fmt.Sprintf(`{"id":%q,"name":"member %d","discriminator":"0001",`+
+				`"joined_at":"2020-02-11T09:30:00Z","nick":null,`+
+				`"roles":["607637793107345431","607637793107345432"],"color":"#3498db"}`, id, i+j))
 		}
 		if err := client.HSet(ctx, "guildcast:pool:{1}:member", pairs...).Err(); err != nil {
 			b.Fatal(err)
@@ -58,7 +60,8 @@ func BenchmarkEntitiesAll(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		got := 0
-		if err := e.All(ctx, "1", "member", func(ids []string, _ [][]byte) error { got += len(ids); return nil }); err != nil || got < n {
+		count := func(ids []string, _ [][]byte) error { got += len(ids); return nil }
+		if err := e.All(ctx, "1", "member", count); err != nil || got < n {
 			b.Fatal(got, err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// ear is a subscription to one channel for as long as its owner lives. Nobody waits for it at the start: a node may be
+// ear is a subscription to one channel for as long as its owner lives. newEar does not wait for it: a node may be
 // started before its Redis.
 type ear struct {
 	sub     *bus.Subscription
@@ -23,7 +23,7 @@ func newEar(b *bus.Bus, channel string, handle func(bus.Message)) *ear {
 	return &ear{sub: sub, channel: channel, hears: sub.Want(bus.Channel, channel)}
 }
 
-// wait returns once Redis has confirmed the subscription. When Redis refuses it (a right may be missing) the next call
+// wait returns once Redis has confirmed the subscription. If Redis refuses it (a right may be missing), the next call
 // asks again.
 func (e *ear) wait(ctx context.Context) error {
 	e.mu.Lock()
@@ -37,7 +37,7 @@ func (e *ear) wait(ctx context.Context) error {
 	defer e.mu.Unlock()
 	if e.hears == hears {
 		e.hears = e.sub.Want(bus.Channel, e.channel)
-		e.sub.Unsubscribe(bus.Channel, e.channel) // the reference of the one before
+		e.sub.Unsubscribe(bus.Channel, e.channel) // releases the refused one
 	}
 	return err
 }

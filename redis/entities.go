@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// getChunk is the most ids of one HMGET: a command should not keep Redis from others for more than a moment.
+	// getChunk bounds the ids of one HMGET, so that no command keeps Redis busy for more than a moment.
 	getChunk = 500
-	// scanCount is how many fields or members Redis is asked for at a time. It gives some more, so that this is a little
-	// less than what a part of an answer holds; a small hash comes whole.
+	// scanCount is the COUNT of HSCAN and SSCAN. Redis returns a few more, so it is a little less than a part of an
+	// answer holds. A small hash comes whole.
 	scanCount = 960
 )
 
@@ -30,13 +30,13 @@ type EntitiesStats struct {
 	Hits    uint64 // entities found
 	Misses  uint64 // ids that were not cached
 	Invalid uint64 // values that are no JSON object: treated as not cached
-	Errors  uint64 // calls that Redis did not answer
+	Errors  uint64 // calls that failed in Redis
 }
 
-// Entities is the cache of entities that the bot's backends keep in Redis. A pool is all entities of one kind of a
-// guild, or, where the guild is "", of those that belong to none. All methods may be called concurrently.
+// Entities is the cache of entities that the bot's backends keep in Redis. A pool is all entities of one kind in a
+// guild or, if the guild is "", those that belong to no guild. All methods may be called concurrently.
 //
-// Every command is about one key, and the keys of a guild share a hash tag: they lie on one server of a cluster.
+// Every command names one key. The keys of a guild share a hash tag, so that they lie on one server of a cluster.
 type Entities struct {
 	client goredis.UniversalClient
 	log    *slog.Logger
@@ -45,13 +45,13 @@ type Entities struct {
 	lines                         throttle.Minutely[string] // by key
 }
 
-// NewEntities makes the cache's reader; a nil logger discards.
+// NewEntities returns a reader of the cache. A nil logger discards.
 func NewEntities(client goredis.UniversalClient, log *slog.Logger) *Entities {
 	return &Entities{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
 }
 
-// Get gives the values of ids, in their order: a JSON object each, nil where one is not cached. It fails with
-// ErrUnavailable.
+// Get returns the values of ids, in their order: a JSON object each, or nil if the entity is not cached. If Redis can't
+// be asked, the error is ErrUnavailable.
 func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (values [][]byte, err error) {
 	key, err := poolKey(guild, kind)
 	if err != nil {
@@ -79,10 +79,12 @@ func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (v
 	return values, nil
 }
 
-// Scan returns a portion of a pool, of some 1,000 entities, and the cursor of the next portion. The first portion has
-// cursor 0, and next is 0 behind the last. An entity may come twice if the pool changes meanwhile; one that is there all
-// the time comes. It fails with ErrUnavailable.
-func (e *Entities) Scan(ctx context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte, next uint64, err error) {
+// Scan returns a portion of a pool, about 1,000 entities, and the cursor of the next. The first portion has cursor 0;
+// next is 0 after the last. An entity that is in the pool all the time is returned, though it may be twice if the pool
+// changes meanwhile. If Redis can't be asked, the error is ErrUnavailable.
+func (e *Entities) Scan(
+	ctx context.Context, guild, kind string, cursor uint64,
+) (ids []string, values [][]byte, next uint64, err error) {
 	key, err := poolKey(guild, kind)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("read pool: %w", err)
@@ -95,8 +97,8 @@ func (e *Entities) Scan(ctx context.Context, guild, kind string, cursor uint64) 
 	return ids, values, next, nil
 }
 
-// All calls yield with the portions of a pool, until all were given or yield fails. Nothing is read ahead, so that a
-// slow yield costs no memory. It fails as Scan does, or with yield's error as it is.
+// All calls yield with each portion of a pool, until the last or until yield fails. It reads nothing ahead, so a slow
+// yield costs no memory. It returns yield's error as it is, or fails as Scan does.
 func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids []string, values [][]byte) error) error {
 	for cursor := uint64(0); ; {
 		ids, values, next, err := e.Scan(ctx, guild, kind, cursor)
@@ -114,7 +116,7 @@ func (e *Entities) All(ctx context.Context, guild, kind string, yield func(ids [
 	}
 }
 
-// Online returns a portion of the ids of a guild's members who are online, in no order; cursors are as in Scan.
+// Online returns a portion of the ids of a guild's members who are online, in no order. Cursors work as in Scan.
 func (e *Entities) Online(ctx context.Context, guild string, cursor uint64) (ids []string, next uint64, err error) {
 	if !event.ValidID(guild) {
 		return nil, 0, errBadGuild
@@ -131,7 +133,7 @@ func (e *Entities) Stats() EntitiesStats {
 	return EntitiesStats{e.hits.Load(), e.misses.Load(), e.invalid.Load(), e.errors.Load()}
 }
 
-// entities splits what HSCAN gives.
+// entities splits the result of HSCAN.
 func (e *Entities) entities(key string, pairs []string) (ids []string, values [][]byte) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if v := e.checked(key, pairs[i], pairs[i+1]); v != nil {
@@ -141,8 +143,8 @@ func (e *Entities) entities(key string, pairs []string) (ids []string, values []
 	return ids, values
 }
 
-// checked gives a value that may be put into an answer, its ids as strings, or nil: one broken value must not break the
-// answer around it.
+// checked returns a cached value with its ids as strings, or nil if it is no JSON object: one broken value must not
+// break the answer around it.
 func (e *Entities) checked(key, id, value string) []byte {
 	raw := []byte(value)
 	if len(raw) > 0 && raw[0] == '{' && json.Valid(raw) {
@@ -163,7 +165,7 @@ func (e *Entities) failed(op string, err error) error {
 
 var errBadGuild = errors.New("the guild's id is not 1 to 20 digits")
 
-// poolKey is the key of a pool's hash. Both parts are checked, so that no input leads to another key.
+// poolKey returns the key of a pool's hash. It checks both parts, so that no input leads to another key.
 func poolKey(guild, kind string) (string, error) {
 	switch {
 	case guild != "" && !event.ValidID(guild):

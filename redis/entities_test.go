@@ -71,13 +71,14 @@ func testAll(t *testing.T, e *Entities, n int) {
 		}
 	}
 	enough, calls := errors.New("enough"), 0
-	if err := e.All(within(t), "12", "member", func([]string, [][]byte) error { calls++; return enough }); err != enough || calls != 1 {
+	stop := func([]string, [][]byte) error { calls++; return enough }
+	if err := e.All(within(t), "12", "member", stop); err != enough || calls != 1 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 	must(t, e.All(within(t), "13", "member", func([]string, [][]byte) error { t.Error("yielded"); return nil }))
 }
 
-// What a backend has stored with numbers for ids is given with strings.
+// Ids that a backend has stored as numbers are returned as strings.
 func TestEntitiesHaveStringIDs(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		ctx := within(t)
@@ -131,7 +132,9 @@ func TestOnline(t *testing.T) {
 func TestEntitiesRefuse(t *testing.T) {
 	_, client := redistest.Mini(t)
 	e := NewEntities(client, nil)
-	for _, p := range []struct{ guild, kind string }{{"x", "member"}, {"1}:x", "member"}, {"1", ""}, {"1", "Member"}, {"1", "x:y"}} {
+	for _, p := range []struct{ guild, kind string }{
+		{"x", "member"}, {"1}:x", "member"}, {"1", ""}, {"1", "Member"}, {"1", "x:y"},
+	} {
 		if _, err := e.Get(within(t), p.guild, p.kind, []string{"1"}); err == nil {
 			t.Errorf("get of %v", p)
 		}

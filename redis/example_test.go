@@ -14,7 +14,7 @@ import (
 	"github.com/architus/guildcast/redis"
 )
 
-// A node hears the events of a guild from the moment on at which Acquire returns.
+// A node hears a guild's events from when Acquire returns.
 func ExampleTopics() {
 	server := miniredis.NewMiniRedis() // or any Redis
 	if err := server.Start(); err != nil {

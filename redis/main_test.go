@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
-// quiet keeps what go-redis says about servers that the tests have killed out of their output.
+// quiet discards what go-redis logs about servers that the tests have killed.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}

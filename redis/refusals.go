@@ -14,28 +14,28 @@ import (
 	"github.com/architus/guildcast/internal/throttle"
 )
 
-// LogRefusals has client log each command that Redis refuses (NOPERM, OOM, MISCONF, NOREPLICAS, WRONGTYPE and so on):
-// once a minute for each command, kind of key and reason, with Redis's own words. It is called once for a client, before
-// it is used. What Topics and other subscriptions are refused is logged by their bus.
+// LogRefusals logs each command of client that Redis refuses (NOPERM, OOM, MISCONF, NOREPLICAS, WRONGTYPE and so on):
+// once a minute for each command, kind of key and reason, with Redis's own words. Call it once for a client, before the
+// client is used. Refused subscriptions are logged by their bus.
 func LogRefusals(client goredis.UniversalClient, log *slog.Logger) {
 	client.AddHook(&refusals{log: cmp.Or(log, slog.New(slog.DiscardHandler))})
 }
 
-// refusals is a hook of a client.
+// refusals is the hook of a client that logs refusals.
 type refusals struct {
 	log   *slog.Logger
 	lines throttle.Minutely[refusal]
 }
 
-// refusal is what a line in the log is about.
+// refusal identifies a log line.
 type refusal struct{ command, key, code string }
 
-// DialHook changes nothing.
+// DialHook does nothing.
 func (r *refusals) DialHook(next goredis.DialHook) goredis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-// ProcessHook looks at the answer to one command.
+// ProcessHook notes the result of one command.
 func (r *refusals) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		err := next(ctx, cmd)
@@ -44,7 +44,7 @@ func (r *refusals) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook looks at the answers to many.
+// ProcessPipelineHook notes the results of many.
 func (r *refusals) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
 		err := next(ctx, cmds)
@@ -55,7 +55,7 @@ func (r *refusals) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis
 	}
 }
 
-// ordinary are the codes of answers that are no refusals: somebody acts on them, or they end by themselves.
+// ordinary are the error codes that are no refusals: the caller acts on them, or they pass.
 var ordinary = map[string]bool{
 	"NOGROUP": true, "BUSYGROUP": true, "NOSCRIPT": true, "MOVED": true, "ASK": true, "TRYAGAIN": true, "LOADING": true,
 	"CLUSTERDOWN": true, "MASTERDOWN": true,
@@ -64,15 +64,15 @@ var ordinary = map[string]bool{
 func (r *refusals) note(cmd goredis.Cmder, err error) {
 	var refused goredis.Error
 	if err == nil || errors.Is(err, goredis.Nil) || !errors.As(err, &refused) {
-		return // nil is an answer, and of a connection that is lost the bus tells
+		return // nil is no error, and a lost connection is logged by the bus
 	}
 	code, _, _ := strings.Cut(refused.Error(), " ")
 	if ordinary[code] || code != strings.ToUpper(code) {
-		return // an error of the client's own, which has no code
+		return // no refusal, or an error of go-redis, which has no code
 	}
 	name := strings.ToUpper(cmd.FullName())
 	if strings.HasPrefix(name, "CLIENT") || name == "HELLO" {
-		return // with these go-redis tries what an older server does not know
+		return // go-redis tries these on every server, and an older one does not know them
 	}
 	about := refusal{command: name, key: keyPattern(cmd), code: code}
 	if r.lines.Allow(about) {
@@ -82,7 +82,7 @@ func (r *refusals) note(cmd goredis.Cmder, err error) {
 
 var digits = regexp.MustCompile(`\d+`)
 
-// keyPattern is the first argument of a command, with * for the ids in it; "" if it has none.
+// keyPattern returns the first argument of a command with * in place of ids, or "" if there is none.
 func keyPattern(cmd goredis.Cmder) string {
 	args := cmd.Args()
 	first := 1

@@ -14,7 +14,7 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
-// lockedBuffer is a log.
+// lockedBuffer is a buffer for concurrent writers.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -85,7 +85,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 	}
 }
 
-// What is an answer, or a lost connection, is no refusal.
+// Neither an ordinary error nor a lost connection is a refusal.
 func TestAnswersAreNoRefusals(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()

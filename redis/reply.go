@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// maxParts is the most parts of one answer.
+	// maxParts bounds the parts of one answer.
 	maxParts = 10_000
-	// maxAttempts is the most workers whose parts are kept for one request: one works, and few can have died before it.
+	// maxAttempts bounds the attempts whose parts are kept for one request. One worker is alive, and few can have died
+	// before it.
 	maxAttempts = 4
 	// maxWord bounds the word of a worker's error, in bytes.
 	maxWord = 200
@@ -23,15 +24,15 @@ const (
 // reply is one message of a worker: one part of an answer, or an error.
 type reply struct {
 	id     string
-	worker string // "" where the worker doesn't say
-	part   int    // -1 where the worker doesn't number its parts
+	worker string // names the attempt; "" if the worker doesn't say
+	part   int    // -1 if the worker doesn't number its parts
 	more   bool
 	result []byte
-	err    *Error // not nil: the request was refused
+	err    *Error // not nil if the worker has refused the request
 	size   int    // bytes of the message
 }
 
-// decodeReply reads what a worker has published. The result is a copy.
+// decodeReply decodes a reply. It does not alias data.
 func decodeReply(data []byte) (reply, error) {
 	var j botwire.Reply
 	if err := json.Unmarshal(data, &j); err != nil {
@@ -64,7 +65,7 @@ func decodeReply(data []byte) (reply, error) {
 	return r, nil
 }
 
-// workerError is a worker's error as it may be shown to a client.
+// workerError returns a worker's error in a form that is fit for clients.
 func workerError(code int, word string) *Error {
 	printable := utf8.ValidString(word)
 	for _, c := range word {
@@ -79,24 +80,24 @@ func workerError(code int, word string) *Error {
 	return &Error{code: code, word: word}
 }
 
-// answer gathers the replies to one request. Several workers may answer it: one that was taken for dead, and the one
-// that took over. Their parts are never mixed: each attempt is gathered by itself, and the first that is complete is
-// the answer.
+// answer gathers the replies to one request. Several workers may answer: one that was taken for dead, and the one that
+// took over. Their parts are never mixed: each attempt is gathered separately, and the first to be complete is the
+// answer.
 type answer struct {
 	attempts map[string]*attempt
 	bytes    int // held by all of them
 }
 
-// attempt is what one worker has sent.
+// attempt is the parts of one worker's try at a request.
 type attempt struct {
-	parts    [][]byte // by number; nil where one has not come yet
+	parts    [][]byte // by number; nil for those that have not come yet
 	have     int
 	last     int // number of the last part, or -1
 	numbered bool
 	bytes    int
 }
 
-// add takes a part in. The result is not nil once an attempt is complete.
+// add adds a part. It returns the result once an attempt is complete, and nil before.
 func (a *answer) add(r reply) (result [][]byte, err error) {
 	t := a.attempts[r.worker]
 	if t == nil {
@@ -121,8 +122,8 @@ func (a *answer) add(r reply) (result [][]byte, err error) {
 	return nil, err
 }
 
-// restarts tells whether r begins the same worker's answer anew: a worker whose process was started again under the
-// same name repeats a part with another content. Parts without numbers are one worker's: see Requests.rest.
+// restarts reports whether r begins the same worker's answer anew: a worker that was restarted under the same name
+// repeats a part with other content. Parts without numbers are all of one worker; see Requests.rest.
 func (t *attempt) restarts(r reply) bool {
 	if t.numbered != (r.part >= 0) {
 		return true
@@ -146,7 +147,7 @@ func (t *attempt) add(r reply) error {
 	for len(t.parts) <= n {
 		t.parts = append(t.parts, nil)
 	}
-	if t.parts[n] == nil { // else it is the same once more
+	if t.parts[n] == nil { // else r repeats a part
 		t.parts[n] = r.result
 		t.have++
 		t.bytes += len(r.result)

@@ -12,13 +12,20 @@ import (
 )
 
 func TestDecodeReply(t *testing.T) {
+	null := []byte("null")
 	for in, want := range map[string]reply{
-		`{"id":"a","ok":true,"result":{"x":1},"more":true}`:                    {id: "a", part: -1, more: true, result: []byte(`{"x":1}`)},
-		`{"id":"a","ok":true,"worker":"w","part":3}`:                           {id: "a", worker: "w", part: 3, result: []byte("null")},
-		`{"id":"a","ok":false,"error":{"code":404,"message":"no_such_guild"}}`: {id: "a", part: -1, result: []byte("null"), err: &Error{code: 404, word: "no_such_guild"}},
-		`{"id":"a","ok":false,"error":{"code":99,"message":"a\nb"}}`:           {id: "a", part: -1, result: []byte("null"), err: &Error{code: 500, word: "backend_failed"}},
-		`{"id":"a","ok":false}`:                                                {id: "a", part: -1, result: []byte("null"), err: &Error{code: 500, word: "internal"}},
-		// Fields that nobody knows are left to the future.
+		`{"id":"a","ok":true,"result":{"x":1},"more":true}`: {
+			id: "a", part: -1, more: true, result: []byte(`{"x":1}`),
+		},
+		`{"id":"a","ok":true,"worker":"w","part":3}`: {id: "a", worker: "w", part: 3, result: null},
+		`{"id":"a","ok":false,"error":{"code":404,"message":"no_such_guild"}}`: {
+			id: "a", part: -1, result: null, err: &Error{code: 404, word: "no_such_guild"},
+		},
+		`{"id":"a","ok":false,"error":{"code":99,"message":"a\nb"}}`: {
+			id: "a", part: -1, result: null, err: &Error{code: 500, word: "backend_failed"},
+		},
+		`{"id":"a","ok":false}`: {id: "a", part: -1, result: null, err: &Error{code: 500, word: "internal"}},
+		// Unknown fields are ignored: a later version may have them.
 		`{"id":"a","ok":true,"result":[],"took_ms":3}`: {id: "a", part: -1, result: []byte("[]")},
 	} {
 		got, err := decodeReply([]byte(in))
@@ -33,7 +40,8 @@ func TestDecodeReply(t *testing.T) {
 		}
 	}
 	for _, in := range []string{
-		"", "null", "[]", "{", `{"ok":true}`, `{"id":"a"}`, `{"id":7,"ok":true}`, `{"id":"a","ok":"yes"}`, `{"id":"a","ok":true,"part":-1}`,
+		"", "null", "[]", "{", `{"ok":true}`, `{"id":"a"}`, `{"id":7,"ok":true}`, `{"id":"a","ok":"yes"}`,
+		`{"id":"a","ok":true,"part":-1}`,
 		`{"id":"a","ok":true,"part":10000}`, `{"id":"a","ok":true,"part":1.5}`, `{"id":"a","ok":true,"more":1}`,
 		`{"id":"a","ok":true,"worker":"` + strings.Repeat("x", maxWord+1) + `"}`,
 	} {
@@ -56,7 +64,7 @@ func script(worker string, parts int, numbered bool) []reply {
 	return rs
 }
 
-// Whatever the workers do, the answer is what one of them would have given alone.
+// Whatever the workers do, the answer is that of one of them alone.
 func TestAnswerIsOneAttemptsAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		workers := rapid.IntRange(1, 3).Draw(t, "workers")
@@ -105,7 +113,7 @@ func text(rs []reply) string {
 	return fmt.Sprintf("%s", parts)
 }
 
-// Workers that know only the contract don't say who they are. A part may be like another: an empty one, for instance.
+// Workers need not say who they are. Two parts may be equal: empty, for instance.
 func TestAnswerOfUnmarkedWorkers(t *testing.T) {
 	var a answer
 	var result [][]byte
@@ -144,7 +152,10 @@ func TestAnswerRefuses(t *testing.T) {
 	for name, rs := range map[string][]reply{
 		"part after the last": {{part: 1}, {part: 2, more: true}},
 		"last before others":  {{part: 2, more: true}, {part: 1}},
-		"too many workers":    {{worker: "1", more: true}, {worker: "2", more: true}, {worker: "3", more: true}, {worker: "4", more: true}, {worker: "5"}},
+		"too many workers": {
+			{worker: "1", more: true}, {worker: "2", more: true}, {worker: "3", more: true}, {worker: "4", more: true},
+			{worker: "5"},
+		},
 	} {
 		var a answer
 		for i, r := range rs {
@@ -163,7 +174,8 @@ func TestAnswerRefuses(t *testing.T) {
 }
 
 func FuzzReply(f *testing.F) {
-	f.Add([]byte(`{"id":"a","ok":true,"result":{"x":1},"more":true}`), []byte(`{"id":"a","ok":true,"worker":"w","part":3}`))
+	f.Add([]byte(`{"id":"a","ok":true,"result":{"x":1},"more":true}`),
+		[]byte(`{"id":"a","ok":true,"worker":"w","part":3}`))
 	f.Add([]byte(`{"id":"a","ok":false,"error":{"code":404,"message":"x"}}`), []byte(`{"id":"a","ok":true,"part":0}`))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		var a answer

@@ -24,28 +24,28 @@ import (
 
 // RequestsOptions configure Requests. The zero value works.
 type RequestsOptions struct {
-	// Shards is the number of pool services, GUILDCAST_SHARDS. Default 1.
+	// Shards is the number of pool services. Default 1.
 	Shards int
 
-	// Timeout is how long a request may take, from Do to the last part of the answer. Default 5 s.
+	// Timeout bounds a request, from Do to the last part of the answer. Default 5 s.
 	Timeout time.Duration
 
-	// MaxInFlight bounds the requests of this node that wait for an answer; with more, Do fails with ErrBusy. Default
+	// MaxInFlight bounds the requests of this node that wait for an answer. Beyond it, Do fails with ErrBusy. Default
 	// 8,192.
 	MaxInFlight int
 
-	// MaxAnswerBytes bounds one answer, and MaxAnswerBudget what all requests in flight hold together; a request that
-	// exceeds one fails with ErrTooLarge. Defaults 64 MiB and 256 MiB.
+	// MaxAnswerBytes bounds one answer, and MaxAnswerBudget the answers of all requests in flight together. A request
+	// that exceeds either fails with ErrTooLarge. Defaults 64 MiB and 256 MiB.
 	MaxAnswerBytes, MaxAnswerBudget int
 
-	// MaxStream is about how many requests a stream holds at most: with more, Redis forgets the oldest. Default 20,000.
+	// MaxStream bounds the requests in a stream, approximately. Beyond it, Redis drops the oldest. Default 20,000.
 	MaxStream int
 
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
 }
 
-// DefaultRequestsOptions returns the defaults of the options that are numbers.
+// DefaultRequestsOptions returns the default values of the numeric options.
 func DefaultRequestsOptions() RequestsOptions {
 	return RequestsOptions{
 		Shards: 1, Timeout: 5 * time.Second, MaxInFlight: 8192,
@@ -64,24 +64,24 @@ func (o *RequestsOptions) setDefaults() {
 	o.MaxStream = defaults.Positive(o.MaxStream, d.MaxStream)
 }
 
-// RequestsStats are counters since NewRequests; InFlight and Bytes are of now.
+// RequestsStats are counters since NewRequests, except InFlight and Bytes, which are current.
 type RequestsStats struct {
 	InFlight  int    // requests that wait for an answer
-	Bytes     int    // parts of answers that are held for them
+	Bytes     int    // held in parts of their answers
 	Sent      uint64 // requests that Redis has accepted
 	Answered  uint64 // answers with a result
 	Refused   uint64 // answers with an error
 	Timeouts  uint64 // requests without an answer in time
 	Cancelled uint64 // requests whose caller went away
 	Failed    uint64 // requests that failed for another reason: Redis, bounds
-	Late      uint64 // replies to no request in flight: too late, or the second answer
-	Malformed uint64 // replies that make no sense
+	Late      uint64 // replies to no request in flight: too late, or of a second answer
+	Malformed uint64 // replies that were dropped as malformed
 }
 
-// Requests asks the bot's workers through Redis streams. Each node hears the answers on a channel of its own. An answer
-// is given whole or not at all, even where it comes in parts: parts of two workers are never mixed, and a request is
-// never answered twice. A request may be executed twice (where a worker was slow and taken for dead). All methods may
-// be called concurrently.
+// Requests sends requests to the bot's workers through Redis streams. Each node hears the answers on a channel of its
+// own. An answer is returned whole or not at all, even if it comes in parts: parts of two workers are never mixed, and
+// a request is never answered twice. A request may be executed twice, if a slow worker is taken for dead. All methods
+// may be called concurrently.
 type Requests struct {
 	// Static after construction.
 	client  goredis.UniversalClient
@@ -96,8 +96,8 @@ type Requests struct {
 	next    atomic.Uint64      // of ids
 	turn    atomic.Uint64      // of the shards, for requests that concern no guild
 
-	// claimAfter is the least time after which a worker takes over what another has taken; docs/reference/workers.md
-	// asks for it. silence is how long one may pause between parts.
+	// claimAfter is the least time after which a worker may take over another's request, as docs/reference/workers.md
+	// demands. silence is how long a worker may pause between parts.
 	claimAfter, silence time.Duration
 
 	lines throttle.Minutely[string] // by message
@@ -115,8 +115,8 @@ type Requests struct {
 type call struct {
 	id    string
 	done  chan struct{}
-	split chan struct{} // closed with the first part that is not the last and doesn't say whose it is
-	heard wake.Signal   // a part has come
+	split chan struct{} // closed by the first part that is not the last and names no worker
+	heard wake.Signal   // sent for each part
 
 	// Guarded by Requests.mu until done is closed, and static then.
 	answer answer
@@ -126,11 +126,12 @@ type call struct {
 	parted bool // split is closed
 }
 
-// NewRequests begins to hear answers. It must be run.
+// NewRequests returns the requests of a node, which must be run, and subscribes to their answers.
 func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) *Requests {
 	o.setDefaults()
 	r := &Requests{
-		client: client, opts: o, channel: botwire.RepliesPrefix + rand.Text(), claimAfter: 2 * time.Second, silence: 2 * time.Second,
+		client: client, opts: o, channel: botwire.RepliesPrefix + rand.Text(),
+		claimAfter: 2 * time.Second, silence: 2 * time.Second,
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -139,8 +140,8 @@ func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) 
 	return r
 }
 
-// Run keeps the streams short until ctx ends. Then it fails the requests in flight, and returns nil once nobody asks any
-// more. It may be called once.
+// Run keeps the streams short until ctx ends. Then it fails the requests in flight, and returns nil once every Do has
+// returned. It may be called once.
 func (r *Requests) Run(ctx context.Context) error {
 	if err := r.life.Begin(); err != nil {
 		return fmt.Errorf("run requests: %w", err)
@@ -154,10 +155,11 @@ func (r *Requests) Run(ctx context.Context) error {
 	return nil
 }
 
-// Do sends a request to the workers of a guild ("": of any shard) and waits for the answer; then it calls part with
-// each part of the result, in order, on the caller's goroutine. An error of part is returned as it is, and ends it. A
-// worker's error is an *Error; the others are ErrTimeout, ErrUnavailable, ErrBusy, ErrTooLarge, and the context's where
-// the caller has given up.
+// Do sends a request to the workers of a guild's shard, or of any shard if guild is "", and waits for the whole answer.
+// Then it calls part with each part of the result, in order, on the caller's goroutine, until part fails.
+//
+// The error is part's own as it is, an *Error of the worker, ErrTimeout, ErrUnavailable, ErrBusy or ErrTooLarge, or it
+// wraps the context's if the caller has given up.
 func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, part func(result []byte) error) error {
 	stream, err := r.stream(guild, method)
 	if err != nil {
@@ -176,7 +178,7 @@ func (r *Requests) Do(ctx context.Context, guild, method string, args []byte, pa
 	return nil
 }
 
-// enter is ask, until Run has ended.
+// enter calls ask, and fails once Run ends.
 func (r *Requests) enter(ctx context.Context, stream, method string, args []byte) ([][]byte, error) {
 	if !r.life.Enter() {
 		return nil, unavailable("request "+method, service.ErrEnded)
@@ -192,7 +194,7 @@ func (r *Requests) enter(ctx context.Context, stream, method string, args []byte
 	return parts, err
 }
 
-// stream chooses the service.
+// stream returns the stream of the service that answers a method for a guild.
 func (r *Requests) stream(guild, method string) (string, error) {
 	if method == botwire.MethodInterpret {
 		return botwire.RequestStream(botwire.ServiceInterpret), nil
@@ -207,7 +209,7 @@ func (r *Requests) stream(guild, method string) (string, error) {
 	return botwire.RequestStream(botwire.ServicePool(shard)), nil
 }
 
-// begin registers a request, so that its answer can't come too early.
+// begin registers a request. It comes before the request is sent, so that no answer is too early.
 func (r *Requests) begin() (*call, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,13 +219,16 @@ func (r *Requests) begin() (*call, error) {
 	case len(r.calls) >= r.opts.MaxInFlight:
 		return nil, ErrBusy
 	}
-	c := &call{id: r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10), done: make(chan struct{}),
-		split: make(chan struct{}), heard: wake.New()}
+	c := &call{
+		id:   r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10),
+		done: make(chan struct{}), split: make(chan struct{}), heard: wake.New(),
+	}
 	r.calls[c.id] = c
 	return c, nil
 }
 
-// ask sends the request and waits, until the deadline again and again where an answer can't be told from another's.
+// ask sends a request and waits for its answer. If parts of several answers might mix, it asks again, until the
+// deadline.
 func (r *Requests) ask(parent context.Context, stream, method string, args []byte) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(parent, r.opts.Timeout)
 	defer cancel()
@@ -232,7 +237,7 @@ func (r *Requests) ask(parent context.Context, stream, method string, args []byt
 		if err != nil {
 			return nil, err
 		}
-		result, err := r.attempt(ctx, c, stream, method, args)
+		result, err := r.askOnce(ctx, c, stream, method, args)
 		r.end(c)
 		switch {
 		case !errors.Is(err, errForsaken):
@@ -240,13 +245,13 @@ func (r *Requests) ask(parent context.Context, stream, method string, args []byt
 		case ctx.Err() != nil:
 			return nil, gaveUp(parent, ErrTimeout.because("request "+method, err))
 		}
-		// Under a new id: whoever has the old one answers in vain.
-		r.opts.Logger.Debug("request is made anew", "method", method, "err", err)
+		// The new call has a new id: answers to the old one are dropped.
+		r.opts.Logger.Debug("request sent again", "method", method, "err", err)
 	}
 }
 
-// attempt sends the request once and waits.
-func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
+// askOnce sends the request once and waits for its answer.
+func (r *Requests) askOnce(ctx context.Context, c *call, stream, method string, args []byte) ([][]byte, error) {
 	if err := r.ear.wait(ctx); err != nil {
 		return nil, unavailable("hear answers", err)
 	}
@@ -260,7 +265,7 @@ func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, 
 		return nil, unavailable("request "+method, err)
 	}
 	r.sent.Add(1)
-	// The entry is of no use any more, whatever happens. Without it nobody takes over a request that was answered.
+	// Whatever happens, the entry is of no further use. Without it no worker takes over a request that was answered.
 	defer r.streams.drop(stream, entry)
 	select {
 	case <-c.done:
@@ -271,13 +276,13 @@ func (r *Requests) attempt(ctx context.Context, c *call, stream, method string, 
 	return r.rest(ctx, c, stream, entry, begun)
 }
 
-// rest waits for the rest of an answer of which something has come. Parts that don't say whose they are must all be one
-// worker's: nobody takes a request over before claimAfter, and nobody can once its entry is gone. So it is this node
-// that asks anew, under another id, where that worker falls silent.
+// rest waits for the rest of an answer that has begun. Parts that name no worker must all be of one: no worker takes a
+// request over before claimAfter, and none can once the entry is gone. So rest deletes the entry, and this node asks
+// again, under another id, if the worker falls silent.
 func (r *Requests) rest(ctx context.Context, c *call, stream, entry string, begun time.Time) ([][]byte, error) {
 	select {
 	case <-c.split:
-	default: // its parts are marked, or it has one
+	default: // the parts name their worker, or there is only one
 		return c.result, c.err
 	}
 	if err := r.streams.withdraw(ctx, stream, entry); err != nil {
@@ -307,10 +312,10 @@ func (r *Requests) rest(ctx context.Context, c *call, stream, entry string, begu
 	}
 }
 
-// errForsaken is why a request has to be made anew.
+// errForsaken reports an answer that is given up, so that the request must be sent again.
 var errForsaken = errors.New("the rest of the answer can't be relied on")
 
-// gaveUp is err, unless the caller has gone: then nobody should be blamed.
+// gaveUp returns the parent's error if the caller has given up, so that nobody else is blamed, and err otherwise.
 func gaveUp(parent context.Context, err error) error {
 	if errors.Is(parent.Err(), context.Canceled) {
 		return fmt.Errorf("request: %w", parent.Err())
@@ -327,7 +332,7 @@ func (r *Requests) end(c *call) {
 	}
 }
 
-// finishLocked ends a call from outside. It gives up the books on its parts: they are its caller's from now on.
+// finishLocked ends a call with a result or an error. The parts no longer count as held: they are the caller's now.
 func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
 	if c.over {
 		return
@@ -339,7 +344,7 @@ func (r *Requests) finishLocked(c *call, result [][]byte, err error) {
 	close(c.done)
 }
 
-// handle takes one reply. Called by the bus, one at a time.
+// handle handles one reply. The bus calls it, one message at a time.
 func (r *Requests) handle(m bus.Message) {
 	if !r.life.Enter() {
 		return
@@ -391,7 +396,7 @@ func (r *Requests) bad(err error) {
 	}
 }
 
-// missed fails those requests whose answers may have lost a part that nobody would notice.
+// missed fails the requests whose answers may lack a part without any sign of it.
 func (r *Requests) missed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -405,7 +410,7 @@ func (r *Requests) missed() {
 	}
 }
 
-// heard follows the bus: while Redis is away no answer can come, and those that were on their way are lost.
+// heard follows the state of the bus. While Redis is away no answer can come, and answers on their way are lost.
 func (r *Requests) heard(s bus.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// handlerFunc is a function as a worker's handler.
+// handlerFunc is a function that is a worker.Handler.
 type handlerFunc func(ctx context.Context, method string, args []byte, reply func([]byte, bool) error) error
 
 func (f handlerFunc) Handle(ctx context.Context, method string, args []byte, reply func([]byte, bool) error) error {
@@ -53,7 +53,9 @@ func echo(_ context.Context, method string, args []byte, reply func([]byte, bool
 }
 
 // startWorker runs a worker until the test ends or stop is called.
-func startWorker(t *testing.T, client goredis.UniversalClient, h handlerFunc, o worker.Options) (w *worker.Worker, stop func()) {
+func startWorker(
+	t *testing.T, client goredis.UniversalClient, h handlerFunc, o worker.Options,
+) (w *worker.Worker, stop func()) {
 	t.Helper()
 	w = worker.New(client, h, o)
 	return w, lifecycle.Start(t, w.Run)
@@ -69,7 +71,10 @@ func newRequests(t *testing.T, client goredis.UniversalClient, o RequestsOptions
 func do(t *testing.T, r *Requests, guild, method, args string) (string, error) {
 	t.Helper()
 	var parts []string
-	err := r.Do(within(t), guild, method, []byte(args), func(p []byte) error { parts = append(parts, string(p)); return nil })
+	err := r.Do(within(t), guild, method, []byte(args), func(p []byte) error {
+		parts = append(parts, string(p))
+		return nil
+	})
 	return strings.Join(parts, " "), err
 }
 
@@ -83,7 +88,8 @@ func TestRequests(t *testing.T) {
 				for i := range 25 {
 					args := fmt.Sprintf(`{"g":%d,"i":%d}`, g, i)
 					guild := []string{"", fmt.Sprint(i << 22)}[i%2]
-					if got, err := do(t, r, guild, []string{"interpret", "search"}[i/2%2], args); err != nil || got != args {
+					method := []string{"interpret", "search"}[i/2%2]
+					if got, err := do(t, r, guild, method, args); err != nil || got != args {
 						t.Errorf("got %s, %v", got, err)
 					}
 				}
@@ -114,7 +120,8 @@ func TestRequestsShards(t *testing.T) {
 	_, client := redistest.Mini(t)
 	r := newRequests(t, client, RequestsOptions{Shards: 7})
 	for guild, want := range map[string]string{
-		"607637793107345431": fmt.Sprint("guildcast:requests:pool:", (607637793107345431>>22)%7), "0": "guildcast:requests:pool:0",
+		"607637793107345431":   fmt.Sprint("guildcast:requests:pool:", (607637793107345431>>22)%7),
+		"0":                    "guildcast:requests:pool:0",
 		"99999999999999999999": "guildcast:requests:pool:6", // more than 64 bits
 	} {
 		if got, err := r.stream(guild, "fetch"); err != nil || got != want {
@@ -128,7 +135,7 @@ func TestRequestsShards(t *testing.T) {
 	}
 }
 
-// Requests that concern no guild are shared among all shards, whatever else is asked between them.
+// Requests that concern no guild are shared among all shards, whatever other requests come between.
 func TestRequestsOfNoGuild(t *testing.T) {
 	_, client := redistest.Mini(t)
 	for shard := range 2 {
@@ -288,7 +295,10 @@ func TestRequestsAfterALoss(t *testing.T) {
 	}
 	startWorker(t, client, echo, worker.Options{}) // has to wait for Redis too
 	server.Start()
-	wait.Until(t, "answered again", func() bool { got, err := do(t, r, "1", "search", `{}`); return err == nil && got == "{}" })
+	wait.Until(t, "answered again", func() bool {
+		got, err := do(t, r, "1", "search", `{}`)
+		return err == nil && got == "{}"
+	})
 }
 
 func TestRequestsOfAHungRedis(t *testing.T) {
@@ -299,14 +309,15 @@ func TestRequestsOfAHungRedis(t *testing.T) {
 	server.Pause()
 	defer server.Resume()
 	begun := time.Now()
-	if _, err := do(t, r, "1", "search", "{}"); !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 10*time.Second {
+	_, err := do(t, r, "1", "search", "{}")
+	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 10*time.Second {
 		t.Errorf("a hung Redis: %v after %v", err, time.Since(begun))
 	}
 	server.Resume()
 	wait.Until(t, "answered again", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
 }
 
-// A right that is missing at first is not missing for ever.
+// A right that is granted later is used without a restart.
 func TestRequestsOnceTheyMayHear(t *testing.T) {
 	server := redistest.Start(t)
 	root := server.Client()

@@ -27,12 +27,12 @@ const (
 
 	// retryMin and retryMax bound the pause before Redis is asked again.
 	retryMin, retryMax = 100 * time.Millisecond, 3 * time.Second
-	// attemptTimeout bounds one exchange with Redis.
-	attemptTimeout = 10 * time.Second
-	// maxPending bounds the revocations that wait to be written; more are found missing when the set is read again.
+	// exchangeTimeout bounds one exchange with Redis.
+	exchangeTimeout = 10 * time.Second
+	// maxPending bounds the revocations that wait to be stored. Further ones are found missing at the next reread.
 	maxPending = 100_000
-	// readPause is how often the stored revocations are read again if nothing else is said, and readShare makes it
-	// rarer if there are many: reading takes at most one part in so many of the time.
+	// readPause is the default of Reread. readShare makes rereads rarer if there are many revocations: they take at
+	// most 1/readShare of the time.
 	readPause, readShare = time.Minute, 50
 	// restorePause follows each batch that is published again, so that no node is flooded.
 	restorePause = 5 * time.Millisecond
@@ -40,24 +40,24 @@ const (
 
 // Revocation is a revocation as Redis stores it.
 type Revocation struct {
-	Record  string    // a JSON object without "exp", the same text for the same tokens
-	Expires time.Time // when the last token that it takes back has expired
+	Record  string    // a JSON object without "exp"; equal revocations have equal text
+	Expires time.Time // when the last token that it revokes has expired
 }
 
 // RevocationsOptions configure Revocations.
 type RevocationsOptions struct {
 	// Apply puts a revocation into effect on this node and returns what to store of it. fresh reports whether it was
-	// not in effect yet, or not for as long. message is as it was published; of a stored one, it has "exp", in Unix
-	// seconds, from storage. An error drops it. Apply may be called from several goroutines; it must not block.
-	// Required.
+	// not in effect yet, or not for as long. message is as published or, for a stored revocation, the record with its
+	// expiry as "exp", in Unix seconds. An error drops the revocation. Apply may be called concurrently and must not
+	// block. Required.
 	Apply func(message []byte) (r Revocation, fresh bool, err error)
 
-	// Known calls yield with all revocations in effect, some at a time, until it returns false. What Redis has lost is
-	// stored again from there. nil: nothing is.
+	// Known calls yield with all revocations in effect, a batch at a time, until yield returns false. Those that Redis
+	// has lost are stored again. Nil means that none are.
 	Known func(yield func([]Revocation) bool)
 
-	// Reread is how often the stored revocations are read again, give or take a quarter; rarer if it takes long.
-	// Default 1 minute.
+	// Reread is the interval at which the stored revocations are read again, give or take a quarter. It grows if
+	// reading takes long. Default 1 minute.
 	Reread time.Duration
 
 	// Logger receives what an operator must know; nil discards.
@@ -67,14 +67,14 @@ type RevocationsOptions struct {
 // RevocationsStats are counters since NewRevocations.
 type RevocationsStats struct {
 	Heard     uint64 // messages on guildcast:revoke
-	Malformed uint64 // of those, refused by Apply or no JSON object
+	Malformed uint64 // of those, too large or refused by Apply
 	Loaded    uint64 // put into effect from storage
 	Restored  uint64 // stored and published again, since Redis had lost them
 	Unstored  int    // not in Redis yet
 }
 
-// Revocations hears which tokens are taken back, and stores it in Redis so that nodes started later know. It keeps no
-// set of its own: Apply and Known are its owner's. All methods may be called concurrently.
+// Revocations hears which tokens are revoked, and stores it in Redis for nodes that are started later. It keeps no set
+// of its own: its owner does, behind Apply and Known. All methods may be called concurrently.
 type Revocations struct {
 	// Static after construction.
 	opts    RevocationsOptions
@@ -93,10 +93,11 @@ type Revocations struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	pending map[string]time.Time // records to be written, and when they expire
+	pending map[string]time.Time // expiries of the records to be stored
 }
 
-// NewRevocations begins to hear. Load must be called before the first token is accepted. It must be run.
+// NewRevocations returns the revocations of a node, which must be run, and subscribes to new ones. Load must be called
+// before the node accepts its first token.
 func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOptions) *Revocations {
 	o.Reread = defaults.Positive(o.Reread, readPause)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -117,8 +118,8 @@ func NewRevocations(client goredis.UniversalClient, b *bus.Bus, o RevocationsOpt
 	return r
 }
 
-// Run stores what was heard and reads again what is stored, until ctx ends. It returns nil once nothing runs any more.
-// What is not stored by then is stored by the other nodes that heard it. It may be called once.
+// Run stores what is heard, and rereads what is stored, until ctx ends. It returns nil once Load and all callbacks have
+// returned. Revocations that are not stored by then are left to the other nodes that heard them. It may be called once.
 func (r *Revocations) Run(ctx context.Context) error {
 	if err := r.life.Begin(); err != nil {
 		return fmt.Errorf("run revocations: %w", err)
@@ -135,8 +136,8 @@ func (r *Revocations) Run(ctx context.Context) error {
 	return nil
 }
 
-// Load waits until new revocations are heard, then puts those in effect that are stored. It fails with ErrUnavailable,
-// and may be called again.
+// Load waits until new revocations are heard, then puts the stored ones into effect. If it fails, with ErrUnavailable,
+// it may be called again.
 func (r *Revocations) Load(ctx context.Context) error {
 	if !r.life.Enter() {
 		return unavailable("read revocations", service.ErrEnded)
@@ -152,9 +153,9 @@ func (r *Revocations) Load(ctx context.Context) error {
 	return err
 }
 
-// read is Load; it calls seen with each revocation that is stored.
+// read does what Load does, and calls seen with each stored revocation.
 func (r *Revocations) read(ctx context.Context, seen func(Revocation)) error {
-	hear, cancel := context.WithTimeout(ctx, attemptTimeout)
+	hear, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	err := r.ear.wait(hear)
 	cancel()
 	if err != nil {
@@ -186,11 +187,11 @@ func (r *Revocations) read(ctx context.Context, seen func(Revocation)) error {
 	return nil
 }
 
-// reread reads what is stored, and stores and publishes what is in effect here but is not stored: Redis has lost it, and
-// a node that was started since does not know it.
+// reread reads the stored revocations. Then it stores and publishes those that are in effect here but not stored: Redis
+// has lost them, and a node that was started since does not know them.
 func (r *Revocations) reread(ctx context.Context) error {
 	seed := maphash.MakeSeed()
-	stored := map[uint64]int64{} // Unix milliseconds by the hash of a record: a collision is mended by the next reread
+	stored := map[uint64]int64{} // Unix milliseconds by a record's hash: the next reread mends a collision
 	err := r.read(ctx, func(known Revocation) {
 		h := maphash.String(seed, known.Record)
 		stored[h] = max(stored[h], known.Expires.UnixMilli())
@@ -213,9 +214,9 @@ func (r *Revocations) reread(ctx context.Context) error {
 	return err
 }
 
-// restore stores and publishes revocations again, unless another node was faster.
+// restore stores revocations again and, unless another node was faster, publishes them.
 func (r *Revocations) restore(ctx context.Context, missing map[string]time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	news, err := r.store.write(ctx, missing)
 	if err != nil {
@@ -232,15 +233,17 @@ func (r *Revocations) restore(ctx context.Context, missing map[string]time.Time)
 	return nil
 }
 
-// Revoke stores a revocation until it expires, and publishes it to every node. It is for those who are no node and
-// can't know whether one runs: what is only published is lost where nobody hears it. It returns how many heard; a
-// message that is no JSON object is an error, what it says is not looked at.
-func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte, expires time.Time) (heard int64, err error) {
+// Revoke stores a revocation until it expires and publishes it to every node. It is for programs that can't know
+// whether a node runs: a revocation that is only published is lost if nobody hears it. It returns how many subscribers
+// heard it. It fails if message is no JSON object or is empty apart from "exp", and checks nothing else.
+func Revoke(
+	ctx context.Context, client goredis.UniversalClient, message []byte, expires time.Time,
+) (heard int64, err error) {
 	record, err := canonical(message)
 	if err != nil {
 		return 0, fmt.Errorf("revoke: %w", err)
 	}
-	// First stored: a node that starts in between reads it, or hears it.
+	// It is stored first, so that a node that starts in between reads it or hears it.
 	if _, err := (revocationStore{client}).write(ctx, map[string]time.Time{record: expires}); err != nil {
 		return 0, unavailable("store revocation", err)
 	}
@@ -250,7 +253,7 @@ func Revoke(ctx context.Context, client goredis.UniversalClient, message []byte,
 	return heard, nil
 }
 
-// handle takes what was published. Called by the bus, one at a time.
+// handle handles one published revocation. The bus calls it, one message at a time.
 func (r *Revocations) handle(m bus.Message) {
 	if !r.life.Enter() {
 		return
@@ -276,20 +279,20 @@ func (r *Revocations) handle(m bus.Message) {
 	}
 }
 
-// remember keeps a revocation until it is stored.
+// remember queues a revocation to be stored.
 func (r *Revocations) remember(known Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, waits := r.pending[known.Record]; !waits && len(r.pending) >= maxPending {
-		return // found missing when the set is read again
+		return // the next reread finds it missing
 	}
 	r.pending[known.Record] = known.Expires
 	r.unsaved.Send()
 }
 
-// save writes some of what is pending.
+// save stores a batch of the pending revocations.
 func (r *Revocations) save(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	batch := map[string]time.Time{}
 	r.mu.Lock()
@@ -315,7 +318,7 @@ func (r *Revocations) save(ctx context.Context) error {
 	return nil
 }
 
-// keepSaving writes what is pending until ctx ends.
+// keepSaving stores pending revocations until ctx ends.
 func (r *Revocations) keepSaving(ctx context.Context) {
 	for {
 		select {
@@ -327,8 +330,8 @@ func (r *Revocations) keepSaving(ctx context.Context) {
 	}
 }
 
-// keepReading reads what is stored again until ctx ends: if messages may have been missed, and now and then, since a Redis
-// can lose them without a trace.
+// keepReading rereads the stored revocations until ctx ends: whenever messages may have been missed, and at intervals,
+// since Redis can lose keys without a trace.
 func (r *Revocations) keepReading(ctx context.Context) {
 	for interval := r.opts.Reread; ctx.Err() == nil; {
 		timer := time.NewTimer(interval*3/4 + rand.N(interval/2+1))
@@ -344,7 +347,7 @@ func (r *Revocations) keepReading(ctx context.Context) {
 	}
 }
 
-// untilDone calls f until it succeeds, or ctx ends. It logs failures, once a minute.
+// untilDone calls f until it succeeds or ctx ends. It logs failures, once a minute.
 func (r *Revocations) untilDone(ctx context.Context, what string, f func(context.Context) error) {
 	pause := retry.Backoff{Min: retryMin, Max: retryMax}
 	for ctx.Err() == nil {
@@ -361,7 +364,9 @@ func (r *Revocations) untilDone(ctx context.Context, what string, f func(context
 
 // Stats returns the counters.
 func (r *Revocations) Stats() RevocationsStats {
-	s := RevocationsStats{Heard: r.heard.Load(), Malformed: r.malformed.Load(), Loaded: r.loaded.Load(), Restored: r.restored.Load()}
+	s := RevocationsStats{
+		Heard: r.heard.Load(), Malformed: r.malformed.Load(), Loaded: r.loaded.Load(), Restored: r.restored.Load(),
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Unstored = len(r.pending)

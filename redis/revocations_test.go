@@ -23,7 +23,7 @@ import (
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
-// applied is what the Apply of a node has got.
+// applied records the calls of one node's Apply.
 type applied struct {
 	mu    sync.Mutex
 	subs  map[string]int // how often it was fresh
@@ -31,7 +31,7 @@ type applied struct {
 	recs  map[string]string
 }
 
-// apply does what package permissions does, for "sub" alone; of other members it stores "iat_before".
+// apply does what package permissions does, for "sub" alone. It stores "iat_before" as well.
 func (a *applied) apply(message []byte) (Revocation, bool, error) {
 	var m struct {
 		Sub    string  `json:"sub"`
@@ -63,7 +63,7 @@ func (a *applied) apply(message []byte) (Revocation, bool, error) {
 	return Revocation{Record: string(record), Expires: expires}, fresh, err
 }
 
-// known does what a node does, one at a time.
+// known yields what was applied, one revocation at a time.
 func (a *applied) known(yield func([]Revocation) bool) {
 	a.mu.Lock()
 	until, records := maps.Clone(a.until), maps.Clone(a.recs)
@@ -129,7 +129,7 @@ func TestRevocations(t *testing.T) {
 	})
 }
 
-// A revocation that nobody hears is in force on a node that is started afterwards.
+// A revocation that nobody heard is in force on a node that is started later.
 func TestRevokeWhileNoNodeRuns(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		until := time.Now().Add(time.Hour).Truncate(time.Millisecond)
@@ -145,13 +145,16 @@ func TestRevokeWhileNoNodeRuns(t *testing.T) {
 func TestRevocationsRefuse(t *testing.T) {
 	_, client := redistest.Mini(t)
 	r, a := newRevocations(t, client, 0)
-	bad := []string{"", "x", "null", "[]", "{}", `{"exp":1}`, `{"jti":"1"}`, `{"sub":"` + strings.Repeat("x", maxRevocation) + `"}`}
+	bad := []string{
+		"", "x", "null", "[]", "{}", `{"exp":1}`, `{"jti":"1"}`, `{"sub":"` + strings.Repeat("x", maxRevocation) + `"}`,
+	}
 	for _, s := range bad {
 		must(t, client.Publish(within(t), revokeChannel, s).Err())
 		if strings.Contains(s, "jti") {
 			continue // Revoke leaves it to nodes what a revocation says
 		}
-		if _, err := Revoke(within(t), client, []byte(s), time.Now().Add(time.Hour)); err == nil || errors.Is(err, ErrUnavailable) {
+		_, err := Revoke(within(t), client, []byte(s), time.Now().Add(time.Hour))
+		if err == nil || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%.20s: %v", s, err)
 		}
 	}
@@ -190,7 +193,8 @@ func TestRevocationsAreStoredLater(t *testing.T) {
 	r, _ := newRevocations(t, client, 0)
 	server.Stop()
 	r.handle(bus.Message{Payload: []byte(`{"sub":"1"}`)}) // the last that was heard
-	if _, err := Revoke(within(t), client, []byte(`{"sub":"2"}`), time.Now().Add(time.Hour)); !errors.Is(err, ErrUnavailable) {
+	_, err := Revoke(within(t), client, []byte(`{"sub":"2"}`), time.Now().Add(time.Hour))
+	if !errors.Is(err, ErrUnavailable) {
 		t.Errorf("revoke without Redis: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -205,8 +209,8 @@ func TestRevocationsAreStoredLater(t *testing.T) {
 	must(t, fresh.Load(within(t)))
 }
 
-// A node that starts while Redis comes back empty took a revoked token for as long as it ran, in both orders: the older
-// node stores what was lost before the new one reads, or after.
+// A node that started while Redis came back empty accepted a revoked token for as long as it ran. The older node may
+// store what was lost before the new one reads, or after.
 func TestRevocationsThatRedisLost(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		older, known := newRevocations(t, client, time.Hour)
@@ -231,7 +235,7 @@ func TestRevocationsThatRedisLost(t *testing.T) {
 	})
 }
 
-// What is only stored, or lost, is noticed by reading again now and then, though no connection was lost.
+// Rereads notice revocations that were only stored, and those that Redis has lost, though no connection was lost.
 func TestRevocationsAreReadNowAndThen(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		_, a := newRevocations(t, client, 20*time.Millisecond)
@@ -244,7 +248,7 @@ func TestRevocationsAreReadNowAndThen(t *testing.T) {
 	})
 }
 
-// Nothing in force is removed from Redis for want of room, and what is written costs no line in the log.
+// No revocation in force is removed from Redis for want of room, and writing one logs nothing.
 func TestRevocationsAreNotForgotten(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -259,7 +263,9 @@ func TestRevocationsAreNotForgotten(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	a := &applied{}
-	r := NewRevocations(client, newBus(t, client), RevocationsOptions{Apply: a.apply, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	r := NewRevocations(client, newBus(t, client), RevocationsOptions{
+		Apply: a.apply, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+	})
 	stop := lifecycle.Start(t, r.Run)
 	must(t, r.Load(within(t)))
 	for i := range heard {
@@ -294,10 +300,11 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
-// TestRevocationsWithoutEnd: a score of +inf, or one beyond what a date holds, was skipped, and the user let in.
+// A score of +inf, or one beyond what a date holds, was skipped, and the user let in.
 func TestRevocationsWithoutEnd(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
-		must(t, client.Do(within(t), "ZADD", revocationsKey, "+inf", `{"sub":"1"}`, "9.1e15", `{"sub":"2"}`, "1e300", `{"sub":"3"}`).Err())
+		must(t, client.Do(within(t), "ZADD", revocationsKey,
+			"+inf", `{"sub":"1"}`, "9.1e15", `{"sub":"2"}`, "1e300", `{"sub":"3"}`).Err())
 		_, a := newRevocations(t, client, 0)
 		for _, sub := range []string{"1", "2", "3"} {
 			if a.times(sub) != 1 || a.until[sub].Year() != 9999 {

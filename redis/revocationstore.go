@@ -17,18 +17,18 @@ import (
 
 const (
 	revocationsKey = botwire.RevocationsKey
-	// maxRevocation bounds one, in bytes.
+	// maxRevocation bounds a revocation, in bytes.
 	maxRevocation = 4096
-	// storeChunk is how many are written at a time, and storePage how many are read.
+	// storeChunk is how many revocations are written at a time, and storePage how many are read.
 	storeChunk, storePage = 500, 5000
-	// keepExpired is how long an expired revocation stays, for nodes whose clocks are late.
+	// keepExpired is how long an expired revocation stays, for nodes whose clocks are behind.
 	keepExpired = time.Hour
 )
 
 var errTooLarge = errors.New("revocation is too large")
 
-// canonical is a revocation without "exp" and with its fields sorted: the same for all nodes, so that storing it twice
-// changes nothing.
+// canonical returns a revocation without "exp" and with its fields sorted. It is the same on all nodes, so that storing
+// it twice changes nothing.
 func canonical(message []byte) (string, error) {
 	if len(message) > maxRevocation {
 		return "", errTooLarge
@@ -48,17 +48,17 @@ func canonical(message []byte) (string, error) {
 	return string(data), nil
 }
 
-// withExpiry is a record as a message that says when it expires, in Unix seconds.
+// withExpiry returns a record as a message, with its expiry as "exp" in Unix seconds.
 func withExpiry(record string, expires time.Time) []byte {
 	ms := expires.UnixMilli()
 	return fmt.Appendf(nil, `{"exp":%d.%03d,%s`, ms/1000, ms%1000, bytes.TrimPrefix([]byte(record), []byte("{")))
 }
 
-// revocationStore is the sorted set.
+// revocationStore is the sorted set of revocations in Redis.
 type revocationStore struct{ client goredis.UniversalClient }
 
-// write stores revocations and returns how many of them were not stored yet, for as long. Of one that is stored already
-// the later expiry counts. It also removes what has expired, and nothing else.
+// write stores revocations and returns how many of them were new, or were stored with an earlier expiry. The later
+// expiry of a revocation counts. It also removes those that expired more than keepExpired ago.
 func (s revocationStore) write(ctx context.Context, records map[string]time.Time) (news int64, err error) {
 	members := make([]goredis.Z, 0, len(records))
 	for record, expires := range records {
@@ -75,7 +75,7 @@ func (s revocationStore) write(ctx context.Context, records map[string]time.Time
 	return news, s.client.ZRemRangeByScore(ctx, revocationsKey, "-inf", strconv.FormatInt(expired, 10)).Err()
 }
 
-// publish tells all nodes.
+// publish publishes revocations to all nodes.
 func (s revocationStore) publish(ctx context.Context, records map[string]time.Time) error {
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for record, expires := range records {
@@ -86,11 +86,11 @@ func (s revocationStore) publish(ctx context.Context, records map[string]time.Ti
 	return err
 }
 
-// each calls f with each revocation stored; with some of them twice, maybe. It takes as long as there are more: only a
-// page has a deadline.
+// each calls f with each stored revocation, perhaps with some of them twice. Its deadline is for each page, not for all
+// of them.
 func (s revocationStore) each(ctx context.Context, f func(record string, expires time.Time)) error {
 	for cursor := uint64(0); ; {
-		page, cancel := context.WithTimeout(ctx, attemptTimeout)
+		page, cancel := context.WithTimeout(ctx, exchangeTimeout)
 		pairs, next, err := s.client.ZScan(page, revocationsKey, cursor, "", storePage).Result()
 		cancel()
 		if err != nil {
@@ -101,7 +101,7 @@ func (s revocationStore) each(ctx context.Context, f func(record string, expires
 			if err != nil || !(ms >= 0) {
 				continue
 			}
-			const endOf9999 = 253402300799_000 // one that never expires, +inf included, is in force until then
+			const endOf9999 = 253402300799_000 // later expiries, +inf included, count as this one
 			f(pairs[i], time.UnixMilli(int64(min(ms, endOf9999))))
 		}
 		if cursor = next; cursor == 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// rights reads the ACL rules that docs/reference/redis.md recommends: what stands between "ACL SETUSER name on
+// rights returns the ACL rules that docs/reference/redis.md recommends: the text between "ACL SETUSER name on
 // >password" and the end of that line.
 func rights(t *testing.T, name string) []string {
 	t.Helper()
@@ -28,7 +28,7 @@ func rights(t *testing.T, name string) []string {
 	return strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
 }
 
-// The rights in the documentation are enough for all that this package does, in the words of Redis 6.2 too.
+// The documented rights are enough for all that this package does, also as Redis 6.2 writes them.
 func TestDocumentedRights(t *testing.T) {
 	t.Run("7", func(t *testing.T) { testRights(t, func(rule string) string { return rule }) })
 	t.Run("6.2", func(t *testing.T) {

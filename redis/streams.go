@@ -11,19 +11,18 @@ import (
 )
 
 const (
-	// dropQueue bounds the entries that wait to be deleted. When it is full the entry stays until Redis trims its
-	// stream.
+	// dropQueue bounds the entries that wait to be deleted. If it is full, an entry stays until its stream is trimmed.
 	dropQueue = 4096
-	// dropBatch is the most entries deleted at once.
+	// dropBatch bounds the entries deleted at once.
 	dropBatch = 256
-	// trimEvery is how often a stream in use is trimmed of entries older than keepEntries, which no deadline can reach.
+	// trimEvery is how often a stream in use is trimmed of entries older than keepEntries, whose deadlines have passed.
 	trimEvery   = 10 * time.Second
 	keepEntries = time.Minute
-	// dropTimeout bounds one round of deleting.
+	// dropTimeout bounds the deletion of one batch.
 	dropTimeout = 2 * time.Second
 )
 
-// streams writes requests, and keeps the streams short even where no worker deletes anything, or none runs at all.
+// streams writes requests, and keeps the streams short even if no worker deletes anything, or none runs.
 type streams struct {
 	client goredis.UniversalClient
 	max    int64
@@ -31,24 +30,25 @@ type streams struct {
 	drops  chan drop // written by drop, read by run and flush, never closed
 }
 
-// drop is an entry that is done with.
+// drop is an entry to be deleted.
 type drop struct{ stream, entry string }
 
 func newStreams(client goredis.UniversalClient, most int, log *slog.Logger) *streams {
 	return &streams{client: client, max: int64(most), log: log, drops: make(chan drop, dropQueue)}
 }
 
-// add appends a request.
+// add appends a request to its stream.
 func (s *streams) add(ctx context.Context, stream string, fields []string) (entry string, err error) {
 	return s.client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, MaxLen: s.max, Approx: true, Values: fields}).Result()
 }
 
-// withdraw deletes an entry now: who has taken it may answer it, and nobody takes it any more, or takes it over.
+// withdraw deletes an entry at once. A worker that has it may still answer; no worker takes it, or takes it over, any
+// more.
 func (s *streams) withdraw(ctx context.Context, stream, entry string) error {
 	return s.client.XDel(ctx, stream, entry).Err()
 }
 
-// takers is how often an entry was given to a worker; 0 where one is done with it.
+// takers returns how many times an entry was delivered to a worker, or 0 if a worker has settled it.
 func (s *streams) takers(ctx context.Context, stream, entry string) (n int64, err error) {
 	groups, err := s.client.XInfoGroups(ctx, stream).Result()
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *streams) takers(ctx context.Context, stream, entry string) (n int64, er
 	return n, nil
 }
 
-// drop has an entry deleted soon. It never blocks.
+// drop queues an entry to be deleted. It never blocks.
 func (s *streams) drop(stream, entry string) {
 	select {
 	case s.drops <- drop{stream, entry}:
@@ -76,11 +76,11 @@ func (s *streams) drop(stream, entry string) {
 	}
 }
 
-// run deletes and trims until ctx ends.
+// run deletes entries and trims streams until ctx ends.
 func (s *streams) run(ctx context.Context) {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
-	latest := map[string]string{} // the last entry of each stream in use; as many as there are services
+	latest := map[string]string{} // the last entry of each stream in use; one for each service at most
 	for {
 		select {
 		case d := <-s.drops:
@@ -94,7 +94,7 @@ func (s *streams) run(ctx context.Context) {
 	}
 }
 
-// flush deletes what is left, for as long as dropTimeout.
+// flush deletes the entries that are left, for at most dropTimeout.
 func (s *streams) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, dropTimeout)
 	defer cancel()
@@ -108,7 +108,7 @@ func (s *streams) flush(ctx context.Context) {
 	}
 }
 
-// batch takes what waits behind the first.
+// batch returns the first entry and those that wait behind it, dropBatch at most.
 func (s *streams) batch(first drop) []drop {
 	batch := []drop{first}
 	for len(batch) < dropBatch {
@@ -122,8 +122,8 @@ func (s *streams) batch(first drop) []drop {
 	return batch
 }
 
-// clean deletes a batch, noting the latest entries, and trims streams up to theirs. Nothing hangs on its success: what
-// stays is trimmed later.
+// clean deletes a batch of entries, records the last one of each stream in latest, and trims the streams in trim. It
+// may fail: entries that stay are trimmed later.
 func (s *streams) clean(ctx context.Context, batch []drop, latest, trim map[string]string) {
 	entries := map[string][]string{}
 	for _, d := range batch {
@@ -148,8 +148,8 @@ func (s *streams) clean(ctx context.Context, batch []drop, latest, trim map[stri
 	}
 }
 
-// before is the id of entries that were added d before entry, by Redis's clock: entry ids begin with its milliseconds,
-// and no other clock is asked.
+// before returns the id of an entry added d before this one, or "" if there is none. It goes by Redis's clock alone:
+// entry ids begin with its milliseconds.
 func before(entry string, d time.Duration) string {
 	ms, _, _ := strings.Cut(entry, "-")
 	n, err := strconv.ParseInt(ms, 10, 64)

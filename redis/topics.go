@@ -19,41 +19,41 @@ import (
 	"github.com/architus/guildcast/internal/wake"
 )
 
-// Reasons with which Topics reports that events may have been missed.
+// Reasons why events may have been missed.
 const (
-	ReasonRedisLost = "redis_lost" // the connection was lost, or Redis was
-	ReasonOverflow  = "overflow"   // this node was too slow for what came
+	ReasonRedisLost = "redis_lost" // the connection or Redis itself was lost
+	ReasonOverflow  = "overflow"   // messages came faster than this node handles them
 )
 
-// TopicsOptions configure Topics. The zero value works, and hears nothing.
+// TopicsOptions configure Topics. The zero value works, and discards all messages.
 type TopicsOptions struct {
 	// Prefix precedes the guild's id in the names of channels. Default "".
 	Prefix string
 
-	// OnMessage gets each message of a topic that somebody has acquired. The messages of one guild, of both its topics,
-	// come one at a time and in the order in which Redis delivered them; those of different guilds may come at the same
-	// time. It holds up the guilds that share its queue, and payload must not be changed.
+	// OnMessage is called with each message of an acquired topic. Messages of one guild, on both its topics, come one
+	// at a time and in the order in which Redis delivered them; those of different guilds may come concurrently. While
+	// it runs, guilds that share its queue wait. It must not change payload.
 	OnMessage func(t event.Topic, payload []byte)
 
-	// OnMissed is called once for each loss, with the acquired topics of which messages may have been missed and a
-	// Reason, once they are heard again. It must not block.
+	// OnMissed is called once after each loss, when topics are heard again, with the acquired topics whose messages may
+	// have been missed and with a Reason. It must not block.
 	OnMissed func(topics []event.Topic, reason string)
 
-	// Linger is how long a topic stays subscribed after its last release, so that somebody who reloads the page costs
-	// Redis nothing. Default 2 s; negative is none.
+	// Linger is how long a topic stays subscribed after its last release, so that a reloaded page costs Redis nothing.
+	// Default 2 s; negative means none.
 	Linger time.Duration
 
-	// Queues is the number of goroutines that call OnMessage. Default: one for each core, 4 at most.
+	// Queues is the number of goroutines that call OnMessage. Default: one for each core, at most 4.
 	Queues int
 
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
 }
 
-// TopicsStats are what Topics has to do.
+// TopicsStats count the topics that are held now.
 type TopicsStats struct {
-	Acquired  int // topics that somebody needs
-	Lingering int // topics that nobody needs any more, and which are still subscribed
+	Acquired  int // topics that are acquired
+	Lingering int // released topics that are still subscribed
 }
 
 // Topics keeps a node subscribed to the event streams that its sockets need, and only to those. All methods may be
@@ -62,7 +62,7 @@ type Topics struct {
 	// Static after construction.
 	opts  TopicsOptions
 	seed  maphash.Seed
-	subs  []*bus.Subscription // a guild always has the same one
+	subs  []*bus.Subscription // by queue; a guild always has the same one
 	watch func()              // stops the Watch of the bus
 	wake  wake.Signal         // lingering has a new head
 	life  service.Life        // entered by callbacks and acquisitions
@@ -71,9 +71,9 @@ type Topics struct {
 
 	// Guarded by mu.
 	mu        sync.Mutex
-	refs      map[event.Topic]int       // acquisitions, those that wait for Redis included
-	lingering map[event.Topic]time.Time // until when a subscription of a released topic is kept
-	expiries  []expiry                  // in order of time; entries that are not in lingering at that time are void
+	refs      map[event.Topic]int       // acquisitions, including those that wait for Redis
+	lingering map[event.Topic]time.Time // until when a released topic stays subscribed
+	expiries  []expiry                  // in order of time; void unless lingering has the topic at that time
 }
 
 // expiry is a time at which a topic may have lingered long enough.
@@ -82,7 +82,7 @@ type expiry struct {
 	at    time.Time
 }
 
-// NewTopics returns the topics of a node, which must be run.
+// NewTopics returns the topics of a node, which must be run. It acquires none.
 func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Linger = cmp.Or(o.Linger, 2*time.Second)
@@ -103,8 +103,8 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	return t
 }
 
-// Run gives up topics that have lingered long enough, and all of them when ctx ends. It returns nil once no callback is
-// running any more. It may be called once.
+// Run unsubscribes topics that have lingered long enough and, when ctx ends, all of them. It returns nil once every
+// callback has returned. It may be called once.
 func (t *Topics) Run(ctx context.Context) error {
 	if err := t.life.Begin(); err != nil {
 		return fmt.Errorf("run topics: %w", err)
@@ -118,12 +118,12 @@ func (t *Topics) Run(ctx context.Context) error {
 	return nil
 }
 
-// afterLoss tells whether everything is heard again after a time in which it was not. State.Gap alone would not do: it
-// is about subscriptions that Redis had confirmed, and what is read beside them may be older.
+// afterLoss reports whether everything is heard again after a loss. State.Gap alone would not do: it covers
+// subscriptions that Redis had confirmed, and what was read besides may be older.
 func afterLoss(s bus.State) bool { return s.Hearing && (s.Gap || s.Down > 0) }
 
-// Acquire subscribes to a topic and returns once Redis has confirmed it: what is published from then on is delivered.
-// While Redis is away it waits until ctx ends. release gives the topic up; it never blocks, and only its first call
+// Acquire subscribes to a topic and returns once Redis has confirmed it: messages published from then on are delivered.
+// While Redis is away, it waits until ctx ends. release releases the topic; it never blocks, and only its first call
 // counts.
 func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func(), err error) {
 	if !event.ValidID(topic.Guild) {
@@ -133,9 +133,8 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 		return nil, unavailable("acquire topic", service.ErrEnded)
 	}
 	defer t.life.Leave()
-	t.count(topic) // before it is confirmed: what is lost between confirmation and return must be reported too
-	// The bus counts references, so that each acquisition is a subscription of its own there: it must be, for Redis may
-	// be away just now.
+	t.count(topic) // before Subscribe: a loss between confirmation and return must be reported too
+	// Each acquisition subscribes, and the bus counts them: an earlier subscription may not be confirmed just now.
 	if err := t.sub(topic).Subscribe(ctx, bus.Channel, topic.Channel(t.opts.Prefix)); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -151,7 +150,7 @@ func (t *Topics) count(topic event.Topic) {
 	t.refs[topic]++
 }
 
-// uncountLocked takes back one acquisition and tells whether it was the last.
+// uncountLocked takes back one acquisition and reports whether it was the last.
 func (t *Topics) uncountLocked(topic event.Topic) (last bool) {
 	if t.refs[topic]--; t.refs[topic] > 0 {
 		return false
@@ -160,7 +159,7 @@ func (t *Topics) uncountLocked(topic event.Topic) (last bool) {
 	return true
 }
 
-// Stats returns how many topics are held.
+// Stats returns the number of topics that are held.
 func (t *Topics) Stats() TopicsStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -189,7 +188,7 @@ func (t *Topics) handle(queue int, m bus.Message) {
 	}
 }
 
-// missed reports the acquired topics that the caller means.
+// missed calls OnMissed with those acquired topics that which selects.
 func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 	if t.opts.OnMissed == nil {
 		return
@@ -207,7 +206,7 @@ func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 	}
 }
 
-// release takes back one acquisition. The last one's subscription at the bus is kept while the topic lingers.
+// release takes back one acquisition. The subscription of the last one is kept while the topic lingers.
 func (t *Topics) release(topic event.Topic) {
 	t.mu.Lock()
 	keep := t.uncountLocked(topic) && t.opts.Linger > 0
@@ -219,7 +218,7 @@ func (t *Topics) release(topic event.Topic) {
 		if len(t.expiries) == 1 {
 			t.wake.Send()
 		}
-		keep = !already // one subscription is enough to linger
+		keep = !already // one subscription is enough
 	}
 	t.mu.Unlock()
 	if !keep {
@@ -227,7 +226,7 @@ func (t *Topics) release(topic event.Topic) {
 	}
 }
 
-// reap gives up the topics that have lingered long enough, until ctx ends.
+// reap unsubscribes topics that have lingered long enough, until ctx ends.
 func (t *Topics) reap(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -246,8 +245,8 @@ func (t *Topics) reap(ctx context.Context) {
 	}
 }
 
-// expired takes the topics whose time is over, and says when to look again. A topic that was acquired meanwhile has a
-// subscription of its own besides.
+// expired removes and returns the topics that have lingered long enough, and returns when to look again. A topic that
+// was acquired meanwhile has another subscription.
 func (t *Topics) expired(now time.Time) (over []event.Topic, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -40,7 +40,7 @@ func newBus(t *testing.T, client goredis.UniversalClient) *bus.Bus {
 	return b
 }
 
-// record is what a Topics has called.
+// record records the callbacks of a Topics.
 type record struct {
 	mu       sync.Mutex
 	messages []string
@@ -146,7 +146,10 @@ func testTopicsNeeded(t *testing.T, client goredis.UniversalClient) {
 		t.Errorf("%d subscribers, %v, with one socket left", n, err)
 	}
 	second()
-	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool {
+		n, err := b.NumSub(within(t), bus.Channel, "p:7")
+		return err == nil && n == 0
+	})
 	if s := topics.Stats(); s != (TopicsStats{}) {
 		t.Errorf("stats %+v", s)
 	}
@@ -167,7 +170,10 @@ func testTopicsLinger(t *testing.T, client goredis.UniversalClient) {
 	}
 	wait.Until(t, "still heard", func() bool { return r.len() == 1 })
 	release()
-	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "p:7"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool {
+		n, err := b.NumSub(within(t), bus.Channel, "p:7")
+		return err == nil && n == 0
+	})
 }
 
 func testTopicsChurn(t *testing.T, client goredis.UniversalClient) {
@@ -187,7 +193,9 @@ func testTopicsChurn(t *testing.T, client goredis.UniversalClient) {
 		})
 	}
 	wg.Wait()
-	wait.Until(t, "nothing held", func() bool { return topics.Stats() == TopicsStats{} && b.Stats().Subscriptions == 0 })
+	wait.Until(t, "nothing held", func() bool {
+		return topics.Stats() == TopicsStats{} && b.Stats().Subscriptions == 0
+	})
 	acquire(t, topics, event.Topic{Guild: "1"})
 	if err := client.Publish(within(t), "p:1", "x").Err(); err != nil {
 		t.Fatal(err)
@@ -210,7 +218,11 @@ func TestTopicsAfterALoss(t *testing.T) {
 		t.Errorf("acquired without Redis: %v", err)
 	}
 	server.Start()
-	wait.Until(t, "the gap is reported", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.missed[held] == ReasonRedisLost })
+	wait.Until(t, "the gap is reported", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.missed[held] == ReasonRedisLost
+	})
 	if len(r.missed) != 2 || r.losses != 1 {
 		t.Errorf("reported: %v, %d times", r.missed, r.losses)
 	}
@@ -226,7 +238,8 @@ func TestTopicsOverflow(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close(context.Background()) })
 	r, gate := &record{}, make(chan struct{})
 	topics := NewTopics(b, TopicsOptions{
-		Queues: 1, OnMissed: r.miss, OnMessage: func(topic event.Topic, payload []byte) { <-gate; r.message(topic, payload) },
+		Queues: 1, OnMissed: r.miss,
+		OnMessage: func(topic event.Topic, payload []byte) { <-gate; r.message(topic, payload) },
 	})
 	lifecycle.Start(t, topics.Run)
 	acquire(t, topics, event.Topic{Guild: "1"})

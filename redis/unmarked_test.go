@@ -16,14 +16,14 @@ import (
 
 const poolStream = "guildcast:requests:pool:0"
 
-// foreign is a worker of somebody else, who knows the contract only: its parts don't say whose they are.
+// foreign is a worker of somebody else. Its parts name no worker.
 type foreign struct {
 	t      *testing.T
 	client goredis.UniversalClient
 	name   string
 }
 
-// foreigners makes the workers of a group.
+// foreigners returns the workers of one group.
 func foreigners(t *testing.T, client goredis.UniversalClient, names ...string) (list []*foreign) {
 	t.Helper()
 	must(t, client.XGroupCreateMkStream(within(t), poolStream, "theirs", "0").Err())
@@ -43,7 +43,7 @@ func (w *foreign) read() goredis.XMessage {
 	return res[0].Messages[0]
 }
 
-// claim takes over what nobody has touched for a while, if there is anything.
+// claim takes over requests that have been idle for a while, if there are any.
 func (w *foreign) claim(idle time.Duration) (list []goredis.XMessage) {
 	w.t.Helper()
 	list, _, err := w.client.XAutoClaim(within(w.t), &goredis.XAutoClaimArgs{
@@ -53,13 +53,13 @@ func (w *foreign) claim(idle time.Duration) (list []goredis.XMessage) {
 	return list
 }
 
-// say publishes one part.
+// say publishes a part.
 func (w *foreign) say(m goredis.XMessage, result string, more bool) {
 	w.t.Helper()
 	body, err := json.Marshal(map[string]any{"id": m.Values["id"], "ok": true, "result": result, "more": more})
 	must(w.t, err)
 	to := m.Values["reply_to"].(string)
-	if cluster, ok := w.client.(*goredis.ClusterClient); ok { // to one of its servers: otherwise parts overtake each other
+	if cluster, ok := w.client.(*goredis.ClusterClient); ok { // all parts to one server, so that none overtakes another
 		server, err := cluster.MasterForKey(within(w.t), to)
 		must(w.t, err)
 		must(w.t, server.Publish(within(w.t), to, body).Err())
@@ -68,7 +68,7 @@ func (w *foreign) say(m goredis.XMessage, result string, more bool) {
 	must(w.t, w.client.Publish(within(w.t), to, body).Err())
 }
 
-// idle is how long it has had a request.
+// idle returns how long a request has been idle.
 func (w *foreign) idle(m goredis.XMessage) time.Duration {
 	w.t.Helper()
 	list, err := w.client.XPendingExt(within(w.t), &goredis.XPendingExtArgs{
@@ -83,7 +83,7 @@ func (w *foreign) ack(m goredis.XMessage) {
 	must(w.t, w.client.XAck(within(w.t), poolStream, "theirs", m.ID).Err())
 }
 
-// asked is one request in progress.
+// asked is a request in progress.
 func asked(t *testing.T, r *Requests) (answer func() (string, error)) {
 	t.Helper()
 	type outcome struct {
@@ -106,7 +106,7 @@ func asked(t *testing.T, r *Requests) (answer func() (string, error)) {
 	}
 }
 
-// A worker dies in the middle of an answer, and nothing tells its part from those of the one that follows it.
+// A worker dies in the middle of an answer. Its parts can't be told from those of its successor.
 func TestUnmarkedWorkerDies(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		r := newRequests(t, client, RequestsOptions{Timeout: patience})
@@ -115,7 +115,7 @@ func TestUnmarkedWorkerDies(t *testing.T) {
 		answer := asked(t, r)
 		first := ws[0].read()
 		ws[0].say(first, "stale 0", true)
-		second := ws[1].read() // not by a claim: the node asks anew
+		second := ws[1].read() // no claim is needed: the node asks again
 		if first.Values["id"] == second.Values["id"] {
 			t.Error("asked again under the same id")
 		}
@@ -131,7 +131,7 @@ func TestUnmarkedWorkerDies(t *testing.T) {
 	})
 }
 
-// Two workers have a request before either has said anything.
+// Two workers have a request before either has replied.
 func TestUnmarkedWorkersAtTheSameTime(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		r := newRequests(t, client, RequestsOptions{Timeout: patience})
@@ -157,7 +157,7 @@ func TestUnmarkedWorkersAtTheSameTime(t *testing.T) {
 	})
 }
 
-// A worker that takes its time, and is the only one, is asked once.
+// A slow worker that is alone is asked once.
 func TestUnmarkedWorkerIsSlow(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		r := newRequests(t, client, RequestsOptions{Timeout: patience})
@@ -183,7 +183,7 @@ func TestUnmarkedWorkerIsSlow(t *testing.T) {
 	})
 }
 
-// Whoever gives up, or runs out of time, in the middle of an answer gets what is due.
+// A caller that gives up, or runs out of time, in the middle of an answer gets its context's error or ErrTimeout.
 func TestUnmarkedWorkerStops(t *testing.T) {
 	_, client := redistest.Mini(t)
 	r := newRequests(t, client, RequestsOptions{Timeout: time.Second})

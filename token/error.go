@@ -17,14 +17,15 @@ const (
 	Revoked         = botwire.WordTokenRevoked
 	KeysUnavailable = botwire.WordKeysUnavailable
 
-	// RevocationsUnavailable: a node does not know which tokens were taken back: not yet, or there are too many.
+	// RevocationsUnavailable means that the node does not know which tokens are revoked: it has not read the
+	// revocations yet, or there are too many.
 	RevocationsUnavailable = botwire.WordRevocationsUnavailable
 )
 
-// Error says why a token was refused.
+// Error is the reason for refusing a token.
 type Error struct {
 	Word string
-	Err  error // for a log line; may be nil. It never holds the token or its claims
+	Err  error // for the log; may be nil; never holds the token or its claims
 }
 
 func (e *Error) Error() string {
@@ -36,11 +37,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Code returns the code of the word, as HTTP has it: 401, or 503 if it is not the token's fault.
+// Code returns the word's HTTP status code: 401, or 503 if the token is not at fault.
 func (e *Error) Code() int { return botwire.Code(e.Word) }
 
-// errorFrom finds the word for an error of the parser. One that is not about time alone is token_invalid: a token that
-// is expired and wrong otherwise is wrong.
+// errorFrom returns the parser's error as an Error. A token that is both expired and otherwise wrong is token_invalid.
 func errorFrom(err error) *Error {
 	invalid := errors.Is(err, jwt.ErrTokenMalformed) || errors.Is(err, jwt.ErrTokenSignatureInvalid) ||
 		errors.Is(err, jwt.ErrTokenInvalidIssuer) || errors.Is(err, jwt.ErrTokenInvalidAudience)

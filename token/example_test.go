@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/token"
 )
 
-// Whoever mints a token signs it; a node that shares the secret verifies it.
+// An issuer signs a token; a node that shares the secret verifies it.
 func Example() {
 	shared := token.Secret{KeyID: "2026", Key: []byte("a secret of 32 bytes, or of more")}
 	signed, err := token.Sign(shared, map[string]any{

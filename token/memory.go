@@ -8,23 +8,22 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// memory holds the claims of tokens that were verified, by the tokens' hashes. permissions.Claims that have expired may
-// be among them.
+// memory holds the claims of verified tokens by the tokens' hashes. Some may have expired.
 //
-// It is bounded by the tokens' bytes, which is what the size of claims follows from: those of a user in hundreds of
-// guilds take as much as those of a hundred others.
+// Its bound is in bytes of tokens, since the claims of a user in hundreds of guilds take as much as those of a hundred
+// others.
 type memory struct {
 	mu     sync.Mutex
 	tokens recent.Map[[sha256.Size]byte, remembered] // guarded by mu
 }
 
-// remembered are the claims of a token of so many bytes.
+// remembered is the claims of a token and the token's size in bytes.
 type remembered struct {
 	claims *permissions.Claims
 	size   int
 }
 
-// newMemory returns a memory of tokens of so many bytes together; a negative number remembers nothing.
+// newMemory returns a memory for this many bytes of tokens; if it is negative, the memory stays empty.
 func newMemory(bytes int) *memory {
 	return &memory{tokens: recent.New[[sha256.Size]byte](bytes, func(r remembered) int { return r.size })}
 }
@@ -37,7 +36,7 @@ func (m *memory) recall(key [sha256.Size]byte) *permissions.Claims {
 	return r.claims
 }
 
-// store remembers the claims of a token of this many bytes.
+// store remembers the claims of a token of size bytes.
 func (m *memory) store(key [sha256.Size]byte, c *permissions.Claims, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// ParseSecrets reads the secrets of an option: one, or several with commas between them; or, if a secret has a name
-// or holds a comma, a JSON object {"<kid>": "<secret>", ...} or a JSON array of secrets. White space around a secret
-// does not count, since files end with some.
+// ParseSecrets parses one secret, or several separated by commas. Secrets that have a name or hold a comma are written
+// as a JSON object {"<kid>": "<secret>", ...} or a JSON array. ParseSecrets ignores white space around a secret outside
+// of JSON, since files end with some.
 func ParseSecrets(text string) ([]Secret, error) {
 	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")) // some editors begin a file with a byte order mark
 	var secrets []Secret

@@ -10,7 +10,7 @@ import (
 	"github.com/architus/guildcast/token"
 )
 
-// FuzzParseSecrets: no secret that is taken is empty, and a list of them is the same as a JSON array.
+// FuzzParseSecrets checks that no parsed secret is empty, and that a list parses as the JSON array of its elements.
 func FuzzParseSecrets(f *testing.F) {
 	for _, text := range []string{"one", " new, old\n", `{"a":"x,y","b":"z"}`, `["x,y","z"]`, "a,,b"} {
 		f.Add(text)

@@ -10,9 +10,9 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Sign returns a JSON Web Token (HS256) that holds claims: a map or a struct that encoding/json writes as an object. The
-// token's header names the secret, if the secret has a KeyID. Sign does not look at the claims: a Verifier requires
-// `sub` and `exp`.
+// Sign returns a JSON Web Token (HS256) that holds claims: a map or a struct that encoding/json encodes as an object.
+// If the secret has a KeyID, the token's header names it. Sign does not check the claims; a Verifier requires `sub` and
+// `exp`.
 func Sign(secret Secret, claims any) (string, error) {
 	if len(secret.Key) == 0 {
 		return "", errors.New("sign a token: the secret is empty")
@@ -35,7 +35,7 @@ func Sign(secret Secret, claims any) (string, error) {
 	return signed, nil
 }
 
-// rawClaims are claims that are JSON already. Signing only marshals them, and never calls a method of jwt.Claims.
+// rawClaims are claims in JSON. Signing only marshals them: it never calls a method of jwt.Claims.
 type rawClaims struct {
 	json.RawMessage
 	jwt.Claims

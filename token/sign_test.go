@@ -11,9 +11,11 @@ import (
 	"github.com/architus/guildcast/token"
 )
 
-// TestSign: a Verifier reads from a signed token what was put in, from a map as from a struct.
+// TestSign checks that a Verifier reads the claims that Sign was given, from a map as from a struct.
 func TestSign(t *testing.T) {
-	secrets := []token.Secret{{KeyID: "a", Key: []byte("first")}, {KeyID: "b", Key: []byte("second")}, {Key: []byte("third")}}
+	secrets := []token.Secret{
+		{KeyID: "a", Key: []byte("first")}, {KeyID: "b", Key: []byte("second")}, {Key: []byte("third")},
+	}
 	v := newVerifier(t, token.VerifierOptions{Secrets: secrets, Issuer: "api"})
 	exp := now.Add(time.Minute).Unix()
 	type claims struct {
@@ -22,11 +24,12 @@ func TestSign(t *testing.T) {
 		Expires int64             `json:"exp"`
 		Guilds  map[string]uint64 `json:"guilds"`
 	}
+	guilds := map[string]uint64{"1": 1<<63 + 2}
 	for _, secret := range secrets {
 		for name, given := range map[string]any{
-			"map":     map[string]any{"sub": "7", "iss": "api", "exp": exp, "guilds": map[string]uint64{"1": 1<<63 + 2}},
-			"struct":  claims{"7", "api", exp, map[string]uint64{"1": 1<<63 + 2}},
-			"pointer": &claims{"7", "api", exp, map[string]uint64{"1": 1<<63 + 2}},
+			"map":     map[string]any{"sub": "7", "iss": "api", "exp": exp, "guilds": guilds},
+			"struct":  claims{"7", "api", exp, guilds},
+			"pointer": &claims{"7", "api", exp, guilds},
 		} {
 			signed, err := token.Sign(secret, given)
 			if err != nil {
@@ -36,7 +39,8 @@ func TestSign(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s signed with %q: %v", name, secret.KeyID, err)
 			}
-			if bits, member := c.In("1"); c.Subject != "7" || c.ExpiresAt.Unix() != exp || !member || !bits.Has(1<<63+2) {
+			bits, member := c.In("1")
+			if c.Subject != "7" || c.ExpiresAt.Unix() != exp || !member || !bits.Has(1<<63+2) {
 				t.Errorf("%s signed with %q gives %+v", name, secret.KeyID, c)
 			}
 			head, err := base64.RawURLEncoding.DecodeString(strings.SplitN(signed, ".", 2)[0])

@@ -1,4 +1,4 @@
-// Package token verifies JSON Web Tokens and returns their claims, which say who a client is. It signs tokens, too.
+// Package token verifies and signs the JSON Web Tokens with which clients say who they are.
 package token
 
 import (
@@ -18,54 +18,58 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// Secret is an HS256 key shared with the issuer of tokens.
+// Secret is an HS256 key that is shared with a token issuer.
 type Secret struct {
-	KeyID string // the `kid` that picks it; empty: tried for tokens whose kid names no other secret. Without a kid all are tried
-	Key   []byte
+	// KeyID is the `kid` of the tokens that only this secret verifies. A secret without KeyID is tried for tokens whose
+	// kid names no other secret. All secrets are tried for a token without kid.
+	KeyID string
 
-	// Guilds limits what tokens of this secret are good for: they make nobody a member of another guild, or an
+	Key []byte
+
+	// Guilds limit the secret's tokens to these guilds: they make nobody a member of another guild, or an
 	// architus_admin. Nil means no limit. A secret with Guilds needs a KeyID, and verifies no token without kid.
 	Guilds []string
 }
 
 // KeySource provides the public keys of a token issuer.
 type KeySource interface {
-	// PublicKeys returns the keys that may have signed a token with this kid ("" if it has none) and algorithm, at
-	// least one. It may wait for the network until ctx ends. An error that wraps ErrKeysUnavailable says that the key
-	// may exist but could not be had.
+	// PublicKeys returns the keys, at least one, that may have signed a token with this kid ("" if it has none) and
+	// algorithm. It may wait for the network until ctx ends. If the key may exist but could not be fetched, the error
+	// wraps ErrKeysUnavailable.
 	PublicKeys(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error)
 }
 
-// keysTimeout bounds how long the verification of one token waits for its issuer's keys.
+// keysTimeout bounds how long one verification waits for the issuer's keys.
 const keysTimeout = 4 * time.Second
 
-// ErrKeysUnavailable reports that a token could be neither verified nor refused, since its issuer's keys could not be
-// read.
+// ErrKeysUnavailable reports that the issuer's keys could not be fetched, so that a token could be neither verified nor
+// refused.
 var ErrKeysUnavailable = errors.New("the issuer's keys are unavailable")
 
 // MaxLeeway bounds VerifierOptions.Leeway.
 const MaxLeeway = 5 * time.Second
 
-// VerifierOptions say which tokens are good. With neither Secrets nor Keys none is.
+// VerifierOptions configure a Verifier. Secrets or Keys is required.
 type VerifierOptions struct {
 	Secrets []Secret  // HS256
-	Keys    KeySource // RS256, ES256 and EdDSA; nil: none of them
+	Keys    KeySource // RS256, ES256 and EdDSA; nil refuses them
 
 	Issuer   string   // required `iss`; "" accepts any
 	Audience []string // `aud` must hold one of these; none accepts any
 
-	// Leeway for clocks that differ, on nbf and iat; 0 means none. It is MaxLeeway at most. Exp has none.
+	// Leeway is how far nbf and iat may lie in the future, for clocks that differ: MaxLeeway at most, 0 means none.
+	// There is none on exp.
 	Leeway time.Duration
 
-	// Remember bounds the bytes of the verified tokens that are remembered; their claims take a few times as much. 0
-	// means 16 MiB, negative none. If it is exceeded, the older half is forgotten, and verified again when used
-	// again.
+	// Remember bounds the verified tokens that are remembered, in bytes; their claims take a few times as much. If it
+	// is exceeded, the older half is forgotten, and verified again at its next use. 0 means 16 MiB; negative remembers
+	// none.
 	Remember int
 
 	// MaxBytes bounds a token; 0 means 64 KiB.
 	MaxBytes int
 
-	// Revocations refuse tokens that are otherwise good, and all while they are incomplete; nil: none are revoked.
+	// Revocations are the revoked tokens. While they are incomplete, every token is refused. Nil revokes none.
 	Revocations *permissions.Revocations
 
 	// Now is the clock; nil means time.Now.
@@ -82,7 +86,8 @@ type Verifier struct {
 	memory  *memory
 }
 
-// NewVerifier returns a verifier. It refuses options that would verify with an empty key.
+// NewVerifier returns a verifier. It fails if there is neither a secret nor a KeySource, if a secret is empty, if two
+// have one KeyID, or if one has Guilds and no KeyID.
 func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	v := &Verifier{o: o, byKeyID: map[string]Secret{}}
 	if v.o.Now == nil {
@@ -128,7 +133,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns the claims of a token that is good at this moment. Any error is an *Error.
+// Verify returns the claims of a token that is valid now. Any error is an *Error.
 func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claims, error) {
 	switch {
 	case token == "":
@@ -140,7 +145,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claim
 	claims := v.memory.recall(key)
 	if claims == nil {
 		parsed := jwtClaims{claims: &permissions.Claims{}} // a payload of null leaves them so, without exp
-		verified, err := v.parser.ParseWithClaims(token, &parsed, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+		pick := func(t *jwt.Token) (any, error) { return v.key(ctx, t) }
+		verified, err := v.parser.ParseWithClaims(token, &parsed, pick)
 		if err != nil {
 			return nil, errorFrom(err)
 		}
@@ -162,10 +168,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*permissions.Claim
 	return claims, nil
 }
 
-// key picks the key for a token. The token's algorithm, which the parser has found on the list, picks the kind of key,
-// so that a public key can never serve as an HMAC secret.
+// key returns the keys to try for a token. The token's algorithm, which the parser has checked, decides the kind of
+// key, so that a public key never serves as an HMAC secret.
 func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
-	if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11: what is critical and not understood must be refused
+	if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11: refuse critical headers that are not understood
 		return nil, errors.New("critical header")
 	}
 	kid, isString := t.Header["kid"].(string)
@@ -198,7 +204,7 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 	return keys, nil
 }
 
-// secretOf returns the secret that a token names.
+// secretOf returns the secret that a token's kid names, if there is one.
 func (v *Verifier) secretOf(t *jwt.Token) (s Secret, named bool) {
 	kid, _ := t.Header["kid"].(string)
 	if kid == "" || t.Method != jwt.SigningMethodHS256 {
@@ -208,7 +214,7 @@ func (v *Verifier) secretOf(t *jwt.Token) (s Secret, named bool) {
 	return s, named
 }
 
-// jwtClaims adds to permissions.Claims what only verification looks at.
+// jwtClaims adds to permissions.Claims the claims that only verification needs.
 type jwtClaims struct {
 	claims    *permissions.Claims
 	notBefore time.Time
@@ -222,7 +228,7 @@ func (c *jwtClaims) UnmarshalJSON(payload []byte) (err error) {
 		return err
 	}
 	var nbf, iss, aud json.RawMessage
-	for name, value := range js.Members(payload) { // of those that are there twice the last counts
+	for name, value := range js.Members(payload) { // the last of two with one name counts
 		switch name {
 		case "nbf":
 			nbf = value

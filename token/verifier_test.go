@@ -49,7 +49,7 @@ func hs256(t testing.TB, key []byte, claims map[string]any) string {
 	return sign(t, jwt.SigningMethodHS256, key, nil, claims)
 }
 
-// good gives claims that pass, changed by the given names and values.
+// good returns claims that pass, changed by the given names and values.
 func good(changes ...any) map[string]any {
 	claims := map[string]any{"sub": "214037134477230080", "exp": now.Unix() + 60}
 	for i := 0; i < len(changes); i += 2 {
@@ -73,7 +73,7 @@ func newVerifier(t testing.TB, o token.VerifierOptions) *token.Verifier {
 	return v
 }
 
-// word is the word of the error with which a token is refused, or "".
+// word returns the word of the error that refuses a token, or "".
 func word(t testing.TB, v *token.Verifier, text string) string {
 	t.Helper()
 	c, err := v.Verify(context.Background(), text)
@@ -93,41 +93,56 @@ func word(t testing.TB, v *token.Verifier, text string) string {
 func segment(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
 func TestVerify(t *testing.T) {
-	v := newVerifier(t, token.VerifierOptions{Issuer: "api", Audience: []string{"dash", "board"}, Leeway: 5 * time.Second})
+	v := newVerifier(t, token.VerifierOptions{
+		Issuer: "api", Audience: []string{"dash", "board"}, Leeway: 5 * time.Second,
+	})
 	ours := func(changes ...any) map[string]any {
 		return good(append([]any{"iss", "api", "aud", "dash"}, changes...)...)
 	}
 	ok := hs256(t, secret, ours())
 	parts := strings.Split(ok, ".")
 	unix := now.Unix()
+	unsigned := sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, ours())
+	headed := func(header string, value any) string { // ours, with one more member in the header
+		return sign(t, jwt.SigningMethodHS256, secret, map[string]any{header: value}, ours())
+	}
+	lacking := func(claim string) string {
+		claims := ours()
+		delete(claims, claim)
+		return hs256(t, secret, claims)
+	}
 	for name, c := range map[string]struct{ token, want string }{
-		"good":                 {ok, ""},
-		"sub is a name":        {hs256(t, secret, ours("sub", "an operator")), ""},
-		"integer sub":          {hs256(t, secret, ours("sub", 214037134477230080)), ""},
-		"id for sub":           {hs256(t, secret, map[string]any{"id": 7, "exp": unix + 1, "iss": "api", "aud": []string{"x", "board"}}), ""},
-		"nbf within leeway":    {hs256(t, secret, ours("nbf", unix+4)), ""},
-		"iat within leeway":    {hs256(t, secret, ours("iat", unix+4)), ""},
-		"empty":                {"", "token_missing"},
-		"garbage":              {"garbage", "token_invalid"},
-		"dots":                 {"..", "token_invalid"},
-		"huge":                 {strings.Repeat("x", 70_000), "token_invalid"},
-		"space around":         {" " + ok, "token_invalid"},
-		"wrong secret":         {hs256(t, []byte("another"), ours()), "token_invalid"},
-		"empty secret":         {hs256(t, []byte{}, ours()), "token_invalid"},
-		"no signature":         {parts[0] + "." + parts[1] + ".", "token_invalid"},
-		"other payload":        {parts[0] + "." + segment(`{"sub":"1","exp":9999999999,"iss":"api","aud":"dash"}`) + "." + parts[2], "token_invalid"},
-		"alg none":             {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, ours()), "token_invalid"},
+		"good":          {ok, ""},
+		"sub is a name": {hs256(t, secret, ours("sub", "an operator")), ""},
+		"integer sub":   {hs256(t, secret, ours("sub", 214037134477230080)), ""},
+		"id for sub": {hs256(t, secret, map[string]any{
+			"id": 7, "exp": unix + 1, "iss": "api", "aud": []string{"x", "board"},
+		}), ""},
+		"nbf within leeway": {hs256(t, secret, ours("nbf", unix+4)), ""},
+		"iat within leeway": {hs256(t, secret, ours("iat", unix+4)), ""},
+		"empty":             {"", "token_missing"},
+		"garbage":           {"garbage", "token_invalid"},
+		"dots":              {"..", "token_invalid"},
+		"huge":              {strings.Repeat("x", 70_000), "token_invalid"},
+		"space around":      {" " + ok, "token_invalid"},
+		"wrong secret":      {hs256(t, []byte("another"), ours()), "token_invalid"},
+		"empty secret":      {hs256(t, []byte{}, ours()), "token_invalid"},
+		"no signature":      {parts[0] + "." + parts[1] + ".", "token_invalid"},
+		"other payload": {strings.Join([]string{
+			parts[0], segment(`{"sub":"1","exp":9999999999,"iss":"api","aud":"dash"}`), parts[2],
+		}, "."), "token_invalid"},
+		"alg none":             {unsigned, "token_invalid"},
 		"alg NONE":             {segment(`{"alg":"NONE"}`) + "." + parts[1] + ".", "token_invalid"},
 		"alg none, signature":  {segment(`{"alg":"none"}`) + "." + parts[1] + "." + parts[2], "token_invalid"},
 		"no alg":               {segment(`{}`) + "." + parts[1] + "." + parts[2], "token_invalid"},
 		"HS512":                {sign(t, jwt.SigningMethodHS512, secret, nil, ours()), "token_invalid"},
-		"critical header":      {sign(t, jwt.SigningMethodHS256, secret, map[string]any{"crit": []string{"b64"}}, ours()), "token_invalid"},
-		"kid is a number":      {sign(t, jwt.SigningMethodHS256, secret, map[string]any{"kid": 1}, ours()), "token_invalid"},
-		"any kid":              {sign(t, jwt.SigningMethodHS256, secret, map[string]any{"kid": "x"}, ours()), ""},
+		"critical header":      {headed("crit", []string{"b64"}), "token_invalid"},
+		"kid is a number":      {headed("kid", 1), "token_invalid"},
+		"any kid":              {headed("kid", "x"), ""},
 		"expired":              {hs256(t, secret, ours("exp", unix-1)), "token_expired"},
 		"expires now":          {hs256(t, secret, ours("exp", unix)), "token_expired"},
 		"expired, bad sig":     {hs256(t, []byte("another"), ours("exp", unix-1)), "token_invalid"},
-		"no exp":               {hs256(t, secret, map[string]any{"sub": "1", "iss": "api", "aud": "dash"}), "token_invalid"},
+		"no exp":               {lacking("exp"), "token_invalid"},
 		"exp is a string":      {hs256(t, secret, ours("exp", fmt.Sprint(unix+60))), "token_invalid"},
 		"exp is null":          {hs256(t, secret, ours("exp", nil)), "token_invalid"},
 		"exp is huge":          {hs256(t, secret, ours("exp", 1e300)), ""},
@@ -135,7 +150,7 @@ func TestVerify(t *testing.T) {
 		"not yet":              {hs256(t, secret, ours("nbf", unix+6)), "token_not_yet_valid"},
 		"nbf is a string":      {hs256(t, secret, ours("nbf", "0")), "token_invalid"},
 		"from the future":      {hs256(t, secret, ours("iat", unix+6)), "token_not_yet_valid"},
-		"no sub":               {hs256(t, secret, map[string]any{"exp": unix + 1, "iss": "api", "aud": "dash"}), "token_invalid"},
+		"no sub":               {lacking("sub"), "token_invalid"},
 		"sub is empty":         {hs256(t, secret, ours("sub", "")), "token_invalid"},
 		"sub is null":          {hs256(t, secret, ours("sub", nil, "id", "1")), "token_invalid"},
 		"sub is a fraction":    {hs256(t, secret, ours("sub", 1.5)), "token_invalid"},
@@ -170,25 +185,28 @@ func TestVerifierSecrets(t *testing.T) {
 	v := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{
 		{Key: []byte("new")}, {Key: []byte("old")}, {KeyID: "named", Key: []byte("named secret")}}})
 	kid := func(id string) map[string]any { return map[string]any{"kid": id} }
+	named := func(id string) string {
+		return sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid(id), good())
+	}
 	for name, c := range map[string]struct{ token, want string }{
 		"new":               {hs256(t, []byte("new"), good()), ""},
 		"old":               {hs256(t, []byte("old"), good()), ""},
-		"named":             {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid("named"), good()), ""},
+		"named":             {named("named"), ""},
 		"named, no kid":     {hs256(t, []byte("named secret"), good()), ""},
-		"empty kid":         {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid(""), good()), ""},
+		"empty kid":         {named(""), ""},
 		"none of them":      {hs256(t, []byte("another"), good()), "token_invalid"},
-		"named, other kid":  {sign(t, jwt.SigningMethodHS256, []byte("named secret"), kid("x"), good()), "token_invalid"},
+		"named, other kid":  {named("x"), "token_invalid"},
 		"kid picks its own": {sign(t, jwt.SigningMethodHS256, []byte("new"), kid("named"), good()), "token_invalid"},
 	} {
 		if got := word(t, v, c.token); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	named := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{KeyID: "a", Key: []byte("x")}}})
-	if got := word(t, named, hs256(t, []byte("x"), good())); got != "" {
+	allNamed := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{KeyID: "a", Key: []byte("x")}}})
+	if got := word(t, allNamed, hs256(t, []byte("x"), good())); got != "" {
 		t.Errorf("a token without kid where all secrets are named: %q", got)
 	}
-	if got := word(t, named, sign(t, jwt.SigningMethodHS256, []byte("x"), kid("b"), good())); got != "token_invalid" {
+	if got := word(t, allNamed, sign(t, jwt.SigningMethodHS256, []byte("x"), kid("b"), good())); got != "token_invalid" {
 		t.Errorf("a token with an unknown kid where all secrets are named: %q", got)
 	}
 	for name, o := range map[string]token.VerifierOptions{
@@ -242,12 +260,14 @@ func TestVerifierPublicKeys(t *testing.T) {
 		if got := word(t, v, sign(t, c.method, c.key, nil, good())); got != "" {
 			t.Errorf("%s: %q", c.method.Alg(), got)
 		}
-		// The classic confusion: the public key, in whatever form an attacker may guess, as an HMAC secret.
+		// The classic confusion: the public key, in any form that an attacker may guess, as an HMAC secret.
 		der, err := x509.MarshalPKIXPublicKey(c.public)
 		if err != nil {
 			t.Fatal(err)
 		}
-		both := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{Key: secret}}, Keys: fixedKeys{alg: c.method.Alg(), key: c.public}})
+		both := newVerifier(t, token.VerifierOptions{
+			Secrets: []token.Secret{{Key: secret}}, Keys: fixedKeys{alg: c.method.Alg(), key: c.public},
+		})
 		for _, form := range [][]byte{der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})} {
 			for _, verifier := range []*token.Verifier{v, both} {
 				if got := word(t, verifier, hs256(t, form, good())); got != "token_invalid" {
@@ -304,12 +324,12 @@ func TestVerifierRemembers(t *testing.T) {
 	}
 }
 
-// A verifier that can't know whether a token was taken back refuses it, one that it remembers too.
 // The demo's own secret signs tokens for anybody who asks: they must open no guild but the demo's.
 func TestSecretForSomeGuilds(t *testing.T) {
 	some := []byte("a secret of the demo, 32 bytes long")
 	v := newVerifier(t, token.VerifierOptions{
-		Secrets: []token.Secret{{Key: secret}, {KeyID: "demo", Key: some, Guilds: []string{"7", "8"}}}, Now: func() time.Time { return now },
+		Secrets: []token.Secret{{Key: secret}, {KeyID: "demo", Key: some, Guilds: []string{"7", "8"}}},
+		Now:     func() time.Time { return now },
 	})
 	claims := good("architus_admin", true, "permissions", 4, "guilds", map[string]int{"7": 1, "9": 1})
 	for _, verification := range []string{"first", "remembered"} {
@@ -320,11 +340,14 @@ func TestSecretForSomeGuilds(t *testing.T) {
 		bits, member := c.In("7")
 		_, unnamed := c.In("8")
 		_, other := c.In("9")
-		if bits != permissions.All || !member || unnamed || other || c.ArchitusAdmin || c.GuildCount() != 1 || c.Subject == "" {
+		if bits != permissions.All || !member || unnamed || other ||
+			c.ArchitusAdmin || c.GuildCount() != 1 || c.Subject == "" {
 			t.Errorf("%s: %v in 7; in 8: %v, in 9: %v; %+v", verification, bits, unnamed, other, c)
 		}
 	}
-	for name, header := range map[string]map[string]any{"no kid": nil, "empty kid": {"kid": ""}, "another kid": {"kid": "x"}} {
+	for name, header := range map[string]map[string]any{
+		"no kid": nil, "empty kid": {"kid": ""}, "another kid": {"kid": "x"},
+	} {
 		if got := word(t, v, sign(t, jwt.SigningMethodHS256, some, header, claims)); got != "token_invalid" {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -333,16 +356,19 @@ func TestSecretForSomeGuilds(t *testing.T) {
 	if _, other := c.In("9"); err != nil || !other || !c.ArchitusAdmin {
 		t.Errorf("a token of the other secret: %+v, %v", c, err)
 	}
-	if _, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: some, Guilds: []string{"7"}}}}); err == nil {
+	unnamed := token.VerifierOptions{Secrets: []token.Secret{{Key: some, Guilds: []string{"7"}}}}
+	if _, err := token.NewVerifier(unnamed); err == nil {
 		t.Error("a secret for some guilds without a kid is taken")
 	}
 }
 
+// A verifier that can't know whether a token is revoked refuses it, even one that it remembers.
 func TestVerifierWithTooManyRevocations(t *testing.T) {
 	revocations := &permissions.Revocations{Max: 1}
 	v := newVerifier(t, token.VerifierOptions{Secrets: []token.Secret{{Key: secret}}, Revocations: revocations,
 		Now: func() time.Time { return now }})
-	banned, other := sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "0")), sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "x"))
+	banned := sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "0"))
+	other := sign(t, jwt.SigningMethodHS256, secret, nil, good("jti", "x"))
 	revocations.Add(permissions.Revocation{TokenID: "0", Expires: now.Add(time.Hour)}, now)
 	if got := word(t, v, other); got != "" {
 		t.Errorf("at the bound: %q", got)
@@ -381,8 +407,9 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// FuzzVerify signs any header and any payload with the right secret. What is taken must be what ParseClaims reads from
-// the payload, must be of this moment, and must be refused under another signature.
+// FuzzVerify signs any header and any payload with the right secret. If Verify accepts the token, its claims must be
+// those that ParseClaims reads from the payload, and must be valid now. It must refuse the same token under another
+// signature.
 func FuzzVerify(f *testing.F) {
 	const exp = `"exp":1790000060`
 	f.Add(`{"alg":"HS256","typ":"JWT"}`, `{"sub":"214037134477230080","permissions":274,"guilds":{"1":6},`+exp+`}`)
@@ -402,7 +429,8 @@ func FuzzVerify(f *testing.F) {
 		refusal := word(t, v, text)
 		if refusal != "" {
 			plain := header == `{"alg":"HS256"}` && !strings.ContainsAny(payload, `\\`) && // a name may be escaped
-				!strings.Contains(payload, `"nbf"`) && !strings.Contains(payload, `"iss"`) && !strings.Contains(payload, `"aud"`)
+				!strings.Contains(payload, `"nbf"`) && !strings.Contains(payload, `"iss"`) &&
+				!strings.Contains(payload, `"aud"`)
 			if plain && parseErr == nil && !want.Expired(now) && !want.IssuedAt.After(now) {
 				t.Fatalf("%s is refused: %s", payload, refusal)
 			}
@@ -410,7 +438,8 @@ func FuzzVerify(f *testing.F) {
 		}
 		got, err := v.Verify(context.Background(), text)
 		var h map[string]any
-		if err != nil || parseErr != nil || json.Unmarshal([]byte(header), &h) != nil || h["alg"] != "HS256" || h["crit"] != nil ||
+		if err != nil || parseErr != nil ||
+			json.Unmarshal([]byte(header), &h) != nil || h["alg"] != "HS256" || h["crit"] != nil ||
 			!reflect.DeepEqual(got, want) || got.Expired(now) || got.IssuedAt.After(now.Add(5*time.Second)) {
 			t.Fatalf("%s %s is taken as %+v, %v; want %+v, %v", header, payload, got, err, want, parseErr)
 		}
@@ -421,7 +450,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// TestNoLeeway: 0 is none, and not the default of the command line.
+// TestNoLeeway checks that 0 means no leeway, and not the default of the command line.
 func TestNoLeeway(t *testing.T) {
 	v := newVerifier(t, token.VerifierOptions{})
 	for _, claim := range []string{"nbf", "iat"} {

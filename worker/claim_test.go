@@ -10,8 +10,8 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
-// A request is taken over from a worker that has died, behind others of it that the node has withdrawn: Redis before 7
-// keeps those pending, and has nil for them.
+// A worker takes over a dead worker's request even if the node has withdrawn others before it. Redis before 7 keeps
+// withdrawn entries pending and returns nil for them.
 func TestTakesOverBehindDeletedEntries(t *testing.T) {
 	m, client := redistest.Mini(t)
 	redistest.Before7(t, m)

@@ -14,11 +14,11 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// settleTimeout bounds the last words about a request: its error and its acknowledgement, which must be said even when
-// its deadline has passed.
+// settleTimeout bounds the last commands for a request, its error and its acknowledgement. They are sent even after the
+// request's deadline.
 const settleTimeout = 2 * time.Second
 
-// request is an entry of a stream.
+// request is a stream entry, parsed.
 type request struct {
 	id, method, replyTo string
 	args                []byte
@@ -27,7 +27,7 @@ type request struct {
 
 var errMalformed = errors.New("request without id, method, reply_to, deadline or JSON args")
 
-// parse reads the fields of an entry. What can't be answered is an error.
+// parse reads the fields of an entry. It returns an error if nobody could be answered.
 func parse(values map[string]any) (request, error) {
 	field := func(name string) string {
 		s, _ := values[name].(string)
@@ -45,39 +45,39 @@ func parse(values map[string]any) (request, error) {
 	return r, nil
 }
 
-// handle answers one entry, and settles it. Where the answer could not be published it is not settled: another worker,
-// or this one, takes it over.
-func (l *lane) handle(m goredis.XMessage) {
-	w := l.w
+// handle answers one entry and settles it. If the answer can't be published, handle leaves the entry unsettled, so that
+// another worker, or this one, takes it over.
+func (c *consumer) handle(m goredis.XMessage) {
+	w := c.w
 	w.handling.Add(1)
 	defer w.handling.Add(-1)
 	r, err := parse(m.Values)
 	switch {
 	case err != nil:
 		if n := w.malformed.Add(1); w.lines.Allow("malformed") {
-			w.opts.Logger.Warn("malformed request dropped", "stream", l.stream, "entry", m.ID, "err", err, "so_far", n)
+			w.opts.Logger.Warn("malformed request dropped", "stream", c.stream, "entry", m.ID, "err", err, "so_far", n)
 		}
 	case !time.Now().Before(r.deadline):
 		w.expired.Add(1)
 	default:
-		if err := w.answer(r, l.attempt()); err != nil {
+		if err := w.answer(r, c.attempt()); err != nil {
 			w.unsettled.Add(1)
 			if w.lines.Allow("unpublished") {
-				w.opts.Logger.Warn("answer not published", "stream", l.stream, "err", err)
+				w.opts.Logger.Warn("answer not published", "stream", c.stream, "err", err)
 			}
 			return
 		}
 	}
-	l.settle(m.ID)
+	c.settle(m.ID)
 }
 
-// attempt names this try at a request: the node keeps the parts of two tries apart, also where this same worker has
-// taken the request back.
-func (l *lane) attempt() string {
-	return l.w.name + "/" + strconv.FormatUint(l.w.attempts.Add(1), 10)
+// attempt returns a name for this try at a request. The node keeps the parts of two tries apart, even if the same
+// worker makes both.
+func (c *consumer) attempt() string {
+	return c.w.name + "/" + strconv.FormatUint(c.w.attempts.Add(1), 10)
 }
 
-// answer has the request handled, and publishes what comes.
+// answer calls the handler and publishes its replies.
 func (w *Worker) answer(r request, attempt string) error {
 	ctx, cancel := context.WithDeadline(context.Background(), r.deadline)
 	defer cancel()
@@ -101,7 +101,7 @@ func (w *Worker) answer(r request, attempt string) error {
 		return publishErr
 	})
 	switch {
-	case over && publishErr == nil: // an error after the whole answer is the handler's own business
+	case over && publishErr == nil: // the answer is whole: an error after it concerns nobody
 		w.answered.Add(1)
 		return nil
 	case ctx.Err() != nil: // nobody listens any more
@@ -119,8 +119,8 @@ func (w *Worker) answer(r request, attempt string) error {
 	return w.publish(ctx, r.replyTo, a)
 }
 
-// call calls the handler. Its panic is an error: one request must not stop the others, nor the node that the worker may
-// be part of.
+// call calls the handler and returns its panic as an error: one request must stop neither the others nor the node that
+// may run the worker.
 func (w *Worker) call(ctx context.Context, r request, reply func([]byte, bool) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -130,7 +130,7 @@ func (w *Worker) call(ctx context.Context, r request, reply func([]byte, bool) e
 	return w.handler.Handle(ctx, r.method, r.args, reply)
 }
 
-// refusal is an error as the node gets to know it.
+// refusal returns an error in the form that is sent to the node.
 func (w *Worker) refusal(r request, err error) *botwire.ReplyError {
 	var coded interface {
 		error
@@ -158,17 +158,17 @@ func (w *Worker) publish(ctx context.Context, channel string, a botwire.Reply) e
 	return nil
 }
 
-// settle takes an entry out of the group, and out of the stream.
-func (l *lane) settle(entry string) {
+// settle removes an entry from the group and from the stream.
+func (c *consumer) settle(entry string) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	_, err := l.w.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		p.XAck(ctx, l.stream, l.w.opts.Group, entry)
-		p.XDel(ctx, l.stream, entry)
+	_, err := c.w.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		p.XAck(ctx, c.stream, c.w.opts.Group, entry)
+		p.XDel(ctx, c.stream, entry)
 		return nil
 	})
 	if err != nil {
-		// It will be taken over, and answered again: the node drops the second answer.
-		l.w.opts.Logger.Debug("request not acknowledged", "stream", l.stream, "entry", entry, "err", err)
+		// Another worker takes the entry over and answers it again. The node drops the second answer.
+		c.w.opts.Logger.Debug("request not acknowledged", "stream", c.stream, "entry", entry, "err", err)
 	}
 }

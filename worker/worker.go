@@ -21,34 +21,36 @@ import (
 	"github.com/architus/guildcast/internal/throttle"
 )
 
-// Handler answers one request. It calls reply once for each part of the answer, in order, on its own goroutine; more is
-// true for all but the last. An error with a method Code() int is the answer: its stable word is what its method
-// Word() string returns or, without one, its text. Any other error becomes code 500 "internal" and a log line. Parts that
-// went out before an error are void. ctx ends at the request's deadline. Handlers run at the same time, and a request may
-// be handled twice.
+// Handler answers one request. Handle may be called concurrently, and twice for the same request. It calls reply once
+// for each part of the answer, in order, on its own goroutine; more is true for all but the last. ctx ends at the
+// request's deadline.
+//
+// An error that has a method Code() int is sent as the answer. Its stable word is what its method Word() string returns
+// or, if it has none, its text. Any other error is sent as code 500 "internal", and logged. An error voids the parts
+// sent before it.
 type Handler interface {
 	Handle(ctx context.Context, method string, args []byte, reply func(result []byte, more bool) error) error
 }
 
 // Options of a Worker. The zero value answers interpret and pool:0.
 type Options struct {
-	// Services are what follows guildcast:requests: in the names of the streams: "interpret", "pool:0" and so on.
-	// Default: interpret and pool:0.
+	// Services name the streams, after their prefix guildcast:requests: ("interpret", "pool:0" and so on). Default:
+	// interpret and pool:0.
 	Services []string
 
-	// Group is the consumer group. Each request goes to one worker of each group, so that all workers of a service are
-	// in one. Default "workers".
+	// Group is the consumer group. Each request goes to one worker of each group, so all workers of a service belong in
+	// the same. Default "workers".
 	Group string
 
-	// Name prefixes the consumer's name, which is unique for each Worker. Default the host's name.
+	// Name prefixes the consumer's name, which is unique to each Worker. Default: the host's name.
 	Name string
 
-	// Concurrency bounds the requests handled at the same time, for each service. With more, the others wait in the
-	// stream, where every worker can take them. Default 16.
+	// Concurrency bounds the requests handled at the same time, for each service. Further requests wait in the stream,
+	// for any worker to take. Default 16.
 	Concurrency int
 
-	// ClaimAfter is how long a request that another worker has taken must show no sign of life before it is taken over.
-	// Default 2 s. All workers of a group should have the same.
+	// ClaimAfter is how long a request must be idle before this worker takes it over from another. All workers of a
+	// group should agree on it. Default 2 s.
 	ClaimAfter time.Duration
 
 	// Logger receives what an operator must know; nil discards.
@@ -69,7 +71,7 @@ func (o *Options) setDefaults() {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 }
 
-// Stats are counters since New; Handling is of now.
+// Stats are counters since New, except Handling, which is current.
 type Stats struct {
 	Handling  int64  // requests that are being handled
 	Answered  uint64 // with a result
@@ -77,7 +79,7 @@ type Stats struct {
 	Expired   uint64 // skipped or ended because their deadline had passed
 	Claimed   uint64 // taken over from another worker
 	Malformed uint64 // dropped: nobody could be answered
-	Failed    uint64 // answers that Redis did not take
+	Failed    uint64 // answers that could not be published
 }
 
 // Worker answers requests. All methods may be called concurrently.
@@ -91,27 +93,27 @@ type Worker struct {
 
 	handling                                                  atomic.Int64
 	answered, refused, expired, claimed, malformed, unsettled atomic.Uint64
-	attempts                                                  atomic.Uint64             // that were begun
+	attempts                                                  atomic.Uint64             // begun
 	lines                                                     throttle.Minutely[string] // by message or stream
 }
 
-// New makes a worker. Nothing happens before Run.
+// New returns a worker. It takes no request before Run.
 func New(client goredis.UniversalClient, h Handler, o Options) *Worker {
 	o.setDefaults()
 	return &Worker{client: client, handler: h, opts: o, name: o.Name + "-" + rand.Text()[:10]}
 }
 
 // Run answers requests until ctx ends. Then it takes no more, finishes those that it has (until their deadlines at
-// most), leaves the groups, and returns nil. A Redis that is away is waited for. The client should have three
-// connections for each service, and one for each request handled at the same time. It may be called once.
+// most), leaves the groups, and returns nil. While Redis is away it waits. The client should have three connections for
+// each service, and one for each request handled at the same time. Run may be called once.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.life.Begin(); err != nil {
 		return fmt.Errorf("run worker: %w", err)
 	}
 	var wg sync.WaitGroup
 	for _, name := range w.opts.Services {
-		l := newLane(w, botwire.RequestStream(name))
-		wg.Go(func() { l.run(ctx) })
+		c := newConsumer(w, botwire.RequestStream(name))
+		wg.Go(func() { c.run(ctx) })
 	}
 	wg.Wait()
 	return nil

@@ -24,7 +24,7 @@ const (
 	stream   = "guildcast:requests:pool:0"
 )
 
-// answer is a message to the node as documented, apart from the code that makes it.
+// answer is a message to the node as the documentation has it, independent of the code under test.
 type answer struct {
 	ID     string          `json:"id"`
 	OK     bool            `json:"ok"`
@@ -43,7 +43,7 @@ type coded struct{}
 func (coded) Error() string { return "no_such_guild" }
 func (coded) Code() int     { return 404 }
 
-// worded is coded, and its text is for people.
+// worded is coded with a text for people.
 type worded struct{ coded }
 
 func (worded) Error() string { return "no_such_guild: 4242 is not one of the bot's" }
@@ -88,7 +88,7 @@ func behave(ctx context.Context, method string, args []byte, reply func([]byte, 
 	return reply(args, false)
 }
 
-// fixture is a Redis with a worker and an ear for its answers.
+// fixture is a worker and a subscription to its answers.
 type fixture struct {
 	t       *testing.T
 	client  goredis.UniversalClient
@@ -149,7 +149,7 @@ func (f *fixture) receive() (a answer) {
 	return a
 }
 
-// receiveAll receives the parts of one answer, which a cluster may deliver in another order than their own.
+// receiveAll receives the parts of one answer. A cluster may deliver them out of order.
 func (f *fixture) receiveAll() (parts []answer) {
 	f.t.Helper()
 	for missing := 1; missing > 0; missing-- {
@@ -182,8 +182,9 @@ func TestAnswers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
 		f := newFixture(t, client, Options{})
 		for method, want := range map[string]string{
-			"echo": `{"x":[1]}`, "parts": "1+ 2", "coded": "no_such_guild 404", "worded": "no_such_guild 404", "error": "internal 500", "panic": "internal 500",
-			"nothing": "internal 500", "half": "1+ no_such_guild 404", "twice": "1", "garbage": "internal 500",
+			"echo": `{"x":[1]}`, "parts": "1+ 2", "half": "1+ no_such_guild 404", "twice": "1",
+			"coded": "no_such_guild 404", "worded": "no_such_guild 404",
+			"error": "internal 500", "panic": "internal 500", "nothing": "internal 500", "garbage": "internal 500",
 		} {
 			f.send(method, `{"x":[1]}`, patience)
 			var got []string
@@ -296,7 +297,9 @@ func TestBoundsWhatItTakes(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("id", "method", "{}", "reply", "1790000000000")
 	f.Fuzz(func(t *testing.T, id, method, args, replyTo, deadline string) {
-		r, err := parse(map[string]any{"id": id, "method": method, "args": args, "reply_to": replyTo, "deadline": deadline})
+		r, err := parse(map[string]any{
+			"id": id, "method": method, "args": args, "reply_to": replyTo, "deadline": deadline,
+		})
 		if err == nil && (r.id == "" || r.method == "" || r.replyTo == "" || !json.Valid(r.args)) {
 			t.Fatalf("taken: %+v", r)
 		}
