@@ -206,7 +206,8 @@ func TestVerifierSecrets(t *testing.T) {
 	if got := word(t, allNamed, hs256(t, []byte("x"), good())); got != "" {
 		t.Errorf("a token without kid where all secrets are named: %q", got)
 	}
-	if got := word(t, allNamed, sign(t, jwt.SigningMethodHS256, []byte("x"), kid("b"), good())); got != "token_invalid" {
+	unknown := sign(t, jwt.SigningMethodHS256, []byte("x"), kid("b"), good())
+	if got := word(t, allNamed, unknown); got != "token_invalid" {
 		t.Errorf("a token with an unknown kid where all secrets are named: %q", got)
 	}
 	for name, o := range map[string]token.VerifierOptions{

@@ -23,7 +23,6 @@ var wide = map[string]int{
 	"engine/internal/eio":     31,
 	"engine/internal/payload": 4,
 	"engine/internal/ws":      11,
-	"event":                   12,
 	"handlers":                40,
 	"handlers/directory":      4,
 	"integration":             90,
@@ -43,11 +42,8 @@ var wide = map[string]int{
 	"internal/test/wait":      1,
 	"node":                    53,
 	"permissions":             45,
-	"redis":                   39,
-	"token":                   24,
 	"token/jwks":              15,
 	"web":                     8,
-	"worker":                  6,
 }
 
 // TestWidth fails for lines that are wider than they should be. Tables, code and addresses in Markdown can't be broken,
