@@ -34,7 +34,7 @@ type benchCase struct {
 	command []string
 	// run returns the number; s is fresh for each round.
 	run func(s *server, redis string) (float64, error)
-	// local stands for run where no server is needed.
+	// local takes the place of run if no server is needed.
 	local func() (float64, error)
 	// beside is run on bench/server, in place of Node.js, for a number to compare ours with.
 	beside func(s *server, redis string) (float64, error)

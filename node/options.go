@@ -65,7 +65,7 @@ func loadTLS(cert, key string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
 }
 
-// compressFrom is the size in bytes from which a message is compressed, where it may be.
+// compressFrom is the size in bytes from which a message is compressed, if compression is on.
 const compressFrom = 1024
 
 // serverOptions are those of the Socket.IO server. CORS is not among them: see origins.

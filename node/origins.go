@@ -122,7 +122,7 @@ func (o *origins) guard(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Add("Vary", "Origin")
 		h.Set("Access-Control-Allow-Origin", sent[0])
-		if !o.all { // cookies only where the operator named the pages that may use them
+		if !o.all { // cookies only if the operator named the pages that may use them
 			h.Set("Access-Control-Allow-Credentials", "true")
 		}
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {

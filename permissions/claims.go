@@ -39,7 +39,7 @@ func ParseClaims(payload []byte) (*Claims, error) {
 	return fieldsOf(payload).parse()
 }
 
-// claimFields are the claims that count, as raw JSON; nil where one is absent. They are parts of the payload.
+// claimFields are the claims that count, as raw JSON; nil if one is absent. They are parts of the payload.
 type claimFields struct {
 	sub, id, jti, iat, exp             json.RawMessage
 	permissions, guilds, architusAdmin json.RawMessage

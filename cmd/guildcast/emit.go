@@ -20,7 +20,7 @@ type emit struct {
 	AdapterKey string   `default:"socket.io" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
 	Namespace  string   `default:"/" placeholder:"NAME" help:"Namespace."`
 	Except     []string `placeholder:"ROOM" help:"Rooms whose members are left out, with commas between them."`
-	Volatile   bool     `help:"Let the event be lost where a client can't take it at once."`
+	Volatile   bool     `help:"Let the event be lost if a client can't take it at once."`
 
 	Room  string   `arg:"" help:"Room: <socket id>_auth for an elevated socket, <socket id> for any; an empty text for everybody."`
 	Event string   `arg:"" help:"Name of the event."`

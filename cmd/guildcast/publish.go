@@ -20,7 +20,7 @@ type publish struct {
 	Redis       string   `default:"redis://127.0.0.1:6379" placeholder:"URL" help:"Redis of the cluster."`
 	TopicPrefix string   `placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
 	Logs        bool     `help:"Publish to the guild's log topic."`
-	Event       string   `placeholder:"NAME" help:"Name of the event; log_pool, or log_other with --logs, where left out."`
+	Event       string   `placeholder:"NAME" help:"Name of the event; log_pool, or log_other with --logs, if left out."`
 	Kind        string   `placeholder:"KIND" help:"Kind that the policy goes by, such as member, message or setting; an event without reaches nobody."`
 	Private     bool     `help:"Only for those who see private logs."`
 	Requires    []string `placeholder:"PERMISSION" help:"Permissions that it takes to see the event, with commas between them."`

@@ -21,7 +21,7 @@ type serve struct {
 	TlsCert        string        `group:"Serving:" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS."`
 	TlsKey         string        `group:"Serving:" placeholder:"FILE" help:"Private key in PEM."`
 	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
-	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For is believed, for the limits per address."`
+	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For, or else Forwarded, is believed, for the limits per address."`
 	KeepAlive      time.Duration `group:"Serving:" default:"${keep_alive}" placeholder:"DURATION" help:"Time that a connection may stay silent between two requests; more than the balancer in front keeps its own."`
 	DrainDelay     time.Duration `group:"Serving:" default:"${drain_delay}" placeholder:"DURATION" help:"Time for which a node that got SIGTERM is not ready and still serves new clients, for balancers to notice."`
 	Grace          time.Duration `group:"Serving:" default:"${grace}" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
@@ -52,8 +52,8 @@ type serve struct {
 	secretOptions   `group:"Tokens and permissions:"`
 	JwtJwks         string        `group:"Tokens and permissions:" placeholder:"URL|FILE" help:"JSON Web Key Set of the token issuer; accepts RS256, ES256 and EdDSA."`
 	JwtJwksRefresh  time.Duration `group:"Tokens and permissions:" default:"${jwt_jwks_refresh}" placeholder:"DURATION" help:"Time between two readings of the key set."`
-	JwtIssuer       string        `group:"Tokens and permissions:" placeholder:"TEXT" help:"Required iss claim; any where left out."`
-	JwtAudience     []string      `group:"Tokens and permissions:" placeholder:"TEXT" help:"Accepted aud claims, with commas between them; any where left out."`
+	JwtIssuer       string        `group:"Tokens and permissions:" placeholder:"TEXT" help:"Required iss claim; any if left out."`
+	JwtAudience     []string      `group:"Tokens and permissions:" placeholder:"TEXT" help:"Accepted aud claims, with commas between them; any if left out."`
 	JwtLeeway       time.Duration `group:"Tokens and permissions:" default:"${jwt_leeway}" placeholder:"DURATION" help:"How far clocks may differ, for nbf and iat; at most 5s."`
 	TokenPerRequest string        `group:"Tokens and permissions:" enum:"required,optional" default:"${token_per_request}" placeholder:"MODE" help:"Whether requests of elevated sockets must carry a token: required or optional."`
 	UserPool        string        `group:"Tokens and permissions:" enum:"all,ids" default:"${user_pool}" placeholder:"MODE" help:"What elevated users may ask of the users of no guild: all of them and a search, or only those whose ids they know: all or ids."`
@@ -75,7 +75,7 @@ type bounds struct {
 	MaxQueueBudget      int `default:"${max_queue_budget}" placeholder:"BYTES" help:"Most that waits to be sent to all clients; while it is spent, those with over 1 MiB waiting are disconnected."`
 	MaxInboundBytes     int `default:"${max_inbound_bytes}" placeholder:"BYTES" help:"Most that one client has sent and no handler has taken."`
 	MaxUnfinishedBudget int `default:"${max_unfinished_budget}" placeholder:"BYTES" help:"Most that messages hold that wait for attachments, of all clients, beyond 256 KiB of each."`
-	MaxDecodedBytes     int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes where left out."`
+	MaxDecodedBytes     int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes if left out."`
 	MaxDecodingBudget   int `default:"${max_decoding_budget}" placeholder:"BYTES" help:"Most that the messages take that are being decoded or handled, for messages of up to 64 KiB, and as much for larger ones."`
 	MaxAttachments      int `default:"${max_attachments}" placeholder:"N" help:"Binary attachments of one message."`
 	MaxJsonDepth        int `default:"${max_json_depth}" placeholder:"N" help:"Depth of the JSON of one message."`

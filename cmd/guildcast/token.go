@@ -45,11 +45,11 @@ type tokenCommand struct {
 	secretOptions
 	Sub           string            `required:"" placeholder:"ID" help:"User id."`
 	Guild         map[string]string `short:"g" mapsep:"," placeholder:"ID=BITS" help:"Membership of a guild, with the permissions there: a number, 0x..., or names with | between them. Repeatable."`
-	Permissions   string            `placeholder:"BITS" help:"Permissions in every guild; 274 where left out."`
+	Permissions   string            `placeholder:"BITS" help:"Permissions in every guild; 274 if left out."`
 	ArchitusAdmin bool              `help:"Member of every guild, with every permission."`
 	Jti           string            `placeholder:"ID" help:"Id of the token, to revoke it by."`
 	Ttl           time.Duration     `default:"1h" help:"How long the token is good."`
-	Kid           string            `help:"Name of the secret to sign with; the first one where left out."`
+	Kid           string            `help:"Name of the secret to sign with; the first one if left out."`
 	Issuer        string            `help:"The iss claim."`
 	Audience      string            `help:"The aud claim."`
 }

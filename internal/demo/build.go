@@ -10,7 +10,7 @@ import (
 
 const maxMembers = 100_000
 
-// builder makes the world's first state. It uses no clock, so that a seed always gives the same people with the same
+// builder builds the world's first state. It uses no clock, so that a seed always gives the same people with the same
 // ids.
 type builder struct {
 	w       *World

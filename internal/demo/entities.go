@@ -19,7 +19,7 @@ const (
 )
 
 // Guild is what a dashboard knows of a Discord guild. Permissions, owner and admin flags are those of the bot, not of
-// whoever looks at it.
+// the user who looks at it.
 type Guild struct {
 	ID              string   `json:"id"`
 	Name            string   `json:"name"`

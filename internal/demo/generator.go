@@ -92,7 +92,7 @@ func (g *Generator) pause(stream *Stream) time.Duration {
 	return g.cfg.Interval/4 + time.Duration(stream.rng.Int64N(int64(g.cfg.Interval*3/2)+1))
 }
 
-// Apply writes the step's entities and then publishes its event, so that whoever hears of a change also finds it.
+// Apply writes the step's entities and then publishes its event, so that a client that hears of a change also finds it.
 func (s Step) Apply(ctx context.Context, client redis.UniversalClient, topicPrefix string) error {
 	if len(s.Changes)+len(s.Presence) > 0 {
 		pipe := client.Pipeline()

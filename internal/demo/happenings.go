@@ -64,7 +64,7 @@ func (s *Stream) channel() string {
 	return c.ID
 }
 
-// messageObject says where a message stands.
+// messageObject describes the place of a message.
 func (s *Stream) messageObject() any {
 	return map[string]any{"type": "message", "id": s.id(), "channel_id": s.channel()}
 }

@@ -154,7 +154,7 @@ func (b *Bot) interpret(ctx context.Context, req Request, m *meter) (Response, e
 	return resp, nil
 }
 
-// guild returns the guild with an id, a new one if there is none, and forgets guilds beyond the bounds.
+// guild returns the guild with an id, or a new one, and forgets guilds beyond the bounds.
 func (b *Bot) guild(id int64) *guild {
 	now := b.cfg.Now()
 	for e := b.recent.Back(); e != nil && now.Sub(e.Value.(*guild).used) > b.cfg.MaxIdle; e = b.recent.Back() {

@@ -48,7 +48,7 @@ type Response struct {
 }
 
 // Action is one thing that the bot did. Which fields are set follows from Action: Content for a message sent or edited,
-// Emoji for reactions, and TargetsUser where it took back a reaction of the user's.
+// Emoji for reactions, and TargetsUser if it took back a reaction of the user's.
 type Action struct {
 	Action      int    `json:"action"`
 	MessageID   int64  `json:"message_id"`

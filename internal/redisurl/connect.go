@@ -16,7 +16,7 @@ type Connection struct {
 	// Client is shared by all parts of the node. Deadlines of contexts apply to its commands.
 	Client goredis.UniversalClient
 
-	// Embedded is the host:port on which the embedded Redis listens; "" where the Redis is another process.
+	// Embedded is the host:port on which the embedded Redis listens; "" if the Redis is another process.
 	Embedded string
 
 	// Target names the Redis for logs: scheme and hosts, never a password.

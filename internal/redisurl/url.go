@@ -37,7 +37,7 @@ type target struct {
 	options goredis.UniversalOptions
 }
 
-// schemes are the URL schemes that Connect knows; true where the connection is encrypted.
+// schemes are the URL schemes that Connect knows; true if the connection is encrypted.
 func schemeOf(name string) (m mode, secure, ok bool) {
 	switch name {
 	case "redis", "unix":
@@ -305,7 +305,7 @@ func (t *target) setOption(name, value string) error {
 			return fmt.Errorf("redis URL: option %s wants an encrypted connection: rediss", name)
 		}
 	default:
-		// The name is quoted: it stands where no password does, and says what to mend.
+		// The name is quoted: it never holds a password, and says what to mend.
 		return fmt.Errorf("redis URL: unknown option %q", name)
 	}
 	return nil

@@ -137,7 +137,7 @@ func (s Service) runsOnce(t *testing.T) {
 	})
 }
 
-// ended checks that nothing of the service is left, and that whoever uses it is told.
+// ended checks that nothing of the service is left, and that its callers get an error.
 func (s Service) ended(t *testing.T) {
 	t.Helper()
 	if s.Use != nil {

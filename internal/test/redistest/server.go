@@ -83,7 +83,7 @@ func StartReplica(tb testing.TB, primary *Server, args ...string) *Server {
 	return s
 }
 
-// Required says whether tests that need a real Redis must fail where there is none.
+// Required reports whether tests that need a real Redis must fail if there is none.
 func Required() bool { return os.Getenv("GUILDCAST_REQUIRE_REDIS") == "1" }
 
 func binary(tb testing.TB) string {
@@ -120,7 +120,7 @@ func (s *Server) newClient() *goredis.Client {
 	})
 }
 
-// Start runs the server again after Stop, on the same port and, where it persists, with the same data.
+// Start runs the server again after Stop, on the same port and, if it persists, with the same data.
 func (s *Server) Start() {
 	s.tb.Helper()
 	if s.cmd != nil {

@@ -207,7 +207,7 @@ const (
 	opClose  = 8
 )
 
-// readFrame returns the payload of the next data frame, in buf where it fits, and whether it is binary.
+// readFrame returns the payload of the next data frame, in buf if it fits, and whether it is binary.
 func readFrame(r *bufio.Reader, buf []byte) (p []byte, isBinary bool, err error) {
 	for {
 		head, err := r.Peek(2)
