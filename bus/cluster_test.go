@@ -63,6 +63,7 @@ func moveSlot(t *testing.T, c *redistest.Cluster, channel string) {
 
 // TestReshard moves the slot of a channel while it is used.
 func TestReshard(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	st := newStates()
 	listener := newBus(t, c.Client(), quick(st))
@@ -112,6 +113,7 @@ func TestReshard(t *testing.T) {
 // TestMovedWhilePublishing moves a slot back and forth during a burst: nothing is lost by the publisher, and the order
 // is kept.
 func TestMovedWhilePublishing(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	b := newBus(t, c.Client(), quick(nil))
 	ctx, cancel := context.WithCancel(within(t))
@@ -143,6 +145,7 @@ func TestMovedWhilePublishing(t *testing.T) {
 
 // TestClusterLosesPrimary kills one of three: what does not depend on it goes on.
 func TestClusterLosesPrimary(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	for _, s := range c.Servers {
 		must(t, s.Client().ConfigSet(within(t), "cluster-require-full-coverage", "no").Err())
@@ -197,6 +200,7 @@ func TestClusterLosesPrimary(t *testing.T) {
 // TestForgottenServer takes the server that the bus hears from out of the cluster. It goes on answering pings, and
 // hears nothing of what is published in the cluster.
 func TestForgottenServer(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t)
 	ctx := within(t)
 	var servers []*redis.Client

@@ -15,6 +15,7 @@ import (
 // TestCountWithAFrozenReplica counts while one server of a cluster does not answer: that costs a bounded time, and the
 // result says that it may not be all.
 func TestCountWithAFrozenReplica(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartReplicatedCluster(t)
 	for _, s := range append(c.Servers, c.Replicas...) { // nobody gives the replica up
 		must(t, s.Client().ConfigSet(within(t), "cluster-node-timeout", "60000").Err())

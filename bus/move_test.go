@@ -70,6 +70,7 @@ func (m *moving) follows(t *testing.T, to *redistest.Server) {
 
 // TestEndpointMoves has an address lead to another server, while the old connections and the old server live on.
 func TestEndpointMoves(t *testing.T) {
+	t.Parallel()
 	for name, rights := range map[string][]string{
 		"and says who it is": {"+@all"},
 		"and says nothing":   {"+@all", "-info", "-role"},
@@ -133,6 +134,7 @@ func TestReplicaIsNotHeard(t *testing.T) {
 
 // TestDemoted has the server that an address leads to become a replica.
 func TestDemoted(t *testing.T) {
+	t.Parallel()
 	for name, rights := range map[string][]string{"known by its run": {"+@all"}, "known by its role": {"+@all", "-info"}} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--user", "app", "on", ">pw", "~*", "&*"}, rights...)
@@ -204,6 +206,7 @@ func TestSentinelMoves(t *testing.T) {
 // TestClusterFailover has the replicas of a cluster made primaries, one after the other, as an operator does: whoever is
 // subscribed at a demoted server changes over, and is counted all the time.
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartReplicatedCluster(t)
 	conn, err := redisurl.Connect(c.URL())
 	must(t, err)
@@ -259,6 +262,7 @@ func TestClusterFailover(t *testing.T) {
 // TestDeafClusterServer has the server that the bus hears from get nothing of what is published in the cluster, while all its
 // connections live and all is well otherwise.
 func TestDeafClusterServer(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, "--enable-debug-command", "yes")
 	m := newMoving(t, c.Client(), bus.Options{})
 	heard := 0

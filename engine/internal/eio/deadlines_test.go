@@ -43,6 +43,7 @@ func (f *fixture) connect() net.Conn {
 
 // Whatever is asked for, a body that trickles in and never ends is cut.
 func TestBodiesThatNeverEnd(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, request string }{
 		{"unknown transport", "POST ?EIO=4&transport=pigeon"},
 		{"handshake", "POST ?EIO=4&transport=polling"},

@@ -26,10 +26,13 @@ import (
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	wait.Parallel()
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // driver is a way in which WebSockets are read.
 type driver struct {

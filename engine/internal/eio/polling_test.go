@@ -466,6 +466,7 @@ func TestInitialPacket(t *testing.T) {
 
 // A client that does not read the answer to its poll is given up, whether the kernel takes all of the answer or not.
 func TestPollNotRead(t *testing.T) {
+	t.Parallel()
 	t.Run("small", func(t *testing.T) { pollNotRead(t, 64<<10, ReasonPingTimeout) })
 	t.Run("large", func(t *testing.T) { pollNotRead(t, 30<<20, ReasonTransportError) })
 }

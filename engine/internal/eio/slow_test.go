@@ -55,6 +55,7 @@ func TestSlowConsumerByBytes(t *testing.T) {
 }
 
 func TestSlowConsumerByTime(t *testing.T) {
+	t.Parallel()
 	overDrivers(t, func(t *testing.T, d driver) {
 		f := newFixture(t, d, Config{QueueHard: 100 << 20, StallTimeout: 100 * time.Millisecond})
 		_, o := f.openWS()
@@ -70,6 +71,7 @@ func TestSlowConsumerByTime(t *testing.T) {
 
 // A peer that reads nothing cannot hold up the end of its session either.
 func TestDiscardOfStalled(t *testing.T) {
+	t.Parallel()
 	overDrivers(t, func(t *testing.T, d driver) {
 		f := newFixture(t, d, Config{StallTimeout: 50 * time.Millisecond})
 		_, o := f.openWS()

@@ -63,6 +63,7 @@ const steadyTime = 12 * time.Second
 
 // A client that reads slowly and steadily is not cut, and one that reads nothing is. All are tried at the same time.
 func TestSteadyReaders(t *testing.T) {
+	t.Parallel()
 	var clients sync.WaitGroup
 	for _, c := range []steadyReader{
 		{rate: 2_000, buffer: 4096},

@@ -202,6 +202,7 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 // A peer gets all that was sent before Close, though it goes on sending and takes longer than it may to answer the
 // close frame: to close a connection while something comes in resets it, and takes away what the peer has not got yet.
 func TestCloseOfSlowPeerThatSends(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("what the peer has taken is known on Linux only")
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // idle holds what Shared and SharedCluster started and no test uses now, each as empty as a new one. The servers live
@@ -30,6 +32,7 @@ func Main(m *testing.M, options ...goleak.Option) {
 type running struct{ m *testing.M }
 
 func (r running) Run() int {
+	wait.Parallel()
 	code := r.m.Run()
 	idle.mu.Lock()
 	defer idle.mu.Unlock()
