@@ -182,6 +182,12 @@ type node struct {
 // startNode runs `guildcast serve` against redisURL with env added, and returns once it is ready.
 func startNode(t testing.TB, name, redisURL string, env ...string) *node {
 	t.Helper()
+	return startNodeOf(t, binary, name, redisURL, env...)
+}
+
+// startNodeOf is startNode with another binary.
+func startNodeOf(t testing.TB, binary, name, redisURL string, env ...string) *node {
+	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	env = append([]string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redisURL, "GUILDCAST_JWT_SECRET=" + secret,
 		"GUILDCAST_LOG=json"}, env...)

@@ -165,13 +165,14 @@ func (c *Conn) SID() string { return c.sid }
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Send writes one text message, an Engine.IO packet.
-func (c *Conn) Send(text string) error { return c.write(opText, text) }
+func (c *Conn) Send(text string) error { return c.Write(Frame(opText, text)) }
 
 // SendBinary writes one binary message, an attachment.
-func (c *Conn) SendBinary(b []byte) error { return c.write(opBinary, string(b)) }
+func (c *Conn) SendBinary(b []byte) error { return c.Write(Frame(opBinary, string(b))) }
 
-// write writes a message in one frame; the mask is zero, which is a mask all the same.
-func (c *Conn) write(op byte, p string) error {
+// Frame is a message in one frame, for Write; the mask is zero, which is a mask all the same. op is an opcode of RFC
+// 6455, with the bits of RFC 7692 beside it.
+func Frame(op byte, p string) []byte {
 	const fin, masked = 0x80, 0x80
 	b := append(make([]byte, 0, len(p)+14), fin|op)
 	switch n := len(p); {
@@ -182,7 +183,11 @@ func (c *Conn) write(op byte, p string) error {
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, masked|127), uint64(n))
 	}
-	b = append(append(b, 0, 0, 0, 0), p...)
+	return append(append(b, 0, 0, 0, 0), p...)
+}
+
+// Write writes bytes as they are: frames, or what a client that breaks the protocol sends.
+func (c *Conn) Write(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, err := c.nc.Write(b)
