@@ -174,7 +174,7 @@ func (a *Adapter) Sids() *types.Map[socket.SocketId, *types.Set[socket.Room]] {
 // themselves.
 func (a *Adapter) RoomNames(private bool) []socket.Room { return a.index.roomNames(private) }
 
-// HasMembers tells whether any of rooms has a member here. It does not allocate.
+// HasMembers reports whether any of rooms has a member here. It does not allocate.
 func (a *Adapter) HasMembers(rooms ...socket.Room) bool { return a.index.hasMembers(rooms) }
 
 // SocketRooms returns a copy of the rooms of a socket, nil if it is unknown.
@@ -250,7 +250,7 @@ var memberLists = sync.Pool{New: func() any { return new(memberList) }}
 
 type memberList struct{ list []*member }
 
-// release gives the list back.
+// release returns the list for reuse.
 func (l *memberList) release() {
 	clear(l.list)
 	l.list = l.list[:0]

@@ -48,7 +48,7 @@ func (a *Adapter) BroadcastWithAck(
 }
 
 // oneValue passes on one value of each client, its first argument or nil, as in Node. The library counts values: a
-// client that gives none would be waited for, and one that gives two would stand for another.
+// client that sends none would be waited for, and one that sends two would stand for another.
 func oneValue(ack socket.Ack) socket.Ack {
 	return func(args []any, err error) {
 		if len(args) == 0 {

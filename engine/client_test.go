@@ -146,7 +146,7 @@ func (w *wire) frame(op byte, b []byte) {
 	}
 }
 
-// next reads a message, and tells whether it is text. At the end of the connection it returns an error.
+// next reads a message and reports whether it is text. At the end of the connection it returns an error.
 func (w *wire) next() (string, bool, error) {
 	for {
 		_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))

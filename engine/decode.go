@@ -86,8 +86,8 @@ func attach(data any, bins [][]byte) (any, error) {
 	return data, nil
 }
 
-// reservedEvent tells whether an event's name means something to Socket.IO itself, so that no peer may send it. Same
-// names as in socket.io-parser 4.2.
+// reservedEvent reports whether Socket.IO reserves an event's name, so that no peer may send it. The names are those of
+// socket.io-parser 4.2.
 func reservedEvent(name string) bool {
 	switch name {
 	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":

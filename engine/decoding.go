@@ -49,8 +49,8 @@ func newDecodePool(budget int) *decodePool {
 	return &decodePool{free: semaphore.NewWeighted(int64(budget)), budget: int64(budget)}
 }
 
-// enter waits until an event that takes cost bytes can be decoded, and reports whether that came in time. Then leave has
-// to be called.
+// enter waits until an event that takes cost bytes can be decoded, and reports whether that came in time. Then leave
+// has to be called.
 func (p *decodePool) enter(cost int) bool {
 	weight := p.weight(cost)
 	if p.free.TryAcquire(weight) {
@@ -63,5 +63,5 @@ func (p *decodePool) enter(cost int) bool {
 
 func (p *decodePool) leave(cost int) { p.free.Release(p.weight(cost)) }
 
-// weight is the part of the budget that an event takes: all of it where it takes more.
+// weight returns the part of the budget that an event takes: all of it if the event needs more.
 func (p *decodePool) weight(cost int) int64 { return min(int64(cost), p.budget) }

@@ -11,8 +11,8 @@ const paceLimit = 50 * time.Millisecond
 
 // DeliverOptions of Deliver.
 type DeliverOptions struct {
-	Volatile bool // drop where the connection can't take it now
-	Loss     Loss // whether it may be left out where the connection is behind; not together with Volatile
+	Volatile bool // drop the message if the connection can't take it now
+	Loss     Loss // whether it may be left out if the connection is behind; not together with Volatile
 }
 
 // Lag is connections that lag, for which a sender should wait a while.

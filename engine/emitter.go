@@ -95,7 +95,7 @@ func (e *emitter) removeLocked(match func(*listener) bool) (removed int) {
 	return removed
 }
 
-// RemoveListener removes one listener of an event, and tells whether there was one.
+// RemoveListener removes one listener of an event, and reports whether there was one.
 func (e *emitter) RemoveListener(event events.EventName, fn events.Listener) bool {
 	if fn == nil {
 		return false
@@ -113,7 +113,7 @@ func (e *emitter) RemoveListener(event events.EventName, fn events.Listener) boo
 	}) > 0
 }
 
-// RemoveAllListeners removes the listeners of an event, and tells whether there were any.
+// RemoveAllListeners removes the listeners of an event, and reports whether there were any.
 func (e *emitter) RemoveAllListeners(event events.EventName) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

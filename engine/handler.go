@@ -14,7 +14,7 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// Handler serves the Engine.IO requests of one server, and the browser client's files where they are asked for. It
+// Handler serves the Engine.IO requests of one server, and the browser client's files if the server offers them. It
 // answers 404 outside of the server's path (the library's option Path, default "/socket.io").
 type Handler struct {
 	srv   *server
@@ -103,10 +103,10 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 
 // Timing of Shutdown.
 const (
-	drainStep  = 50 * time.Millisecond  // between two lots of connections that are closed, at least
-	drainPause = 200 * time.Millisecond // and at most: a few connections are no crowd elsewhere, and are not worth a long wait
-	drainShare = 0.7                    // of the time until the deadline: connections are closed
-	flushShare = 0.95                   // of it: what is queued for them has been sent, or is dropped
+	drainStep  = 50 * time.Millisecond  // the least pause between two lots of connections that are closed
+	drainPause = 200 * time.Millisecond // the longest: a few connections are no crowd for the other nodes
+	drainShare = 0.7                    // of the time until the deadline, in which connections are closed
+	flushShare = 0.95                   // of it, after which messages that are still queued are dropped
 	flushLimit = 5 * time.Second        // the same without a deadline
 )
 
@@ -155,9 +155,9 @@ func (s *server) drain(ctx context.Context) {
 	}
 }
 
-// unsent tells whether a connection that is being closed should be given more time: it is a WebSocket whose peer has
-// not confirmed the end, or polling has still to fetch something. (A client that only has to fetch the news that the
-// session is closed finds that out without us.)
+// unsent reports whether a connection that is being closed needs more time: its WebSocket peer has not confirmed the
+// end, or its polling client has still to fetch something. (A client that only has to fetch the news that the session
+// is closed finds that out without us.)
 func (c *Conn) unsent() bool {
 	return c.eio.State() != eio.Closed && (c.eio.Transport() == eio.WebSocket || c.eio.Queued() > 0)
 }

@@ -75,8 +75,8 @@ func (h *handshake) fill(s *eio.Handshake, names *interner) {
 	h.query = r.URL.Query()
 }
 
-// hasValues tells whether a middleware has derived the request's context from the one that net/http made, which itself
-// holds nothing that outlives the request.
+// hasValues reports whether a middleware has derived the request's context from the one that net/http made, which
+// itself holds nothing that outlives the request.
 func hasValues(ctx context.Context) bool {
 	return reflect.TypeOf(ctx).String() != "*context.cancelCtx"
 }

@@ -135,7 +135,7 @@ func (s *server) connectionError(e *eio.ConnectionError) {
 	})
 }
 
-// codeMessage returns the library's own value where there is one, since users compare pointers.
+// codeMessage returns the library's own value if there is one, since users compare pointers.
 func codeMessage(e *eio.ConnectionError) *types.CodeMessage {
 	switch e.Code {
 	case eio.CodeUnknownTransport:

@@ -48,8 +48,8 @@ type member struct {
 	in   []seat
 }
 
-// seat is a member's place in a room; occupant is its other side. Each knows where the other one is, so that leaving
-// a room of 10,000 costs no search.
+// seat is a member's place in a room; occupant is its other side. Each knows the other's place, so that leaving a room
+// of 10,000 costs no search.
 type seat struct {
 	room *room
 	at   int // in room.seats
@@ -292,7 +292,7 @@ func (x *index) isInLocked(m *member, name socket.Room) bool {
 	return x.seatLocked(m, name) >= 0
 }
 
-// existsLocked tells whether a room has a member.
+// existsLocked reports whether a room has a member.
 func (x *index) existsLocked(name socket.Room) bool {
 	if _, ok := x.rooms.Get(name); ok {
 		return true

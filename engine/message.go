@@ -34,8 +34,8 @@ func NewEventMessage(nsp string, args []byte, attachments [][]byte) *Message {
 	return m
 }
 
-// NewMessage encodes p, which it does not change, for namespace nsp. It fails where p's data is no JSON, as a channel
-// or a NaN, or where an attachment can't be read.
+// NewMessage encodes p, which it does not change, for namespace nsp. It fails if p's data can't be encoded as JSON,
+// such as a channel or a NaN, or if an attachment can't be read.
 func NewMessage(nsp string, p *parser.Packet) (*Message, error) {
 	m := &Message{namespace: nsp, kind: p.Type, hasID: p.Id != nil}
 	err := encodePacket(nsp, p, func(text []byte, bins [][]byte) {
@@ -110,5 +110,5 @@ func newWireBuffer(m *Message) *wireBuffer {
 	return b
 }
 
-// Clone returns the buffer itself where the library wants a copy to write: a Message is immutable.
+// Clone returns the buffer itself. The library clones a buffer to write it, and a Message is immutable.
 func (b *wireBuffer) Clone() types.BufferInterface { return b }

@@ -24,7 +24,7 @@ func findMiddlewareField() middlewareField {
 	return middlewareField{f.Index[0], true}
 }
 
-// of returns the middlewares of a socket; false where they can't be found.
+// of returns the middlewares of a socket, or false if they can't be found.
 func (f middlewareField) of(s *socket.Socket) ([]socket.SocketMiddleware, bool) {
 	if !f.ok {
 		return nil, false

@@ -100,8 +100,8 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	return true
 }
 
-// slimSockets gives every socket of a namespace a small emitter, and one of revision 3 an auth, before anybody has seen
-// it: in a middleware that is the first of all. (A socket that is recovered skips the middlewares, and keeps the
+// slimSockets sets a small emitter on every socket of a namespace, and an auth on those of revision 3, before other
+// code sees them: in the first middleware of all. (A socket that is recovered skips the middlewares, and keeps the
 // library's emitter.)
 func slimSockets(nsp socket.Namespace) {
 	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {

@@ -66,7 +66,7 @@ func newRecovery(window time.Duration) *recovery {
 	}
 }
 
-// recoverable tells whether a packet is kept: acknowledgements can't be resumed, volatile packets need not be.
+// recoverable reports whether a packet is kept. Acknowledgements can't be resumed, and volatile packets need not be.
 func recoverable(p *parser.Packet, opts *socket.BroadcastOptions) bool {
 	_, ok := p.Data.([]any)
 	return ok && p.Type == parser.EVENT && p.Id == nil && !flagsOf(opts).Volatile
@@ -176,7 +176,7 @@ func (r *recovery) sinceLocked(next uint64, rooms []socket.Room) []*Message {
 	return missed
 }
 
-// reaches tells whether a packet is for a socket that is in rooms.
+// reaches reports whether a packet is for a socket that is in rooms.
 func (p *loggedPacket) reaches(rooms []socket.Room) bool {
 	included := len(p.rooms) == 0
 	for _, room := range rooms {

@@ -5,7 +5,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// hasMembers tells whether any of the rooms has a member.
+// hasMembers reports whether any of the rooms has a member.
 func (x *index) hasMembers(rooms []socket.Room) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -47,12 +47,12 @@ func (s *engineSocket) Request() *types.HttpContext { return s.shake.context() }
 // Transport is the current transport.
 func (s *engineSocket) Transport() transports.Transport { return (*transportView)(s) }
 
-// Upgraded tells whether the session began with polling and is a WebSocket now.
+// Upgraded reports whether the session began with polling and is a WebSocket now.
 func (s *engineSocket) Upgraded() bool {
 	return !s.shake.webSocket && s.eio.Transport() == eio.WebSocket
 }
 
-// Upgrading tells whether a WebSocket is about to replace polling.
+// Upgrading reports whether a WebSocket is about to replace polling.
 func (s *engineSocket) Upgrading() bool { return s.eio.Upgrading() }
 
 // Construct does nothing: a Conn is made by its server.
@@ -67,8 +67,8 @@ func (s *engineSocket) Send(data io.Reader, opts *epacket.Options, sent eng.Send
 	return s.Write(data, opts, sent)
 }
 
-// Write queues a message: text if data is a string reader or buffer, else binary. sent, where not nil, is called when
-// it is queued.
+// Write queues a message: text if data is a string reader or buffer, else binary. sent, if not nil, is called when it
+// is queued.
 func (s *engineSocket) Write(data io.Reader, opts *epacket.Options, sent eng.SendCallback) eng.Socket {
 	c := s.conn()
 	m, err := messageOf(data)

@@ -20,10 +20,10 @@ func (t *transportView) socket() *engineSocket { return (*engineSocket)(t) }
 // Name is "polling" or "websocket".
 func (t *transportView) Name() string { return t.eio.Transport() }
 
-// Writable tells whether the client can take a message now.
+// Writable reports whether the client can take a message now.
 func (t *transportView) Writable() bool { return t.eio.Writable() }
 
-// Sid is the session's id.
+// Sid returns the session's id.
 func (t *transportView) Sid() string { return t.eio.ID() }
 
 // Protocol is the revision of Engine.IO, 3 or 4.
@@ -56,7 +56,7 @@ func (t *transportView) Parser() eparser.Parser {
 // Proto is the transport itself.
 func (t *transportView) Proto() transports.Transport { return t }
 
-// SupportsBinary is true: where a transport does not, binary data is encoded.
+// SupportsBinary returns true: a transport without binary frames encodes binary data.
 func (t *transportView) SupportsBinary() bool { return true }
 
 // HandlesUpgrades is true.

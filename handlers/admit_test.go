@@ -8,11 +8,11 @@ import (
 	"github.com/architus/guildcast/handlers"
 )
 
-// undecodable is JSON that no decoder takes: encoding/json has no such number, so that the engine closes a connection
-// whose event it decodes.
+// undecodable is JSON that encoding/json can't decode: the number is too large. The engine closes a connection whose
+// event it tries to decode.
 const undecodable = `{"_id":"7","a":1e999}`
 
-// What is refused is refused before it is decoded, and answered all the same.
+// A refused event is refused before it is decoded, and answered nonetheless.
 func TestRefusedBeforeDecoding(t *testing.T) {
 	many := strings.Repeat(`{"":0},`, 40_000)
 	for _, tt := range []struct {
@@ -63,7 +63,7 @@ func TestRefusedBeforeDecoding(t *testing.T) {
 	}
 }
 
-// The limit of payloads counts what the client means, in every form, whether the engine asks before or not.
+// The payload limit counts decoded bytes, in every form, whether the engine asks first or not.
 func TestPayloadLimit(t *testing.T) {
 	const limit = 1000
 	padded := func(n int) string {
@@ -125,7 +125,7 @@ func TestAttachmentsCount(t *testing.T) {
 	}
 }
 
-// An event's name is the client's; its length must not come back, nor go into the log.
+// The client chooses an event's name: a long one must be neither sent back nor logged whole.
 func TestLongNames(t *testing.T) {
 	n := start(t, nil)
 	c := connect(t, n.server, nil)

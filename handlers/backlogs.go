@@ -6,8 +6,8 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// Bounds of what waits for slow recipients, in bytes. A guild over one of them waits for nobody until it is under it
-// again: the engine then queues its events, or leaves them out, for each connection.
+// Bounds on what waits for slow recipients, in bytes. While a guild exceeds one, it waits for nobody: the engine queues
+// its events, or leaves them out, for each connection.
 const (
 	backlogBytes  = 4 << 20  // of a guild
 	backlogsBytes = 64 << 20 // of a node
@@ -21,22 +21,22 @@ type notice struct {
 
 func (n *notice) size() int { return len(n.data) + 128 }
 
-// backlogs let a guild wait for recipients that lag while the queue that it shares with other guilds goes on: what comes
-// of it meanwhile is kept, and handled by a goroutine of its own, in order.
+// backlogs let a guild wait for recipients that lag, while the queue that it shares with other guilds goes on. Messages
+// of the guild that come meanwhile are kept, and handled in order by a separate goroutine.
 type backlogs struct {
 	gateway *Gateway
 
 	mu     sync.Mutex
 	less   sync.Cond           // on mu: a backlog has become shorter
-	guilds map[string]*backlog // that wait; a guild that is not there is handled where its messages come from
-	bytes  int                 // of all
+	guilds map[string]*backlog // the guilds that wait; messages of others are handled by their queue
+	bytes  int                 // of all backlogs
 }
 
-// backlog is what waits of one guild. Guarded by backlogs.mu.
+// backlog is the messages of one guild that wait. Guarded by backlogs.mu.
 type backlog struct {
 	notices []notice
 	bytes   int
-	full    chan struct{} // closed when it is over a bound: nobody is waited for
+	full    chan struct{} // closed while a bound is exceeded: the guild waits for nobody
 }
 
 func newBacklogs(g *Gateway) *backlogs {
@@ -45,8 +45,8 @@ func newBacklogs(g *Gateway) *backlogs {
 	return x
 }
 
-// keep keeps n if its guild waits, and reports whether it does. It blocks while the guild is over a bound, which takes
-// as long as handling what it is over by.
+// keep keeps n if its guild waits, and reports whether it does. It blocks while the guild exceeds a bound, until enough
+// messages are handled.
 func (x *backlogs) keep(n notice) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -67,12 +67,12 @@ func (x *backlogs) keep(n notice) bool {
 	return true
 }
 
-// overLocked reports whether b is over a bound.
+// overLocked reports whether b exceeds a bound.
 func (x *backlogs) overLocked(b *backlog) bool {
 	return b.bytes > backlogBytes || b.bytes > 0 && x.bytes > backlogsBytes
 }
 
-// fill has nobody waited for.
+// fill ends the waiting for recipients.
 func (b *backlog) fill() {
 	select {
 	case <-b.full:
@@ -81,20 +81,20 @@ func (b *backlog) fill() {
 	}
 }
 
-// wait has guild wait for those that are behind. Nothing else of the guild is handled at the time.
+// wait makes guild wait for the recipients that are behind. No other message of the guild is being handled.
 func (x *backlogs) wait(guild string, behind []lag) {
 	b := &backlog{full: make(chan struct{})}
 	x.mu.Lock()
 	x.guilds[guild] = b
 	x.mu.Unlock()
-	if !x.gateway.spawn(func() { x.run(guild, b, behind) }) { // closed: nobody is there to be waited for
+	if !x.gateway.spawn(func() { x.run(guild, b, behind) }) { // the gateway is closed: there is nobody to wait for
 		x.mu.Lock()
 		delete(x.guilds, guild)
 		x.mu.Unlock()
 	}
 }
 
-// run waits for recipients and handles what is kept of guild, until there is nothing more.
+// run waits for recipients and handles the kept messages of guild, until none are left.
 func (x *backlogs) run(guild string, b *backlog, behind []lag) {
 	for {
 		x.mu.Lock()
@@ -111,7 +111,7 @@ func (x *backlogs) run(guild string, b *backlog, behind []lag) {
 	}
 }
 
-// next takes the oldest notice. If there is none, or the gateway is closed, the guild does not wait any more.
+// next removes and returns the oldest notice. If there is none, or the gateway is closed, the guild no longer waits.
 func (x *backlogs) next(guild string, b *backlog) (notice, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -42,20 +42,20 @@ func slowGuild(t *testing.T) (b *bench, slow, quick *session, lagging gate) {
 	return b, sockets[0], sockets[1], lagging
 }
 
-// publish brings event number n of a guild.
+// publish publishes event number n of a guild.
 func (b *bench) publish(guild string, n int, pad string) {
 	b.g.Message(event.Topic{Guild: guild},
 		fmt.Appendf(nil, `{"kind":"member","payload":{"guild_id":"%s","seq":%d,"pad":"%s"}}`, guild, n, pad))
 }
 
-// kept is how many bytes wait for slow recipients.
+// kept returns how many bytes wait for slow recipients.
 func (b *bench) kept() int {
 	b.g.backlogs.mu.Lock()
 	defer b.g.backlogs.mu.Unlock()
 	return b.g.backlogs.bytes
 }
 
-// wantSeqs wants the events from first to last, each once and in order.
+// wantSeqs fails the test unless the events from first to last came, each once and in order.
 func wantSeqs(t *testing.T, got []string, first, last int) {
 	t.Helper()
 	if len(got) != last-first+1 {
@@ -90,7 +90,7 @@ func TestSlowReadersHoldUpTheirGuildOnly(t *testing.T) {
 	})
 }
 
-// What waits for slow readers is bounded, and what is over the bound waits for nobody.
+// The backlog for slow readers is bounded. Beyond the bound, events wait for nobody.
 func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, slow, _, lagging := slowGuild(t)
@@ -112,7 +112,7 @@ func TestBacklogIsBounded(t *testing.T) {
 	})
 }
 
-// The bound of the node holds for guilds that are under their own.
+// The node's bound holds even for guilds under their own.
 func TestBacklogsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, quick, lagging := slowGuild(t)
@@ -129,7 +129,7 @@ func TestBacklogsAreBounded(t *testing.T) {
 	})
 }
 
-// Close does not wait for slow readers, with much that waits for them.
+// Close does not wait for slow readers, however much waits for them.
 func TestCloseLeavesTheBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, slow, _, lagging := slowGuild(t)

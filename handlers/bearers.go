@@ -6,17 +6,17 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// bearers finds the elevated sessions by what a revocation may name, so that one costs what it hits.
+// bearers finds elevated sessions by user and by token id, so that a revocation costs only what it hits.
 type bearers struct {
 	mu    sync.Mutex
-	lists [2]map[string][]*bearer // guarded by mu; by user and by token id; no empty lists
+	lists [2]map[string][]*bearer // guarded by mu; by user, and by token id; no empty lists
 }
 
-// bearer is a session with one of its tokens: while a refresh is under way a session has two.
+// bearer is a session with one of its tokens. During a refresh a session has two.
 type bearer struct {
 	session *session
-	names   [2]string // the user and the token id; "" where there is none
-	at      [2]int    // guarded by bearers.mu; the places in the lists of names
+	names   [2]string // the user and the token id; "" if there is none
+	at      [2]int    // guarded by bearers.mu; the indexes in the lists of names
 }
 
 func newBearers() *bearers {
@@ -59,7 +59,7 @@ func (x *bearers) remove(b *bearer) {
 	}
 }
 
-// of returns the sessions that may have a token that r takes back.
+// of returns the sessions that may bear a token that r revokes.
 func (x *bearers) of(r permissions.Revocation) []*session {
 	x.mu.Lock()
 	defer x.mu.Unlock()

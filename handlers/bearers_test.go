@@ -13,7 +13,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// A revocation finds those whom it hits, whatever came and went before.
+// A revocation finds the sessions that it hits, whatever sessions came and went before.
 func TestBearers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	x := newBearers()
@@ -56,7 +56,7 @@ func TestBearers(t *testing.T) {
 	}
 }
 
-// elevate connects so many sockets, each of a user of its own.
+// elevate connects this many sockets, each of another user.
 func (b *bench) elevate(n int) {
 	now := time.Now()
 	for i := range n {
@@ -66,7 +66,7 @@ func (b *bench) elevate(n int) {
 	}
 }
 
-// Each revocation looked at every socket of the node, of which it made a list.
+// Each revocation listed and checked every socket of the node.
 func TestRevocationCostsWhatItHits(t *testing.T) {
 	b := newBench(t, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 	b.elevate(5000)
@@ -87,13 +87,15 @@ func TestRevocationCostsWhatItHits(t *testing.T) {
 	}
 }
 
-// After a refresh, another user's token and a demotion a revocation finds the token in force, and only that.
+// After a refresh, another user's token or a demotion, a revocation finds the token in force and no other.
 func TestRevocationFindsTheTokenInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Config{})
 		s := b.socket("s")
 		now := time.Now()
-		token := func(sub string, after time.Duration) string { return claims(sub, now.Add(after), time.Hour, `{"7":6}`) }
+		token := func(sub string, after time.Duration) string {
+			return claims(sub, now.Add(after), time.Hour, `{"7":6}`)
+		}
 		revoke := func(jti string) []string {
 			b.take(s)
 			b.g.Revoke(permissions.Revocation{TokenID: jti})
@@ -123,7 +125,7 @@ func TestRevocationFindsTheTokenInForce(t *testing.T) {
 	})
 }
 
-// A revocation of somebody else's token, with 100,000 elevated sockets.
+// BenchmarkRevoke revokes somebody else's token, with 100,000 elevated sockets.
 func BenchmarkRevoke(b *testing.B) {
 	bench := newBench(b, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 	bench.elevate(100_000)

@@ -2,8 +2,8 @@ package handlers
 
 import "github.com/architus/guildcast/event"
 
-// complaint is the subject of a line in the log: there is one line per topic, fault and minute. An unknown kind and a
-// malformed message are two subjects, so that neither hides the other.
+// complaint identifies a log line: each is logged once a minute. A topic's unknown kinds and its malformed messages are
+// two complaints, so that neither hides the other.
 type complaint struct {
 	topic event.Topic
 	fault fault

@@ -7,7 +7,7 @@ import (
 	"github.com/architus/guildcast/internal/throttle"
 )
 
-// TestComplaintsAreApart: a malformed message of one topic must not keep another complaint out of the log.
+// A malformed message of one topic must not keep another complaint out of the log.
 func TestComplaintsAreApart(t *testing.T) {
 	var c throttle.Minutely[complaint]
 	topic := event.Topic{Guild: "1"}

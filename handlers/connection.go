@@ -25,7 +25,7 @@ func (g *Gateway) connect(socket *socket.Socket) {
 		socket.Disconnect(true)
 		return
 	}
-	if socket.Recovered() { // its rooms came back; its elevation did not
+	if socket.Recovered() { // recovery restores its rooms, but not its elevation
 		socket.Leave(s.room())
 	}
 	socket.OnAny(s.onEvent)

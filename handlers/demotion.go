@@ -19,7 +19,7 @@ type expiredBody struct {
 	ID     json.RawMessage `json:"_id,omitempty"`
 }
 
-// onDemote answers `demote`, which ends the socket's elevation.
+// onDemote handles a `demote` request, which ends the socket's elevation.
 func onDemote(r *request) error {
 	s := r.session
 	if _, err := s.authorize(r); err != nil {

@@ -2,12 +2,12 @@ package handlers
 
 import "sync"
 
-// flights are the deliveries under way. A change that takes something away from a socket waits for those that were
-// decided before it, so that what the client is told about the change comes after the last event that it no longer
-// concerns. There are few at once, since a delivery waits for nobody, so a list is searched.
+// flights are the deliveries under way. A change that takes something away from a socket waits for deliveries decided
+// before it, so that the client hears of the change after the last event that it no longer may see. A list is enough: a
+// delivery waits for nobody, so there are few at once.
 type flights struct {
 	mu      sync.Mutex
-	landed  sync.Cond // on mu; when a flight ends that somebody waits for
+	landed  sync.Cond // on mu; a flight has ended
 	next    uint64
 	list    []flight
 	waiting int
@@ -24,7 +24,7 @@ func newFlights() *flights {
 	return f
 }
 
-// begin counts a delivery to the spectators of guild. It comes before the decision who they are.
+// begin registers a delivery to the spectators of guild. Call it before deciding who they are.
 func (f *flights) begin(guild string) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -33,7 +33,7 @@ func (f *flights) begin(guild string) uint64 {
 	return f.next
 }
 
-// end counts it out, after it was queued for everybody.
+// end removes a delivery once it is queued for everybody.
 func (f *flights) end(number uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,7 +50,7 @@ func (f *flights) end(number uint64) {
 	}
 }
 
-// wait returns when no delivery to guild is under way that began before the call.
+// wait waits for the deliveries to guild that began before the call.
 func (f *flights) wait(guild string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,7 +15,7 @@ func TestFlights(t *testing.T) {
 			waited = true
 		}()
 		synctest.Wait()
-		late := f.begin("1") // began after the wait: it doesn't count
+		late := f.begin("1") // begins after the wait, which does not wait for it
 		if waited {
 			t.Fatal("did not wait")
 		}

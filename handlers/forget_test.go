@@ -11,7 +11,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// slowKeys verifies when it is let.
+// slowKeys verifies a token once it may.
 type slowKeys struct {
 	verifier
 	asked chan struct{}
@@ -24,7 +24,7 @@ func (v *slowKeys) Verify(ctx context.Context, text string) (*permissions.Claims
 	return v.verifier.Verify(ctx, text)
 }
 
-// A request that waited for key sets kept all that the client had sent, decoded: fifty times its size.
+// A request that waited for key sets kept the client's whole payload, decoded: fifty times its size.
 func TestNothingIsKeptWhileKeysAreWaitedFor(t *testing.T) {
 	type junk [1 << 20]byte
 	for _, tt := range []struct{ event, answer string }{

@@ -12,9 +12,9 @@ import (
 // maxIDScan is how many bytes of a refused payload are searched for its _id.
 const maxIDScan = 64 << 10
 
-// payloadOf returns the first argument of an event as the client wrote it, and the bytes that decoding would have to
-// hold: arguments and attachments. In a string each escape counts as one byte, the least that it can decode to.
-// Decoding shows the true length, which is checked again.
+// payloadOf returns the first argument of an event as the client wrote it, and the size of its decoded arguments and
+// attachments. Each escape in a string counts as one byte, the least that it can decode to; the true size is checked
+// after decoding.
 func payloadOf(in engine.Incoming) (arg []byte, size int) {
 	data := in.Payload
 	at := js.SkipSpace(data, 0) + 1 // after the bracket

@@ -14,11 +14,12 @@ type batches struct {
 }
 
 // Message delivers one message of a topic to the sockets that may see it. The messages of a guild must come one at a
-// time, in the order in which Redis delivered them. Message does not wait for slow recipients: while the guild does, data
-// is kept, and must not change. A malformed message is dropped, counted, and logged at most once per topic and minute.
+// time, in the order in which Redis delivered them. Message does not wait for slow recipients: while the guild does,
+// data is kept, and must not change. A malformed message is dropped, counted, and logged at most once per topic and
+// minute.
 func (g *Gateway) Message(topic event.Topic, data []byte) { g.take(notice{topic: topic, data: data}) }
 
-// take handles what came of a topic, or keeps it while the guild waits for slow recipients.
+// take handles a message of a topic, or keeps it while the guild waits for slow recipients.
 func (g *Gateway) take(n notice) {
 	if g.backlogs.keep(n) {
 		return
@@ -28,7 +29,7 @@ func (g *Gateway) take(n notice) {
 	}
 }
 
-// handle handles what came of a topic, in the guild's order. It returns who should be waited for.
+// handle handles a message of a topic, in the guild's order. It returns the recipients to wait for.
 func (g *Gateway) handle(n notice) (behind []lag) {
 	defer func() {
 		if p := recover(); p != nil { // a topic must survive any message
@@ -45,7 +46,7 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 	return g.route(&e)
 }
 
-// route brings an event to those who may see it.
+// route delivers an event to the sockets that may see it. It returns the recipients to wait for.
 func (g *Gateway) route(e *event.Event) (behind []lag) {
 	flight := g.flights.begin(e.Topic.Guild)
 	defer g.flights.end(flight)
@@ -66,8 +67,8 @@ func (g *Gateway) route(e *event.Event) (behind []lag) {
 	return behind
 }
 
-// fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form, and
-// returns who should be waited for.
+// fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form,
+// and returns the recipients to wait for.
 func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) (behind []lag) {
 	var encoded [2]*engine.Message
 	loss := lossOf(e.Topic)

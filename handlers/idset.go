@@ -2,23 +2,23 @@ package handlers
 
 import "strconv"
 
-// idSet is a set of ids, compact for those that are numbers. The zero value is empty.
+// idSet is a set of ids that stores numbers compactly. The zero value is empty.
 type idSet struct {
 	numbers map[uint64]struct{}
 	names   map[string]struct{}
-	bytes   int // what the set and the slices that appendNew has filled take, about
+	bytes   int // roughly what the set takes, and the ids that appendNew has appended
 }
 
-// What an id takes in a set, in bytes.
+// The size of an id in a set, in bytes.
 const (
 	numberBytes = 16
-	nameBytes   = 48 // and its text
+	nameBytes   = 48 // besides its text
 )
 
-// add reports whether id is new.
+// add adds id and reports whether it is new.
 func (x *idSet) add(id string) bool {
 	n, err := strconv.ParseUint(id, 10, 64)
-	if err != nil || id[0] == '0' || id[0] == '+' { // another text of the same number
+	if err != nil || id[0] == '0' || id[0] == '+' { // no number, or one that is also written otherwise
 		return x.addName(id)
 	}
 	before := len(x.numbers)
@@ -45,7 +45,7 @@ func (x *idSet) addName(id string) bool {
 	return true
 }
 
-// appendNew appends those of ids that are new.
+// appendNew adds ids to the set, and appends those that are new to list.
 func (x *idSet) appendNew(list, ids []string) []string {
 	for _, id := range ids {
 		if x.add(id) {

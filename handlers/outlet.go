@@ -13,7 +13,7 @@ import (
 // namespace is the namespace that the gateway serves.
 const namespace = "/"
 
-// outlet sends events to clients: package engine.
+// outlet sends events to clients. It is package engine, or a test's stand-in.
 type outlet interface {
 	// encode encodes an event. Args is the JSON array of its name and its argument.
 	encode(args []byte) *engine.Message

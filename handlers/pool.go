@@ -19,7 +19,7 @@ const (
 	typeCustomEmoji  = botwire.TypeCustomEmoji
 )
 
-// What is asked of a pool.
+// Values of the field `request`: the part of a pool that is asked for.
 const (
 	requestIDs    = "ids"
 	requestAll    = "all"
@@ -32,20 +32,20 @@ const (
 	defaultSearchLimit = 25
 	maxSearchLimit     = 100
 	maxQueryBytes      = 256
-	maxNameBytes       = 64 // ids of settings, which are names
+	maxNameBytes       = 64 // of a setting, whose name is its id
 )
 
-// poolQuery is what a client asks of a pool.
+// poolQuery is a parsed `pool` request.
 type poolQuery struct {
-	kind    string // the entities' type
-	guild   string // "" for the pools that belong to no guild
-	request string
+	kind    string   // the entities' type
+	guild   string   // "" for the pools that belong to no guild
+	request string   // one of the values above
 	ids     []string // distinct
 	text    string
 	limit   int
 }
 
-// onPool answers `pool`.
+// onPool handles a `pool` request.
 func onPool(r *request) error {
 	s := r.session
 	q, bad := r.poolQuery()
@@ -72,7 +72,7 @@ func onPool(r *request) error {
 	})
 }
 
-// size is what the query holds, in bytes.
+// size returns how many bytes the query holds.
 func (q *poolQuery) size() int {
 	n := len(q.text)
 	for _, id := range q.ids {
@@ -84,7 +84,7 @@ func (q *poolQuery) size() int {
 // idOverhead is the size of a string's header, in bytes.
 const idOverhead = 16
 
-// poolQuery reads the request. What it says is checked here for its form, and never against what exists.
+// poolQuery parses the request. It checks its form only, and never whether what it names exists.
 func (r *request) poolQuery() (q poolQuery, err *Error) {
 	if q.kind, err = r.text("type"); err != nil {
 		return q, err
@@ -118,7 +118,7 @@ func (r *request) poolQuery() (q poolQuery, err *Error) {
 	return q, r.completeQuery(&q)
 }
 
-// completeQuery checks what is particular to the kind of request.
+// completeQuery parses the fields that only some kinds of request have.
 func (r *request) completeQuery(q *poolQuery) (err *Error) {
 	switch {
 	case q.request == requestIDs:
@@ -151,7 +151,7 @@ func (r *request) completeQuery(q *poolQuery) (err *Error) {
 	return nil
 }
 
-// entityIDs reads ids: one or many. Settings have names for ids.
+// entityIDs parses the field `ids`, which holds one id or many. The id of a setting is its name.
 func (r *request) entityIDs(kind string) ([]string, *Error) {
 	list, isList := r.fields["ids"].([]any)
 	switch {
@@ -188,8 +188,8 @@ func entityID(kind string, v any) (string, *Error) {
 	return "", malformed("The id of a setting must be its name.")
 }
 
-// foreign tells whether the pool belongs to a guild that the claims are no member of. What such a pool holds, and
-// whether it exists, must not show: neither in the answer nor in the time that it takes.
+// foreign reports whether the pool belongs to a guild that the claims are no member of. Neither the answer nor its
+// timing may show what such a pool holds, or whether it exists.
 func (q *poolQuery) foreign(c *permissions.Claims) bool {
 	if q.guild == "" {
 		return false
@@ -198,7 +198,7 @@ func (q *poolQuery) foreign(c *permissions.Claims) bool {
 	return !member
 }
 
-// covers tells whether a is a member of every guild that b is a member of.
+// covers reports whether a is a member of every guild that b is a member of.
 func covers(a, b *permissions.Claims) bool {
 	if b.ArchitusAdmin && !a.ArchitusAdmin {
 		return false
@@ -209,7 +209,8 @@ func covers(a, b *permissions.Claims) bool {
 	})
 }
 
-// permitted tells whether a member may have the pool. With usersByID, whose id is known.
+// permitted returns an error if a member may not have the pool. If usersByID is set, only an architus_admin may ask for
+// users other than by their ids.
 func (q *poolQuery) permitted(c *permissions.Claims, usersByID bool) error {
 	if q.kind == typeUser && q.request != requestIDs && usersByID && !c.ArchitusAdmin {
 		return newError(botwire.WordPermissionMissing, "Users can be asked for by their ids only.")

@@ -26,7 +26,7 @@ func (p part) String() string {
 	return fmt.Sprintf("%s %v -%v %v", p.kind, p.ids, p.nonexistent, p.finished)
 }
 
-// parts asks a pool and gives the parts of the answer, or the error.
+// parts requests a pool and returns the parts of the answer, or the error.
 func (c *client) parts(query map[string]any) (list []part, e map[string]any) {
 	c.t.Helper()
 	c.emit("pool", query)
@@ -74,7 +74,7 @@ func (n *node) fill(guild string, count int) {
 	}
 }
 
-// existing answers fetch with those of the ids that are even.
+// existing answers fetch with the even ones of the ids.
 func existing(_ context.Context, _, method string, args map[string]any, part func(string) error) error {
 	if method != "fetch" {
 		return context.DeadlineExceeded
@@ -108,8 +108,10 @@ func TestPool(t *testing.T) {
 		want  []string
 	}{
 		{"one id", map[string]any{"type": "role", "guild_id": guildA, "ids": "7"}, []string{"role [7] -[] true"}},
-		{"a number for an id", map[string]any{"type": "role", "guild_id": guildA, "ids": 7}, []string{"role [7] -[] true"}},
-		{"ids, twice the same", map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "7", 7}}, []string{"role [7] -[] true"}},
+		{"a number for an id", map[string]any{"type": "role", "guild_id": guildA, "ids": 7},
+			[]string{"role [7] -[] true"}},
+		{"ids, twice the same", map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "7", 7}},
+			[]string{"role [7] -[] true"}},
 		{"no ids", map[string]any{"type": "role", "guild_id": guildA, "ids": []any{}}, []string{"role [] -[] true"}},
 		{"cached ones at once", map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "20", "21"}},
 			[]string{"role [7] -[] false", "role [20] -[21] true"}},
@@ -117,22 +119,34 @@ func TestPool(t *testing.T) {
 			[]string{"user [1 2] -[] false", "member [1 2] -[] true"}},
 		{"users from the backend", map[string]any{"type": "member", "guild_id": guildA, "ids": []any{"1", "100"}},
 			[]string{"user [1] -[] false", "member [1] -[] false", "user [100] -[] false", "member [100] -[] true"}},
-		{"members from the backend", map[string]any{"type": "member", "guild_id": guildA, "ids": []any{"1", "100", "20", "21"}},
-			[]string{"user [1] -[] false", "member [1] -[] false", "user [100 20] -[] false", "member [100 20] -[21] true"}},
+		{"members from the backend",
+			map[string]any{"type": "member", "guild_id": guildA, "ids": []any{"1", "100", "20", "21"}},
+			[]string{
+				"user [1] -[] false", "member [1] -[] false", "user [100 20] -[] false", "member [100 20] -[21] true",
+			}},
 		{"online", map[string]any{"type": "member", "guild_id": guildA, "request": "online"},
 			[]string{"user [1 3] -[] false", "member [1 3] -[] false", "member [] -[] true"}},
-		{"all of a small pool", map[string]any{"type": "role", "guild_id": guildA, "request": "all"}, []string{"role [7] -[] true"}},
-		{"emojis of a guild", map[string]any{"type": "customEmoji", "guild_id": guildA}, []string{"customEmoji [8] -[] true"}},
+		{"all of a small pool", map[string]any{"type": "role", "guild_id": guildA, "request": "all"},
+			[]string{"role [7] -[] true"}},
+		{"emojis of a guild", map[string]any{"type": "customEmoji", "guild_id": guildA},
+			[]string{"customEmoji [8] -[] true"}},
 		{"emojis", map[string]any{"type": "customEmoji"}, []string{"customEmoji [9] -[] true"}},
-		{"guilds of the claims", map[string]any{"type": "guild"}, []string{"guild [" + guildA + "] -[] false", "guild [] -[" + guildB + "] true"}},
-		{"a foreign guild", map[string]any{"type": "guild", "ids": []any{"55", guildA}}, []string{"guild [" + guildA + "] -[55] true"}},
-		{"what a foreign guild holds", map[string]any{"type": "role", "guild_id": "55", "ids": []any{"7", "20"}}, []string{"role [] -[7 20] true"}},
+		{"guilds of the claims", map[string]any{"type": "guild"},
+			[]string{"guild [" + guildA + "] -[] false", "guild [] -[" + guildB + "] true"}},
+		{"a foreign guild", map[string]any{"type": "guild", "ids": []any{"55", guildA}},
+			[]string{"guild [" + guildA + "] -[55] true"}},
+		{"what a foreign guild holds", map[string]any{"type": "role", "guild_id": "55", "ids": []any{"7", "20"}},
+			[]string{"role [] -[7 20] true"}},
 		{"all of a foreign guild", map[string]any{"type": "member", "guild_id": "55"}, []string{"member [] -[] true"}},
-		{"emojis of a foreign guild", map[string]any{"type": "customEmoji", "guild_id": "55"}, []string{"customEmoji [] -[] true"}},
-		{"a setting", map[string]any{"type": "settingValue", "guild_id": guildA, "ids": "command_prefix"}, []string{"settingValue [command_prefix] -[] true"}},
-		{"search by a prefix", map[string]any{"type": "member", "guild_id": guildA, "request": "search", "query": "NÁme 2"},
+		{"emojis of a foreign guild", map[string]any{"type": "customEmoji", "guild_id": "55"},
+			[]string{"customEmoji [] -[] true"}},
+		{"a setting", map[string]any{"type": "settingValue", "guild_id": guildA, "ids": "command_prefix"},
+			[]string{"settingValue [command_prefix] -[] true"}},
+		{"search by a prefix",
+			map[string]any{"type": "member", "guild_id": guildA, "request": "search", "query": "NÁme 2"},
 			[]string{"user [2] -[] false", "member [2] -[] true"}},
-		{"search in vain", map[string]any{"type": "user", "request": "search", "query": "zzzz"}, []string{"user [] -[] true"}},
+		{"search in vain", map[string]any{"type": "user", "request": "search", "query": "zzzz"},
+			[]string{"user [] -[] true"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.query["token"], tt.query["_id"] = tok, tt.name
@@ -162,12 +176,17 @@ func TestPoolRefusals(t *testing.T) {
 		{"another type", map[string]any{"type": "webhook"}, 400, "malformed"},
 		{"no guild", map[string]any{"type": "member"}, 400, "malformed"},
 		{"another request", map[string]any{"type": "user", "request": "some"}, 400, "malformed"},
-		{"who of the roles is online", map[string]any{"type": "role", "guild_id": guildA, "request": "online"}, 400, "malformed"},
-		{"search of roles", map[string]any{"type": "role", "guild_id": guildA, "request": "search", "query": "x"}, 400, "malformed"},
+		{"who of the roles is online", map[string]any{"type": "role", "guild_id": guildA, "request": "online"},
+			400, "malformed"},
+		{"search of roles", map[string]any{"type": "role", "guild_id": guildA, "request": "search", "query": "x"},
+			400, "malformed"},
 		{"search for nothing", map[string]any{"type": "user", "request": "search"}, 400, "malformed"},
-		{"search for too many", map[string]any{"type": "user", "request": "search", "query": "x", "limit": 101}, 400, "malformed"},
-		{"search for none", map[string]any{"type": "user", "request": "search", "query": "x", "limit": 0}, 400, "malformed"},
-		{"a long query", map[string]any{"type": "user", "request": "search", "query": strings.Repeat("x", 300)}, 413, "payload_too_large"},
+		{"search for too many", map[string]any{"type": "user", "request": "search", "query": "x", "limit": 101},
+			400, "malformed"},
+		{"search for none", map[string]any{"type": "user", "request": "search", "query": "x", "limit": 0},
+			400, "malformed"},
+		{"a long query", map[string]any{"type": "user", "request": "search", "query": strings.Repeat("x", 300)},
+			413, "payload_too_large"},
 		{"ids of ids", map[string]any{"type": "user", "ids": []any{[]any{"1"}}}, 400, "malformed"},
 		{"a rounded id", map[string]any{"type": "user", "ids": []any{9007199254740993}}, 400, "malformed"},
 		{"too many ids", map[string]any{"type": "user", "ids": []any{1, 2, 3, 4}}, 413, "payload_too_large"},
@@ -188,7 +207,10 @@ func TestPoolRefusals(t *testing.T) {
 		n.pools.mu.Lock()
 		n.pools.err = errDown
 		n.pools.mu.Unlock()
-		for _, q := range []map[string]any{{"type": "user", "ids": "1"}, {"type": "user"}, {"type": "member", "guild_id": guildA, "request": "online"}} {
+		for _, q := range []map[string]any{
+			{"type": "user", "ids": "1"}, {"type": "user"},
+			{"type": "member", "guild_id": guildA, "request": "online"},
+		} {
 			q["token"], q["_id"] = tok, "x"
 			_, e := c.parts(q)
 			wantError(t, e, 503, "redis_unavailable")
@@ -226,7 +248,7 @@ func TestLargePoolComesInParts(t *testing.T) {
 	}
 }
 
-// What isn't cached at all the worker has, in as many parts as it likes.
+// If nothing of a pool is cached, the worker answers, in as many parts as it likes.
 func TestPoolFromTheWorker(t *testing.T) {
 	n := start(t, nil)
 	tok := mint(t, nil)
@@ -262,8 +284,12 @@ func TestPoolErrorsOfTheWorker(t *testing.T) {
 		code   int
 		word   string
 	}{
-		{"its own", func(func(string) error) error { return workerError{404, "unknown_method"} }, 404, "unknown_method"},
-		{"one that makes no sense", func(func(string) error) error { return workerError{200, "fine"} }, 503, "backend_unavailable"},
+		{"its own", func(func(string) error) error {
+			return workerError{404, "unknown_method"}
+		}, 404, "unknown_method"},
+		{"one that makes no sense", func(func(string) error) error {
+			return workerError{200, "fine"}
+		}, 503, "backend_unavailable"},
 		{"another", func(func(string) error) error { return errDown }, 503, "backend_unavailable"},
 		{"garbage", func(part func(string) error) error { return part(`[]`) }, 503, "backend_failed"},
 		{"panic", func(func(string) error) error { panic("on purpose") }, 500, "internal"},
@@ -311,7 +337,7 @@ func TestPoolIsPacedByTheReader(t *testing.T) {
 		same := sent == last && sent > 0
 		last = sent
 		if !same {
-			time.Sleep(150 * time.Millisecond) // a look now and then: nothing tells that nothing happens
+			time.Sleep(150 * time.Millisecond) // no signal says that nothing happens
 		}
 		return same
 	})
@@ -340,7 +366,10 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	c := elevated(t, n, tok)
 	search := func(text string) []string {
 		t.Helper()
-		got, e := c.parts(map[string]any{"type": "member", "guild_id": guildA, "request": "search", "query": text, "limit": 100, "token": tok, "_id": text})
+		got, e := c.parts(map[string]any{
+			"type": "member", "guild_id": guildA, "request": "search", "query": text, "limit": 100,
+			"token": tok, "_id": text,
+		})
 		if e != nil {
 			t.Fatalf("got %v", e)
 		}
@@ -361,7 +390,7 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	n.publish(topic, `{"kind":"member","payload":{"members":["99"]}}`)
 	n.publish(topic, `{"kind":"member","payload":{"id":607637793107345999}}`)
 	n.publish(topic, `{"kind":"member","payload":{"98":{"name":"Zacharie"}}}`)
-	// At once, but for a machine so slow that the search gives up to wait for the change.
+	// At once, unless the machine is so slow that the search stops waiting for the change.
 	wait.Until(t, "all four to be found", func() bool {
 		return slices.Equal(sorted(search("zach")), []string{"607637793107345999", "7", "98", "99"})
 	})
@@ -381,12 +410,12 @@ func TestSearchFollowsTheGuild(t *testing.T) {
 	if n.topics.count(topic) != 1 {
 		t.Fatal("the old directory still listens")
 	}
-	// Who leaves does not search: the directory goes some time later, and at the latest with the node.
+	// A socket that has left does not search: its directory is dropped some time later, and at the latest with the
+	// node.
 	c.close()
 }
 
-// Users belong to no guild: the events of the guilds at hand tell of their changes, and otherwise the directory is read
-// again after a while.
+// Users belong to no guild: the directory follows the events of the guilds at hand, and is read again after a while.
 func TestSearchOfUsersFollows(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) {
 		c.Limits = handlers.Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}
@@ -431,14 +460,16 @@ func TestSearchOfWhatIsNotCached(t *testing.T) {
 		return part(`{"data":[{"id":"3"},{"id":"1"},{"id":"2"}]}`)
 	}
 	c := elevated(t, n, tok)
-	got, e := c.parts(map[string]any{"type": "member", "guild_id": guildA, "request": "search", "query": "zo", "limit": 2, "token": tok, "_id": 1.0})
+	got, e := c.parts(map[string]any{
+		"type": "member", "guild_id": guildA, "request": "search", "query": "zo", "limit": 2, "token": tok, "_id": 1.0,
+	})
 	if e != nil {
 		t.Fatalf("got %v", e)
 	}
 	wantParts(t, got, "user [] -[] false", "member [3 1] -[] true")
 }
 
-// Where users are had by their ids, only an architus_admin can list them.
+// If users can only be asked for by their ids, only an architus_admin can list them.
 func TestUserPoolIDs(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.UserPool = handlers.UserPoolIDs })
 	n.fill(guildA, 2)
@@ -458,7 +489,8 @@ func TestUserPoolIDs(t *testing.T) {
 		t.Fatal(e)
 	}
 	wantParts(t, got, "user [1] -[] true")
-	if got, e = c.parts(map[string]any{"_id": 3.0, "type": "member", "guild_id": guildA, "token": user}); e != nil || len(got) != 2 {
+	got, e = c.parts(map[string]any{"_id": 3.0, "type": "member", "guild_id": guildA, "token": user})
+	if e != nil || len(got) != 2 {
 		t.Errorf("members: %v, %v", got, e)
 	}
 }

@@ -8,45 +8,46 @@ import (
 )
 
 const (
-	// maxPart is the most entities that one pool_response holds.
+	// maxPart bounds the entities of one pool_response.
 	maxPart = 1000
 
-	// maxAhead is how many bytes may wait for a client before its next part is made. It bounds what a client that
-	// reads slowly costs, and how long the guild's events are held up behind a pool.
+	// maxAhead bounds the bytes that may wait for a client before its next part is made. So it bounds what a slow
+	// reader costs, and how long the guild's events wait behind a pool.
 	maxAhead = 256 << 10
 )
 
-// poolAnswer makes the parts of the answer to one pool request. It belongs to the request's goroutine. While it waits,
-// for the client to read or for other answers of the socket, it holds its place in the pool and no entities, but for
-// those of a worker, which can't be had again.
+// poolAnswer makes the parts of the answer to one pool request. It is owned by the request's goroutine. While it waits
+// for the client to read, or for other answers of the socket, it holds its cursor and no entities, except those of a
+// worker, which can't be read again.
 type poolAnswer struct {
 	task    *task
 	gateway *Gateway
 	query   poolQuery
-	claims  *permissions.Claims // of the moment of the request; the task ends when later ones no longer permit it
+	claims  *permissions.Claims // when the request came; the task ends if later claims don't permit it
 
-	// When the request came, as Gateway.pages and Gateway.results count.
+	// When the request came, on the clocks of Gateway.pages and Gateway.results.
 	came, asked uint64
 
-	whole bool  // a whole pool was asked for, so that an empty one is the backend's
-	found bool  // the pool is not empty
-	seen  idSet // what was sent, or is owed, of a pool of several pages
+	whole bool  // a whole pool was asked for: if the cache has none of it, the backend is asked
+	found bool  // the cache has some of the pool
+	seen  idSet // sent or owed so far, if the pool has several pages
 
-	// Owed to the client: members whose users are not cached, for users come first, and what is not cached itself.
+	// Owed to the client: members whose users are not cached, since users are sent first, and entities that are not
+	// cached themselves.
 	waiting, missing []string
 
-	nonexistent []string // go with the last part
-	noUsers     bool     // users could not be had from the backend; it isn't asked again for this answer
-	kept        []kept   // what workers have answered
+	nonexistent []string // sent with the last part
+	noUsers     bool     // the backend did not return users, and isn't asked again for this answer
+	kept        []kept   // the workers' answers that are not sent yet
 }
 
-// kept is an answer of a worker until it is sent.
+// kept is a worker's answer until it is sent.
 type kept struct {
 	release func()
 	bytes   int
 }
 
-// answerPool answers a query, or returns the error to answer with.
+// answerPool answers a query, or returns the error that answers it.
 func answerPool(t *task, q poolQuery, c *permissions.Claims, foreign bool) error {
 	g := t.session.gateway
 	a := &poolAnswer{task: t, gateway: g, query: q, claims: c, came: g.pages.enter(), asked: g.results.enter()}
@@ -77,7 +78,7 @@ func (a *poolAnswer) run(foreign bool) error {
 	return a.scan(a.gateway.poolPage)
 }
 
-// ownGuilds are the guilds asked for that the claims are a member of. The others don't exist.
+// ownGuilds returns the requested guilds that the claims are a member of. The others count as nonexistent.
 func (a *poolAnswer) ownGuilds() (mine []string) {
 	for _, id := range a.query.ids {
 		if _, member := a.claims.In(id); member {
@@ -89,7 +90,7 @@ func (a *poolAnswer) ownGuilds() (mine []string) {
 	return mine
 }
 
-// byIDs answers with the entities that have these ids: what is cached first, the rest when the backend has answered.
+// byIDs answers with the entities that have these ids: first those that are cached, then the backend's.
 func (a *poolAnswer) byIDs(ids []string) error {
 	for more := true; more; {
 		chunk := ids[:min(len(ids), maxPart)]
@@ -106,7 +107,7 @@ func (a *poolAnswer) byIDs(ids []string) error {
 func (a *poolAnswer) scan(read func(q poolQuery, cursor uint64) pageRead) error {
 	next, over, err := a.step(read(a.query, 0), 0, false)
 	if next != 0 && err == nil {
-		// What was sent has to be remembered from here on, so that the long answers of a socket go one after another.
+		// From here on the answer must remember what it has sent, so the long answers of a socket go one after another.
 		s := a.task.session
 		place := s.scans.enter()
 		defer s.scans.leave(place)
@@ -129,8 +130,8 @@ func (a *poolAnswer) scan(read func(q poolQuery, cursor uint64) pageRead) error 
 	return a.settle()
 }
 
-// step sends what is cached of the page at a cursor, and notes what isn't. next is the cursor of the page behind it, and
-// over reports whether that was all there is to send; more says that other pages follow all the same.
+// step sends the cached entities of the page at a cursor, and notes the others as owed. more says that pages follow
+// whatever the page says. next is the cursor of the next page. over reports whether the answer is complete.
 func (a *poolAnswer) step(read pageRead, cursor uint64, more bool) (next uint64, over bool, err error) {
 	leave, err := a.turn()
 	if err != nil {
@@ -147,7 +148,7 @@ func (a *poolAnswer) step(read pageRead, cursor uint64, more bool) (next uint64,
 		return 0, false, err
 	}
 	over = !more && p.next == 0 && a.owed() == 0 && (a.found || !a.whole)
-	for len(list) > maxPart { // a small pool comes whole, whatever its size was to be
+	for len(list) > maxPart { // Redis returns a small hash whole, whatever COUNT says
 		if err := a.send(list[:maxPart], usersOf(list[:maxPart]), false); err != nil {
 			return 0, false, err
 		}
@@ -159,7 +160,7 @@ func (a *poolAnswer) step(read pageRead, cursor uint64, more bool) (next uint64,
 	return p.next, over, a.send(list, usersOf(list), over)
 }
 
-// fresh returns what is cached of a page, without what was sent before, and takes note of what isn't.
+// fresh returns the cached entities of a page that were not sent before, and notes the others as owed.
 func (a *poolAnswer) fresh(p *page, cursor uint64) ([]entity, error) {
 	a.found = a.found || len(p.list)+len(p.waiting)+len(p.missing) > 0
 	if cursor == 0 && p.next == 0 {
@@ -178,7 +179,7 @@ func (a *poolAnswer) fresh(p *page, cursor uint64) ([]entity, error) {
 
 func (a *poolAnswer) owed() int { return len(a.waiting) + len(a.missing) }
 
-// settle sends all that is owed, and so ends the answer.
+// settle sends all that is owed, which ends the answer.
 func (a *poolAnswer) settle() error {
 	for a.owed() > maxPart {
 		if err := a.settleSome(false); err != nil {
@@ -188,7 +189,7 @@ func (a *poolAnswer) settle() error {
 	return a.settleSome(true)
 }
 
-// settleSome sends a part's worth of what is owed, by asking the backend.
+// settleSome asks the backend for what is owed, up to one part, and sends it.
 func (a *poolAnswer) settleSome(last bool) error {
 	defer a.letGo(0)
 	var w, m []string
@@ -202,13 +203,13 @@ func (a *poolAnswer) settleSome(last bool) error {
 	if err != nil {
 		return err
 	}
-	if a.query.request != requestOnline { // who is online and no member has left
+	if a.query.request != requestOnline { // somebody online who is no member has left
 		a.nonexistent = append(a.nonexistent, nonexistent...)
 	}
 	return a.deliver(append(list, fetched...), last)
 }
 
-// fromBackend answers with a whole pool that the backend has.
+// fromBackend answers with the backend's whole pool.
 func (a *poolAnswer) fromBackend() error {
 	list, err := a.ask(botwire.MethodAll, poolArgs{Type: a.query.kind, GuildID: a.query.guild})
 	if err != nil {
@@ -217,7 +218,7 @@ func (a *poolAnswer) fromBackend() error {
 	return a.deliver(list, true)
 }
 
-// deliver sends entities that are at hand. If they are the last, it ends the answer.
+// deliver sends these entities. If last is set, it ends the answer.
 func (a *poolAnswer) deliver(list []entity, last bool) error {
 	for more := true; more; {
 		part := list[:min(len(list), maxPart)]
@@ -244,8 +245,8 @@ func (a *poolAnswer) deliverPart(part []entity, last bool) error {
 	return a.send(part, users, last)
 }
 
-// users finds the users of members. Those that can't be had are left out: a list of members is of use without them, and
-// the client knows whom to ask for again.
+// users returns the users of members. It leaves out those that it can't get: a list of members is of use without them,
+// and the client knows whom to ask for again.
 func (a *poolAnswer) users(members []entity) ([]entity, error) {
 	if a.query.kind != typeMember || len(members) == 0 {
 		return nil, nil
@@ -262,7 +263,7 @@ func (a *poolAnswer) users(members []entity) ([]entity, error) {
 	return append(list, fetched...), nil
 }
 
-// fetch asks the backend for entities by their ids.
+// fetch requests entities from the backend by their ids.
 func (a *poolAnswer) fetch(guild, kind string, ids []string) (found []entity, nonexistent []string, err error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
@@ -289,7 +290,7 @@ func (a *poolAnswer) fetch(guild, kind string, ids []string) (found []entity, no
 	return found, nonexistent, nil
 }
 
-// ask asks the backend, together with all who ask the same. Letting go of the answer is the caller's.
+// ask sends a request to the backend, which all equal requests share. The caller must let go of the answer.
 func (a *poolAnswer) ask(method string, args poolArgs) ([]entity, error) {
 	ctx, cancel := context.WithTimeout(a.task.ctx, a.gateway.config.RequestTimeout)
 	defer cancel()
@@ -307,16 +308,16 @@ func (a *poolAnswer) ask(method string, args poolArgs) ([]entity, error) {
 	return list, nil
 }
 
-// letGo lets go of the backend's answers from the n-th on.
+// letGo releases the backend's answers from the n-th on.
 func (a *poolAnswer) letGo(n int) {
 	for _, k := range a.kept[n:] {
 		k.release()
-		_ = a.hold(-k.bytes) // always fits
+		_ = a.hold(-k.bytes) // never fails
 	}
 	a.kept = a.kept[:n]
 }
 
-// hold counts bytes that the answer holds while it waits.
+// hold counts bytes that the answer holds while it waits. It fails if they exceed a bound.
 func (a *poolAnswer) hold(bytes int) error {
 	if bytes == 0 || a.task.slot.hold(bytes) {
 		return nil
@@ -324,8 +325,8 @@ func (a *poolAnswer) hold(bytes int) error {
 	return errTooManyRequests()
 }
 
-// turn waits until the socket's answers before this one have sent what they had to, and the client has read most of it.
-// Nothing is read from the cache before, so that what waits is small; it is woken, and never looks.
+// turn waits until it is this answer's turn to send, and the client has read most of what it was sent. Answers read
+// nothing from the cache before, so that those that wait are small. It is woken, and does not poll.
 func (a *poolAnswer) turn() (leave func(), err error) {
 	s := a.task.session
 	place := s.answering.enter()
@@ -344,10 +345,12 @@ func (a *poolAnswer) room() error {
 	return a.gateway.outlet.room(a.task.ctx, a.task.session.conn(), maxAhead)
 }
 
-// send sends one part, behind that of its users, unless it has nothing to say. The turn is the caller's.
+// send sends one part, after the part with its users. It sends no empty part, unless it is the last. The caller has the
+// turn.
 func (a *poolAnswer) send(list, users []entity, last bool) error {
 	t, q := a.task, a.query
-	if q.kind == typeMember && len(list) > 0 && !t.send(eventPoolResponse, poolBody(t.id, typeUser, "", users, nil, false)) {
+	if q.kind == typeMember && len(list) > 0 &&
+		!t.send(eventPoolResponse, poolBody(t.id, typeUser, "", users, nil, false)) {
 		return context.Canceled
 	}
 	switch {
@@ -359,7 +362,7 @@ func (a *poolAnswer) send(list, users []entity, last bool) error {
 	return nil
 }
 
-// await waits until a place is closed.
+// await waits until a place is closed, or returns the error of ctx.
 func await(ctx context.Context, place <-chan struct{}) error {
 	select {
 	case <-place:

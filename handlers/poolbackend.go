@@ -7,7 +7,7 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// resultsHeld bounds the answers of workers that wait for clients to read them, in bytes.
+// resultsHeld bounds the workers' answers that wait for clients to read them, in bytes.
 const resultsHeld = 128 << 20
 
 // poolArgs are the arguments of a worker's pool methods.
@@ -24,13 +24,13 @@ type poolResult struct {
 	Data []json.RawMessage `json:"data"`
 }
 
-// backendRead is how a worker is asked, and what tells that two would be asked the same.
+// backendRead is a request to a worker. Two with equal questions have the same answer.
 type backendRead struct {
 	question question
 	read     func(context.Context) ([]entity, int, error)
 }
 
-// backendRead asks one pool method. Each entity of the answer comes once.
+// backendRead returns a request to one pool method. Each entity is in its answer once.
 func (g *Gateway) backendRead(method string, args poolArgs) backendRead {
 	return backendRead{
 		question: questionOf(method + "\x00" + string(encode(args))),
@@ -53,13 +53,14 @@ func (g *Gateway) backendRead(method string, args poolArgs) backendRead {
 	}
 }
 
-// identify finds the id of an entity, and gives the entity as clients get it: with strings for ids.
+// identify returns an entity's id, and the entity as clients get it: with its ids as strings. It returns false for an
+// entity without an id.
 func identify(raw []byte) (id string, body []byte, ok bool) {
 	if !json.Valid(raw) {
 		return "", nil, false
 	}
 	body = event.StringIDs(raw)
-	var fields map[string]json.RawMessage // and not a struct, which would take "ID" for it
+	var fields map[string]json.RawMessage // a struct would take "ID" for "id"
 	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["id"], &id) != nil {
 		return "", nil, false
 	}

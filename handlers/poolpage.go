@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// pagesHeld bounds what is kept of the cache's pools for requests that will ask for the same, in bytes.
+	// pagesHeld bounds the pages that are kept for other requests for the same, in bytes.
 	pagesHeld = 32 << 20
 
-	// maxReads is how many pages are read from Redis at the same time; others wait, and hold nothing.
+	// maxReads bounds the pages that are read from Redis at the same time. Further reads wait, and hold nothing.
 	maxReads = 64
 )
 
@@ -24,10 +24,10 @@ const (
 type entity struct {
 	id   string
 	json []byte
-	user []byte // of a member on a page: the user
+	user []byte // a member's user, if the member is on a page
 }
 
-// entityOverhead is what an entity takes beside its JSON and its id, in bytes.
+// entityOverhead is what an entity takes besides its JSON and its id, in bytes.
 const entityOverhead = 64
 
 func sizeOf(list []entity) (bytes int) {
@@ -37,21 +37,21 @@ func sizeOf(list []entity) (bytes int) {
 	return bytes
 }
 
-// page is a portion of a pool as the cache has it. Answers share it, and don't change it.
+// page is a portion of a pool as the cache has it. Answers share it and must not change it.
 type page struct {
 	list    []entity // with their users, if they are members
 	waiting []string // members whose users are not cached
-	missing []string // what is asked for and not cached
-	next    uint64   // the cursor of the page behind this one; 0 if there is none
+	missing []string // ids that are not cached
+	next    uint64   // the cursor of the next page; 0 if there is none
 }
 
-// pageRead is how a page is read, and what tells that two would be the same.
+// pageRead reads a page. Two with equal questions read the same page.
 type pageRead struct {
 	question question
 	read     func(context.Context) (*page, int, error)
 }
 
-// poolPage reads a page of a whole pool.
+// poolPage returns a read of a page of a whole pool.
 func (g *Gateway) poolPage(q poolQuery, cursor uint64) pageRead {
 	return g.pageRead(q, requestAll, strconv.FormatUint(cursor, 10), func(ctx context.Context) (*page, error) {
 		ids, values, next, err := g.pools.Scan(ctx, q.guild, q.kind, cursor)
@@ -70,7 +70,7 @@ func (g *Gateway) poolPage(q poolQuery, cursor uint64) pageRead {
 	})
 }
 
-// onlinePage reads a page of the members online.
+// onlinePage returns a read of a page of the members who are online.
 func (g *Gateway) onlinePage(q poolQuery, cursor uint64) pageRead {
 	return g.pageRead(q, requestOnline, strconv.FormatUint(cursor, 10), func(ctx context.Context) (*page, error) {
 		ids, next, err := g.pools.Online(ctx, q.guild, cursor)
@@ -84,7 +84,7 @@ func (g *Gateway) onlinePage(q poolQuery, cursor uint64) pageRead {
 	})
 }
 
-// idsPage reads the entities with these ids.
+// idsPage returns a read of the entities with these ids.
 func (g *Gateway) idsPage(q poolQuery, ids []string) pageRead {
 	return g.pageRead(q, requestIDs, strings.Join(ids, "\x00"), func(ctx context.Context) (p *page, err error) {
 		p = &page{}
@@ -93,7 +93,7 @@ func (g *Gateway) idsPage(q poolQuery, ids []string) pageRead {
 	})
 }
 
-// pageRead adds the users of members to a page, when it is read's turn.
+// pageRead returns a read that waits for one of maxReads places, calls read, and adds the users of members to the page.
 func (g *Gateway) pageRead(q poolQuery, request, which string, read func(context.Context) (*page, error)) pageRead {
 	return pageRead{
 		question: questionOf(strings.Join([]string{q.guild, q.kind, request, which}, "\x00")),
@@ -116,7 +116,7 @@ func (g *Gateway) pageRead(q poolQuery, request, which string, read func(context
 	}
 }
 
-// addUsers gives the members of a page their users, and moves those whose user is not cached to waiting.
+// addUsers sets the users of the members on a page, and moves members whose user is not cached to waiting.
 func (g *Gateway) addUsers(ctx context.Context, p *page) error {
 	if len(p.list) == 0 {
 		return nil
@@ -140,7 +140,7 @@ func (g *Gateway) addUsers(ctx context.Context, p *page) error {
 	return nil
 }
 
-// recovered turns a panic into an error: what many requests share belongs to none of them.
+// recovered turns a panic into an error: many requests may share the read, so none of them handles its panic.
 func (g *Gateway) recovered(what string, err *error) {
 	if p := recover(); p != nil {
 		g.metrics.panics.Inc()
@@ -149,7 +149,7 @@ func (g *Gateway) recovered(what string, err *error) {
 	}
 }
 
-// usersOf are the users of members on a page.
+// usersOf returns the users of members on a page.
 func usersOf(members []entity) (users []entity) {
 	if len(members) == 0 || members[0].user == nil {
 		return nil
@@ -169,7 +169,7 @@ func idsOf(list []entity) []string {
 	return ids
 }
 
-// poolError is an error of the cache as the client gets to know it.
+// poolError returns an error of the cache in the form that is sent to the client.
 func poolError(err error) error {
 	var e *Error
 	if errors.As(err, &e) || errors.Is(err, context.Canceled) {
@@ -178,8 +178,10 @@ func poolError(err error) error {
 	return newError(botwire.WordRedisUnavailable, "The entity cache is unavailable. Try again soon.").because(err)
 }
 
-// cached looks up entities in the cache, in the order of ids.
-func (g *Gateway) cached(ctx context.Context, guild, kind string, ids []string) (found []entity, missing []string, err error) {
+// cached returns the cached entities, in the order of ids, and the ids of the others.
+func (g *Gateway) cached(
+	ctx context.Context, guild, kind string, ids []string,
+) (found []entity, missing []string, err error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 )
 
-// poolHead is what a part begins with.
+// poolHead is the beginning of a part.
 type poolHead struct {
 	ID      json.RawMessage `json:"_id,omitempty"`
 	Type    string          `json:"type"`
 	GuildID *string         `json:"guild_id"`
 }
 
-// poolBody is the payload of one part. The entities are passed on as they are.
+// poolBody returns the payload of one part. It copies the entities as they are.
 func poolBody(id []byte, kind, guild string, list []entity, nonexistent []string, finished bool) []byte {
 	head := poolHead{ID: id, Type: kind}
 	if guild != "" {

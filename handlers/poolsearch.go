@@ -7,7 +7,7 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-// search answers with the entities whose names are like the query's text, best first.
+// search answers with the entities whose names match the query's text, best first.
 func (a *poolAnswer) search() error {
 	q, g := a.query, a.gateway
 	p := directory.Pool{Guild: q.guild, Kind: q.kind}

@@ -16,7 +16,7 @@ type slowCache struct {
 	size int // entities of a pool; 0: nothing is cached
 
 	mu    sync.Mutex
-	reads int // commands of Redis, about
+	reads int // Redis commands, roughly
 }
 
 const pageSize = 500
@@ -37,7 +37,9 @@ func (c *slowCache) Get(_ context.Context, _, _ string, ids []string) ([][]byte,
 	return values, nil
 }
 
-func (c *slowCache) Scan(_ context.Context, _, _ string, cursor uint64) (ids []string, values [][]byte, next uint64, err error) {
+func (c *slowCache) Scan(
+	_ context.Context, _, _ string, cursor uint64,
+) (ids []string, values [][]byte, next uint64, err error) {
 	c.read()
 	ids, next = c.page(cursor)
 	for _, id := range ids {
@@ -52,7 +54,7 @@ func (c *slowCache) Online(_ context.Context, _ string, cursor uint64) (ids []st
 	return ids, next, nil
 }
 
-// page gives the last entity of the page before again, as Redis may.
+// page repeats the last entity of the page before, as Redis may.
 func (c *slowCache) page(cursor uint64) (ids []string, next uint64) {
 	for i := max(int(cursor), 1) - 1; i < min(int(cursor)+pageSize, c.size); i++ {
 		ids = append(ids, strconv.Itoa(i+1))
@@ -67,7 +69,7 @@ func (c *slowCache) All(context.Context, string, string, func([]string, [][]byte
 	panic("nobody searches")
 }
 
-// slowWorker answers every request after a second with two entities.
+// slowWorker answers every request with two entities, after a second.
 type slowWorker struct {
 	bytes int // of each
 
@@ -88,12 +90,12 @@ func (w *slowWorker) Do(ctx context.Context, _, _ string, _ []byte, part func([]
 	return part(fmt.Appendf(nil, `{"data":[{"id":"1","x":%q},{"id":"2","x":%q}]}`, filler, filler))
 }
 
-// herd has spectators of some guilds ask for six pools each, all at the same time. It returns how many entities they
-// got, by request, and the errors.
+// herd makes spectators of this many guilds ask for six pools each, all at the same time. It returns how many entities
+// they got, by request, and how many errors.
 func herd(b *bench, spectators, guilds int) (entities map[string]int, errs int) {
 	queries := []m{
-		{"type": "member", "request": "online"}, {"type": "channel"}, {"type": "role"}, {"type": "autoResponse"}, {"type": "customEmoji"},
-		{"type": "settingValue"},
+		{"type": "member", "request": "online"}, {"type": "channel"}, {"type": "role"}, {"type": "autoResponse"},
+		{"type": "customEmoji"}, {"type": "settingValue"},
 	}
 	var sockets []*session
 	for i := range spectators {
@@ -132,7 +134,7 @@ func herd(b *bench, spectators, guilds int) (entities map[string]int, errs int) 
 	return entities, errs
 }
 
-// Requests that come at the same time for the same share what is read of the cache, page by page.
+// Requests for the same pool that come at the same time share the pages that are read from the cache.
 func TestHerdReadsTheCacheOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const spectators, guilds, size = 1000, 20, 1200
@@ -143,7 +145,7 @@ func TestHerdReadsTheCacheOnce(t *testing.T) {
 		if errs > 0 || got["answers"] != 6*spectators || got["entities"] != 6*spectators*size {
 			t.Errorf("%d errors, %v", errs, got)
 		}
-		// Of each pool three pages, twice: of members also those who are online and their users.
+		// Three pages of each pool, twice, and for members those who are online and their users.
 		most := guilds * 3 * 2 * (5 + 3)
 		if t.Logf("%d requests took %d reads", 6*spectators, cache.reads); cache.reads > most {
 			t.Errorf("at most %d are needed", most)
@@ -154,7 +156,7 @@ func TestHerdReadsTheCacheOnce(t *testing.T) {
 	})
 }
 
-// The same while nothing is cached: the workers are asked once or twice for each pool.
+// If nothing is cached, the workers are asked once or twice for each pool.
 func TestHerdAsksTheWorkersOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const spectators, guilds = 1000, 20
@@ -174,7 +176,7 @@ func TestHerdAsksTheWorkersOnce(t *testing.T) {
 	})
 }
 
-// What was read before a client asked is never its answer: it may ask because of an event that came since.
+// A client never gets what was read before it asked: it may ask because of an event that came since.
 func TestAnswersAreNoOlderThanTheirRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Config{})
@@ -196,10 +198,14 @@ func TestAnswersAreNoOlderThanTheirRequests(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(time.Second)
 				got := b.take(s)
-				var version int
 				if len(got) != 1 {
 					t.Errorf("got %q", got)
-				} else if _, err := fmt.Sscanf(got[0][strings.Index(got[0], `"data"`):], `"data":[{"id":"1","version":%d}`, &version); err != nil || version < now {
+					return
+				}
+				var version int
+				data := got[0][strings.Index(got[0], `"data"`):]
+				_, err := fmt.Sscanf(data, `"data":[{"id":"1","version":%d}`, &version)
+				if err != nil || version < now {
 					t.Errorf("asked at version %d, got %q", now, got[0])
 				}
 			})
@@ -225,7 +231,7 @@ func (c *versioned) Scan(context.Context, string, string, uint64) ([]string, [][
 	return []string{"1"}, [][]byte{value}, 0, nil
 }
 
-// What workers have answered is held until the client reads, and one user holds only so much of it.
+// Workers' answers are held until the client reads, and a user's share of them is bounded.
 func TestWorkersAnswersHaveABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Config{})
@@ -271,7 +277,9 @@ func TestWorkersAnswersHaveABudget(t *testing.T) {
 
 func TestIDSet(t *testing.T) {
 	var x idSet
-	for _, id := range []string{"1", "18446744073709551615", "99999999999999999999", "01", "+1", "command_prefix", "0", ""} {
+	for _, id := range []string{
+		"1", "18446744073709551615", "99999999999999999999", "01", "+1", "command_prefix", "0", "",
+	} {
 		if !x.add(id) || x.add(id) {
 			t.Errorf("%q", id)
 		}

@@ -5,10 +5,10 @@ import "sync"
 // queue admits one owner at a time, in order of arrival.
 type queue struct {
 	mu   sync.Mutex
-	list []chan struct{} // places; the first is closed, and its owner works
+	list []chan struct{} // the places; the first is closed: its owner has the turn
 }
 
-// enter returns a place at the end of the queue, which is closed when it is the first. The caller must leave it.
+// enter returns a new place at the end of the queue. It is closed once it is the first. The caller must leave it.
 func (q *queue) enter() chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -19,7 +19,7 @@ func (q *queue) enter() chan struct{} {
 	return place
 }
 
-// leave gives up a place, wherever it is in the queue.
+// leave removes a place, wherever it is in the queue.
 func (q *queue) leave(place chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

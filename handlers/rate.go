@@ -17,7 +17,7 @@ func newLimiter(perSecond float64, burst int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }
 
-// limiters is a bounded set of token buckets by key. A key in use is never forgotten.
+// limiters is a bounded set of token buckets by key. It never forgets a key in use.
 type limiters struct {
 	perSecond float64
 	burst     int

@@ -7,8 +7,8 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// After a loss spectators ask for what they have on display, each for several pools. They are told one after another, so
-// that neither they nor the node nor the bot's workers have all of it to do at once.
+// After a loss each spectator requests several pools again. Spectators get their resyncs one after another, so that
+// neither they nor the node nor the bot's workers have all the work at once.
 const (
 	resyncStep   = time.Millisecond // from one spectator to the next
 	resyncSpread = 5 * time.Second  // at most, from the first spectator to the last
@@ -20,8 +20,8 @@ type resyncBody struct {
 	Reason  string `json:"reason"`
 }
 
-// Resync tells the sockets that spectate through one of topics that they may have missed events: each once, and one
-// after another, guild by guild. Reason is a word for programs. Resync returns at once.
+// Resync tells the sockets that spectate one of topics that they may have missed events: each once, one after another,
+// guild by guild. Reason is a word for programs. Resync returns at once.
 func (g *Gateway) Resync(topics []event.Topic, reason string) {
 	for _, t := range topics {
 		if !t.Logs {
@@ -40,7 +40,7 @@ type spectating struct {
 	guild   string
 }
 
-// resyncs are those that are to be sent.
+// resyncs are the resyncs that are still to be sent.
 type resyncs struct {
 	gateway *Gateway
 
@@ -52,7 +52,7 @@ func newResyncs(g *Gateway) *resyncs {
 	return &resyncs{gateway: g, pending: map[spectating]struct{}{}}
 }
 
-// add returns those of list that will not be told anyway.
+// add returns those of list that have no resync pending yet.
 func (x *resyncs) add(list []spectating) (due []spectating) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -65,7 +65,7 @@ func (x *resyncs) add(list []spectating) (due []spectating) {
 	return due
 }
 
-// send tells those that are due.
+// send sends the resyncs of due, one after another.
 func (x *resyncs) send(due []spectating, reason string) {
 	step := min(resyncStep, resyncSpread/time.Duration(len(due)))
 	begin := time.Now()
@@ -81,13 +81,13 @@ func (x *resyncs) send(due []spectating, reason string) {
 			}
 		}
 		x.mu.Lock()
-		delete(x.pending, s) // before it is told: what is missed from here on is another loss
+		delete(x.pending, s) // before its resync: what it misses from here on is another loss
 		x.mu.Unlock()
 		x.gateway.spawn(func() { s.session.resync(s.guild, reason) }) // which may have to wait for its turn
 	}
 }
 
-// resync tells one socket, unless it spectates something else by now.
+// resync sends a resync, unless the socket spectates another guild by now.
 func (s *session) resync(guild, reason string) {
 	s.take()
 	defer s.give()

@@ -12,9 +12,11 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// resyncHerd makes spectators with logs of so many guilds, has all topics of all guilds but the last missed, and counts
-// what each spectator heard and when.
-func resyncHerd(t *testing.T, spectators, guilds int) (b *bench, sockets []*session, at map[*engine.Conn][]time.Duration) {
+// resyncHerd makes spectators with logs of this many guilds, reports all topics of all guilds but the last as missed,
+// and returns when each spectator got resyncs.
+func resyncHerd(
+	t *testing.T, spectators, guilds int,
+) (b *bench, sockets []*session, at map[*engine.Conn][]time.Duration) {
 	t.Helper()
 	b = newBench(t, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 	at = map[*engine.Conn][]time.Duration{}
@@ -43,7 +45,8 @@ func topicsOf(guilds int) (topics []event.Topic) {
 	return topics
 }
 
-// Each spectator concerned is told once, a millisecond after another, those of a guild together; and nobody else is.
+// Each spectator concerned gets one resync, a millisecond after the one before, those of a guild together. Nobody else
+// gets one.
 func TestResyncOncePerSpectator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const spectators, guilds = 1000, 20
@@ -92,7 +95,7 @@ func TestResyncOncePerSpectator(t *testing.T) {
 	})
 }
 
-// The spread has an end.
+// The spread is bounded.
 func TestResyncSpreadIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const spectators = 20_000
@@ -116,7 +119,7 @@ func TestResyncSpreadIsBounded(t *testing.T) {
 	})
 }
 
-// Who spectates something else when it would be told is not told.
+// A socket that spectates another guild by the time of its resync gets none.
 func TestResyncOfWhatIsNoLongerSpectated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, sockets, at := resyncHerd(t, 100, 1)

@@ -113,7 +113,7 @@ func (b *bench) socket(id string) *session {
 	return s
 }
 
-// take gives, and forgets, what came for a socket.
+// take returns and removes what was sent to a socket.
 func (b *bench) take(s *session) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -170,7 +170,7 @@ func (v *tokens) Verify(_ context.Context, text string) (*permissions.Claims, er
 
 func (v *tokens) Revoked(*permissions.Claims, time.Time) bool { return false }
 
-// streams confirms subscriptions, after confirm where that is set.
+// streams confirms subscriptions, once confirm has returned if it is set.
 type streams struct {
 	mu      sync.Mutex
 	confirm func(event.Topic)
@@ -218,7 +218,7 @@ func newFilter() *permissions.Filter[*engine.Conn] {
 	return permissions.NewFilter[*engine.Conn](permissions.DefaultPolicy())
 }
 
-// names are the names of the events in what came for a socket.
+// names returns the names of the events that were sent to a socket.
 func names(got []string) (out []string) {
 	for _, g := range got {
 		out = append(out, strings.Split(g, `"`)[1])

@@ -7,53 +7,53 @@ import (
 	"time"
 )
 
-// roundPatience is how long those who come while a round is under way wait for its end before the next one begins.
+// roundPatience bounds how long the next round waits for the end of the one under way.
 const roundPatience = time.Second
 
-// question identifies what is asked: equal questions have equal answers.
+// question identifies what is read: equal questions have equal answers.
 type question [sha256.Size]byte
 
 func questionOf(text string) question { return sha256.Sum256([]byte(text)) }
 
-// rounds let requests in progress that ask the same share the answer. A round serves those requests only that had come
-// before it began: a client that asks because of an event must not get what was read before the event. Whoever comes
-// while a round is under way waits for the next one, with all others who do.
+// rounds let requests in progress that ask the same question share the answer. A round serves only requests that came
+// before it began: a client that asks because of an event must not get an answer from before the event. Requests that
+// come while a round is under way share the next one.
 //
 // Lock order: rounds.mu before Gateway.mu.
 type rounds[T any] struct {
-	spawn func(func()) bool // runs a round; false once the gateway is closed
+	spawn func(func()) bool // starts a goroutine; returns false once the gateway is closed
 	ctx   context.Context   // of the gateway
 
-	// maxBytes bounds the answers. A set that keeps holds them, while any request is in progress, for those that will
-	// ask later, and gives up the oldest; else an answer is held until its last request has let go of it, and refused if
-	// it doesn't fit beside others.
+	// maxBytes bounds the answers. If keeps is set, answers are kept for requests that ask later, as long as any
+	// request is in progress, and the oldest are dropped at the bound. Otherwise an answer is held until its last
+	// request has released it, and refused if it doesn't fit beside others.
 	maxBytes int
 	keeps    bool
 
 	mu     sync.Mutex
 	clock  uint64 // counts requests and rounds
 	users  int    // requests in progress
-	bytes  int    // what answers take
+	bytes  int    // held in answers
 	tables map[question]*table[T]
-	kept   []*round[T] // in the order in which they ended
+	kept   []*round[T] // oldest first
 }
 
-// table is where a question is asked. Guarded by rounds.mu.
+// table is the rounds of one question. Guarded by rounds.mu.
 type table[T any] struct {
-	latest *round[T] // begun: under way, or kept; nil if there is none to share
-	next   *round[T] // not begun; nil if nobody waits for it
+	latest *round[T] // under way or kept; nil if there is none to share
+	next   *round[T] // not begun; nil if no request waits for it
 }
 
-// round is one time that a question is asked. Guarded by rounds.mu, but for what is static once done is closed.
+// round asks a question once. Guarded by rounds.mu, except answer and err, which are static once done is closed.
 type round[T any] struct {
 	question question
 	ask      func(context.Context) (answer T, bytes int, err error)
 	began    uint64
 	requests int                // that wait for it or hold its answer
 	cancel   context.CancelFunc // set when it begins
-	hurry    *time.Timer        // begins it before the one that is under way has ended; nil if nothing is
+	hurry    *time.Timer        // begins it after roundPatience; nil if no round was under way
 	over     bool               // done is closed
-	counted  int                // of its bytes, those in rounds.bytes
+	counted  int                // its share of rounds.bytes
 
 	done   chan struct{}
 	answer T
@@ -64,7 +64,7 @@ func newRounds[T any](ctx context.Context, spawn func(func()) bool, maxBytes int
 	return &rounds[T]{ctx: ctx, spawn: spawn, maxBytes: maxBytes, keeps: keeps, tables: map[question]*table[T]{}}
 }
 
-// enter returns the time at which a request came. It must leave.
+// enter registers a request and returns when it came. The request must leave.
 func (x *rounds[T]) enter() (came uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -76,15 +76,15 @@ func (x *rounds[T]) enter() (came uint64) {
 func (x *rounds[T]) leave() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.users--; x.users == 0 { // nobody is left who came before the rounds that are kept
+	if x.users--; x.users == 0 { // no request is left that came before the kept rounds
 		for len(x.kept) > 0 {
 			x.evictLocked()
 		}
 	}
 }
 
-// get returns the answer to a question, as it was after a request came: from a round that it shares, or of its own,
-// which calls ask. The answer must not be changed; release lets go of it.
+// get returns an answer to a question from after a request came: from a round that other requests share, or from a new
+// one, which calls ask. The answer must not be changed, and must be released.
 func (x *rounds[T]) get(
 	ctx context.Context, q question, came uint64, ask func(context.Context) (answer T, bytes int, err error),
 ) (answer T, release func(), err error) {
@@ -134,7 +134,7 @@ func (x *rounds[T]) join(q question, came uint64, ask func(context.Context) (T, 
 	return r
 }
 
-// beginLocked begins the next round of a table.
+// beginLocked begins a table's next round.
 func (x *rounds[T]) beginLocked(t *table[T]) {
 	r := t.next
 	t.latest, t.next = r, nil
@@ -164,7 +164,7 @@ func (x *rounds[T]) run(ctx context.Context, r *round[T]) {
 	x.endLocked(r, bytes)
 }
 
-// endLocked hands out the answer, and begins the round that waits for this one's end.
+// endLocked ends a round, and begins the one that waits for its end.
 func (x *rounds[T]) endLocked(r *round[T], bytes int) {
 	r.over = true
 	r.cancel()
@@ -191,7 +191,7 @@ func (x *rounds[T]) endLocked(r *round[T], bytes int) {
 	x.clearLocked(r.question)
 }
 
-// evictLocked forgets the oldest answer that is kept.
+// evictLocked drops the oldest kept answer.
 func (x *rounds[T]) evictLocked() {
 	r := x.kept[0]
 	x.kept[0] = nil
@@ -203,14 +203,14 @@ func (x *rounds[T]) evictLocked() {
 	}
 }
 
-// clearLocked forgets a table at which nobody is.
+// clearLocked removes a question's table if it has no round.
 func (x *rounds[T]) clearLocked(q question) {
 	if t := x.tables[q]; t != nil && t.latest == nil && t.next == nil {
 		delete(x.tables, q)
 	}
 }
 
-// part takes a request from a round. One that nobody waits for any more is given up.
+// part removes a request from a round. A round without requests is cancelled.
 func (x *rounds[T]) part(r *round[T]) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// asker asks rounds a question whose answer is how often it was asked.
+// asker asks a question whose answer is how many times it was asked.
 type asker struct {
 	x     *rounds[int]
 	bytes int
@@ -18,14 +18,15 @@ type asker struct {
 
 	mu     sync.Mutex
 	asked  int
-	ctxErr []error // of the asking that was given up
+	ctxErr []error // of the rounds that were cancelled
 }
 
 func newAsker(t *testing.T, maxBytes int, keeps bool) *asker {
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
 	return &asker{
-		x: newRounds[int](t.Context(), func(f func()) bool { wg.Go(f); return true }, maxBytes, keeps), bytes: 1, takes: 100 * time.Millisecond,
+		x:     newRounds[int](t.Context(), func(f func()) bool { wg.Go(f); return true }, maxBytes, keeps),
+		bytes: 1, takes: 100 * time.Millisecond,
 	}
 }
 
@@ -55,7 +56,7 @@ func (a *asker) held() int {
 	return a.x.bytes
 }
 
-// Whoever comes while a round is under way gets none of what it reads, and shares the next one.
+// A request that comes while a round is under way does not get its answer, and shares the next round.
 func TestRoundsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker(t, 100, false)
@@ -83,7 +84,7 @@ func TestRoundsAreShared(t *testing.T) {
 	})
 }
 
-// A round that takes long does not hold up those who came after it began, and they are not many rounds.
+// A slow round does not hold up the requests that came after it began, and these share few rounds.
 func TestRoundsHaveLimitedPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker(t, 100, false)
@@ -106,12 +107,13 @@ func TestRoundsHaveLimitedPatience(t *testing.T) {
 		all.Wait()
 		synctest.Wait()
 		if len(a.ctxErr) != a.asked || len(a.x.tables) != 0 {
-			t.Errorf("of %d rounds that nobody waits for %d were given up; %d tables are left", a.asked, len(a.ctxErr), len(a.x.tables))
+			t.Errorf("of %d rounds that nobody waits for %d were cancelled; %d tables are left",
+				a.asked, len(a.ctxErr), len(a.x.tables))
 		}
 	})
 }
 
-// A round goes on as long as one request waits for it, and what comes after all have left asks anew.
+// A round goes on while one request waits for it. A request that comes after all have left asks again.
 func TestRoundsEndWithTheLastRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker(t, 100, false)
@@ -138,7 +140,7 @@ func TestRoundsEndWithTheLastRequest(t *testing.T) {
 	})
 }
 
-// What is kept serves those who came before it was read and ask later, up to a bound, and until they are gone.
+// A kept answer serves requests that came before it was read and ask later, up to a bound, and until they have left.
 func TestRoundsKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker(t, 10, true)
@@ -155,7 +157,7 @@ func TestRoundsKeep(t *testing.T) {
 		get("first", came, 1)
 		late := a.x.enter()
 		get("first", late, 2)
-		get("first", came, 2) // newer will do
+		get("first", came, 2) // a newer answer is as good
 		for i := range 20 {
 			get(fmt.Sprint(i), came, i+3)
 		}
@@ -167,12 +169,13 @@ func TestRoundsKeep(t *testing.T) {
 		a.x.leave()
 		a.x.leave()
 		if len(a.x.kept) != 0 || a.x.bytes != 0 || len(a.x.tables) != 0 {
-			t.Errorf("without requests %d are kept with %d bytes, in %d tables", len(a.x.kept), a.x.bytes, len(a.x.tables))
+			t.Errorf("without requests %d are kept with %d bytes, in %d tables",
+				len(a.x.kept), a.x.bytes, len(a.x.tables))
 		}
 	})
 }
 
-// Answers that are held until they are sent have a bound; one that is alone in it fits.
+// Answers that are held until they are sent have a bound. One that is alone always fits.
 func TestRoundsRefuseWhatDoesNotFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsker(t, 10, false)
@@ -194,7 +197,8 @@ func TestRoundsRefuseWhatDoesNotFit(t *testing.T) {
 
 func TestRoundsOfAClosedGateway(t *testing.T) {
 	x := newRounds[int](t.Context(), func(func()) bool { return false }, 1, true)
-	if _, _, err := x.get(t.Context(), questionOf("q"), x.enter(), nil); !errors.Is(err, context.Canceled) || len(x.tables) != 0 {
+	_, _, err := x.get(t.Context(), questionOf("q"), x.enter(), nil)
+	if !errors.Is(err, context.Canceled) || len(x.tables) != 0 {
 		t.Errorf("got %v, %d tables are left", err, len(x.tables))
 	}
 }

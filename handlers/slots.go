@@ -2,7 +2,7 @@ package handlers
 
 import "sync"
 
-// Bounds of what requests in progress hold, in bytes. A request that is alone in its bound always fits.
+// Bounds on what requests in progress hold, in bytes. A request that is alone under its bound always fits.
 const (
 	socketHeld    = 4 << 20   // one socket
 	keyHeld       = 8 << 20   // one address or user
@@ -10,21 +10,20 @@ const (
 	elevatedHeld  = 192 << 20 // all elevated sockets
 )
 
-// slots count the requests in progress and the bytes that they hold. Sockets that are not elevated and elevated ones
-// have budgets of their own, and in those each address or user has a share: whoever takes too much is refused, and
-// nobody else.
+// slots count the requests in progress and the bytes that they hold. Elevated sockets and the others have separate
+// budgets. Each address or user has a share of its budget, so that one that takes too much is refused and nobody else.
 type slots struct {
 	mu        sync.Mutex
 	anonymous budget // by address
 	elevated  budget // by user
 }
 
-// budget is what some sockets share. Guarded by slots.mu.
+// budget is what the elevated sockets share, or the others. Guarded by slots.mu.
 type budget struct {
-	requests, share int // limits of all and of one key; negative for none
-	bytes           int // limit of all
+	requests, share int // limits on the requests of all keys and of one; negative means none
+	bytes           int // limit on the bytes of all keys
 	used            usage
-	of              map[string]usage // by key; no key without requests
+	of              map[string]usage // by key; only keys with requests
 }
 
 type usage struct{ requests, bytes int }
@@ -37,7 +36,7 @@ type slot struct {
 	bytes  int // guarded by slots.mu
 }
 
-// newSlots divides the node's requests: a quarter is for sockets that are not elevated.
+// newSlots returns slots for a node. A quarter of its requests is for sockets that are not elevated.
 func newSlots(l Limits) *slots {
 	anonymous, elevated := -1, -1
 	if n := l.NodeRequests; n >= 0 {
@@ -49,7 +48,7 @@ func newSlots(l Limits) *slots {
 	}
 }
 
-// take takes a slot for a request of s that holds so many bytes; nil if there is none.
+// take takes a slot for a request of s that holds this many bytes. It returns nil if there is none.
 func (x *slots) take(s *session, bytes int) *slot {
 	b, key := &x.anonymous, s.address
 	if c := s.claims.Load(); c != nil {
@@ -68,8 +67,8 @@ func (x *slots) take(s *session, bytes int) *slot {
 	return &slot{slots: x, budget: b, key: key, bytes: bytes}
 }
 
-// hold counts more bytes, or fewer. It returns false, and counts nothing, if they are over a bound. An answer may be
-// large, and is not refused for that alone: only if the other requests hold more than half of the bound as well.
+// hold counts more bytes or, if bytes is negative, fewer. It returns false, and counts nothing, if they exceed a bound.
+// A large answer alone is no reason to refuse: it exceeds a bound only if the other requests hold more than half of it.
 func (s *slot) hold(bytes int) bool {
 	s.slots.mu.Lock()
 	defer s.slots.mu.Unlock()
@@ -83,7 +82,7 @@ func (s *slot) hold(bytes int) bool {
 	return true
 }
 
-// give gives the slot back, once.
+// give returns the slot. It must be called once.
 func (s *slot) give() {
 	s.slots.mu.Lock()
 	defer s.slots.mu.Unlock()
@@ -103,7 +102,7 @@ func (b *budget) add(key string, requests, bytes int) {
 	b.of[key] = mine
 }
 
-// inProgress is the number of requests in progress.
+// inProgress returns the number of requests in progress.
 func (x *slots) inProgress() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -45,7 +45,8 @@ func TestSlots(t *testing.T) {
 	for _, give := range given {
 		give()
 	}
-	if x.inProgress() != 0 || len(x.anonymous.of)+len(x.elevated.of) != 0 || x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
+	if x.inProgress() != 0 || len(x.anonymous.of)+len(x.elevated.of) != 0 ||
+		x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
 		t.Fatal("slots are left taken")
 	}
 	if n := len(fill(of("a", ""), keyHeld/2)); n != 2 {
@@ -56,7 +57,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// Many addresses with one request each do not pass the bound of all.
+// Many addresses with one request each do not exceed the common bound.
 func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
 	x := newSlots(Limits{NodeRequests: -1, AddressRequests: -1, UserRequests: -1})
 	const each = 1 << 20

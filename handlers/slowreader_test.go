@@ -11,7 +11,7 @@ import (
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
-// heap is what is in use, in bytes.
+// heap returns the bytes of the heap in use.
 func heap() int {
 	var m runtime.MemStats
 	runtime.GC()
@@ -20,7 +20,7 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// scheduled is about an eighth of how often goroutines were given a processor.
+// scheduled returns about an eighth of how many times goroutines were scheduled.
 func scheduled() (sum uint64) {
 	sample := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
 	metrics.Read(sample)
@@ -30,7 +30,7 @@ func scheduled() (sum uint64) {
 	return sum
 }
 
-// idle waits until next to nothing runs for a while.
+// idle waits until hardly any goroutine runs for a while.
 func idle(t *testing.T, what string) {
 	t.Helper()
 	wait.Until(t, what, func() bool {
@@ -40,8 +40,8 @@ func idle(t *testing.T, what string) {
 	})
 }
 
-// Requests of a socket that does not read hold a place in the pool each, and not what they will be answered with; and
-// while they wait, nothing runs.
+// Requests of a socket that does not read hold their cursors in the pool, and not their answers. While they wait,
+// nothing runs.
 func TestAnswersThatWaitHoldNoData(t *testing.T) {
 	const members, requests, limit = 50_000, 128, 24 << 20
 	n := start(t, nil)
@@ -75,7 +75,7 @@ func TestAnswersThatWaitHoldNoData(t *testing.T) {
 		func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
 }
 
-// A client that reads late gets all of every answer, once.
+// A client that reads late gets every answer, whole and once.
 func TestAnswersThatWaitedAreWhole(t *testing.T) {
 	const roles, requests = 5000, 6
 	n := start(t, nil)

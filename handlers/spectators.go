@@ -33,7 +33,7 @@ func (x *spectators) move(s *session, from, to view) {
 	x.guilds[to.guild][s] = to.logs
 }
 
-// of returns the sessions that spectate through one of topics, each once, and those of a guild together.
+// of returns the sessions that spectate one of topics, each once, and those of a guild together.
 func (x *spectators) of(topics []event.Topic) (list []spectating) {
 	missed := map[string]event.Topic{} // by guild; that of the logs only if nothing else was missed
 	for _, t := range topics {

@@ -8,36 +8,36 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// task is a request that is answered beside the events that follow it: pool or interpret. It ends exactly once: with
-// its last answer, with an error of its own, or with the error that it is aborted with.
+// task is a request, pool or interpret, that is handled concurrently with the events that follow it. It ends exactly
+// once: with its last answer, with its own error, or with the error that aborts it.
 type task struct {
 	*request
 	ctx    context.Context // ends with the task, and with the socket
 	cancel context.CancelFunc
 
 	slot  *slot
-	bytes int // that the task holds until it ends, beside those of its slot
+	bytes int // what the task holds until it ends, besides the bytes of its slot
 
 	// allowed returns an error if claims no longer permit the task. It is nil if the task needs no elevation.
 	allowed func(*permissions.Claims) error
 
-	// mu is held while an answer is queued, so that nothing follows an abort. Queueing never waits for the client: an
-	// answer that is paced by the client's reading is paced before.
+	// mu is held while an answer is queued, so that nothing follows an abort. Queueing never waits for the client: a
+	// paced answer waits before it.
 	mu    sync.Mutex
 	ended bool
 }
 
-// start runs work in a goroutine of its own, unless too many tasks are in progress. If work returns an error, that is
-// the answer. The request's members are dropped: bytes is the size of what work keeps of them.
+// start runs work on a new goroutine, unless too many tasks are in progress. If work returns an error, that is the
+// answer. start drops the request's members; bytes is the size of what work keeps of them.
 func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims) error, work func(*task) error) error {
 	g := s.gateway
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		return errNotElevated() // which nobody hears
+		return errNotElevated() // nobody hears it
 	}
-	// The claims may have ended or changed since the request was checked. Whoever changes them looks through the tasks
-	// afterwards: either it finds this task, or this check finds the change.
+	// The claims may have ended or changed since the request was checked. Each change of the claims is followed by a
+	// check of all tasks: either that finds this task, or this check finds the change.
 	if c := s.claims.Load(); allowed != nil {
 		if c == nil {
 			return errNotElevated()
@@ -59,7 +59,7 @@ func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims)
 	if !g.spawn(func() { t.run(work) }) {
 		slot.give()
 		t.cancel()
-		return errNotElevated() // the node is stopping: which nobody hears
+		return errNotElevated() // the node is stopping; nobody hears it
 	}
 	if s.tasks == nil {
 		s.tasks = map[*task]struct{}{}
@@ -84,7 +84,7 @@ func (t *task) run(work func(*task) error) {
 		t.slot.give()
 	}()
 	err := work(t)
-	if err != nil && t.ctx.Err() == nil { // else it was answered when it was ended, or the node is stopping
+	if err != nil && t.ctx.Err() == nil { // else the task was answered when it ended, or the node is stopping
 		t.abort(err)
 	}
 }
@@ -111,7 +111,7 @@ func (t *task) finish(event string, body []byte) {
 
 // abort ends the task with an error, unless it has ended. Afterwards nothing of the task reaches the client.
 func (t *task) abort(err error) {
-	defer t.cancel() // only afterwards: work's error must not become the answer
+	defer t.cancel() // not earlier: work's error must not become the answer
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.ended {

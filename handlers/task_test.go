@@ -22,7 +22,7 @@ func (s stuck) InterpretJSON(ctx context.Context, _ []byte) ([]byte, error) {
 	return []byte(`{}`), ctx.Err()
 }
 
-// Sockets that are not elevated, however many, take no slot that a member needs; and give theirs back.
+// Sockets that are not elevated, however many, take no slot that a member needs. They return their own.
 func TestSlotsOfMembers(t *testing.T) {
 	interpreter := stuck{make(chan struct{})}
 	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
@@ -62,7 +62,7 @@ func TestSlotsOfMembers(t *testing.T) {
 	flood[69].expect("interpret_response")
 }
 
-// Requests in progress end with the elevation, before the client is told of its end; and with the client.
+// Requests in progress end with the elevation, before the client hears of its end, and with the client.
 func TestRequestsEndWithTheElevation(t *testing.T) {
 	n := start(t, func(c *handlers.Config, _ *handlers.Parts) { c.Limits.SocketRequests = 2 })
 	tok := mint(t, map[string]any{"guilds": map[string]any{guildA: 0, guildB: 0}})
@@ -96,7 +96,7 @@ func TestRequestsEndWithTheElevation(t *testing.T) {
 	ask("c", guildA)
 	wantError(t, c.expect("error").as(t), 429, "too_many_requests")
 
-	// Claims without the guild end what asked for it, and nothing else.
+	// Claims without the guild end the requests for it, and no others.
 	tok = mint(t, map[string]any{"guilds": map[string]any{guildA: 0}})
 	c.emit("request_elevation", map[string]any{"token": tok})
 	got := c.expect("error").as(t)
