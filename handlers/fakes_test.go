@@ -51,7 +51,7 @@ func (f *fakePools) Get(_ context.Context, guild, kind string, ids []string) ([]
 	return values, f.err
 }
 
-// Scan gives pages of fakePage entities; the cursor is how many came before.
+// Scan returns pages of fakePage entities; the cursor is how many came before.
 func (f *fakePools) Scan(_ context.Context, guild, kind string, cursor uint64) (ids []string, values [][]byte,
 	next uint64, err error) {
 	f.mu.Lock()

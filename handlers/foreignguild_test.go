@@ -17,7 +17,7 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
-// monitor gives what Redis is asked, as MONITOR tells it.
+// monitor records the commands that Redis gets, as MONITOR reports them.
 type monitor struct {
 	t      *testing.T
 	client *goredis.Client
@@ -52,7 +52,7 @@ func newMonitor(t *testing.T, server *redistest.Server) *monitor {
 	return m
 }
 
-// since gives the commands since the last call, without those that come by themselves.
+// since returns the commands since the last call, without those that no request causes.
 func (m *monitor) since() (commands []string) {
 	m.t.Helper()
 	m.marks++
@@ -168,7 +168,7 @@ func TestForeignGuildIsLikeNone(t *testing.T) {
 	}
 }
 
-// Nor can they be told apart by the clock, where each look-up takes its time.
+// Nor does the time of the answer tell them apart, though each look-up takes some.
 func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 	const lookUp, rounds = 20 * time.Millisecond, 15
 	const none = "713000000000000999"
@@ -267,7 +267,7 @@ func TestForeignGuildIsNotLookedUp(t *testing.T) {
 	n := start(t, nil)
 	tok := mint(t, nil)
 	c := elevated(t, n, tok)
-	n.pools.err = errDown // whoever looks fails
+	n.pools.err = errDown // every look-up fails
 	for _, guild := range []string{guildB, "1"} {
 		for _, q := range []map[string]any{
 			{"type": "member", "ids": []any{"1"}}, {"type": "member"}, {"type": "member", "request": "online"},

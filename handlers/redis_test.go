@@ -18,7 +18,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-// withRedis gives a node the real parts, on a Redis in this process.
+// withRedis runs a node on the real parts and a Redis in this process.
 func withRedis(t *testing.T) (*node, *redisurl.Connection) {
 	t.Helper()
 	return withRedisAt(t, "embedded")

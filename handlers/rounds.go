@@ -96,10 +96,10 @@ func (x *rounds[T]) get(
 		err = ctx.Err()
 	}
 	if err != nil {
-		x.part(r)
+		x.release(r)
 		return answer, nil, err
 	}
-	return r.answer, func() { x.part(r) }, nil
+	return r.answer, func() { x.release(r) }, nil
 }
 
 func (x *rounds[T]) join(q question, came uint64, ask func(context.Context) (T, int, error)) *round[T] {
@@ -210,8 +210,8 @@ func (x *rounds[T]) clearLocked(q question) {
 	}
 }
 
-// part removes a request from a round. A round without requests is cancelled.
-func (x *rounds[T]) part(r *round[T]) {
+// release removes a request from a round. A round without requests is cancelled.
+func (x *rounds[T]) release(r *round[T]) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if r.requests--; r.requests > 0 {

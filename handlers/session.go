@@ -16,9 +16,9 @@ import (
 )
 
 // session is what a node knows about one socket. Its changes are elevation, refresh, demotion, spectating and the end.
-// They never overlap: whoever makes one holds the turn from its beginning to its end. So the state, the room, the
-// filter and what the client was told always agree, even if a revocation meets a refresh, or the token expires while a
-// spectate waits for Redis.
+// They never overlap: each holds the turn from its beginning to its end. So the state, the room, the filter and what
+// the client was told always agree, even if a revocation meets a refresh, or the token expires while a spectate waits
+// for Redis.
 type session struct {
 	gateway *Gateway
 	peer    peer
@@ -34,8 +34,8 @@ type session struct {
 	claims atomic.Pointer[permissions.Claims]
 
 	// turn holds a value while nobody changes the session. It is a channel instead of a mutex because a change may join
-	// a room, and may wait up to 50 ms for a delivery under way that the engine paces. Whoever needs Redis asks it
-	// before taking the turn.
+	// a room, and may wait up to 50 ms for a delivery under way that the engine paces. A change that needs Redis asks
+	// it before taking the turn.
 	turn chan struct{}
 
 	// Owned by the holder of the turn.

@@ -84,17 +84,17 @@ type RequestsStats struct {
 // may be called concurrently.
 type Requests struct {
 	// Static after construction.
-	client  goredis.UniversalClient
-	opts    RequestsOptions
-	channel string
-	ear     *ear
-	unwatch func()
-	streams *streams
-	life    service.Life       // entered by Do and callbacks
-	ctx     context.Context    // ends with Run
-	cancel  context.CancelFunc // called by Run
-	next    atomic.Uint64      // of ids
-	turn    atomic.Uint64      // of the shards, for requests that concern no guild
+	client    goredis.UniversalClient
+	opts      RequestsOptions
+	channel   string
+	ear       *ear
+	unwatch   func()
+	streams   *streams
+	life      service.Life       // entered by Do and callbacks
+	ctx       context.Context    // ends with Run
+	cancel    context.CancelFunc // called by Run
+	lastID    atomic.Uint64
+	unsharded atomic.Uint64 // counts the requests that concern no guild, which the shards take in turn
 
 	// claimAfter is the least time after which a worker may take over another's request, as docs/reference/workers.md
 	// demands. silence is how long a worker may pause between parts.
@@ -135,7 +135,7 @@ func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) 
 		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.unwatch = b.Watch(r.heard)
+	r.unwatch = b.Watch(r.follow)
 	r.ear = newEar(b, r.channel, r.handle)
 	return r
 }
@@ -200,7 +200,7 @@ func (r *Requests) stream(guild, method string) (string, error) {
 		return botwire.RequestStream(botwire.ServiceInterpret), nil
 	}
 	if guild == "" {
-		return botwire.RequestStream(botwire.ServicePool(int(r.turn.Add(1) % uint64(r.opts.Shards)))), nil
+		return botwire.RequestStream(botwire.ServicePool(int(r.unsharded.Add(1) % uint64(r.opts.Shards)))), nil
 	}
 	shard, ok := botwire.Shard(guild, r.opts.Shards)
 	if !ok {
@@ -220,7 +220,7 @@ func (r *Requests) begin() (*call, error) {
 		return nil, ErrBusy
 	}
 	c := &call{
-		id:   r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.next.Add(1), 10),
+		id:   r.channel[len(botwire.RepliesPrefix):] + "-" + strconv.FormatUint(r.lastID.Add(1), 10),
 		done: make(chan struct{}), split: make(chan struct{}), heard: wake.New(),
 	}
 	r.calls[c.id] = c
@@ -410,8 +410,8 @@ func (r *Requests) missed() {
 	}
 }
 
-// heard follows the state of the bus. While Redis is away no answer can come, and answers on their way are lost.
-func (r *Requests) heard(s bus.State) {
+// follow follows the state of the bus. While Redis is away no answer can come, and answers on their way are lost.
+func (r *Requests) follow(s bus.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.Hearing {

@@ -60,12 +60,12 @@ type TopicsStats struct {
 // called concurrently.
 type Topics struct {
 	// Static after construction.
-	opts  TopicsOptions
-	seed  maphash.Seed
-	subs  []*bus.Subscription // by queue; a guild always has the same one
-	watch func()              // stops the Watch of the bus
-	wake  wake.Signal         // lingering has a new head
-	life  service.Life        // entered by callbacks and acquisitions
+	opts    TopicsOptions
+	seed    maphash.Seed
+	subs    []*bus.Subscription // by queue; a guild always has the same one
+	unwatch func()              // stops the Watch of the bus
+	wake    wake.Signal         // lingering has a new head
+	life    service.Life        // entered by callbacks and acquisitions
 
 	lines throttle.Minutely[string] // by message
 
@@ -94,7 +94,7 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	for i := range o.Queues {
 		t.subs = append(t.subs, b.NewSubscription(bus.HandlerFunc(func(m bus.Message) { t.handle(i, m) })))
 	}
-	t.watch = b.Watch(func(s bus.State) {
+	t.unwatch = b.Watch(func(s bus.State) {
 		if afterLoss(s) && !s.ShardsOnly && t.life.Enter() { // no topic is a sharded channel
 			defer t.life.Leave()
 			t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
@@ -110,7 +110,7 @@ func (t *Topics) Run(ctx context.Context) error {
 		return fmt.Errorf("run topics: %w", err)
 	}
 	t.reap(ctx)
-	t.watch()
+	t.unwatch()
 	for _, s := range t.subs {
 		s.Close()
 	}
