@@ -91,7 +91,7 @@ func (s *testServer) dial(t testing.TB, query string) *wire {
 }
 
 // webSocket opens a WebSocket: a session, or with a sid in the query one that is to replace polling.
-func (s *testServer) webSocket(t testing.TB, query string) *wire {
+func (s *testServer) webSocket(t testing.TB, query string, header ...string) *wire {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr())
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *testServer) webSocket(t testing.TB, query string) *wire {
 	w := &wire{t: t, conn: c, r: bufio.NewReader(c), auto: true, patience: testTimeout}
 	fmt.Fprintf(c, "GET /socket.io/?transport=websocket&%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
-		"User-Agent: test\r\n\r\n", query, s.addr())
+		"User-Agent: test\r\n%s\r\n", query, s.addr(), strings.Join(header, "\r\n"))
 	_ = c.SetReadDeadline(time.Now().Add(testTimeout))
 	res, err := http.ReadResponse(w.r, nil)
 	if err != nil {
@@ -130,6 +130,7 @@ func (w *wire) send(packets ...string) {
 
 func (w *wire) sendBinary(b []byte) { w.frame(2, b) }
 
+// frame sends a frame. op is its first byte, without FIN.
 func (w *wire) frame(op byte, b []byte) {
 	head := []byte{0x80 | op}
 	switch n := len(b); {

@@ -86,7 +86,6 @@ func (s *session) OnMessage(_ *eio.Conn, binary bool, data []byte) { s.conn().re
 // OnClose implements eio.Handler: what the client sent before is handled first, then its sockets disconnect.
 func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 	c := s.conn()
-	c.srv.unfinished.end(c)
 	if reason == eio.ReasonForcedClose && c.srv.draining.Load() {
 		reason = reasonShutdown
 	}
@@ -95,6 +94,7 @@ func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 		args[1] = err
 	}
 	c.inbox.close(c, args)
+	c.asm.pending.Store(nil)
 	if c.hangUp != nil {
 		c.hangUp(args...)
 	}

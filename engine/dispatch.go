@@ -232,6 +232,7 @@ func (i *inbox) post(c *Conn, b *box, fn func()) {
 	p := &packet{kind: parser.EVENT, run: fn, size: packetOverhead}
 	b.events.push(p)
 	i.queued += p.size
+	i.countLocked()
 	i.startLocked(c, b, &b.events)
 }
 

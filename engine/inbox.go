@@ -20,14 +20,19 @@ import (
 // A lane has a worker, a goroutine, while it holds packets that can be handled. The server waits for the workers
 // before it tells the sockets that their connection has closed.
 type inbox struct {
-	mu     sync.Mutex
-	boxes  *box          // Guarded by mu, as all below. A list: it is short, mostly of one.
-	queued int           // bytes in the lanes
-	room   chan struct{} // closed when the reader should look again; nil while it does not wait
-	idle   chan struct{} // closed when the lanes are done; nil while nobody waits for that
-	closed bool          // the connection is: nothing comes in any more
-	broken bool          // the client broke the protocol, or time is up: nothing is handled any more
-	ended  []any         // why the connection is closed, once the sockets are being told
+	inbound *inbound // of all connections. Static.
+
+	mu         sync.Mutex
+	boxes      *box          // Guarded by mu, as all below. A list: it is short, mostly of one.
+	queued     int           // bytes in the lanes
+	unfinished int           // bytes of the packet that waits for attachments
+	inflating  int           // bytes of the message that is being inflated
+	counted    int           // of them in inbound.sum
+	room       chan struct{} // closed when the reader should look again; nil while it does not wait
+	idle       chan struct{} // closed when the lanes are done; nil while nobody waits for that
+	closed     bool          // the connection is: nothing comes in any more
+	broken     bool          // the client broke the protocol, or time is up: nothing is handled any more
+	ended      []any         // why the connection is closed, once the sockets are being told
 }
 
 // ErrFlood closes a client that goes on sending while it leaves the server's questions unanswered.
@@ -150,6 +155,8 @@ func (i *inbox) put(c *Conn, p *packet) putResult {
 	}
 	l.push(p)
 	i.queued += p.size
+	i.unfinished, i.inflating = 0, 0 // it was p
+	i.countLocked()
 	i.startLocked(c, b, l)
 	return putQueued
 }
@@ -188,6 +195,7 @@ func (i *inbox) readyLocked(b *box, l *lane) bool {
 // doneLocked accounts for a packet that has been handled or dropped.
 func (i *inbox) doneLocked(p *packet) {
 	i.queued -= p.size
+	i.countLocked()
 	if i.room != nil && i.queued <= maxResume {
 		i.wakeLocked()
 	}
@@ -274,12 +282,12 @@ func (i *inbox) quietLocked() bool {
 	return true
 }
 
-// waitForRoom blocks the reader while too much is queued. It lets the client go on while one of its sockets waits for
-// an acknowledgement, which may be behind what is queued, up to the hard limit: ErrFlood.
+// waitForRoom blocks the reader while too much is queued, here or on the server. It lets the client go on while one of
+// its sockets waits for an acknowledgement, which may be behind what is queued, up to the hard limit: ErrFlood.
 func (i *inbox) waitForRoom(c *Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for i.queued > maxInbound && !i.closed && !i.broken {
+	for (i.queued > maxInbound || i.counted > 0 && i.inbound.scarce()) && !i.closed && !i.broken {
 		if i.queued > c.srv.options.MaxInboundBytes {
 			return ErrFlood
 		}

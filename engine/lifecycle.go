@@ -126,8 +126,19 @@ func (i *inbox) left(c *Conn, s *socket.Socket) {
 func (i *inbox) abort() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.broken = true
+	i.breakLocked()
 	i.wakeLocked()
+}
+
+// breakLocked drops all that nobody is handling.
+func (i *inbox) breakLocked() {
+	i.broken = true
+	for b := i.boxes; b != nil; b = b.next {
+		i.readyLocked(b, &b.events)
+		i.readyLocked(b, &b.acks)
+	}
+	i.unfinished, i.inflating = 0, 0
+	i.countLocked()
 }
 
 // close takes no more packets, and waits until those that are queued have been handled and the "connection" listeners
@@ -156,7 +167,7 @@ func (i *inbox) close(c *Conn, why []any) {
 		i.mu.Lock()
 		break
 	}
-	i.broken = true // what is still queued comes too late
+	i.breakLocked() // what is still queued comes too late
 	i.ended = why
 	i.mu.Unlock()
 }

@@ -38,9 +38,12 @@ type Options struct {
 	// its acknowledgements, which may be behind what is queued; a client that comes to the limit then is disconnected.
 	// The attachments of a packet that waits for others count as well.
 	MaxInboundBytes int
-	// MaxUnfinishedBudget bounds what packets that wait for attachments hold on the server, in bytes, beyond 256 KiB for
-	// each client. Default 64 MiB. While it is spent, the clients that hold the most are disconnected.
-	MaxUnfinishedBudget int
+	// MaxInboundBudget bounds what all clients together have sent and no handler has taken, in bytes, beyond 4 KiB for
+	// each: packets that wait for their turn or for attachments, and compressed messages, which count for what they may
+	// become before they are inflated. Default 64 MiB. While half of it is spent, clients of which a packet waits are not
+	// read, unless the server waits for one of their acknowledgements. A compressed message waits for room; after a
+	// second, and whenever the budget is spent, the clients that hold the most are disconnected.
+	MaxInboundBudget int
 
 	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and on
 	// the goroutine that would run the listeners. An event for which it returns false is dropped. Rate limits and size
@@ -95,7 +98,7 @@ const decodedFactor = 16
 func DefaultOptions() Options {
 	return Options{
 		MaxAttachments: 10, MaxJSONDepth: 128, MaxDecodingBudget: 64 << 20, MaxNamespaces: 100,
-		MaxInboundBytes: 8 << 20, MaxUnfinishedBudget: 64 << 20, Flushers: max(1, runtime.GOMAXPROCS(0)/2),
+		MaxInboundBytes: 8 << 20, MaxInboundBudget: 64 << 20, Flushers: max(1, runtime.GOMAXPROCS(0)/2),
 		MaxQueueBytes: eio.DefaultQueueHard, MaxQueueBudget: eio.DefaultQueueBudget,
 	}
 }
@@ -108,7 +111,7 @@ func (o *Options) setDefaults() {
 	o.MaxDecodingBudget = defaults.Positive(o.MaxDecodingBudget, d.MaxDecodingBudget)
 	o.MaxNamespaces = defaults.Positive(o.MaxNamespaces, d.MaxNamespaces)
 	o.MaxInboundBytes = defaults.Positive(o.MaxInboundBytes, d.MaxInboundBytes)
-	o.MaxUnfinishedBudget = defaults.Positive(o.MaxUnfinishedBudget, d.MaxUnfinishedBudget)
+	o.MaxInboundBudget = defaults.Positive(o.MaxInboundBudget, d.MaxInboundBudget)
 	o.Flushers = defaults.Positive(o.Flushers, d.Flushers)
 	o.MaxQueueBytes = defaults.Positive(o.MaxQueueBytes, d.MaxQueueBytes)
 	o.MaxQueueBudget = defaults.Positive(o.MaxQueueBudget, d.MaxQueueBudget)

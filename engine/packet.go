@@ -138,7 +138,6 @@ const packetOverhead = 64
 // what it holds.
 type assembler struct {
 	pending atomic.Pointer[packet] // waits for attachments
-	ended   bool                   // nothing is pending any more. Guarded by unfinished.mu.
 }
 
 var (

@@ -30,15 +30,21 @@ func (c *Conn) receive(binary bool, data []byte) {
 		}
 		if p == nil {
 			c.holdUnfinished()
+			c.relieve()
 			return
-		}
-		if binary {
-			c.holdUnfinished()
 		}
 		c.queue(p)
 	}
+	c.relieve()
 	if err := c.inbox.waitForRoom(c); err != nil {
 		c.flood(err)
+	}
+}
+
+// relieve has the clients that hold the most closed if the server's budget is spent.
+func (c *Conn) relieve() {
+	if b := &c.srv.inbound; b.sum.Load() > b.budget {
+		c.srv.relieve(0)
 	}
 }
 
@@ -72,15 +78,13 @@ func (c *Conn) queue(p *packet) {
 // refuse reports a packet that breaks the protocol to the library, which emits "error" on the client's sockets and
 // closes the connection. What the client sent before has its effect, what it sends later has none.
 func (c *Conn) refuse(err error) {
-	c.srv.unfinished.end(c)
-	c.inbox.abort()
+	c.discard()
 	c.feed(err)
 }
 
 // invalidState lets the library close a client that sent a packet which its state does not allow.
 func (c *Conn) invalidState(p *packet) {
-	c.srv.unfinished.end(c)
-	c.inbox.abort()
+	c.discard()
 	c.feed(&parser.Packet{Type: parser.CONNECT_ERROR, Nsp: p.namespace})
 }
 

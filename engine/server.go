@@ -39,7 +39,7 @@ type server struct {
 	rawListeners atomic.Bool // somebody listens to "data" on an Engine.IO socket
 	draining     atomic.Bool // Shutdown has begun
 	floods       atomic.Uint64
-	unfinished   unfinished
+	inbound      inbound
 	decoding     decoding
 
 	mu    sync.Mutex
@@ -77,6 +77,7 @@ func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handle
 	}
 	s.options.MaxDecodedBytes = defaults.Positive(s.options.MaxDecodedBytes,
 		decodedFactor*min(cfg.MaxHTTPBufferSize, math.MaxInt/decodedFactor))
+	s.inbound.budget = int64(s.options.MaxInboundBudget)
 	s.decoding = newDecoding(s.options.MaxDecodingBudget)
 	s.io = socket.NewServer(nil, own)
 	slimSockets(s.io.Sockets())
@@ -166,6 +167,7 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 // accept makes the owner of a new session.
 func (s *server) accept(h *eio.Handshake) (eio.Handler, *eio.Conn, error) {
 	c := &Conn{srv: s}
+	c.inbox.inbound = &s.inbound
 	c.shake.fill(h, &s.names)
 	return (*session)(c), &c.eio, nil
 }

@@ -47,7 +47,7 @@ type Config struct {
 	// MaxMessageBytes if it is zero.
 
 	MaxQueueBytes, MaxQueueBudget               int
-	MaxInboundBytes, MaxUnfinishedBudget        int
+	MaxInboundBytes, MaxInboundBudget           int
 	MaxDecodedBytes, MaxDecodingBudget          int
 	MaxAttachments, MaxJSONDepth, MaxNamespaces int
 
@@ -124,7 +124,7 @@ func DefaultConfig() Config {
 
 		Path: "/socket.io", PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, MaxMessageBytes: 1_000_000,
 		MaxQueueBytes: e.MaxQueueBytes, MaxQueueBudget: e.MaxQueueBudget,
-		MaxInboundBytes: e.MaxInboundBytes, MaxUnfinishedBudget: e.MaxUnfinishedBudget,
+		MaxInboundBytes: e.MaxInboundBytes, MaxInboundBudget: e.MaxInboundBudget,
 		MaxDecodingBudget: e.MaxDecodingBudget,
 		MaxAttachments:    e.MaxAttachments, MaxJSONDepth: e.MaxJSONDepth, MaxNamespaces: e.MaxNamespaces,
 

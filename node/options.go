@@ -91,7 +91,7 @@ func (n *Node) engineOptions() engine.Options {
 	return engine.Options{
 		Logger: c.Logger, ClientFiles: web.ClientFiles(),
 		MaxQueueBytes: c.MaxQueueBytes, MaxQueueBudget: c.MaxQueueBudget,
-		MaxInboundBytes: c.MaxInboundBytes, MaxUnfinishedBudget: c.MaxUnfinishedBudget,
+		MaxInboundBytes: c.MaxInboundBytes, MaxInboundBudget: c.MaxInboundBudget,
 		MaxDecodedBytes: c.MaxDecodedBytes, MaxDecodingBudget: c.MaxDecodingBudget,
 		MaxAttachments: c.MaxAttachments, MaxJSONDepth: c.MaxJSONDepth, MaxNamespaces: c.MaxNamespaces,
 		// There is a gateway before anybody connects.

@@ -71,15 +71,15 @@ type serve struct {
 
 // bounds are those of engine.Options as flags.
 type bounds struct {
-	MaxQueueBytes       int `default:"${max_queue_bytes}" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
-	MaxQueueBudget      int `default:"${max_queue_budget}" placeholder:"BYTES" help:"Most that waits to be sent to all clients; while it is spent, those with over 1 MiB waiting are disconnected."`
-	MaxInboundBytes     int `default:"${max_inbound_bytes}" placeholder:"BYTES" help:"Most that one client has sent and no handler has taken."`
-	MaxUnfinishedBudget int `default:"${max_unfinished_budget}" placeholder:"BYTES" help:"Most that messages hold that wait for attachments, of all clients, beyond 256 KiB of each."`
-	MaxDecodedBytes     int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes if left out."`
-	MaxDecodingBudget   int `default:"${max_decoding_budget}" placeholder:"BYTES" help:"Most that the messages take that are being decoded or handled, for messages of up to 64 KiB, and as much for larger ones."`
-	MaxAttachments      int `default:"${max_attachments}" placeholder:"N" help:"Binary attachments of one message."`
-	MaxJsonDepth        int `default:"${max_json_depth}" placeholder:"N" help:"Depth of the JSON of one message."`
-	MaxNamespaces       int `default:"${max_namespaces}" placeholder:"N" help:"Namespaces that one client is connected to."`
+	MaxQueueBytes     int `default:"${max_queue_bytes}" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
+	MaxQueueBudget    int `default:"${max_queue_budget}" placeholder:"BYTES" help:"Most that waits to be sent to all clients; while it is spent, those with over 1 MiB waiting are disconnected."`
+	MaxInboundBytes   int `default:"${max_inbound_bytes}" placeholder:"BYTES" help:"Most that one client has sent and no handler has taken."`
+	MaxInboundBudget  int `default:"${max_inbound_budget}" placeholder:"BYTES" help:"Most that clients have sent and no handler has taken, of all clients, beyond 4 KiB of each."`
+	MaxDecodedBytes   int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes if left out."`
+	MaxDecodingBudget int `default:"${max_decoding_budget}" placeholder:"BYTES" help:"Most that the messages take that are being decoded or handled, for messages of up to 64 KiB, and as much for larger ones."`
+	MaxAttachments    int `default:"${max_attachments}" placeholder:"N" help:"Binary attachments of one message."`
+	MaxJsonDepth      int `default:"${max_json_depth}" placeholder:"N" help:"Depth of the JSON of one message."`
+	MaxNamespaces     int `default:"${max_namespaces}" placeholder:"N" help:"Namespaces that one client is connected to."`
 }
 
 // limits are the fields of handlers.Limits as flags.
@@ -167,7 +167,7 @@ func (s *serve) config() (node.Config, error) {
 		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,
 		MaxQueueBytes: s.MaxQueueBytes, MaxQueueBudget: s.MaxQueueBudget,
-		MaxInboundBytes: s.MaxInboundBytes, MaxUnfinishedBudget: s.MaxUnfinishedBudget,
+		MaxInboundBytes: s.MaxInboundBytes, MaxInboundBudget: s.MaxInboundBudget,
 		MaxDecodedBytes: s.MaxDecodedBytes, MaxDecodingBudget: s.MaxDecodingBudget,
 		MaxAttachments: s.MaxAttachments, MaxJSONDepth: s.MaxJsonDepth, MaxNamespaces: s.MaxNamespaces,
 		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
@@ -211,7 +211,7 @@ func (s *serve) positive() error {
 	}
 	for name, n := range map[string]int{
 		"max-message-bytes": int(s.MaxMessageBytes), "max-queue-bytes": s.MaxQueueBytes, "max-queue-budget": s.MaxQueueBudget,
-		"max-inbound-bytes": s.MaxInboundBytes, "max-unfinished-budget": s.MaxUnfinishedBudget,
+		"max-inbound-bytes": s.MaxInboundBytes, "max-inbound-budget": s.MaxInboundBudget,
 		"max-decoding-budget": s.MaxDecodingBudget, "max-attachments": s.MaxAttachments, "max-json-depth": s.MaxJsonDepth,
 		"max-namespaces": s.MaxNamespaces, "shards": s.Shards, "max-answer-bytes": s.MaxAnswerBytes,
 		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,

@@ -89,6 +89,8 @@ func (o *owner) OnOpen(*Conn) {
 	o.f.owners <- o
 }
 
+func (o *owner) OnInflate(*Conn, int) error { return nil }
+
 func (o *owner) OnMessage(_ *Conn, binary bool, data []byte) {
 	if o.busy.Add(1) != 1 || o.closes.Load() != 0 {
 		o.f.t.Error("OnMessage beside another call, or after OnClose")
@@ -447,7 +449,7 @@ func (p *peer) readFrame() (op ws.Opcode, payload []byte, err error) {
 	}
 	if h[0]&0x40 != 0 { // the assembler inflates what a client sent, so make it a client's frame
 		var a ws.Assembler
-		m, ok, _, _, err := a.Next(maskedFrame(h[0], payload), p.inflate)
+		m, ok, _, _, err := a.Next(maskedFrame(h[0], payload), p.inflate, nil)
 		if err != nil || !ok {
 			return 0, nil, errors.Join(errors.New("inflate"), err)
 		}

@@ -136,7 +136,7 @@ func (w *wsConn) readOnce(in *inbound) error {
 func (w *wsConn) consume(in *inbound) error {
 	need := 0
 	for in.r < in.w && !w.broken {
-		m, ok, n, more, err := in.messages.Next(in.buf[in.r:in.w], &w.srv.limits[w.inflates()])
+		m, ok, n, more, err := in.messages.Next(in.buf[in.r:in.w], &w.srv.limits[w.inflates()], w)
 		if err != nil {
 			w.broken = true
 			in.release()
@@ -155,6 +155,9 @@ func (w *wsConn) consume(in *inbound) error {
 			in.release()
 			return err
 		}
+		if m.Held {
+			_ = w.Hold(0) // less is never refused
+		}
 	}
 	if w.broken {
 		in.r = in.w
@@ -162,6 +165,9 @@ func (w *wsConn) consume(in *inbound) error {
 	in.room(need)
 	return nil
 }
+
+// Hold implements ws.Holder. conn.in is held.
+func (w *wsConn) Hold(n int) error { return w.conn.handler.OnInflate(w.conn, n) }
 
 // inflates is the index of the connection's limits.
 func (w *wsConn) inflates() int {

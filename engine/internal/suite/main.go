@@ -71,6 +71,8 @@ type echo struct{ eio.Conn }
 
 func (*echo) OnOpen(*eio.Conn) {}
 
+func (*echo) OnInflate(*eio.Conn, int) error { return nil }
+
 func (*echo) OnMessage(c *eio.Conn, binary bool, data []byte) {
 	if binary {
 		c.Send(eio.BinaryFrame(data))
@@ -104,6 +106,8 @@ func bareEcho(reader bool) (http.Handler, error) {
 
 // bare is a WebSocket of bareEcho.
 type bare struct{ echo }
+
+func (*bare) OnInflate(*eio.Conn, int) error { return nil }
 
 func (*bare) OnMessage(c *eio.Conn, binary bool, data []byte) {
 	if binary {

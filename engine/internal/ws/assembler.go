@@ -13,6 +13,7 @@ type Limits struct {
 type Message struct {
 	Op   Opcode // Text, Binary, Close, Ping or Pong
 	Data []byte // inside of the buffer that was parsed where the message is one plain frame; else its own
+	Held bool   // a Holder was asked, who should know when the message has been handled
 }
 
 // Assembler makes messages of the frames of one client. It holds memory only inside of a fragmented message. The zero
@@ -29,28 +30,28 @@ func (a *Assembler) Idle() bool { return a.frames == 0 }
 
 // Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok tells whether it
 // completed a message; n is 0 where b ends before the frame does, and need is then the size from which it is worth to
-// call again. Errors are *Error.
-func (a *Assembler) Next(b []byte, l *Limits) (m Message, ok bool, n, need int, err error) {
-	h, complete, err := parseHeader(b)
+// call again. Errors are *Error, or those of h, who may be nil.
+func (a *Assembler) Next(b []byte, l *Limits, h Holder) (m Message, ok bool, n, need int, err error) {
+	head, complete, err := parseHeader(b)
 	if err != nil {
 		return m, false, 0, 0, err
 	}
 	if !complete {
-		return m, false, 0, max(h.size, 2), nil
+		return m, false, 0, max(head.size, 2), nil
 	}
-	if err := a.check(h, l); err != nil {
+	if err := a.check(head, l); err != nil {
 		return m, false, 0, 0, err
 	}
-	total := h.size + int(h.length)
+	total := head.size + int(head.length)
 	if len(b) < total {
 		return m, false, 0, total, nil
 	}
-	p := b[h.size:total:total]
-	unmask(p, h.key)
-	if h.op >= Close {
-		return Message{h.op, p}, true, total, 0, nil
+	p := b[head.size:total:total]
+	unmask(p, head.key)
+	if head.op >= Close {
+		return Message{Op: head.op, Data: p}, true, total, 0, nil
 	}
-	m, ok, err = a.data(h, p, l)
+	m, ok, err = a.data(head, p, l, h)
 	return m, ok, total, 0, err
 }
 
@@ -75,8 +76,8 @@ func (a *Assembler) check(h header, l *Limits) error {
 }
 
 // data adds a data frame to the message.
-func (a *Assembler) data(h header, p []byte, l *Limits) (m Message, ok bool, err error) {
-	m = Message{h.op, p}
+func (a *Assembler) data(h header, p []byte, l *Limits, holder Holder) (m Message, ok bool, err error) {
+	m = Message{Op: h.op, Data: p}
 	compressed := h.compressed
 	if a.frames > 0 || !h.fin {
 		if a.frames == 0 {
@@ -87,12 +88,12 @@ func (a *Assembler) data(h header, p []byte, l *Limits) (m Message, ok bool, err
 		if !h.fin {
 			return Message{}, false, nil
 		}
-		m = Message{a.op, a.parts}
+		m = Message{Op: a.op, Data: a.parts}
 		compressed = a.compressed
 		a.parts, a.frames = nil, 0
 	}
 	if compressed {
-		if m.Data, err = l.Inflate.inflate(m.Data, l.Message); err != nil {
+		if m.Data, m.Held, err = l.Inflate.inflate(m.Data, l.Message, holder); err != nil {
 			return Message{}, false, err
 		}
 	}

@@ -17,27 +17,51 @@ const endOfMessage = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 // Inflater inflates messages. It may be used concurrently; the zero value is ready.
 type Inflater struct{ pool sync.Pool } // of flate's reader
 
-// inflate returns the message in p. More than limit bytes are ErrTooBig, and are never held in memory.
-func (i *Inflater) inflate(p []byte, limit int) ([]byte, error) {
+// Holder is asked before a message is inflated to more than freeInflated bytes: may it take n? It may block. Then it is
+// told what the message has taken. An error ends the connection.
+type Holder interface{ Hold(n int) error }
+
+// Sizes in bytes.
+const (
+	freeInflated = 4 << 10 // up to here a message is inflated without asking
+	maxRatio     = 1032    // a byte of deflate's output stands for as many at most
+)
+
+// inflate returns the message in p, and reports whether h was asked. More than limit bytes are ErrTooBig, and are never
+// held in memory. h may be nil.
+func (i *Inflater) inflate(p []byte, limit int, h Holder) (message []byte, held bool, err error) {
 	src := io.MultiReader(bytes.NewReader(p), strings.NewReader(endOfMessage))
 	r, _ := i.pool.Get().(io.Reader)
 	if r == nil {
 		r = flate.NewReader(src)
 	} else if err := r.(flate.Resetter).Reset(src, nil); err != nil {
-		return nil, errDeflate
+		return nil, false, errDeflate
 	}
 	var buf bytes.Buffer
-	_, err := io.CopyN(&buf, r, int64(limit)+1)
+	_, err = io.CopyN(&buf, r, int64(min(freeInflated, limit)+1))
+	if err == nil && limit > freeInflated {
+		if held = h != nil; held {
+			err = h.Hold(min(limit, maxRatio*(len(p)+len(endOfMessage))))
+		}
+		if err != nil {
+			return nil, held, err // with what it was asked for: the connection ends
+		}
+		_, err = io.CopyN(&buf, r, int64(limit-freeInflated))
+	}
 	if r.(flate.Resetter).Reset(strings.NewReader(""), nil) == nil { // lets go of p
 		i.pool.Put(r)
 	}
 	switch {
 	case err == nil:
-		return nil, ErrTooBig
+		return nil, held, ErrTooBig
 	case !errors.Is(err, io.EOF):
-		return nil, errDeflate
+		return nil, held, errDeflate
+	case held:
+		err = h.Hold(buf.Len())
+	default:
+		err = nil
 	}
-	return buf.Bytes(), nil
+	return buf.Bytes(), held, err
 }
 
 // Deflater compresses messages. It may be used concurrently.

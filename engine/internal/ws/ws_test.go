@@ -68,12 +68,12 @@ func assemble(b []byte, l *Limits, step int) (all []Message, err error) {
 	r, need := 0, 0
 	for w := min(step, len(b)); ; w = min(w+step, len(b)) {
 		for r < w && w-r >= need {
-			m, ok, n, more, err := a.Next(b[r:w], l)
+			m, ok, n, more, err := a.Next(b[r:w], l, nil)
 			if err != nil {
 				return all, err
 			}
 			if ok {
-				all = append(all, Message{m.Op, bytes.Clone(m.Data)})
+				all = append(all, Message{Op: m.Op, Data: bytes.Clone(m.Data)})
 			}
 			if need = more; n == 0 {
 				break
@@ -323,10 +323,10 @@ func FuzzDeflate(f *testing.F) {
 		if len(deflated) >= len(p) {
 			t.Fatalf("%d bytes became %d", len(p), len(deflated))
 		}
-		if back, err := inflater.inflate(deflated, len(p)); err != nil || !bytes.Equal(back, p) {
+		if back, _, err := inflater.inflate(deflated, len(p), nil); err != nil || !bytes.Equal(back, p) {
 			t.Fatalf("%x came back as %x, %v", p, back, err)
 		}
-		if _, err := inflater.inflate(deflated, len(p)-1); !errors.Is(err, ErrTooBig) {
+		if _, _, err := inflater.inflate(deflated, len(p)-1, nil); !errors.Is(err, ErrTooBig) {
 			t.Fatalf("%d bytes, one over the limit: %v", len(p), err)
 		}
 		whole, err := assemble(clientFrame(0xc2, string(deflated)), &Limits{Message: len(p), Fragments: 1, Inflate: &inflater}, 1<<20)
@@ -355,7 +355,7 @@ func BenchmarkAssembler(b *testing.B) {
 	var a Assembler
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok, _, _, err := a.Next(frame, l); !ok || err != nil {
+		if _, ok, _, _, err := a.Next(frame, l, nil); !ok || err != nil {
 			b.Fatal(err)
 		}
 	}

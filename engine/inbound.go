@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/architus/guildcast/engine/internal/eio"
+)
+
+// ErrAttachments closes a client whose unfinished packet holds too much: it waits for attachments while those that have
+// come fill Options.MaxInboundBytes.
+var ErrAttachments = errors.New("too much waits for the last attachment of a packet")
+
+// ErrInbound closes a client that holds the most when Options.MaxInboundBudget is spent.
+var ErrInbound = errors.New("too much that clients have sent waits, and most of it is of this one")
+
+// inbound counts what the clients have sent and nobody has handled: the packets in their inboxes, those that wait for
+// attachments, and messages that are being inflated. Each inbox counts in steps, so that small packets cost nothing.
+type inbound struct {
+	budget int64
+	sum    atomic.Int64 // of inbox.counted
+
+	closing sync.Mutex // held while it is decided which clients are closed
+}
+
+// inboundStep is what a client may hold without being counted, in bytes.
+const inboundStep = 4 << 10
+
+// Timing of messages that wait to be inflated.
+const (
+	inflateRecheck = 5 * time.Millisecond
+	inflateWait    = time.Second // then those that hold the most have to make room
+)
+
+// scarce reports whether clients that have something waiting are not to be read. Half of the budget is left for what is
+// on its way to an inbox.
+func (b *inbound) scarce() bool { return b.sum.Load() > b.budget/2 }
+
+// countLocked counts what the inbox holds.
+func (i *inbox) countLocked() {
+	n := (i.queued + i.unfinished + i.inflating) / inboundStep * inboundStep
+	if n != i.counted {
+		i.inbound.sum.Add(int64(n - i.counted))
+		i.counted = n
+	}
+}
+
+// held returns what the inbox counts for, if closing the connection frees it.
+func (i *inbox) held() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.broken {
+		return 0
+	}
+	return i.counted
+}
+
+// relieve closes the clients that hold the most until there is room for need bytes.
+func (s *server) relieve(need int) {
+	for _, c := range s.victims(int64(need)) {
+		c.flood(ErrInbound)
+	}
+}
+
+// victims drops what the clients have sent that hold the most, until there is room for need bytes, and returns them.
+func (s *server) victims(need int64) (list []*Conn) {
+	b := &s.inbound
+	b.closing.Lock()
+	defer b.closing.Unlock()
+	if b.sum.Load()+need <= b.budget {
+		return nil
+	}
+	type holder struct {
+		conn  *Conn
+		bytes int
+	}
+	var holders []holder
+	for _, c := range s.conns() {
+		if n := c.inbox.held(); n > 0 {
+			holders = append(holders, holder{c, n})
+		}
+	}
+	slices.SortFunc(holders, func(x, y holder) int { return y.bytes - x.bytes })
+	for _, h := range holders {
+		if b.sum.Load()+need <= b.budget {
+			break
+		}
+		h.conn.discard()
+		list = append(list, h.conn)
+	}
+	return list
+}
+
+// discard drops all that the client has sent, and takes no more of it.
+func (c *Conn) discard() {
+	c.inbox.abort()
+	c.asm.pending.Store(nil)
+}
+
+// holdUnfinished counts what the connection's unfinished packet holds. It runs on the reader.
+func (c *Conn) holdUnfinished() {
+	if !c.inbox.holdUnfinished(&c.asm, c.srv.options.MaxInboundBytes) {
+		c.flood(ErrAttachments)
+	}
+}
+
+// holdUnfinished reports whether the inbox holds at most limit bytes with the packet that is pending.
+func (i *inbox) holdUnfinished(a *assembler, limit int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed || i.broken {
+		a.pending.Store(nil)
+		return true
+	}
+	i.unfinished, i.inflating = 0, 0
+	if p := a.pending.Load(); p != nil {
+		i.unfinished = p.size
+	}
+	i.countLocked()
+	return i.unfinished == 0 || i.queued+i.unfinished <= limit
+}
+
+// OnInflate implements eio.Handler: it waits until there is room for n bytes.
+func (s *session) OnInflate(_ *eio.Conn, n int) error {
+	c := s.conn()
+	if ok, err := c.inbox.inflate(n); ok || err != nil {
+		return err
+	}
+	begin := time.Now()
+	again := time.NewTicker(inflateRecheck)
+	defer again.Stop()
+	for c.eio.State() != eio.Closed {
+		<-again.C
+		if ok, err := c.inbox.inflate(n); ok || err != nil {
+			return err
+		}
+		if time.Since(begin) > inflateWait {
+			c.srv.relieve(n)
+		}
+	}
+	return errGone
+}
+
+// errGone ends the reading of a connection that is closed.
+var errGone = errors.New("the connection is closed")
+
+// inflate counts n bytes for the message that is being inflated, and reports whether there is room for them.
+func (i *inbox) inflate(n int) (ok bool, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed || i.broken {
+		return false, errGone
+	}
+	n = int(min(int64(n), i.inbound.budget)) // more would wait for ever
+	before := i.inflating
+	i.inflating = n
+	i.countLocked()
+	if n > before && i.inbound.sum.Load() > i.inbound.budget {
+		i.inflating = before
+		i.countLocked()
+		return false, nil
+	}
+	return true, nil
+}
+
+// flood closes a connection whose client has sent too much that waits. Nothing of it is handled any more.
+func (c *Conn) flood(err error) {
+	c.discard()
+	c.srv.floods.Add(1)
+	c.srv.log.Warn("client floods", "remote", c.shake.remote, "err", err)
+	c.eio.Fail(eio.ReasonTransportError, err)
+}
