@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
 )
 
@@ -158,7 +159,9 @@ type Bus struct {
 	retry    map[route]*backoff // of routes whose last link failed
 	plain    bool               // channels or patterns may not have been heard since the last State with Hearing
 	lost     int                // topics that were lost and are not confirmed again
+	reason   string             // the last reason for which Redis is lost that was logged
 	lastErr  error              // of the last link that ended
+	reasons  throttle.Minutely[string]
 	state    State
 	hush     bool // nothing was announced yet
 	since    time.Time

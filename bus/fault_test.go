@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -384,4 +385,44 @@ func TestSentinel(t *testing.T) {
 	}
 	must(t, b.Publish(bus.Channel, "a", []byte("2")))
 	in.waitN(t, 2)
+}
+
+// TestReasonChanges logs that Redis is back, and refuses the password, while it is still lost.
+func TestReasonChanges(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var log lockedBuffer
+	o := quick(nil)
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
+	b := newBus(t, client, o)
+	_, err := b.Subscribe(within(t), newInbox(), bus.Channel, "news")
+	must(t, err)
+	admin := server.Client()
+	must(t, admin.ConfigSet(within(t), "requirepass", "another").Err())
+	// Those that are killed are lost with an EOF, and then refused.
+	must(t, admin.ClientKillByFilter(within(t), "TYPE", "pubsub").Err())
+	wait.Until(t, "the new reason", func() bool {
+		_, after, lost := strings.Cut(log.String(), "redis lost")
+		return lost && strings.Contains(after, "redis is still lost") && strings.Contains(after, "NOAUTH")
+	})
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -45,11 +45,28 @@ func (b *Bus) deafToLocked(k Kind, gap bool, err error) {
 		if gap && !b.state.Gap {
 			b.announceLocked(State{Gap: true, Err: err})
 		}
+		// What Redis is lost for now may be another thing: it is up again, and refuses the password.
+		if reason := reasonOf(err); reason != b.reason && b.reasons.Allow(reason) {
+			b.reason = reason
+			b.opts.Logger.Warn("redis is still lost", "err", err)
+		}
 		return
 	}
-	b.since = time.Now()
+	b.since, b.reason = time.Now(), reasonOf(err)
 	b.announceLocked(State{Gap: gap, Err: err})
 	b.opts.Logger.Warn("redis lost", "err", err)
+}
+
+// reasonOf returns the innermost error's text: without the addresses and ports in which equal errors differ.
+func reasonOf(err error) string {
+	for err != nil {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+	return ""
 }
 
 // reviewLocked announces that everything is heard, when it is.
