@@ -36,7 +36,16 @@ type backlogs struct {
 type backlog struct {
 	notices []notice
 	bytes   int
+	kept    int           // notices so far
+	handled int           // of them
+	marks   []mark        // in their order
 	full    chan struct{} // closed while a bound is exceeded: the guild waits for nobody
+}
+
+// mark is a place in a backlog.
+type mark struct {
+	at      int           // notices before it
+	reached chan struct{} // closed when they have been handled
 }
 
 func newBacklogs(g *Gateway) *backlogs {
@@ -59,12 +68,38 @@ func (x *backlogs) keep(n notice) bool {
 		return false
 	}
 	b.notices = append(b.notices, n)
+	b.kept++
 	b.bytes += n.size()
 	x.bytes += n.size()
 	if x.overLocked(b) {
 		b.fill()
 	}
 	return true
+}
+
+// pass waits until all messages of guild that are kept now have been handled.
+func (x *backlogs) pass(guild string) {
+	x.mu.Lock()
+	b := x.guilds[guild]
+	if b == nil || b.handled == b.kept {
+		x.mu.Unlock()
+		return
+	}
+	if n := len(b.marks); n == 0 || b.marks[n-1].at != b.kept {
+		b.marks = append(b.marks, mark{b.kept, make(chan struct{})})
+	}
+	reached := b.marks[len(b.marks)-1].reached
+	x.mu.Unlock()
+	<-reached // soon after the gateway has closed, too
+}
+
+// reach wakes those that wait for the first n notices.
+func (b *backlog) reach(n int) {
+	b.handled = n
+	for len(b.marks) > 0 && b.marks[0].at <= n {
+		close(b.marks[0].reached)
+		b.marks = b.marks[1:]
+	}
 }
 
 // overLocked reports whether b exceeds a bound.
@@ -111,12 +146,15 @@ func (x *backlogs) run(guild string, b *backlog, behind []lag) {
 	}
 }
 
-// next removes and returns the oldest notice. If there is none, or the gateway is closed, the guild no longer waits.
+// next removes and returns the oldest notice, after the one before has been handled. If there is none, or the gateway is
+// closed, the guild no longer waits.
 func (x *backlogs) next(guild string, b *backlog) (notice, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	defer x.less.Broadcast()
+	b.reach(b.kept - len(b.notices))
 	if len(b.notices) == 0 || x.gateway.ctx.Err() != nil {
+		b.reach(b.kept)
 		delete(x.guilds, guild)
 		x.bytes -= b.bytes
 		return notice{}, false

@@ -90,6 +90,40 @@ func TestSlowReadersHoldUpTheirGuildOnly(t *testing.T) {
 	})
 }
 
+// A client requests its pools upon a resync. Older events that wait for slow readers come before it: after the answer
+// they would undo what is newer.
+func TestResyncComesBehindTheBacklog(t *testing.T) {
+	for name, tell := range map[string]func(b *bench, slow *session){
+		"loss": func(b *bench, _ *session) {
+			b.g.Resync([]event.Topic{{Guild: "1"}}, "redis_lost")
+			time.Sleep(resyncSpread + time.Second)
+		},
+		"overflow": func(b *bench, slow *session) {
+			b.g.stragglers.note("1", slow.conns[:])
+			time.Sleep(2 * stragglerStep)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, slow, _, lagging := slowGuild(t)
+				for n := range 100 {
+					b.publish("1", n, "")
+				}
+				tell(b, slow)
+				synctest.Wait()
+				wantSeqs(t, b.take(slow), 0, 0)
+				close(lagging)
+				synctest.Wait()
+				got := b.take(slow)
+				wantSeqs(t, got[:len(got)-1], 1, 99)
+				if last := got[len(got)-1]; !strings.Contains(last, "resync") {
+					t.Errorf("got %s at last, want a resync", last)
+				}
+			})
+		})
+	}
+}
+
 // The backlog for slow readers is bounded. Beyond the bound, events wait for nobody.
 func TestBacklogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

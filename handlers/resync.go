@@ -88,7 +88,10 @@ func (x *resyncs) send(due []spectating, reason string) {
 }
 
 // resync sends a resync, unless the socket spectates another guild by now.
+//
+// It comes behind the kept events of the guild, which may be older than what the client requests upon it.
 func (s *session) resync(guild, reason string) {
+	s.gateway.backlogs.pass(guild)
 	s.take()
 	defer s.give()
 	if s.watched.guild == guild {

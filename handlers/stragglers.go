@@ -99,6 +99,9 @@ func (x *stragglers) caughtUp() (back map[*engine.Conn]map[string]struct{}, left
 
 // caughtUp sends a resync if the socket still spectates one of the guilds.
 func (s *session) caughtUp(guilds map[string]struct{}) {
+	for guild := range guilds {
+		s.gateway.backlogs.pass(guild) // kept events come before: they may be older than what the client requests then
+	}
 	s.take()
 	defer s.give()
 	if _, missed := guilds[s.watched.guild]; missed {
