@@ -93,6 +93,7 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	} else {
 		tell(func() {})
 	}
+	s.Handshake().Time = dateText(s.Handshake().Issued) // one that is recovered has skipped slimSockets
 	c.shake.share(s.Handshake())
 	if ours {
 		a.resume(s)
@@ -105,6 +106,7 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 // library's emitter.)
 func slimSockets(nsp socket.Namespace) {
 	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {
+		s.Handshake().Time = dateText(s.Handshake().Issued)
 		if s.Conn().Protocol() == 3 {
 			s.Handshake().Auth = authOfQuery(s.Handshake().Auth)
 		}
@@ -113,6 +115,12 @@ func slimSockets(nsp socket.Namespace) {
 		}
 		next(nil)
 	})
+}
+
+// dateText returns a time, in milliseconds since 1970, as JavaScript does in UTC: `new Date() + ""`. It is the time of a
+// handshake, as Node.js has it and package adapter sends it.
+func dateText(ms int64) string {
+	return time.UnixMilli(ms).UTC().Format("Mon Jan 02 2006 15:04:05") + " GMT+0000 (Coordinated Universal Time)"
 }
 
 // authOfQuery is the auth of a client of revision 3, which sends a query with the name of the namespace, in the form

@@ -278,6 +278,13 @@ func TestClientFiles(t *testing.T) {
 	}
 }
 
+// The text is that of Node.js: TZ=UTC node -p 'new Date(1790000000123) + ""'.
+func TestDateText(t *testing.T) {
+	if got := dateText(1790000000123); got != "Mon Sep 21 2026 14:13:20 GMT+0000 (Coordinated Universal Time)" {
+		t.Error(got)
+	}
+}
+
 func TestHandshakeAndRequest(t *testing.T) {
 	type key struct{}
 	type seen struct {
@@ -288,6 +295,11 @@ func TestHandshakeAndRequest(t *testing.T) {
 	}
 	got := make(chan seen, 2)
 	io, h := NewServer(nil, Options{})
+	var inMiddleware string
+	io.Use(func(s *socket.Socket, next func(*socket.ExtendedError)) {
+		inMiddleware = s.Handshake().Time
+		next(nil)
+	})
 	onConnection(io.Sockets(), func(s *socket.Socket) {
 		got <- seen{s.Handshake(), s, s.Request().Request().Context().Value(key{}), s.Request()}
 	})
@@ -301,6 +313,9 @@ func TestHandshakeAndRequest(t *testing.T) {
 	p.post(t, "40")
 	p.poll(t)
 	x := receive(t, got, "connection")
+	if want := dateText(x.h.Issued); x.h.Time != want || inMiddleware != want {
+		t.Errorf("time %q, in a middleware %q, want %q", x.h.Time, inMiddleware, want)
+	}
 	if x.value != "value" {
 		t.Error("the context's value is lost")
 	}
