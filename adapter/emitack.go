@@ -15,9 +15,9 @@ import (
 
 // EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
 // one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. EmitWithAck ends
-// with ctx, or after RequestsTimeout. It then returns what came, with an *IncompleteError that counts the missing servers
-// and clients, and names the servers. An event that can't be encoded, such as one with a NaN, fails at once. The
-// library's operator does the same, but its error does not say what is missing.
+// with ctx, or after RequestsTimeout. It then returns what came, with an *IncompleteError that counts the missing
+// servers and clients, and names the servers. An event that can't be encoded, such as one with a NaN, fails at once.
+// The library's operator does the same, but its error does not say what is missing.
 func EmitWithAck(
 	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
 ) ([]any, error) {

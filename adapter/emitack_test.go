@@ -164,7 +164,8 @@ func TestServersLeave(t *testing.T) {
 		for range 2 {
 			var e *IncompleteError
 			r := receive(t, done)
-			if r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || len(e.Missing) > 0 || e.Cause != ErrLeft {
+			if r.n != 2 || !errors.As(r.err, &e) || e.Got != 1 || e.Want != 2 || len(e.Missing) > 0 ||
+				e.Cause != ErrLeft {
 				t.Errorf("%d, %v", r.n, r.err)
 			}
 		}

@@ -58,7 +58,8 @@ func TestFrozenReplica(t *testing.T) {
 	}
 }
 
-// TestFetchOverFailover asks the cluster right after each manual failover: what is found may be short only if it says so.
+// TestFetchOverFailover asks the cluster right after each manual failover: what is found may be short only if it says
+// so.
 func TestFetchOverFailover(t *testing.T) {
 	c := redistest.StartReplicatedCluster(t)
 	o, so := Options{RequestsTimeout: 2 * time.Second}, ShardedOptions{RequestsTimeout: 2 * time.Second}

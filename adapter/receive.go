@@ -74,7 +74,8 @@ func (c *cluster) concerns(rooms wire.Rooms) bool {
 }
 
 // checkNamespace reports whether a message that came on a channel of this namespace is for it, and returns an error if
-// its sender has mistaken the channel. A message for "/a#b" is no mistake: its channel is also that of room "b" in "/a".
+// its sender has mistaken the channel. A message for "/a#b" is no mistake: its channel is also that of room "b" in
+// "/a".
 func (c *cluster) checkNamespace(nsp string) (own bool, err error) {
 	switch {
 	case nsp == c.nsp:

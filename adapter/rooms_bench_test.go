@@ -48,7 +48,8 @@ func benchmarkRooms(b *testing.B, byRoom bool) {
 		a := io.Of("/", nil).Adapter().(*classic)
 		adapters = append(adapters, a)
 		for j := range perServer {
-			a.AddAll(socket.SocketId(fmt.Sprintf("id%d-%d", i, j)), types.NewSet(socket.Room(fmt.Sprintf("room%d-%d", i, j))))
+			a.AddAll(socket.SocketId(fmt.Sprintf("id%d-%d", i, j)),
+				types.NewSet(socket.Room(fmt.Sprintf("room%d-%d", i, j))))
 		}
 	}
 	join := time.Since(start) / (servers * perServer)

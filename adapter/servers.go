@@ -26,8 +26,8 @@ func (c *cluster) ServerCount() int64 {
 	return n
 }
 
-// A count that is lower than the last one is taken again, recounts times, recountPause apart: a server whose Redis has moved is
-// missing until it has changed over.
+// A count that is lower than the last one is taken again, recounts times, recountPause apart: a server whose Redis has
+// moved is missing until it has changed over.
 const (
 	recounts     = 3
 	recountPause = 150 * time.Millisecond

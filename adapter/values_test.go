@@ -55,7 +55,8 @@ func testValues(t *testing.T, nodes []*node, emitter *Emitter) {
 					continue // what comes all the same comes in the place of the next value
 				}
 				if e := client.next(); e[1] != c.Name || textOf(t, e[2], false) != textOf(t, wanted(t, c), false) {
-					t.Errorf("%s, client %d: got %s %s; want %s %s", way, i, e[1], textOf(t, e[2], false), c.Name, c.Want)
+					t.Errorf("%s, client %d: got %s %s; want %s %s", way, i, e[1], textOf(t, e[2], false), c.Name,
+						c.Want)
 				}
 			}
 		}

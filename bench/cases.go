@@ -29,17 +29,25 @@ func cases() []benchCase {
 			run: func(s *server, _ string) (float64, error) { return burst(s, 2000, 500, 200) },
 			ok:  func(_, ours float64) bool { return ours <= 1.5 }},
 		{name: "paced 1000 clients", unit: "µs", target: "<= 0.7",
-			run: func(s *server, _ string) (float64, error) { return paced(s, 1000, 100, 200, 50*time.Millisecond) }, ok: atMost(0.7)},
+			run: func(s *server, _ string) (float64, error) {
+				return paced(s, 1000, 100, 200, 50*time.Millisecond)
+			}, ok: atMost(0.7)},
 		{name: "private rooms 2000", unit: "µs", target: "<= 0.5",
-			run: func(s *server, _ string) (float64, error) { return privateRooms(s, 2000, 100_000, 200) }, ok: atMost(0.5)},
+			run: func(s *server, _ string) (float64, error) {
+				return privateRooms(s, 2000, 100_000, 200)
+			}, ok: atMost(0.5)},
 		{name: "echo with ack, closed loop", unit: "µs", target: "<= 0.9",
 			run: func(s *server, _ string) (float64, error) { return echo(s, 50, 400, 0) }, ok: atMost(0.9)},
 		{name: "echo with ack, paced", unit: "µs", target: "<= 0.9",
-			run: func(s *server, _ string) (float64, error) { return echo(s, 200, 50, 100*time.Millisecond) }, ok: atMost(0.9)},
+			run: func(s *server, _ string) (float64, error) {
+				return echo(s, 200, 50, 100*time.Millisecond)
+			}, ok: atMost(0.9)},
 		{name: "connect and disconnect", unit: "µs", target: "<= 0.5",
 			run: func(s *server, _ string) (float64, error) { return churn(s, 4000) }, ok: atMost(0.5)},
 		{name: "heartbeats 2000 clients", unit: "µs", target: "<= 0.3", env: []string{"PING_INTERVAL=1000"},
-			run: func(s *server, _ string) (float64, error) { return heartbeats(s, 2000, 10*time.Second) }, ok: atMost(0.3)},
+			run: func(s *server, _ string) (float64, error) {
+				return heartbeats(s, 2000, 10*time.Second)
+			}, ok: atMost(0.3)},
 		{name: "idle memory 8000", unit: "KB", target: "<= 0.65",
 			run: func(s *server, _ string) (float64, error) { return memory(s, "", 8000) }, ok: atMost(0.65)},
 		{name: "idle memory 8000, browser headers", unit: "KB", target: "<= 10 KB",

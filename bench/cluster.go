@@ -21,13 +21,24 @@ func clusterCases() []benchCase {
 		return func(s *server, addr string) (float64, error) { return fromRedis(s, addr, clients, n, burst) }
 	}
 	return []benchCase{
-		{name: "adapter: received, 0 clients", unit: "µs", target: "(as small as can be)", redis: true, run: received(0, 20_000, true)},
-		{name: "adapter: received, 1 client", unit: "µs", target: "<= 0.333", redis: true, run: received(1, 20_000, true), ok: atMost(1.0 / 3)},
-		{name: "adapter: received, 100 clients", unit: "µs", target: "<= 0.125", redis: true, run: received(100, 3_000, true), ok: atMost(1.0 / 8)},
+		{
+			name: "adapter: received, 0 clients", unit: "µs", target: "(as small as can be)", redis: true,
+			run: received(0, 20_000, true),
+		},
+		{
+			name: "adapter: received, 1 client", unit: "µs", target: "<= 0.333", redis: true,
+			run: received(1, 20_000, true), ok: atMost(1.0 / 3),
+		},
+		{
+			name: "adapter: received, 100 clients", unit: "µs", target: "<= 0.125", redis: true,
+			run: received(100, 3_000, true), ok: atMost(1.0 / 8),
+		},
 		{name: "adapter: publish", unit: "µs", target: "<= 0.6", redis: true,
 			run: func(s *server, addr string) (float64, error) { return toRedis(s, addr, 20_000) }, ok: atMost(0.6)},
 		{name: "adapter: latency p99", unit: "ms", target: "<= 1.0", redis: true,
-			run: func(s *server, addr string) (float64, error) { return latency(s, addr, 1500, 3*time.Millisecond) }, ok: atMost(1)},
+			run: func(s *server, addr string) (float64, error) {
+				return latency(s, addr, 1500, 3*time.Millisecond)
+			}, ok: atMost(1)},
 	}
 }
 

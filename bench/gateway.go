@@ -27,32 +27,49 @@ const (
 
 func gatewayCases() []benchCase {
 	gateway := []string{"bin/guildcast", "serve"}
-	env := []string{"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LOG_LEVEL=warn"}
+	env := []string{
+		"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1",
+		"GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LOG_LEVEL=warn",
+	}
 	search := func(clients, each int) func(*server, string) (float64, error) {
 		return func(s *server, addr string) (float64, error) { return searches(s, addr, clients, each) }
 	}
 	return []benchCase{
-		{name: "gateway: event to 5000, burst", unit: "µs", target: "<= 1.15 x broadcast", redis: true, env: env, command: gateway,
-			beside: func(s *server, addr string) (float64, error) { return plainBroadcast(s, addr, 400, 0) },
-			run:    func(s *server, addr string) (float64, error) { return guildEvents(s, addr, 400, 0) }, ok: atMost(1.15)},
-		{name: "gateway: event to 5000, paced", unit: "µs", target: "<= 1.15 x broadcast", redis: true, env: env, command: gateway,
+		{name: "gateway: event to 5000, burst", unit: "µs", target: "<= 1.15 x broadcast", redis: true, env: env,
+			command: gateway,
+			beside:  func(s *server, addr string) (float64, error) { return plainBroadcast(s, addr, 400, 0) },
+			run: func(s *server, addr string) (float64, error) {
+				return guildEvents(s, addr, 400, 0)
+			}, ok: atMost(1.15)},
+		{name: "gateway: event to 5000, paced", unit: "µs", target: "<= 1.15 x broadcast", redis: true, env: env,
+			command: gateway,
 			beside: func(s *server, addr string) (float64, error) {
 				return plainBroadcast(s, addr, 50, 100*time.Millisecond)
 			},
-			run: func(s *server, addr string) (float64, error) { return guildEvents(s, addr, 50, 100*time.Millisecond) }, ok: atMost(1.15)},
-		{name: "gateway: filter, 8 classes", unit: "ns", target: "<= 2160 ns", local: func() (float64, error) { return decisions(8) },
+			run: func(s *server, addr string) (float64, error) {
+				return guildEvents(s, addr, 50, 100*time.Millisecond)
+			}, ok: atMost(1.15)},
+		{name: "gateway: filter, 8 classes", unit: "ns", target: "<= 2160 ns", local: func() (float64, error) {
+			return decisions(8)
+		},
 			ok: func(_, ours float64) bool { return ours <= 2000+8*20 }},
-		{name: "gateway: filter, 64 classes", unit: "ns", target: "<= 3280 ns", local: func() (float64, error) { return decisions(64) },
+		{name: "gateway: filter, 64 classes", unit: "ns", target: "<= 3280 ns", local: func() (float64, error) {
+			return decisions(64)
+		},
 			ok: func(_, ours float64) bool { return ours <= 2000+64*20 }},
-		{name: "gateway: elevation", unit: "µs", target: "<= 60 µs", noNode: true, redis: true, env: env, command: gateway,
-			run: func(s *server, _ string) (float64, error) { return elevations(s, 10_000, 1) },
-			ok:  func(_, ours float64) bool { return ours <= 60 }},
-		{name: "gateway: elevation, demoted before", unit: "µs", target: "(both together)", noNode: true, redis: true, env: env, command: gateway,
+		{name: "gateway: elevation", unit: "µs", target: "<= 60 µs", noNode: true, redis: true, env: env,
+			command: gateway,
+			run:     func(s *server, _ string) (float64, error) { return elevations(s, 10_000, 1) },
+			ok:      func(_, ours float64) bool { return ours <= 60 }},
+		{name: "gateway: elevation, demoted before", unit: "µs", target: "(both together)", noNode: true, redis: true,
+			env: env, command: gateway,
 			run: func(s *server, _ string) (float64, error) { return elevations(s, 100, 100) }},
-		{name: "gateway: search p99", unit: "ms", target: "<= 30 ms", noNode: true, redis: true, env: env, command: gateway,
-			run: search(1, 500), ok: func(_, ours float64) bool { return ours <= 30 }},
-		{name: "gateway: search p99, 10 clients", unit: "ms", target: "<= 30 ms", noNode: true, redis: true, env: env, command: gateway,
-			run: search(10, 100), ok: func(_, ours float64) bool { return ours <= 30 }},
+		{name: "gateway: search p99", unit: "ms", target: "<= 30 ms", noNode: true, redis: true, env: env,
+			command: gateway,
+			run:     search(1, 500), ok: func(_, ours float64) bool { return ours <= 30 }},
+		{name: "gateway: search p99, 10 clients", unit: "ms", target: "<= 30 ms", noNode: true, redis: true, env: env,
+			command: gateway,
+			run:     search(10, 100), ok: func(_, ours float64) bool { return ours <= 30 }},
 	}
 }
 
@@ -176,8 +193,10 @@ func decisions(classes int) (float64, error) {
 	f := permissions.NewFilter[*int](permissions.DefaultPolicy())
 	now := time.Now()
 	for i := range spectators {
-		bits := uint64(permissions.ViewSettings) | uint64(i%classes)<<16 // 0x10000 and up have no names: each sum is a class
-		claims, err := permissions.ParseClaims(fmt.Appendf(nil, `{"sub":"%d","exp":%d,"permissions":0,"guilds":{%q:%d}}`,
+		// 0x10000 and up have no names: each sum is a class
+		bits := uint64(permissions.ViewSettings) | uint64(i%classes)<<16
+		claims, err := permissions.ParseClaims(fmt.Appendf(nil,
+			`{"sub":"%d","exp":%d,"permissions":0,"guilds":{%q:%d}}`,
 			i+1, now.Add(time.Hour).Unix(), benchGuild, bits))
 		if err != nil {
 			return 0, err
@@ -234,12 +253,14 @@ func elevations(s *server, sockets, each int) (float64, error) {
 				for i := first; i < len(tokens); i += atOnce {
 					socket := i % sockets
 					if i >= sockets {
-						if err := cs[socket].Send(fmt.Sprintf(`42["demote",{"token":%q}]`, tokens[i-sockets])); err != nil {
+						if err := cs[socket].Send(fmt.Sprintf(`42["demote",{"token":%q}]`,
+							tokens[i-sockets])); err != nil {
 							errs <- err
 							return
 						}
 					}
-					if err := cs[socket].Send(fmt.Sprintf(`42["request_elevation",{"token":%q}]`, tokens[i])); err != nil {
+					if err := cs[socket].Send(fmt.Sprintf(`42["request_elevation",{"token":%q}]`,
+						tokens[i])); err != nil {
 						errs <- err
 						return
 					}

@@ -42,7 +42,8 @@ func left(s *server, clients int) (float64, error) {
 		return 0, err
 	}
 	if after.Goroutines > before.Goroutines {
-		return 0, fmt.Errorf("%d goroutines before, %d with the clients, %d after", before.Goroutines, with.Goroutines, after.Goroutines)
+		return 0, fmt.Errorf("%d goroutines before, %d with the clients, %d after", before.Goroutines, with.Goroutines,
+			after.Goroutines)
 	}
 	return 100 * (after.Heap - before.Heap) / (with.Heap - before.Heap), nil
 }

@@ -62,7 +62,8 @@ func main() {
 	flag.Parse()
 	rows, err := runAll(*only, *rounds, *dir, *skipNode)
 	if *out != "" {
-		b, _ := json.MarshalIndent(map[string]any{"date": time.Now().UTC().Format(time.DateOnly), "rows": rows}, "", "  ")
+		b, _ := json.MarshalIndent(map[string]any{"date": time.Now().UTC().Format(time.DateOnly), "rows": rows}, "",
+			"  ")
 		if werr := os.WriteFile(*out, append(b, '\n'), 0o644); werr != nil {
 			fmt.Fprintln(os.Stderr, werr)
 		}
@@ -106,7 +107,8 @@ func runAll(only string, rounds int, bin string, skipNode bool) ([]row, error) {
 		if !r.OK {
 			mark = "MISSED"
 		}
-		fmt.Printf("%-34s %9.2f %-2s %9.2f %-2s %7.3f  %-24s %s\n", r.Case, r.Reference, r.Unit, r.Go, r.Unit, r.Ratio, r.Target, mark)
+		fmt.Printf("%-34s %9.2f %-2s %9.2f %-2s %7.3f  %-24s %s\n", r.Case, r.Reference, r.Unit, r.Go, r.Unit, r.Ratio,
+			r.Target, mark)
 	}
 	return rows, nil
 }
@@ -148,7 +150,8 @@ func (c benchCase) own(redis, bin string) (float64, error) {
 }
 
 // once runs a case's measure on a fresh server.
-func once(c benchCase, measure func(*server, string) (float64, error), redis, name, command string, args ...string) (float64, error) {
+func once(c benchCase, measure func(*server, string) (float64, error), redis, name, command string,
+	args ...string) (float64, error) {
 	env := slices.Clone(c.env)
 	if c.redis {
 		env = append(env, "REDIS_URL=redis://"+redis+"/0", "GUILDCAST_REDIS=redis://"+redis+"/0")

@@ -55,12 +55,13 @@ func searcher(s *server, names []string, user, n int) ([]time.Duration, error) {
 		return nil, err
 	}
 	done := make(chan string, 1)
-	c, err := sioclient.Dial(s.addr, sioclient.Options{Auth: fmt.Sprintf(`{"token":%q}`, token), OnEvent: func(p []byte) {
-		last := bytes.HasPrefix(p, []byte(`["pool_response"`)) && bytes.HasSuffix(p, []byte(`"finished":true}]`))
-		if last || bytes.HasPrefix(p, []byte(`["error"`)) {
-			done <- string(p)
-		}
-	}})
+	c, err := sioclient.Dial(s.addr, sioclient.Options{Auth: fmt.Sprintf(`{"token":%q}`, token),
+		OnEvent: func(p []byte) {
+			last := bytes.HasPrefix(p, []byte(`["pool_response"`)) && bytes.HasSuffix(p, []byte(`"finished":true}]`))
+			if last || bytes.HasPrefix(p, []byte(`["error"`)) {
+				done <- string(p)
+			}
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +130,9 @@ func populate(addr string) ([]string, error) {
 			nick = `"` + word(2) + " the " + word(3) + `"`
 		}
 		names[i] = name
-		pipe.HSet(ctx, "guildcast:pool:{"+benchGuild+"}:member", id, fmt.Sprintf(`{"id":%q,"name":%q,"discriminator":"%04d","nick":%s,`+
-			`"joined_at":"2021-03-04T05:06:07.089Z","avatar":null,"color":"#1abc9c","roles":["607637793107345432","607637793107345433"]}`, id, name, i%10000, nick))
+		pipe.HSet(ctx, "guildcast:pool:{"+benchGuild+"}:member", id,
+			fmt.Sprintf(`{"id":%q,"name":%q,"discriminator":"%04d","nick":%s,`+
+				`"joined_at":"2021-03-04T05:06:07.089Z","avatar":null,"color":"#1abc9c","roles":["607637793107345432","607637793107345433"]}`, id, name, i%10000, nick))
 		pipe.HSet(ctx, "guildcast:pool:{global}:user", id, fmt.Sprintf(`{"id":%q,"username":%q,"discriminator":"%04d",`+
 			`"avatar":"0123456789abcdef0123456789abcdef","bot":false,"system":false}`, id, name, i%10000))
 		if pipe.Len() >= 2000 || i == guildSize-1 {

@@ -41,7 +41,9 @@ func withStalled(s *server, stalled int) (time.Duration, float64, error) {
 		return 0, 0, err
 	}
 	defer sioclient.CloseAll(a.conns)
-	blocked, err := sioclient.DialMany(s.addr, stalled, func(int) sioclient.Options { return sioclient.Options{Stalled: true} })
+	blocked, err := sioclient.DialMany(s.addr, stalled, func(int) sioclient.Options {
+		return sioclient.Options{Stalled: true}
+	})
 	if err != nil {
 		return 0, 0, err
 	}

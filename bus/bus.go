@@ -67,17 +67,18 @@ type Options struct {
 	// MaxMessageBytes bounds one message; a larger one is skipped and counted in Stats.ReceiveDropped. Default 64 MiB.
 	MaxMessageBytes int
 
-	// HealthInterval is the unit of patience with a silent Redis: within a quarter of it Redis is asked for a sign of life,
-	// within three quarters more the Bus no longer claims to hear, and after two the connection is given up. Default 3 s.
+	// HealthInterval is the unit of patience with a silent Redis: within a quarter of it Redis is asked for a sign of
+	// life, within three quarters more the Bus no longer claims to hear, and after two the connection is given up.
+	// Default 3 s.
 	HealthInterval time.Duration
 
-	// CheckInterval is how often a Bus looks whether the server that it is connected to is still the primary to which the
-	// client's address, or its Sentinels, lead. Default 1.5 s.
+	// CheckInterval is how often a Bus looks whether the server that it is connected to is still the primary to which
+	// the client's address, or its Sentinels, lead. Default 1.5 s.
 	CheckInterval time.Duration
 
-	// OnMoved is called if the client's address, or its Sentinels, lead to another server than before. Connections that the
-	// client made before since may lead to the former one: the Bus renews its own, and can't reach those of the client's
-	// pool. It must not call the Bus.
+	// OnMoved is called if the client's address, or its Sentinels, lead to another server than before. Connections that
+	// the client made before since may lead to the former one: the Bus renews its own, and can't reach those of the
+	// client's pool. It must not call the Bus.
 	OnMoved func(since time.Time)
 
 	// BackoffMin and BackoffMax bound the pause before reconnecting, which doubles with every failure and is jittered
@@ -105,8 +106,8 @@ type State struct {
 	Hearing bool
 	// Gap reports whether messages may have been missed since the last time that Hearing was true.
 	Gap bool
-	// ShardsOnly reports, if Hearing is true again, whether they can have been missed on sharded channels only: channels
-	// and patterns were heard all the time.
+	// ShardsOnly reports, if Hearing is true again, whether they can have been missed on sharded channels only:
+	// channels and patterns were heard all the time.
 	ShardsOnly bool
 	// Down is how long Hearing was false, if it is true again.
 	Down time.Duration
@@ -145,7 +146,8 @@ type Bus struct {
 
 	received, skipped, recvDropped, connects, losses atomic.Uint64
 
-	primary    atomic.Pointer[string]    // the run id of the server that the client's name led to last, but for a cluster
+	// the run id of the server that the client's name led to last, but for a cluster
+	primary    atomic.Pointer[string]
 	movedAt    atomic.Pointer[time.Time] // connections made before lead to the former server; nil: there was none
 	complained atomic.Bool               // that Redis refuses to say who it is
 
@@ -286,11 +288,11 @@ func (b *Bus) Close(ctx context.Context) error {
 func (b *Bus) Flush(ctx context.Context) error { return b.pub.flush(ctx) }
 
 // Publish queues payload for a channel of kind k, Channel or Shard, and returns without waiting for Redis. What one
-// goroutine publishes with Channel arrives in order, over all channels, even in a cluster. With Shard, in a cluster, only
-// the messages of one channel, or of channels with the same hash tag, are in order.
+// goroutine publishes with Channel arrives in order, over all channels, even in a cluster. With Shard, in a cluster,
+// only the messages of one channel, or of channels with the same hash tag, are in order.
 //
-// If it fails, with ErrQueueFull, ErrClosed or ErrUnsupported, the message is dropped, and counted if the queue was full
-// or the Bus closed. The Bus keeps payload, which must not be changed afterwards.
+// If it fails, with ErrQueueFull, ErrClosed or ErrUnsupported, the message is dropped, and counted if the queue was
+// full or the Bus closed. The Bus keeps payload, which must not be changed afterwards.
 func (b *Bus) Publish(k Kind, channel string, payload []byte) error {
 	if k != Channel && k != Shard {
 		return fmt.Errorf("publish to %q: %w: not a channel", channel, ErrUnsupported)

@@ -121,7 +121,8 @@ func testDelivers(t *testing.T, client redis.UniversalClient) {
 		t.Errorf("got %+v", ms)
 	}
 	must(t, b.Flush(within(t)))
-	if s := b.Stats(); s.Published != 4 || s.Received != 4 || s.Queued != 0 || s.QueuedBytes != 0 || s.Subscriptions != 3 {
+	if s := b.Stats(); s.Published != 4 || s.Received != 4 || s.Queued != 0 || s.QueuedBytes != 0 ||
+		s.Subscriptions != 3 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -173,7 +174,10 @@ func testReferences(t *testing.T, client redis.UniversalClient) {
 	}
 	s2.Close()
 	s2.Close()
-	wait.Until(t, "unsubscribed", func() bool { n, err := b.NumSub(within(t), bus.Channel, "r"); return err == nil && n == 0 })
+	wait.Until(t, "unsubscribed", func() bool {
+		n, err := b.NumSub(within(t), bus.Channel, "r")
+		return err == nil && n == 0
+	})
 	if err := s2.Subscribe(within(t), bus.Channel, "r"); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("subscribe after close: %v", err)
 	}
@@ -262,7 +266,10 @@ func testMany(t *testing.T, client redis.UniversalClient) {
 	}
 	in.waitN(t, len(names))
 	s.Unsubscribe(bus.Channel, names...)
-	wait.Until(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Channel, "many1999"); return err == nil && n == 0 })
+	wait.Until(t, "given up", func() bool {
+		n, err := b.NumSub(within(t), bus.Channel, "many1999")
+		return err == nil && n == 0
+	})
 }
 
 func testConfirmed(t *testing.T, client redis.UniversalClient) {
@@ -281,7 +288,9 @@ func testConfirmed(t *testing.T, client redis.UniversalClient) {
 func testOdd(t *testing.T, client redis.UniversalClient) {
 	b := newBus(t, client, bus.Options{MaxMessageBytes: 1 << 20})
 	in := newInbox()
-	names := []string{"sp ace", "", "nul\x00\r\n", "ü{}*", strings.Repeat("long", 1000), strings.Repeat("very long", 20_000)}
+	names := []string{
+		"sp ace", "", "nul\x00\r\n", "ü{}*", strings.Repeat("long", 1000), strings.Repeat("very long", 20_000),
+	}
 	_, err := b.Subscribe(within(t), in, bus.Channel, names...)
 	must(t, err)
 	big := make([]byte, 1<<20)
@@ -326,7 +335,10 @@ func TestSharded(t *testing.T) {
 		}
 		wait.Until(t, "hears", func() bool { return b.State().Hearing })
 		s.Unsubscribe(bus.Shard, names...)
-		wait.Until(t, "given up", func() bool { n, err := b.NumSub(within(t), bus.Shard, "s7"); return err == nil && n == 0 })
+		wait.Until(t, "given up", func() bool {
+			n, err := b.NumSub(within(t), bus.Shard, "s7")
+			return err == nil && n == 0
+		})
 	})
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrPartial is wrapped, beside what was found, if there may be more: some servers of a cluster did not answer, or their roles
-// have changed a moment ago.
+// ErrPartial is wrapped, beside what was found, if there may be more: some servers of a cluster did not answer, or
+// their roles have changed a moment ago.
 var ErrPartial = errors.New("there may be more")
 
 // errChanged is why a count is partial while subscribers of a server that was demoted change over.
@@ -21,17 +21,17 @@ var errChanged = errors.New("the primaries have changed a moment ago")
 // changeTime is how long they may take.
 const changeTime = 3 * time.Second
 
-// answerWait bounds the wait for each of several servers. Half of the caller's time is the bound if that is less: what is
-// asked for has to be done with the answer.
+// answerWait bounds the wait for each of several servers. Half of the caller's time is the bound if that is less: what
+// is asked for has to be done with the answer.
 const answerWait = 500 * time.Millisecond
 
 // maxCall bounds a command through the client if the caller's context does not.
 const maxCall = time.Minute
 
-// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it do
-// not count. In a cluster it asks every server, replicas too, and waits half a second for each at most: if some do not
-// answer it returns what the others said, and an error that wraps ErrPartial; so it does in the first 3 s after other servers have
-// become primaries. Otherwise it ends with ctx, or after the client's own timeouts.
+// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it
+// do not count. In a cluster it asks every server, replicas too, and waits half a second for each at most: if some do
+// not answer it returns what the others said, and an error that wraps ErrPartial; so it does in the first 3 s after
+// other servers have become primaries. Otherwise it ends with ctx, or after the client's own timeouts.
 func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	count := redis.UniversalClient.PubSubNumSub
 	if k == Shard {
@@ -51,8 +51,8 @@ func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	return sum, err
 }
 
-// Subscribed lists the channels of kind k, Channel or Shard, that match a glob-style pattern and have subscribers. It asks
-// as NumSub does. Redis looks at all its channels for it.
+// Subscribed lists the channels of kind k, Channel or Shard, that match a glob-style pattern and have subscribers. It
+// asks as NumSub does. Redis looks at all its channels for it.
 func (b *Bus) Subscribed(ctx context.Context, k Kind, pattern string) ([]string, error) {
 	list := redis.UniversalClient.PubSubChannels
 	if k == Shard {
@@ -147,15 +147,19 @@ func those[T any](answers []T, errs []error) ([]T, error) {
 	}
 }
 
-// PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. It is not in order
-// with Publish.
+// PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. It is not in
+// order with Publish.
 func (b *Bus) PublishNow(ctx context.Context, k Kind, channel string, payload []byte) error {
 	var err error
 	switch k {
 	case Channel:
-		err = b.call(ctx, maxCall, func(ctx context.Context) error { return b.client.Publish(ctx, channel, payload).Err() })
+		err = b.call(ctx, maxCall, func(ctx context.Context) error {
+			return b.client.Publish(ctx, channel, payload).Err()
+		})
 	case Shard:
-		err = b.call(ctx, maxCall, func(ctx context.Context) error { return b.client.SPublish(ctx, channel, payload).Err() })
+		err = b.call(ctx, maxCall, func(ctx context.Context) error {
+			return b.client.SPublish(ctx, channel, payload).Err()
+		})
 	default:
 		err = fmt.Errorf("%w: not a channel", ErrUnsupported)
 	}

@@ -68,10 +68,12 @@ func TestDialFails(t *testing.T) {
 	server.RequireAuth("secret")
 	fails := errors.New("no credentials today")
 	for want, o := range map[string]*redis.Options{
-		"NOAUTH":      {},
-		"WRONGPASS":   {Password: "wrong"},
-		fails.Error(): {CredentialsProviderContext: func(context.Context) (string, string, error) { return "", "", fails }},
-		"connect":     {Network: "unix", Addr: "/nonexistent/redis.sock"},
+		"NOAUTH":    {},
+		"WRONGPASS": {Password: "wrong"},
+		fails.Error(): {CredentialsProviderContext: func(context.Context) (string, string, error) {
+			return "", "", fails
+		}},
+		"connect": {Network: "unix", Addr: "/nonexistent/redis.sock"},
 	} {
 		if o.Addr == "" {
 			o.Addr = server.Addr()

@@ -51,14 +51,18 @@ func (s *states) count() int {
 func through(t *testing.T, server *redistest.Server) (*redistest.Proxy, *redis.Client) {
 	t.Helper()
 	p := redistest.NewProxy(t, server.Addr())
-	c := redis.NewClient(&redis.Options{Addr: p.Addr(), MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second})
+	c := redis.NewClient(&redis.Options{
+		Addr: p.Addr(), MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second,
+	})
 	t.Cleanup(func() { c.Close() })
 	return p, c
 }
 
 // quick are options that notice and reconnect fast.
 func quick(s *states) bus.Options {
-	o := bus.Options{HealthInterval: 100 * time.Millisecond, BackoffMin: 2 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
+	o := bus.Options{
+		HealthInterval: 100 * time.Millisecond, BackoffMin: 2 * time.Millisecond, BackoffMax: 50 * time.Millisecond,
+	}
 	if s != nil {
 		o.OnState = s.add
 	}
@@ -187,7 +191,8 @@ func TestRestart(t *testing.T) {
 	go func() { wanted <- s.Subscribe(within(t), bus.Channel, "b") }()
 	ctx, cancel := context.WithTimeout(within(t), 100*time.Millisecond)
 	defer cancel()
-	if err := s.Subscribe(ctx, bus.Channel, "c"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+	if err := s.Subscribe(ctx, bus.Channel, "c"); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "refused") {
 		t.Errorf("subscribe without Redis: %v", err)
 	}
 	server.Start()
@@ -272,7 +277,8 @@ func TestACL(t *testing.T) {
 	if s := st.wait(t, 0); !s.Hearing {
 		t.Errorf("state %+v", s)
 	}
-	if err := s.Subscribe(within(t), bus.Channel, "ok2", "secret", "ok3"); err == nil || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "secret") {
+	if err := s.Subscribe(within(t), bus.Channel, "ok2", "secret", "ok3"); err == nil ||
+		!strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), "secret") {
 		t.Errorf("subscribe: %v", err)
 	}
 	if err := s.Subscribe(within(t), bus.Shard, "ok4"); err == nil || !strings.Contains(err.Error(), "NOPERM") {
@@ -287,12 +293,14 @@ func TestACL(t *testing.T) {
 	// A wrong password fails at once.
 	wrong := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "limited", Password: "no"})
 	t.Cleanup(func() { wrong.Close() })
-	if _, err := newBus(t, wrong, quick(nil)).Subscribe(within(t), in, bus.Channel, "ok1"); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+	if _, err := newBus(t, wrong, quick(nil)).Subscribe(within(t), in, bus.Channel, "ok1"); err == nil ||
+		!strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("wrong password: %v", err)
 	}
 
 	// A user that may not use private channels is believed to hear.
-	must(t, admin.Do(within(t), "acl", "setuser", "noprobe", "on", ">pw", "resetchannels", "&ok*", "+subscribe", "+psubscribe", "+ping", "+hello").Err())
+	must(t, admin.Do(within(t), "acl", "setuser", "noprobe", "on", ">pw", "resetchannels", "&ok*", "+subscribe",
+		"+psubscribe", "+ping", "+hello").Err())
 	noprobe := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "noprobe", Password: "pw"})
 	t.Cleanup(func() { noprobe.Close() })
 	st = newStates()
@@ -367,7 +375,9 @@ func TestCloseInHandler(t *testing.T) {
 func TestSentinel(t *testing.T) {
 	primary := redistest.Start(t)
 	sentinel := redistest.StartSentinel(t, primary)
-	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "main", SentinelAddrs: []string{sentinel.Addr()}})
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: "main", SentinelAddrs: []string{sentinel.Addr()},
+	})
 	t.Cleanup(func() { client.Close() })
 	st := newStates()
 	b := newBus(t, client, quick(st))

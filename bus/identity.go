@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// identity is what a server says about itself, as far as it does: ACLs may forbid the questions, and what is like Redis may
-// not know them.
+// identity is what a server says about itself, as far as it does: ACLs may forbid the questions, and what is like Redis
+// may not know them.
 type identity struct {
 	run     string // of its process; empty if it is not known
 	replica bool

@@ -16,8 +16,8 @@ const (
 	maxReadings = 8                      // questions that wait for an answer
 )
 
-// layout lists servers of a cluster. go-redis asks one of them at random, and lists nothing while that one does not answer:
-// then the list is the last one.
+// layout lists servers of a cluster. go-redis asks one of them at random, and lists nothing while that one does not
+// answer: then the list is the last one.
 type layout struct {
 	// Static after construction.
 	b    *Bus

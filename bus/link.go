@@ -149,8 +149,8 @@ func (l *link) session() error {
 // errIdle ends a link that has nothing to hear.
 var errIdle = errors.New("nothing to hear")
 
-// Of the ticks in which a connection is silent, of which a HealthInterval has ticks, one brings a PING, the next but one the
-// end of ready, and the last the end of the connection.
+// Of the ticks in which a connection is silent, of which a HealthInterval has ticks, one brings a PING, the next but
+// one the end of ready, and the last the end of the connection.
 const (
 	ticks     = 4
 	pingTick  = 1
@@ -223,7 +223,8 @@ func (l *link) check(silent int) error {
 	return nil
 }
 
-// ping sends a PING. What it returns is closed when that has been answered: all that Redis had sent before has been read.
+// ping sends a PING. What it returns is closed when that has been answered: all that Redis had sent before has been
+// read.
 func (l *link) ping() <-chan struct{} {
 	answered := make(chan struct{})
 	l.b.mu.Lock()

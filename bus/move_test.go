@@ -33,8 +33,8 @@ func newMoving(t *testing.T, client redis.UniversalClient, o bus.Options) *movin
 	return m
 }
 
-// follows expects the Bus to notice that to is the primary now, to say that it may have missed something, and to hear and
-// to publish there.
+// follows expects the Bus to notice that to is the primary now, to say that it may have missed something, and to hear
+// and to publish there.
 func (m *moving) follows(t *testing.T, to *redistest.Server) {
 	t.Helper()
 	known, seen := time.Now(), 0
@@ -135,7 +135,9 @@ func TestReplicaIsNotHeard(t *testing.T) {
 // TestDemoted has the server that an address leads to become a replica.
 func TestDemoted(t *testing.T) {
 	t.Parallel()
-	for name, rights := range map[string][]string{"known by its run": {"+@all"}, "known by its role": {"+@all", "-info"}} {
+	for name, rights := range map[string][]string{
+		"known by its run": {"+@all"}, "known by its role": {"+@all", "-info"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--user", "app", "on", ">pw", "~*", "&*"}, rights...)
 			from, to := redistest.Start(t, args...), redistest.Start(t, args...)
@@ -203,8 +205,8 @@ func TestSentinelMoves(t *testing.T) {
 	}
 }
 
-// TestClusterFailover has the replicas of a cluster made primaries, one after the other, as an operator does: whoever is
-// subscribed at a demoted server changes over, and is counted all the time.
+// TestClusterFailover has the replicas of a cluster made primaries, one after the other, as an operator does: whoever
+// is subscribed at a demoted server changes over, and is counted all the time.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartReplicatedCluster(t)
@@ -259,8 +261,8 @@ func TestClusterFailover(t *testing.T) {
 	}
 }
 
-// TestDeafClusterServer has the server that the bus hears from get nothing of what is published in the cluster, while all its
-// connections live and all is well otherwise.
+// TestDeafClusterServer has the server that the bus hears from get nothing of what is published in the cluster, while
+// all its connections live and all is well otherwise.
 func TestDeafClusterServer(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, "--enable-debug-command", "yes")

@@ -42,7 +42,10 @@ func (b *Bus) openPipe(ctx context.Context, o *redis.Options) (*pipe, error) {
 		c.nc.Close()
 		return nil, fmt.Errorf("publish to redis at %s: %w", o.Addr, errReplica)
 	}
-	p := &pipe{c: c, addr: o.Addr, began: began, looked: began, want: make(chan int, 1), done: make(chan struct{}, 1), gone: make(chan struct{})}
+	p := &pipe{
+		c: c, addr: o.Addr, began: began, looked: began, want: make(chan int, 1), done: make(chan struct{}, 1),
+		gone: make(chan struct{}),
+	}
 	b.wg.Go(p.read)
 	return p, nil
 }

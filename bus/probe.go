@@ -24,9 +24,10 @@ const (
 	pongWait      = 500 * time.Millisecond // for the answer to a PING that is sent then
 )
 
-// probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel, has a
-// message published to it, as everybody else would, and waits for the message. It keeps the channel, to repeat that: a
-// server that was taken out of the cluster, or that is no longer the one of the configured name, goes on answering pings.
+// probe is how a link verifies that it hears: when everything else is confirmed it subscribes to a private channel, has
+// a message published to it, as everybody else would, and waits for the message. It keeps the channel, to repeat that:
+// a server that was taken out of the cluster, or that is no longer the one of the configured name, goes on answering
+// pings.
 type probe struct {
 	// Set by init, then static.
 	kind      Kind
@@ -164,8 +165,8 @@ func (l *link) listen(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
-// publishProbe publishes the message: in a cluster through a server that the link is not connected to, so that it must come
-// through the cluster, else on a new connection, which leads to where the configured name leads now.
+// publishProbe publishes the message: in a cluster through a server that the link is not connected to, so that it must
+// come through the cluster, else on a new connection, which leads to where the configured name leads now.
 func (l *link) publishProbe(ctx context.Context) error {
 	m := outgoing{channel: l.probe.name, payload: []byte(l.probe.nonce), sharded: l.probe.kind == Shard}
 	var err error

@@ -23,8 +23,10 @@ import (
 // TestSlots has the examples of the Redis Cluster specification.
 func TestSlots(t *testing.T) {
 	for name, want := range map[string]uint16{
-		"123456789": 0x31c3, "": 0, "{user1000}.following": slotOf("user1000"), "{user1000}.followers": slotOf("user1000"),
-		"foo{}{bar}": slotOf("foo{}{bar}"), "foo{{bar}}zap": slotOf("{bar"), "foo{bar}{zap}": slotOf("bar"), "foo": 12182, "bar": 5061,
+		"123456789": 0x31c3, "": 0, "{user1000}.following": slotOf("user1000"),
+		"{user1000}.followers": slotOf("user1000"),
+		"foo{}{bar}":           slotOf("foo{}{bar}"), "foo{{bar}}zap": slotOf("{bar"), "foo{bar}{zap}": slotOf("bar"),
+		"foo": 12182, "bar": 5061,
 	} {
 		if got := slotOf(name); got != want {
 			t.Errorf("slot of %q is %d, want %d", name, got, want)
@@ -82,8 +84,10 @@ func TestReader(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 	for _, bad := range []string{
-		"*1\r\n$4\r\npong\r\n", "*9\r\n", "$1\r\nx\r\n", "*3\r\n$7\r\nmessage\r\n$-1\r\n$-1\r\n", "*3\r\n$5\r\nhello\r\n$1\r\nx\r\n:1\r\n",
-		"*3\r\n$9\r\nsubscribe\r\n$7\r\nunasked\r\n:1\r\n", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$99999999999999999999\r\n",
+		"*1\r\n$4\r\npong\r\n", "*9\r\n", "$1\r\nx\r\n", "*3\r\n$7\r\nmessage\r\n$-1\r\n$-1\r\n",
+		"*3\r\n$5\r\nhello\r\n$1\r\nx\r\n:1\r\n",
+		"*3\r\n$9\r\nsubscribe\r\n$7\r\nunasked\r\n:1\r\n",
+		"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$99999999999999999999\r\n",
 		"*3\r\n$7\r\nmessage\r\n$1\r\ncxx$1\r\n", "\r\n", "*\r\n", "*3\r\n$\r\n",
 	} {
 		if _, _, err := readAll([]byte(bad)); err == nil || err.Error() == "EOF" {
@@ -109,7 +113,8 @@ func FuzzReader(f *testing.F) {
 		// Whatever a message holds comes through as it is.
 		const frame = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$%d\r\n%s\r\n"
 		whole := fmt.Appendf(fmt.Appendf(nil, frame, len(wire), wire), frame, 3, "end")
-		if heard, _, _ = readAll(whole); !slices.Equal(heard, []string{" c " + string(wire), " c end"}) && len(wire) <= 1<<16 {
+		if heard, _, _ = readAll(whole); !slices.Equal(heard, []string{" c " + string(wire), " c end"}) &&
+			len(wire) <= 1<<16 {
 			t.Fatalf("%q is heard as %q", wire, heard)
 		}
 	})

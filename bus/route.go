@@ -66,7 +66,8 @@ func newRouter(b *Bus, client redis.UniversalClient) router {
 	case singleClient:
 		return singleRouter{c}
 	default:
-		return noRouter{fmt.Errorf("%w: client of type %T is neither *redis.Client nor *redis.ClusterClient", ErrUnsupported, c)}
+		return noRouter{fmt.Errorf("%w: client of type %T is neither *redis.Client nor *redis.ClusterClient",
+			ErrUnsupported, c)}
 	}
 }
 
@@ -197,7 +198,8 @@ func dialable(addr string) (string, bool) {
 	}
 	host, port := strings.Trim(addr[:colon], "[]"), addr[colon+1:]
 	n, err := strconv.ParseUint(port, 10, 16)
-	return net.JoinHostPort(host, port), err == nil && n > 0 && host != "" && host != "?" && !strings.ContainsAny(host, "[]")
+	return net.JoinHostPort(host, port), err == nil && n > 0 && host != "" && host != "?" &&
+		!strings.ContainsAny(host, "[]")
 }
 
 func (r *clusterRouter) stale() { r.client.ReloadState(context.Background()) }

@@ -45,7 +45,8 @@ func TestMoved(t *testing.T) {
 	} {
 		client := &reloads{}
 		r := &clusterRouter{client: client, patches: map[uint16]patch{}}
-		if moved := r.moved(replyError(c.reply)); moved != c.moved || r.patches[3999].addr != c.addr || (client.n == 1) != c.moved {
+		if moved := r.moved(replyError(c.reply)); moved != c.moved || r.patches[3999].addr != c.addr ||
+			(client.n == 1) != c.moved {
 			t.Errorf("%q: %v, %q, reloaded %d times", c.reply, moved, r.patches[3999].addr, client.n)
 		}
 		if c.addr == "" && len(r.patches) > 0 {

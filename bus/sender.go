@@ -200,8 +200,8 @@ func (p *publisher) ready(m *outgoing) (route, error) {
 	return r, nil
 }
 
-// misled reports whether c leads to a server that is no longer a primary, or no longer that to which the client's name leads.
-// If nothing is subscribed to, so that no link finds out, it looks itself.
+// misled reports whether c leads to a server that is no longer a primary, or no longer that to which the client's name
+// leads. If nothing is subscribed to, so that no link finds out, it looks itself.
 func (p *publisher) misled(r route, c *pipe) bool {
 	now := time.Now()
 	if r != mainRoute || now.Before(c.next) {

@@ -90,8 +90,8 @@ func (b *Bus) Subscribe(ctx context.Context, h Handler, k Kind, names ...string)
 	return s, nil
 }
 
-// Subscribe adds names, all of kind k, and returns once Redis has confirmed all of them: what is published after that is
-// handled. While Redis is away it waits until ctx ends. After an error none of them is added. A name may be added
+// Subscribe adds names, all of kind k, and returns once Redis has confirmed all of them: what is published after that
+// is handled. While Redis is away it waits until ctx ends. After an error none of them is added. A name may be added
 // several times, and must be given up as often. A message is handled once for each name that matches its channel.
 func (s *Subscription) Subscribe(ctx context.Context, k Kind, names ...string) error {
 	return s.bus.subscribeTo(ctx, s, k, names)

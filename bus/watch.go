@@ -17,8 +17,8 @@ var (
 	errUnheard = errors.New("subscribed, but what is published is not heard")
 )
 
-// watch looks, every CheckInterval and upon any doubt, whether the link is connected to the server that it should be, until it
-// is not.
+// watch looks, every CheckInterval and upon any doubt, whether the link is connected to the server that it should be,
+// until it is not.
 func (l *link) watch(ctx context.Context) error {
 	tick := time.NewTicker(l.b.opts.CheckInterval)
 	defer tick.Stop()
@@ -91,8 +91,8 @@ func (b *Bus) mayMove() bool {
 	return true
 }
 
-// identify asks the server to which the link would be connected now. In a cluster that is always the same one: a connection
-// is kept for it.
+// identify asks the server to which the link would be connected now. In a cluster that is always the same one: a
+// connection is kept for it.
 func (l *link) identify(ctx context.Context) (id identity, began time.Time, ok bool) {
 	began = time.Now()
 	_, cluster := l.b.router.(*clusterRouter)
@@ -136,8 +136,8 @@ func (l *link) meet(ctx context.Context) (*conn, identity, error) {
 	return c, c.id, nil
 }
 
-// hear repeats the probe. If the message has not come when Redis answers a later PING, it will not come; if that answer does
-// not come soon either, the link is not believed to hear until it does.
+// hear repeats the probe. If the message has not come when Redis answers a later PING, it will not come; if that answer
+// does not come soon either, the link is not believed to hear until it does.
 func (l *link) hear(ctx context.Context) error {
 	l.b.mu.Lock()
 	skip := l.probe.evicted || l.probe.refused != nil
@@ -204,8 +204,8 @@ func (l *link) heardWithin(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// believe takes note of why the link may not hear, or that it does. What comes late is a gap: others may have dropped what
-// they could not pass on.
+// believe takes note of why the link may not hear, or that it does. What comes late is a gap: others may have dropped
+// what they could not pass on.
 func (l *link) believe(doubt error) {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
@@ -217,8 +217,8 @@ func (l *link) believe(doubt error) {
 	}
 }
 
-// met takes note that the configured name led to a server when it was followed at since. If it was another one before, the
-// client's own connections may lead there still.
+// met takes note that the configured name led to a server when it was followed at since. If it was another one before,
+// the client's own connections may lead there still.
 func (b *Bus) met(id identity, since time.Time) {
 	b.complainOnce(id.refused)
 	if _, cluster := b.router.(*clusterRouter); cluster || id.run == "" || id.replica {

@@ -63,7 +63,8 @@ func classicRequests(t *testing.T, peers []peer, seven int) {
 		t.Errorf("sockets %v", ids)
 	}
 	old.call(t, "remoteJoin", call{"id": sid, "room": "joined"})
-	if rooms := result[[]string](t, old, "allRooms", nil); !slices.Contains(rooms, "joined") || !slices.Contains(rooms, sid) {
+	if rooms := result[[]string](t, old, "allRooms", nil); !slices.Contains(rooms, "joined") ||
+		!slices.Contains(rooms, sid) {
 		t.Errorf("rooms %v", rooms)
 	}
 	old.call(t, "remoteLeave", call{"id": sid, "room": "joined"})
@@ -115,7 +116,8 @@ func TestAdapterClassicOld(t *testing.T) {
 // oldRequests goes through the requests of socket.io-redis 5.
 func oldRequests(t *testing.T, mine member, old peer) {
 	t.Helper()
-	if ids := result[[]string](t, old, "clients", call{"rooms": []string{"there"}}); !slices.Equal(ids, []string{mine.sid}) {
+	if ids := result[[]string](t, old, "clients", call{"rooms": []string{"there"}}); !slices.Equal(ids,
+		[]string{mine.sid}) {
 		t.Errorf("clients %v", ids)
 	}
 	old.call(t, "remoteJoin", call{"id": mine.sid, "room": "joined"})

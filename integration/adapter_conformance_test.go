@@ -148,16 +148,20 @@ func conformBurst(t *testing.T, p peer, members []member) {
 func conformAcks(t *testing.T, p peer, members []member) {
 	timeout := call{"timeout": 5000}
 	for _, v := range []string{`"q"`, `{"$bin":"AQI="}`, `null`} {
-		a := result[answers](t, p, "ask", call{"event": "ask", "args": []any{json.RawMessage(v)}, "flags": timeout, "rooms": []string{"all"}})
+		a := result[answers](t, p, "ask",
+			call{"event": "ask", "args": []any{json.RawMessage(v)}, "flags": timeout, "rooms": []string{"all"}})
 		if want := strings.Join([]string{v, v, v}, " "); a.sorted() != want {
 			t.Errorf("got %s, want %s", a.sorted(), want)
 		}
 	}
-	if a := result[answers](t, p, "ask", call{"event": "ask", "flags": timeout, "rooms": []string{"nobody"}}); a.sorted() != "" {
+	if a := result[answers](t, p, "ask", call{
+		"event": "ask", "flags": timeout, "rooms": []string{"nobody"},
+	}); a.sorted() != "" {
 		t.Errorf("nobody answered %+v", a)
 	}
 	for _, m := range members {
-		if got := string(p.call(t, "remote", call{"event": "ask", "args": []any{"one"}, "rooms": []string{m.sid}})); got != `"one"` {
+		if got := string(p.call(t, "remote",
+			call{"event": "ask", "args": []any{"one"}, "rooms": []string{m.sid}})); got != `"one"` {
 			t.Errorf("remote socket answered %s", got)
 		}
 	}
@@ -179,14 +183,16 @@ func conformFetch(t *testing.T, p peer, members []member) {
 		data, _ := json.Marshal(f.Data)
 		h := f.Handshake
 		if !slices.Equal(f.Rooms, rooms) || string(data) != fmt.Sprintf(`{"i":%d}`, i) || h.Address == "" ||
-			h.Issued < 1.6e12 || !strings.HasPrefix(h.URL, "/socket.io/") || fmt.Sprint(h.Query["EIO"]) != want(p, "4") {
+			h.Issued < 1.6e12 || !strings.HasPrefix(h.URL, "/socket.io/") ||
+			fmt.Sprint(h.Query["EIO"]) != want(p, "4") {
 			t.Errorf("fetched %+v", f)
 		}
 		if node, ok := p.(*nodePeer); ok && (node != nil && f.Handshake.Headers["host"] == nil) {
 			t.Errorf("headers %v", f.Handshake.Headers)
 		}
 	}
-	if found := result[[]described](t, p, "fetch", call{"rooms": []string{"r1"}, "except": []string{"r1"}}); len(found) != 0 {
+	if found := result[[]described](t, p, "fetch",
+		call{"rooms": []string{"r1"}, "except": []string{"r1"}}); len(found) != 0 {
 		t.Errorf("fetched %+v", found)
 	}
 }

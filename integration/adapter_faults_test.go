@@ -60,7 +60,9 @@ func TestAdapterLongRooms(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			r, b := startRedis(t), startBrowsers(t)
 			client := goRedis(t, r.url)
-			peers := []peer{startGoPeer(t, k.new(client)), startGoPeer(t, k.new(client)), startNodePeer(t, r.url, k.name, "{}")}
+			peers := []peer{
+				startGoPeer(t, k.new(client)), startGoPeer(t, k.new(client)), startNodePeer(t, r.url, k.name, "{}"),
+			}
 			wait.Until(t, "three servers", func() bool { return result[int](t, peers[0], "serverCount", nil) == 3 })
 			long, longer := strings.Repeat("é", 1<<16), strings.Repeat("x", 1<<20)
 			var members []member
@@ -124,7 +126,9 @@ func TestAdapterMissing(t *testing.T) {
 			first, second := startGoPeer(t, k.new(client)), startGoPeer(t, k.new(client))
 			count := func(n int) {
 				t.Helper()
-				wait.Until(t, "servers", func() bool { return result[int](t, first, "serverCount", nil) == n && len(ids()) == n })
+				wait.Until(t, "servers", func() bool {
+					return result[int](t, first, "serverCount", nil) == n && len(ids()) == n
+				})
 			}
 			count(2)
 			goIDs := ids()
@@ -162,7 +166,10 @@ func TestAdapterMissing(t *testing.T) {
 			}
 			asking.Wait()
 			signal(t, stopped, syscall.SIGCONT)
-			wait.Until(t, "all to answer again", func() bool { n, err := fetchAll(first.io); return err == nil && n == 3 })
+			wait.Until(t, "all to answer again", func() bool {
+				n, err := fetchAll(first.io)
+				return err == nil && n == 3
+			})
 
 			// One that dies is not waited for, where it can be told who has answered.
 			signal(t, stopped, syscall.SIGSTOP)
@@ -180,7 +187,10 @@ func TestAdapterMissing(t *testing.T) {
 			if f := <-done; f.n != 2 || !errors.Is(f.err, cause) {
 				t.Errorf("%d answers, %v; want %v", f.n, f.err, cause)
 			}
-			wait.Until(t, "the dead one not to be asked", func() bool { n, err := fetchAll(first.io); return err == nil && n == 2 })
+			wait.Until(t, "the dead one not to be asked", func() bool {
+				n, err := fetchAll(first.io)
+				return err == nil && n == 2
+			})
 		})
 	}
 }
@@ -214,7 +224,9 @@ func questions(io *socket.Server) []question {
 		}},
 		{"server side emit", func() (int, error) {
 			done := make(chan found, 1)
-			err := io.Of("/", nil).ServerSideEmitWithAck("ask", 1)(func(values []any, err error) { done <- found{len(values), err} })
+			err := io.Of("/", nil).ServerSideEmitWithAck("ask", 1)(func(values []any, err error) {
+				done <- found{len(values), err}
+			})
 			if err != nil {
 				return 0, err
 			}

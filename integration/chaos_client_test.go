@@ -126,7 +126,9 @@ func (d *dashboard) run(ctx context.Context) {
 		case d.now.guild == "":
 			step = d.spectate
 		default:
-			step = []func(context.Context) error{d.spectate, d.spectate, d.refresh, d.refresh, d.demote, d.expire, d.revoke, d.stop}[d.rng.IntN(8)]
+			step = []func(context.Context) error{
+				d.spectate, d.spectate, d.refresh, d.refresh, d.demote, d.expire, d.revoke, d.stop,
+			}[d.rng.IntN(8)]
 		}
 		if err := step(ctx); err != nil {
 			if d.node.dead.Load() {
@@ -170,10 +172,12 @@ func (d *dashboard) await(want string, lo map[string]int, after state) error {
 			if a.event == "elevation_expiring" && want != a.event {
 				continue
 			}
-			if a.event == "error" && strings.Contains(string(a.body), "redis_unavailable") && d.world.lost.Load() && !back {
+			if a.event == "error" && strings.Contains(string(a.body), "redis_unavailable") && d.world.lost.Load() &&
+				!back {
 				return nil // nothing has changed
 			}
-			if a.event != want || strings.Contains(string(a.body), `success":false`) || strings.Contains(string(a.body), `success\":false`) {
+			if a.event != want || strings.Contains(string(a.body), `success":false`) ||
+				strings.Contains(string(a.body), `success\":false`) {
 				return fmt.Errorf("want %s, got %s %s", want, a.event, a.body)
 			}
 			d.changes = append(d.changes, change{lo: lo, hi: d.world.published(), after: after})
@@ -243,8 +247,10 @@ func (d *dashboard) spectate(ctx context.Context) error {
 	}
 	after := d.now
 	after.guild = mine[d.rng.IntN(len(mine))]
-	after.logs = d.rng.IntN(2) == 0 && (d.now.claims.has(after.guild, bitPublicLogs) || d.now.claims.has(after.guild, bitPrivateLogs))
-	return d.do("spectate", map[string]any{"guild_id": after.guild, "include_logs": after.logs, "token": d.token}, "spectate_return", after)
+	after.logs = d.rng.IntN(2) == 0 && (d.now.claims.has(after.guild, bitPublicLogs) ||
+		d.now.claims.has(after.guild, bitPrivateLogs))
+	return d.do("spectate", map[string]any{"guild_id": after.guild, "include_logs": after.logs, "token": d.token},
+		"spectate_return", after)
 }
 
 func (d *dashboard) stop(ctx context.Context) error {

@@ -55,7 +55,8 @@ func TestChaos(t *testing.T) {
 	for i := range 3 {
 		n := &chaosNode{node: startNode(t, fmt.Sprint("node ", i), redis.url,
 			// All clients come from one address; the limits are not this test's subject.
-			"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1"), witness: &witness{seen: map[string]int{}}}
+			"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1"),
+			witness: &witness{seen: map[string]int{}}}
 		n.watch(t)
 		nodes = append(nodes, n)
 	}
@@ -65,7 +66,8 @@ func TestChaos(t *testing.T) {
 	var running sync.WaitGroup
 	var dashboards []*dashboard
 	for i := range int(clients) {
-		d := &dashboard{name: fmt.Sprint("d", i), world: w, node: nodes[i%len(nodes)], rng: rand.New(rand.NewPCG(uint64(seed), uint64(i+2))),
+		d := &dashboard{name: fmt.Sprint("d", i), world: w, node: nodes[i%len(nodes)],
+			rng:  rand.New(rand.NewPCG(uint64(seed), uint64(i+2))),
 			sign: sign, text: i%3 == 0, got: map[string]map[int]bool{}, last: map[string]int{}}
 		if err := d.connect(); err != nil {
 			t.Fatal(err)
@@ -159,7 +161,8 @@ func (n *chaosNode) watch(t *testing.T) {
 		}
 		n.conns = append(n.conns, c)
 		t.Cleanup(c.Close)
-		if err := c.Send(fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q}]`, g, token)); err != nil {
+		if err := c.Send(fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q}]`, g,
+			token)); err != nil {
 			t.Fatal(err)
 		}
 		select {

@@ -56,7 +56,8 @@ func (w *world) published() map[string]int {
 	return n
 }
 
-var chaosKinds = []string{"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction",
+var chaosKinds = []string{"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message",
+	"reaction",
 	"invite", "webhook", "integration", "interaction", "moderation", "administrator", "internal", "unheard_of"}
 
 // publish makes and publishes one random event. Only one goroutine publishes.

@@ -14,7 +14,9 @@ import (
 // TestCluster runs scripts/cluster, the topology of docker-compose.yml, and goes through nginx.
 func TestCluster(t *testing.T) {
 	port := freePort(t)
-	p := start(t, "cluster", []string{fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary},
+	p := start(t, "cluster", []string{
+		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
+	},
 		nil, "../scripts/cluster")
 	p.waitOutput(t, "cluster ready")
 	front := fmt.Sprint("http://127.0.0.1:", port)
@@ -26,7 +28,8 @@ func TestCluster(t *testing.T) {
 	var cs []*client
 	var ids []string
 	for i := range 8 {
-		c, id := b.connect(t, front, map[string]any{"extraHeaders": map[string]string{"X-Forwarded-For": fmt.Sprintf("192.0.2.%d", i)}})
+		headers := map[string]string{"X-Forwarded-For": fmt.Sprintf("192.0.2.%d", i)}
+		c, id := b.connect(t, front, map[string]any{"extraHeaders": headers})
 		c.elevate(t, token)
 		c.spectate(t, token, guild, false)
 		cs, ids = append(cs, c), append(ids, id)

@@ -306,13 +306,15 @@ func conformOptions(t *testing.T, raw []byte) (o *socket.ServerOptions, tls, h2c
 	}
 	o = socket.DefaultServerOptions()
 	o.SetServeClient(false)
-	for ms, set := range map[*int64]func(time.Duration){&in.PingInterval: o.SetPingInterval, &in.PingTimeout: o.SetPingTimeout,
+	for ms, set := range map[*int64]func(time.Duration){&in.PingInterval: o.SetPingInterval,
+		&in.PingTimeout:    o.SetPingTimeout,
 		&in.UpgradeTimeout: o.SetUpgradeTimeout, &in.ConnectTimeout: o.SetConnectTimeout} {
 		if *ms > 0 {
 			set(time.Duration(*ms) * time.Millisecond)
 		}
 	}
-	for v, set := range map[**bool]func(bool){&in.AllowUpgrades: o.SetAllowUpgrades, &in.AddTrailingSlash: o.SetAddTrailingSlash,
+	for v, set := range map[**bool]func(bool){&in.AllowUpgrades: o.SetAllowUpgrades,
+		&in.AddTrailingSlash:            o.SetAddTrailingSlash,
 		&in.CleanupEmptyChildNamespaces: o.SetCleanupEmptyChildNamespaces} {
 		if *v != nil {
 			set(**v)
@@ -342,7 +344,9 @@ func conformOptions(t *testing.T, raw []byte) (o *socket.ServerOptions, tls, h2c
 		})
 	}
 	if k := in.Cookie; k != nil {
-		cookie := &http.Cookie{Name: k.Name, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Domain: k.Domain, MaxAge: k.MaxAge}
+		cookie := &http.Cookie{
+			Name: k.Name, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Domain: k.Domain, MaxAge: k.MaxAge,
+		}
 		if k.Path != "" {
 			cookie.Path = k.Path
 		}
@@ -410,7 +414,9 @@ func (c *conform) makeCertificate(t *testing.T) {
 	}
 	dir := t.TempDir()
 	c.key, c.cert = filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
-	for file, block := range map[string]*pem.Block{c.key: {Type: "PRIVATE KEY", Bytes: raw}, c.cert: {Type: "CERTIFICATE", Bytes: cert}} {
+	for file, block := range map[string]*pem.Block{
+		c.key: {Type: "PRIVATE KEY", Bytes: raw}, c.cert: {Type: "CERTIFICATE", Bytes: cert},
+	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

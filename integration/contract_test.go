@@ -101,7 +101,8 @@ func TestContractPayloadForms(t *testing.T) {
 		code  int
 	}{
 		{guild, 0}, {int64(1)<<53 - 1, 0}, {"99999999999999999999", 0},
-		{json.Number(guild), 400}, {int64(1) << 53, 400}, {"", 400}, {"x", 400}, {"0x1", 400}, {strings.Repeat("1", 21), 400},
+		{json.Number(guild), 400}, {int64(1) << 53, 400}, {"", 400}, {"x", 400}, {"0x1", 400},
+		{strings.Repeat("1", 21), 400},
 		{-1, 400}, {1.5, 400}, {true, 400}, {[]any{}, 400}, {map[string]any{}, 400}, {foreign, 403}, {1, 403},
 	} {
 		for _, asString := range []bool{false, true} {
@@ -111,7 +112,8 @@ func TestContractPayloadForms(t *testing.T) {
 			}
 			r, isText := c.ask(t, "spectate", payload)
 			if r.Code != tt.code || isText != asString || string(r.ID) != `"x"` {
-				t.Errorf("guild_id %v: code %d, want %d; string %v, want %v; _id %s", tt.guild, r.Code, tt.code, isText, asString, r.ID)
+				t.Errorf("guild_id %v: code %d, want %d; string %v, want %v; _id %s", tt.guild, r.Code, tt.code, isText,
+					asString, r.ID)
 			}
 			if tt.code != 0 && (r.Message == "" || r.Human == nil || r.Context == nil) {
 				t.Errorf("guild_id %v: incomplete error %+v", tt.guild, r)
@@ -137,8 +139,10 @@ var contractActions = []struct {
 	kind        string
 }{
 	{1, 1, "guild"}, {10, 15, "channel"}, {20, 23, "moderation"}, {24, 25, "member"}, {26, 27, "moderation"},
-	{28, 28, "integration"}, {30, 32, "role"}, {40, 42, "invite"}, {50, 52, "webhook"}, {60, 62, "emoji"}, {72, 75, "message"},
-	{80, 82, "integration"}, {2000, 2000, "guild"}, {2001, 2002, "member"}, {2003, 2005, "message"}, {2006, 2008, "reaction"},
+	{28, 28, "integration"}, {30, 32, "role"}, {40, 42, "invite"}, {50, 52, "webhook"}, {60, 62, "emoji"},
+	{72, 75, "message"},
+	{80, 82, "integration"}, {2000, 2000, "guild"}, {2001, 2002, "member"}, {2003, 2005, "message"},
+	{2006, 2008, "reaction"},
 	{2009, 2009, "interaction"}, {3001, 3003, "message"}, {3100, 3101, "reaction"}, {3200, 3203, "auto_response"},
 	{3300, 3301, "administrator"}, {3400, 3403, "emoji"},
 }
@@ -183,18 +187,24 @@ func contractMessages() (list []sent) {
 			list = append(list, s)
 		}
 	}
-	for _, kind := range []string{"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction",
-		"invite", "webhook", "integration", "interaction", "moderation", "administrator", "internal", "unheard_of", "GUILD", ""} {
+	for _, kind := range []string{"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting",
+		"message", "reaction",
+		"invite", "webhook", "integration", "interaction", "moderation", "administrator", "internal", "unheard_of",
+		"GUILD", ""} {
 		for _, private := range []bool{false, true} {
 			payload := fmt.Sprintf(`"%s %v"`, kind, private)
 			add(sent{kind: kind, private: private, payload: payload,
 				message: fmt.Sprintf(`{"kind":%q,"private":%v,"payload":%s}`, kind, private, payload)})
 		}
 	}
-	for text, bits := range map[string]int{`["VIEW_SETTINGS"]`: 0x100, `256`: 0x100, `"VIEW_PUBLIC_LOGS"`: 2, `[2,"VIEW_PRIVATE_LOGS"]`: 6,
-		`[]`: 0, `0`: 0, `["ADMINISTRATOR"]`: 1, `["NO_SUCH"]`: -2, `null`: -2} {
+	for text, bits := range map[string]int{`["VIEW_SETTINGS"]`: 0x100, `256`: 0x100, `"VIEW_PUBLIC_LOGS"`: 2,
+		`[2,"VIEW_PRIVATE_LOGS"]`: 6,
+		`[]`:                      0, `0`: 0, `["ADMINISTRATOR"]`: 1, `["NO_SUCH"]`: -2, `null`: -2} {
 		payload, _ := json.Marshal("requires " + text)
-		add(sent{kind: "guild", requires: bits, payload: string(payload), message: fmt.Sprintf(`{"kind":"guild","requires":%s,"payload":%s}`, text, payload)})
+		add(sent{
+			kind: "guild", requires: bits, payload: string(payload),
+			message: fmt.Sprintf(`{"kind":"guild","requires":%s,"payload":%s}`, text, payload),
+		})
 	}
 	kinds := map[int]string{}
 	for _, a := range contractActions {
@@ -206,7 +216,8 @@ func contractMessages() (list []sent) {
 	}
 	for number, kind := range kinds {
 		for _, private := range []bool{false, true} {
-			message := fmt.Sprintf(`{"id":"1","guild_id":%q,"action_number":%d,"private":%v,"data":null}`, guild, number, private)
+			message := fmt.Sprintf(`{"id":"1","guild_id":%q,"action_number":%d,"private":%v,"data":null}`, guild,
+				number, private)
 			add(sent{kind: kind, private: private, payload: message, message: message})
 		}
 	}
@@ -220,7 +231,8 @@ func TestContractKinds(t *testing.T) {
 	b := startBrowsers(t)
 	viewers := map[string]viewerCase{
 		"member": {bits: 0}, "public": {bits: 2}, "private": {bits: 4}, "both": {bits: 6}, "settings": {bits: 0x100},
-		"all but admin": {bits: 0x7fe}, "administrator": {bits: 1, all: true}, "architus": {bits: 1, all: true, architus: true},
+		"all but admin": {bits: 0x7fe}, "administrator": {bits: 1, all: true},
+		"architus": {bits: 1, all: true, architus: true},
 	}
 	for name, v := range viewers {
 		v.logs = v.all || v.bits&6 != 0
@@ -326,9 +338,14 @@ func TestContractRevocation(t *testing.T) {
 	}{
 		{"sub", `{"sub":"11"}`, jwt.MapClaims{"sub": "11"}, jwt.MapClaims{"sub": "111"}},
 		{"jti", `{"jti":"a"}`, jwt.MapClaims{"sub": "12", "jti": "a"}, jwt.MapClaims{"sub": "12", "jti": "b"}},
-		{"iat", fmt.Sprintf(`{"sub":"13","iat_before":%d}`, now-50), jwt.MapClaims{"sub": "13", "iat": now - 100}, jwt.MapClaims{"sub": "13", "iat": now - 10}},
+		{
+			"iat", fmt.Sprintf(`{"sub":"13","iat_before":%d}`, now-50), jwt.MapClaims{"sub": "13", "iat": now - 100},
+			jwt.MapClaims{"sub": "13", "iat": now - 10},
+		},
 	}
-	for _, garbage := range []string{"", "{", "{}", "[]", "null", `{"iat_before":1e12}`, `{"sub":""}`, `{"sub":null}`, `{"jti":["a"]}`} {
+	for _, garbage := range []string{
+		"", "{", "{}", "[]", "null", `{"iat_before":1e12}`, `{"sub":""}`, `{"sub":null}`, `{"jti":["a"]}`,
+	} {
 		announce(t, pub, "guildcast:revoke", garbage)
 	}
 	var revoked, spared []string
@@ -376,7 +393,8 @@ func TestContractRevocation(t *testing.T) {
 	late := startNode(t, "node 3", r.url)
 	for i := range revoked {
 		c, _ := b.connect(t, late.url, nil)
-		if a, _ := c.ask(t, "request_elevation", map[string]any{"token": revoked[i]}); a.Error == nil || a.Error.Code != 401 || a.Error.Message != "token_revoked" {
+		if a, _ := c.ask(t, "request_elevation", map[string]any{"token": revoked[i]}); a.Error == nil ||
+			a.Error.Code != 401 || a.Error.Message != "token_revoked" {
 			t.Errorf("%s: a node started later: %+v", cases[i].name, a)
 		}
 		if a, _ := c.ask(t, "request_elevation", map[string]any{"token": spared[i]}); a.Success == nil || !*a.Success {
@@ -425,7 +443,8 @@ func TestContractTopicsAndExpiry(t *testing.T) {
 		t.Errorf("elevation_expiring %q, want %q", warning, want)
 	}
 	c.event(t, "elevation_expired", &end)
-	if late := time.Since(time.Unix(exp, 0)); end != `{"reason":"expired"}` || late < -time.Second || late > time.Second+slack {
+	if late := time.Since(time.Unix(exp, 0)); end != `{"reason":"expired"}` || late < -time.Second ||
+		late > time.Second+slack {
 		t.Errorf("elevation_expired %q, %v after exp", end, late)
 	}
 	announce(t, client, guild, `{"kind":"guild","payload":1}`)

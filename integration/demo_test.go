@@ -24,7 +24,8 @@ var jwtText = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 func TestDemo(t *testing.T) {
 	eachRedis(t, func(t *testing.T, redis backend) {
 		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		n := &node{start(t, "demo", []string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redis.url}, nil, binary, "serve", "--demo"), "http://" + addr}
+		n := &node{start(t, "demo", []string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redis.url}, nil, binary,
+			"serve", "--demo"), "http://" + addr}
 		n.waitReady(t)
 		var tokens []string
 		wait.Until(t, "three tokens", func() bool {
@@ -41,7 +42,8 @@ func TestDemo(t *testing.T) {
 			viewers[i] = claimsOf(t, token)
 			clients[i], _ = b.connect(t, n.url, nil)
 			clients[i].elevate(t, token)
-			clients[i].spectate(t, token, guild, viewers[i].has(guild, bitPublicLogs) || viewers[i].has(guild, bitPrivateLogs))
+			clients[i].spectate(t, token, guild, viewers[i].has(guild, bitPublicLogs) ||
+				viewers[i].has(guild, bitPrivateLogs))
 		}
 		rec.mark(t, "begin")
 		// The generator's events, until by the reference no two of the three see the same.

@@ -162,7 +162,8 @@ func TestTutorial(t *testing.T) {
 	for _, b := range docs(t, "docs/start.md", "sh", "html", "redis") {
 		switch {
 		case b.Lang == "html":
-			if err := os.WriteFile(filepath.Join(s.dir, "guildcast/page/index.html"), []byte(s.ports.Replace(b.Text)), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(s.dir, "guildcast/page/index.html"), []byte(s.ports.Replace(b.Text)),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 		case b.Lang == "redis":
@@ -184,7 +185,8 @@ func TestTutorial(t *testing.T) {
 	} {
 		page.waitOutput(t, want)
 	}
-	if out := page.output(); strings.Contains(out, "ben: log_pool {\"text\":\"the prefix") || strings.Contains(out, "did you hear") {
+	if out := page.output(); strings.Contains(out, "ben: log_pool {\"text\":\"the prefix") ||
+		strings.Contains(out, "did you hear") {
 		t.Errorf("somebody sees too much:\n%s", out)
 	}
 	if out := strings.Join(printed, ""); !strings.Contains(out, "ready") {
@@ -193,8 +195,8 @@ func TestTutorial(t *testing.T) {
 	wait.Until(t, "the unknown kind in the log", func() bool { return strings.Contains(node(), "gossip") })
 }
 
-// redisCommands is a script that has redis-cli send the commands of a block, and fails if Redis refuses one. (Typed into
-// redis-cli they would not reach the embedded Redis: redis-cli 7.0 ends at its answer to COMMAND DOCS.)
+// redisCommands is a script that has redis-cli send the commands of a block, and fails if Redis refuses one. (Typed
+// into redis-cli they would not reach the embedded Redis: redis-cli 7.0 ends at its answer to COMMAND DOCS.)
 func redisCommands(b docblock.Block, port string) string {
 	const script = `while IFS= read -r line; do
 	xargs redis-cli -e -p %s <<<"$line"
@@ -216,7 +218,8 @@ func TestDocsRedis(t *testing.T) {
 func TestDocsEmitters(t *testing.T) {
 	r := startRedis(t)
 	n := startNode(t, "node", r.url)
-	c := sioclient.Connect(t, strings.TrimPrefix(n.url, "http://"), sioclient.Options{Auth: fmt.Sprintf(`{"token":%q}`, mint(t, jwt.MapClaims{}))})
+	c := sioclient.Connect(t, strings.TrimPrefix(n.url, "http://"),
+		sioclient.Options{Auth: fmt.Sprintf(`{"token":%q}`, mint(t, jwt.MapClaims{}))})
 	c.Expect("request_elevation_return")
 	js := `import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
@@ -250,7 +253,8 @@ redis.Redis = lambda: connect(port=%[1]d)
 	if !found {
 		t.Fatal("the README has no command that emits")
 	}
-	command = strings.NewReplacer("redis://127.0.0.1:6379", strings.TrimSuffix(r.url, "/0"), "<id>", c.SID()).Replace(command)
+	command = strings.NewReplacer("redis://127.0.0.1:6379", strings.TrimSuffix(r.url, "/0"), "<id>",
+		c.SID()).Replace(command)
 	newShell(t).run(docblock.Block{Page: "README.md", Text: command})
 	if got := string(c.Expect("notice").Arg()); compact(t, got) != `{"text":"hello"}` {
 		t.Errorf("%s: got %s", command, got)

@@ -115,7 +115,9 @@ func TestNodeServer(t *testing.T) {
 	eachRedis(t, func(t *testing.T, redis backend) {
 		n := startNode(t, "node", redis.url)
 		port := freePort(t)
-		peer := start(t, "node server", []string{fmt.Sprint("PORT=", port), "REDIS_URL=" + redis.url, "SOCKET_PATH=/socket.io/"}, nil,
+		peer := start(t, "node server", []string{
+			fmt.Sprint("PORT=", port), "REDIS_URL=" + redis.url, "SOCKET_PATH=/socket.io/",
+		}, nil,
 			"node", "nodejs/cluster/server.mjs")
 		peer.waitOutput(t, "node server on")
 
@@ -126,7 +128,9 @@ func TestNodeServer(t *testing.T) {
 		there, thereID := b.connect(t, fmt.Sprint("http://127.0.0.1:", port), nil)
 		there.call(t, "join", "lobby")
 
-		there.call(t, "relay", map[string]any{"room": hereID + "_auth", "event": "hello", "args": []any{"from node", 1}})
+		there.call(t, "relay", map[string]any{
+			"room": hereID + "_auth", "event": "hello", "args": []any{"from node", 1},
+		})
 		if h := here.event(t, "hello", nil); compact(t, h.Args) != `["from node",1]` {
 			t.Errorf("got %s", h)
 		}

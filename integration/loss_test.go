@@ -81,8 +81,9 @@ func TestWrongConfiguration(t *testing.T) {
 		"no secret":   {},
 		"bad address": {"GUILDCAST_ADDR=nonsense", "GUILDCAST_JWT_SECRET=" + secret},
 		"bad adapter": {"GUILDCAST_ADAPTER=smoke-signals", "GUILDCAST_JWT_SECRET=" + secret},
-		"bad redis":   {"GUILDCAST_REDIS=http://127.0.0.1", "GUILDCAST_JWT_SECRET=short", "GUILDCAST_MISSPELT=1"}, // what would be warned about
-		"bad log":     {"GUILDCAST_LOG=xml", "GUILDCAST_JWT_SECRET=" + secret},
+		// what would be warned about
+		"bad redis": {"GUILDCAST_REDIS=http://127.0.0.1", "GUILDCAST_JWT_SECRET=short", "GUILDCAST_MISSPELT=1"},
+		"bad log":   {"GUILDCAST_LOG=xml", "GUILDCAST_JWT_SECRET=" + secret},
 	} {
 		p := start(t, fmt.Sprint("guildcast, ", name), env, nil, binary, "serve")
 		if code := p.wait(t, 20*time.Second); code != 2 {

@@ -40,7 +40,9 @@ func start(t testing.TB, name string, env []string, handle func(line []byte), co
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{})}
 	// Nothing of what configures the tests configures the processes.
-	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GUILDCAST_") }), env...)
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "GUILDCAST_")
+	}), env...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,8 @@ func startRedis(t testing.TB) *realRedis {
 
 func (r *realRedis) start(t testing.TB) {
 	t.Helper()
-	r.p = start(t, "redis-server", nil, nil, "redis-server", "--port", fmt.Sprint(r.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	r.p = start(t, "redis-server", nil, nil, "redis-server", "--port", fmt.Sprint(r.port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no")
 	client := goredis.NewClient(&goredis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", r.port), MaxRetries: -1})
 	defer client.Close()
 	wait.Until(t, "redis-server", func() bool { return client.Ping(context.Background()).Err() == nil })

@@ -134,9 +134,12 @@ func requiredBits(raw json.RawMessage) (bits uint64, understood bool) {
 
 func actionKind(n int) string {
 	kinds := map[string]string{
-		"guild": "1 2000", "channel": "10-15", "moderation": "20-23 26-27", "member": "24-25 2001-2002", "integration": "28 80-82",
-		"role": "30-32", "invite": "40-42", "webhook": "50-52", "emoji": "60-62 3400-3403", "message": "72-75 3001-3003 2003-2005",
-		"reaction": "2006-2008 3100-3101", "interaction": "2009", "auto_response": "3200-3203", "administrator": "3300-3301",
+		"guild": "1 2000", "channel": "10-15", "moderation": "20-23 26-27", "member": "24-25 2001-2002",
+		"integration": "28 80-82",
+		"role":        "30-32", "invite": "40-42", "webhook": "50-52", "emoji": "60-62 3400-3403",
+		"message":  "72-75 3001-3003 2003-2005",
+		"reaction": "2006-2008 3100-3101", "interaction": "2009", "auto_response": "3200-3203",
+		"administrator": "3300-3301",
 	}
 	for kind, ranges := range kinds {
 		if slices.ContainsFunc(strings.Fields(ranges), func(r string) bool {

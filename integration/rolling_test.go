@@ -28,7 +28,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 	port := freePort(t)
 	cluster := start(t, "cluster", []string{
-		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary, "GUILDCAST_GRACE=5s",
+		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
+		"GUILDCAST_GRACE=5s",
 	}, nil, "../scripts/cluster")
 	cluster.waitOutput(t, "cluster ready")
 
@@ -93,7 +94,8 @@ func TestRollingRestart(t *testing.T) {
 		t.Errorf("%d of %d clients came back", r.Connected, clients)
 	}
 	slices.Sort(r.Gaps)
-	median, longest := time.Duration(r.Gaps[clients/2])*time.Millisecond, time.Duration(r.Gaps[clients-1])*time.Millisecond
+	median, longest := time.Duration(r.Gaps[clients/2])*time.Millisecond,
+		time.Duration(r.Gaps[clients-1])*time.Millisecond
 	t.Logf("longest silence of each of %d clients: median %s, at most %s", clients, median, longest)
 	if median > medianMax || longest > gapMax {
 		t.Errorf("median %s of %s, at most %s of %s", median, medianMax, longest, gapMax)

@@ -119,12 +119,14 @@ type nodeLine struct {
 	Ready  int             `json:"ready"`
 }
 
-func startNodeMember(t testing.TB, kind string, r shardedRedis, prefix string, mode adapter.SubscriptionMode) *nodeMember {
+func startNodeMember(t testing.TB, kind string, r shardedRedis, prefix string,
+	mode adapter.SubscriptionMode) *nodeMember {
 	t.Helper()
 	m := &nodeMember{kind: kind, waiting: map[int]chan nodeLine{}, events: make(chan string, 100)}
 	ready := make(chan int, 1)
 	m.p = start(t, "node "+kind, []string{
-		"CLIENT=" + kind, "REDIS_ADDRS=" + strings.Join(r.addrs, ","), "PREFIX=" + prefix, "MODE=" + string(mode), "NSPS=/,/chat",
+		"CLIENT=" + kind, "REDIS_ADDRS=" + strings.Join(r.addrs, ","), "PREFIX=" + prefix, "MODE=" + string(mode),
+		"NSPS=/,/chat",
 	}, func(line []byte) {
 		var l nodeLine
 		if err := json.Unmarshal(line, &l); err != nil {
@@ -389,7 +391,8 @@ func (m *goMember) do(t testing.TB, c order) json.RawMessage {
 				"id": s.Id(), "rooms": s.Rooms().Keys(), "data": encodeBin(s.Data()),
 				"handshake": map[string]any{
 					"headers": s.Handshake().Headers, "query": s.Handshake().Query, "address": s.Handshake().Address,
-					"url": s.Handshake().Url, "time": s.Handshake().Time, "issued": s.Handshake().Issued, "auth": s.Handshake().Auth,
+					"url": s.Handshake().Url, "time": s.Handshake().Time, "issued": s.Handshake().Issued,
+					"auth": s.Handshake().Auth,
 				},
 			})
 		}

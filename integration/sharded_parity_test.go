@@ -21,21 +21,25 @@ func TestShardedParity(t *testing.T) {
 	b := startBrowsers(t)
 	eachShardedRedis(t, func(t *testing.T, r shardedRedis) {
 		for _, mode := range []adapter.SubscriptionMode{adapter.Dynamic, adapter.Static, adapter.DynamicPrivate} {
-			for _, kinds := range [][]string{{"go", "redis", "ioredis"}, {"go", "go", "redis"}, {"go", "go", "ioredis"}} {
+			for _, kinds := range [][]string{
+				{"go", "redis", "ioredis"}, {"go", "go", "redis"}, {"go", "go", "ioredis"},
+			} {
 				if len(r.addrs) > 1 && slices.Contains(kinds, "ioredis") && testing.Short() {
 					continue
 				}
 				name := string(mode) + "/" + strings.Join(kinds, "+")
 				t.Run(name, func(t *testing.T) {
 					prefix := "p-" + strings.ReplaceAll(name, "/", "-")
-					c := &shardedCluster{b: b, emitter: adapter.NewShardedEmitter(r.client(), adapter.ShardedEmitterOptions{
-						ChannelPrefix: prefix, SubscriptionMode: mode,
-					})}
+					c := &shardedCluster{b: b,
+						emitter: adapter.NewShardedEmitter(r.client(), adapter.ShardedEmitterOptions{
+							ChannelPrefix: prefix, SubscriptionMode: mode,
+						})}
 					for _, k := range kinds {
 						if k == "go" {
-							c.members = append(c.members, startGoMember(t, adapter.NewSharded(r.client(), adapter.ShardedOptions{
-								ChannelPrefix: prefix, SubscriptionMode: mode, RequestsTimeout: 2 * time.Second,
-							})))
+							c.members = append(c.members,
+								startGoMember(t, adapter.NewSharded(r.client(), adapter.ShardedOptions{
+									ChannelPrefix: prefix, SubscriptionMode: mode, RequestsTimeout: 2 * time.Second,
+								})))
 						} else {
 							c.members = append(c.members, startNodeMember(t, k, r, prefix, mode))
 						}
@@ -70,7 +74,8 @@ func (c *shardedCluster) run(t *testing.T) {
 		name string
 		f    func(*testing.T)
 	}{
-		{"broadcast", c.broadcast}, {"payloads", c.payloads}, {"burst", c.burst}, {"acks", c.acks}, {"sockets", c.sockets},
+		{"broadcast", c.broadcast}, {"payloads", c.payloads}, {"burst", c.burst}, {"acks", c.acks},
+		{"sockets", c.sockets},
 		{"server-side", c.serverSide}, {"namespaces", c.namespaces}, {"emitter", c.emit}, {"commands", c.commands},
 	} {
 		if !t.Run(step.name, step.f) {
@@ -213,7 +218,9 @@ func (c *shardedCluster) acks(t *testing.T) {
 			t.Errorf("%s: %+v", m.name(), r)
 		}
 		for i := range c.ids {
-			got := m.do(t, order{Op: "emitToRemote", Rooms: []string{c.ids[i]}, Event: "single", Args: json.RawMessage(`["s"]`)})
+			got := m.do(t, order{
+				Op: "emitToRemote", Rooms: []string{c.ids[i]}, Event: "single", Args: json.RawMessage(`["s"]`),
+			})
 			if string(got) != `"s"` {
 				t.Errorf("%s to the socket of %s: %s", m.name(), c.members[i].name(), got)
 			}
@@ -223,7 +230,9 @@ func (c *shardedCluster) acks(t *testing.T) {
 
 func (c *shardedCluster) sockets(t *testing.T) {
 	for i, m := range c.members {
-		m.do(t, order{Op: "setData", ID: c.ids[i], Data: json.RawMessage(fmt.Sprintf(`{"user": %d, "bin": {"$bin": "AQ=="}}`, i))})
+		m.do(t, order{
+			Op: "setData", ID: c.ids[i], Data: json.RawMessage(fmt.Sprintf(`{"user": %d, "bin": {"$bin": "AQ=="}}`, i)),
+		})
 	}
 	for _, m := range c.members {
 		all := shardedResult[[]socketInfo](t, m, order{Op: "fetch"})
@@ -252,7 +261,9 @@ func (c *shardedCluster) sockets(t *testing.T) {
 
 func (c *shardedCluster) serverSide(t *testing.T) {
 	for i, m := range c.members {
-		m.do(t, order{Op: "serverEmit", Event: "hello", Args: json.RawMessage(fmt.Sprintf(`[%d,{"x":null},{"$bin":"AQ=="}]`, i))})
+		m.do(t, order{
+			Op: "serverEmit", Event: "hello", Args: json.RawMessage(fmt.Sprintf(`[%d,{"x":null},{"$bin":"AQ=="}]`, i)),
+		})
 		var want []string
 		for j, other := range c.members {
 			if j == i {
@@ -264,7 +275,8 @@ func (c *shardedCluster) serverSide(t *testing.T) {
 			kind, _, _ := strings.Cut(other.name(), "/")
 			want = append(want, fmt.Sprintf(`["%s",1]`, kind))
 		}
-		r := shardedResult[ackResult](t, m, order{Op: "serverEmitWithAck", Event: "question", Args: json.RawMessage(`[1]`)})
+		r := shardedResult[ackResult](t, m,
+			order{Op: "serverEmitWithAck", Event: "question", Args: json.RawMessage(`[1]`)})
 		var got []string
 		for _, v := range r.Responses {
 			got = append(got, canonical(t, v))

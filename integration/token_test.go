@@ -12,7 +12,9 @@ import (
 // claims of the contract's section 4, with exp an hour from now unless it is given.
 func mint(t testing.TB, claims jwt.MapClaims) string {
 	t.Helper()
-	full := jwt.MapClaims{"sub": "214037134477230080", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	full := jwt.MapClaims{
+		"sub": "214037134477230080", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+	}
 	for k, v := range claims {
 		full[k] = v
 	}

@@ -28,12 +28,14 @@ func TestAdapterValues(t *testing.T) {
 		emitter *adapter.Emitter
 	}{
 		{
-			"redis", adapter.New(client, adapter.Options{RequestsTimeout: timeout}), adapter.New(client, adapter.Options{}),
+			"redis", adapter.New(client, adapter.Options{RequestsTimeout: timeout}),
+			adapter.New(client, adapter.Options{}),
 			adapter.NewEmitter(client, adapter.EmitterOptions{}),
 		},
 		{
 			"sharded", adapter.NewSharded(client, adapter.ShardedOptions{RequestsTimeout: timeout}),
-			adapter.NewSharded(client, adapter.ShardedOptions{}), adapter.NewShardedEmitter(client, adapter.ShardedEmitterOptions{}),
+			adapter.NewSharded(client, adapter.ShardedOptions{}),
+			adapter.NewShardedEmitter(client, adapter.ShardedEmitterOptions{}),
 		},
 	} {
 		t.Run(c.node, func(t *testing.T) {

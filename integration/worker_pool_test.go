@@ -135,7 +135,9 @@ func TestPoolsWhileWorkersAreKilled(t *testing.T) {
 	}
 	t.Logf("%d of %d requests timed out", timedOut, requests*len(clients))
 	// And what the mock chat says comes from a worker as well.
-	clients[0].emit(t, "interpret", map[string]any{"action": 3001, "guild_id": 4211, "message_id": 2, "content": "hi", "allowed_commands": []string{}})
+	clients[0].emit(t, "interpret", map[string]any{
+		"action": 3001, "guild_id": 4211, "message_id": 2, "content": "hi", "allowed_commands": []string{},
+	})
 	if h := clients[0].event(t, "interpret_response", nil); compact(t, h.Args) !=
 		`[{"actions":[{"action":3001,"content":"you said: hi","message_id":3}],"guild_id":4211}]` {
 		t.Errorf("interpret: %v", h)

@@ -45,7 +45,8 @@ func exampleWorkers(t *testing.T) map[string][]string {
 func startExample(t *testing.T, language, redisURL, pools string, env ...string) *process {
 	t.Helper()
 	command := exampleWorkers(t)[language]
-	p := start(t, language+" worker", append([]string{"REDIS_URL=" + redisURL}, env...), nil, command[0], append(command[1:], pools)...)
+	p := start(t, language+" worker", append([]string{"REDIS_URL=" + redisURL}, env...), nil, command[0],
+		append(command[1:], pools)...)
 	p.waitOutput(t, "worker is ready")
 	return p
 }
@@ -123,14 +124,16 @@ func TestExampleWorkers(t *testing.T) {
 			startExample(t, language, r.url, writePools(t, 25), "PART_SIZE=10")
 			requests := startRequests(t, r.url, redis.RequestsOptions{Timeout: 20 * time.Second})
 
-			if ids, _, err := askPool(requests, "all", map[string]any{}); err != nil || len(ids) != 25 || !slices.IsSorted(ids) {
+			if ids, _, err := askPool(requests, "all", map[string]any{}); err != nil || len(ids) != 25 ||
+				!slices.IsSorted(ids) {
 				t.Errorf("all: %v, %v", ids, err)
 			}
 			ids, nonexistent, err := askPool(requests, "fetch", map[string]any{"ids": []string{"1003", "7", "1001"}})
 			if err != nil || !slices.Equal(ids, []string{"1001", "1003"}) || !slices.Equal(nonexistent, []string{"7"}) {
 				t.Errorf("fetch: %v, %v, %v", ids, nonexistent, err)
 			}
-			if ids, _, err := askPool(requests, "search", map[string]any{"query": "MEMBER 2", "limit": 3}); err != nil || len(ids) != 3 {
+			if ids, _, err := askPool(requests, "search",
+				map[string]any{"query": "MEMBER 2", "limit": 3}); err != nil || len(ids) != 3 {
 				t.Errorf("search: %v, %v", ids, err)
 			}
 			_, _, err = askPool(requests, "nonsense", map[string]any{})
@@ -139,7 +142,8 @@ func TestExampleWorkers(t *testing.T) {
 				t.Errorf("nonsense: %v", err)
 			}
 			var said string
-			err = requests.Do(context.Background(), "", "interpret", []byte(`{"action":3001,"guild_id":4211,"message_id":2,"content":"hi"}`),
+			err = requests.Do(context.Background(), "", "interpret",
+				[]byte(`{"action":3001,"guild_id":4211,"message_id":2,"content":"hi"}`),
 				func(part []byte) error { said = string(part); return nil })
 			var got, want any
 			_ = json.Unmarshal([]byte(said), &got)
@@ -254,7 +258,8 @@ func TestExampleWorkersTakeOver(t *testing.T) {
 			var ids []string
 			for range withdrawn + 1 {
 				ids = append(ids, client.XAdd(ctx, &goredis.XAddArgs{Stream: stream, Values: []string{
-					"id", "left", "method", "interpret", "args", `{"action":3001,"guild_id":1,"message_id":2,"content":"hi"}`,
+					"id", "left", "method", "interpret", "args",
+					`{"action":3001,"guild_id":1,"message_id":2,"content":"hi"}`,
 					"reply_to", "reply", "deadline", fmt.Sprint(time.Now().Add(time.Minute).UnixMilli()),
 				}}).Val())
 			}

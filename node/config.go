@@ -114,8 +114,8 @@ const (
 // embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.
 const embeddedRedis = "embedded"
 
-// DefaultConfig returns the defaults of a Config's fields: what New takes for those that are zero, and for JWTLeeway what
-// `guildcast serve` takes.
+// DefaultConfig returns the defaults of a Config's fields: what New takes for those that are zero, and for JWTLeeway
+// what `guildcast serve` takes.
 func DefaultConfig() Config {
 	e := engine.DefaultOptions()
 	r := redis.DefaultRequestsOptions()
@@ -151,7 +151,8 @@ func (c Config) withDefaults() Config {
 	c.PingInterval, c.PingTimeout = cmp.Or(c.PingInterval, d.PingInterval), cmp.Or(c.PingTimeout, d.PingTimeout)
 	c.Redis = cmp.Or(c.Redis, d.Redis)
 	c.Adapter, c.AdapterKey = cmp.Or(c.Adapter, d.Adapter), cmp.Or(c.AdapterKey, d.AdapterKey)
-	c.AdapterTimeout, c.RequestTimeout = cmp.Or(c.AdapterTimeout, d.AdapterTimeout), cmp.Or(c.RequestTimeout, d.RequestTimeout)
+	c.AdapterTimeout, c.RequestTimeout = cmp.Or(c.AdapterTimeout, d.AdapterTimeout),
+		cmp.Or(c.RequestTimeout, d.RequestTimeout)
 	c.Shards, c.Interpreter = cmp.Or(c.Shards, d.Shards), cmp.Or(c.Interpreter, d.Interpreter)
 	c.RevocationLifetime = cmp.Or(c.RevocationLifetime, d.RevocationLifetime)
 	return c

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// maxLogText bounds a text in the log, in bytes: names, ids, kinds and errors come from clients, publishers and workers,
-// who may write megabytes. A stack is ours, and longer.
+// maxLogText bounds a text in the log, in bytes: names, ids, kinds and errors come from clients, publishers and
+// workers, who may write megabytes. A stack is ours, and longer.
 const (
 	maxLogText  = 1 << 10
 	maxLogStack = 16 << 10

@@ -38,7 +38,8 @@ func TestLogIsBounded(t *testing.T) {
 			if tt.name == "stack" {
 				limit = 2 * maxLogStack
 			}
-			if out.Len() > limit || !strings.Contains(out.String(), "ééé") || !strings.Contains(out.String(), "bytes)") {
+			if out.Len() > limit || !strings.Contains(out.String(), "ééé") ||
+				!strings.Contains(out.String(), "bytes)") {
 				t.Fatalf("%d bytes in the log: %.200s", out.Len(), out.String())
 			}
 		})
@@ -48,16 +49,18 @@ func TestLogIsBounded(t *testing.T) {
 func TestLogKeepsWhatIsShort(t *testing.T) {
 	write := func(bound bool) string {
 		var out bytes.Buffer
-		l := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}}))
+		l := slog.New(slog.NewJSONHandler(&out,
+			&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
 		if bound {
 			l = boundLog(boundLog(l))
 		}
-		l.With("node", 1).WithGroup("g").Error("what", "n", 7, "d", time.Second, "err", errors.New("x"), "list", []int{1, 2}, "nil", nil)
+		l.With("node", 1).WithGroup("g").Error("what", "n", 7, "d", time.Second, "err", errors.New("x"), "list",
+			[]int{1, 2}, "nil", nil)
 		return out.String()
 	}
 	if got, want := write(true), write(false); got != want {

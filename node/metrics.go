@@ -37,7 +37,8 @@ func (s stats) Collect(ch chan<- prometheus.Metric) {
 		for i, l := range labels {
 			names[i], values[i] = l.name, l.value
 		}
-		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("guildcast_"+name, help, names, nil), kind, value, values...)
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("guildcast_"+name, help, names, nil), kind, value,
+			values...)
 	})
 }
 
@@ -52,7 +53,8 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 				ready = 0
 			}
 			emit("build_info", "1; the labels say what the program was built from.", false, 1,
-				label{"version", n.config.Version}, label{"revision", n.config.Revision}, label{"go_version", runtime.Version()})
+				label{"version", n.config.Version}, label{"revision", n.config.Revision},
+				label{"go_version", runtime.Version()})
 			emit("ready", "Whether /readyz answers 200.", false, ready)
 		}},
 		stats{n.engineStats},
@@ -74,17 +76,23 @@ func (n *Node) engineStats(emit emitFunc) {
 	emit("upgrades_total", "Sessions that went from polling to WebSocket.", true, float64(s.Upgrades))
 	emit("slow_consumers_total", "Clients disconnected because they did not read.", true, float64(s.SlowConsumers))
 	emit("inbound_floods_total", "Clients disconnected because they sent more than was taken.", true, float64(s.Floods))
-	emit("send_queue_bytes", "What waits to be sent to clients; each counts in steps of 64 KiB.", false, float64(s.QueuedBytes))
+	emit("send_queue_bytes", "What waits to be sent to clients; each counts in steps of 64 KiB.", false,
+		float64(s.QueuedBytes))
 }
 
 func (n *Node) busStats(emit emitFunc) {
 	s := n.bus.Stats()
-	emit("redis_received_total", "Pub/sub messages received from Redis and queued for a part of the node.", true, float64(s.Received))
-	emit("redis_received_skipped_total", "Pub/sub messages that no part of the node wanted.", true, float64(s.ReceiveSkipped))
-	emit("redis_received_dropped_total", "Pub/sub messages lost because the node was too slow, or too large.", true, float64(s.ReceiveDropped))
+	emit("redis_received_total", "Pub/sub messages received from Redis and queued for a part of the node.", true,
+		float64(s.Received))
+	emit("redis_received_skipped_total", "Pub/sub messages that no part of the node wanted.", true,
+		float64(s.ReceiveSkipped))
+	emit("redis_received_dropped_total", "Pub/sub messages lost because the node was too slow, or too large.", true,
+		float64(s.ReceiveDropped))
 	emit("redis_published_total", "Pub/sub messages that Redis accepted.", true, float64(s.Published))
-	emit("redis_publish_dropped_total", "Pub/sub messages dropped because Redis took too little.", true, float64(s.PublishDropped))
-	emit("redis_publish_unknown_total", "Pub/sub messages whose connection broke before Redis answered.", true, float64(s.PublishUnknown))
+	emit("redis_publish_dropped_total", "Pub/sub messages dropped because Redis took too little.", true,
+		float64(s.PublishDropped))
+	emit("redis_publish_unknown_total", "Pub/sub messages whose connection broke before Redis answered.", true,
+		float64(s.PublishUnknown))
 	emit("redis_publish_queue_bytes", "Pub/sub messages that wait for Redis.", false, float64(s.QueuedBytes))
 	emit("redis_connects_total", "Receiving connections opened.", true, float64(s.Connects))
 	emit("redis_losses_total", "Receiving connections lost.", true, float64(s.Losses))
@@ -93,29 +101,35 @@ func (n *Node) busStats(emit emitFunc) {
 }
 
 func emitAdapterStats(s adapter.Stats, emit emitFunc) {
-	emit("adapter_broadcasts_total", "Broadcasts from the cluster handed to local sockets.", true, float64(s.Broadcasts))
-	emit("adapter_filtered_total", "Broadcasts from the cluster for rooms without a member here.", true, float64(s.Filtered))
+	emit("adapter_broadcasts_total", "Broadcasts from the cluster handed to local sockets.", true,
+		float64(s.Broadcasts))
+	emit("adapter_filtered_total", "Broadcasts from the cluster for rooms without a member here.", true,
+		float64(s.Filtered))
 	emit("adapter_own_total", "Broadcasts of this node that came back from Redis.", true, float64(s.Own))
 	emit("adapter_requests_total", "Requests of other servers that were served.", true, float64(s.Requests))
 	emit("adapter_responses_total", "Answers of other servers that came in time.", true, float64(s.Responses))
-	emit("adapter_incomplete_total", "Requests of this node that ended without all answers.", true, float64(s.Incomplete))
+	emit("adapter_incomplete_total", "Requests of this node that ended without all answers.", true,
+		float64(s.Incomplete))
 	emit("adapter_unsent_total", "Messages that could not be encoded or queued.", true, float64(s.Unsent))
 	for reason, count := range s.Dropped {
-		emit("adapter_dropped_total", "Messages from the cluster that were dropped.", true, float64(count), label{"reason", reason})
+		emit("adapter_dropped_total", "Messages from the cluster that were dropped.", true, float64(count),
+			label{"reason", reason})
 	}
 }
 
 func (n *Node) gatewayStats(emit emitFunc) {
 	topics := n.topics.Stats()
 	emit("topics", "Guild topics that sockets need.", false, float64(topics.Acquired))
-	emit("topics_lingering", "Guild topics that no socket needs any more, and which are still subscribed.", false, float64(topics.Lingering))
+	emit("topics_lingering", "Guild topics that no socket needs any more, and which are still subscribed.", false,
+		float64(topics.Lingering))
 	cache := n.entities.Stats()
 	emit("entities_hits_total", "Entities found in the cache.", true, float64(cache.Hits))
 	emit("entities_misses_total", "Entities that were not cached.", true, float64(cache.Misses))
 	emit("entities_invalid_total", "Cached values that are no JSON object.", true, float64(cache.Invalid))
 	emit("entities_errors_total", "Calls to the cache that Redis did not answer.", true, float64(cache.Errors))
 	requests := n.requests.Stats()
-	emit("backend_requests_in_flight", "Requests to the bot's workers that wait for an answer.", false, float64(requests.InFlight))
+	emit("backend_requests_in_flight", "Requests to the bot's workers that wait for an answer.", false,
+		float64(requests.InFlight))
 	emit("backend_requests_bytes", "Parts of answers that are held for them.", false, float64(requests.Bytes))
 	emit("backend_requests_total", "Requests to the bot's workers that Redis accepted.", true, float64(requests.Sent))
 	for _, o := range []struct {
@@ -125,7 +139,8 @@ func (n *Node) gatewayStats(emit emitFunc) {
 		{"answered", requests.Answered}, {"refused", requests.Refused}, {"timeout", requests.Timeouts},
 		{"cancelled", requests.Cancelled}, {"failed", requests.Failed},
 	} {
-		emit("backend_outcomes_total", "Ends of requests to the bot's workers.", true, float64(o.count), label{"outcome", o.outcome})
+		emit("backend_outcomes_total", "Ends of requests to the bot's workers.", true, float64(o.count),
+			label{"outcome", o.outcome})
 	}
 	emit("backend_late_total", "Replies of workers that nobody waited for any more.", true, float64(requests.Late))
 	emit("backend_malformed_total", "Replies of workers that make no sense.", true, float64(requests.Malformed))
@@ -135,9 +150,13 @@ func (n *Node) gatewayStats(emit emitFunc) {
 	if n.known.Incomplete(time.Now()) {
 		incomplete = 1
 	}
-	emit("revocations_incomplete", "1 while tokens are refused since more revocations are in force than fit.", false, incomplete)
-	emit("revocations_unstored", "Revocations in effect that are not in Redis yet.", false, float64(revocations.Unstored))
+	emit("revocations_incomplete", "1 while tokens are refused since more revocations are in force than fit.", false,
+		incomplete)
+	emit("revocations_unstored", "Revocations in effect that are not in Redis yet.", false,
+		float64(revocations.Unstored))
 	emit("revocations_heard_total", "Revocations received.", true, float64(revocations.Heard))
-	emit("revocations_restored_total", "Revocations stored and published again, since Redis had lost them.", true, float64(revocations.Restored))
-	emit("revocations_malformed_total", "Revocations received that make no sense.", true, float64(revocations.Malformed))
+	emit("revocations_restored_total", "Revocations stored and published again, since Redis had lost them.", true,
+		float64(revocations.Restored))
+	emit("revocations_malformed_total", "Revocations received that make no sense.", true,
+		float64(revocations.Malformed))
 }

@@ -141,7 +141,8 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
-		ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits, RequestTimeout: c.RequestTimeout,
+		ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits,
+		RequestTimeout: c.RequestTimeout,
 	})
 	if err != nil {
 		return err

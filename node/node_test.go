@@ -140,13 +140,15 @@ func TestNode(t *testing.T) {
 		browsers = append(browsers, b)
 	}
 	for _, message := range []string{
-		`{"kind":"member","requires":["MANAGE_SETTINGS"],"payload":{"n":1}}`, `{"kind":"nonsense","payload":{"n":2}}`, `{`, `{"kind":"guild","payload":{"n":3}}`,
+		`{"kind":"member","requires":["MANAGE_SETTINGS"],"payload":{"n":1}}`, `{"kind":"nonsense","payload":{"n":2}}`,
+		`{`, `{"kind":"guild","payload":{"n":3}}`,
 	} {
 		if err := client.Publish(t.Context(), guild, message).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := string(browsers[1].Expect("log_pool").Arg()) + string(browsers[1].Expect("log_pool").Arg()) + string(browsers[0].Expect("log_pool").Arg()); got != `{"n":1}{"n":3}{"n":3}` {
+	if got := string(browsers[1].Expect("log_pool").Arg()) + string(browsers[1].Expect("log_pool").Arg()) +
+		string(browsers[0].Expect("log_pool").Arg()); got != `{"n":1}{"n":3}{"n":3}` {
 		t.Errorf("heard %s", got)
 	}
 	if err := client.Publish(t.Context(), "guildcast:revoke", `{"sub":"1"}`).Err(); err != nil {
@@ -177,7 +179,8 @@ func TestEmbeddedWorker(t *testing.T) {
 	b := r.connect(t, token)
 	b.Expect("request_elevation_return")
 	b.Emit("pool", map[string]any{"type": "guild", "ids": []string{guild}, "token": token})
-	if got := string(b.Expect("pool_response").Arg()); !strings.Contains(got, `"name"`) || !strings.Contains(got, `"finished":true`) {
+	if got := string(b.Expect("pool_response").Arg()); !strings.Contains(got, `"name"`) ||
+		!strings.Contains(got, `"finished":true`) {
 		t.Errorf("heard %s", got)
 	}
 }
@@ -190,13 +193,15 @@ func TestRedisComesLate(t *testing.T) {
 	r := run(t, node.Config{Redis: server.URL()})
 	r.waitReady(t, 503)
 	b := r.connect(t, token)
-	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, "revocations_unavailable") || !strings.Contains(got, "503") {
+	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, "revocations_unavailable") ||
+		!strings.Contains(got, "503") {
 		t.Errorf("a token before the revocations are known: %s", got)
 	}
 	server.Start()
 	r.waitReady(t, 200)
 	b.Emit("request_elevation", token)
-	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, `\"success\":true`) { // a bare token is answered with a string
+	// a bare token is answered with a string
+	if got := string(b.Expect("request_elevation_return").Arg()); !strings.Contains(got, `\"success\":true`) {
 		t.Errorf("a token afterwards: %s", got)
 	}
 	server.Stop()
@@ -266,7 +271,9 @@ func TestElevatedRoomIsExpected(t *testing.T) {
 
 func TestOriginOfAWebSocket(t *testing.T) {
 	r := run(t, node.Config{Origins: []string{"https://board.example.com"}})
-	for origin, allowed := range map[string]bool{"https://board.example.com": true, r.URL: true, "https://evil.example.com": false, "null": false} {
+	for origin, allowed := range map[string]bool{
+		"https://board.example.com": true, r.URL: true, "https://evil.example.com": false, "null": false,
+	} {
 		c, err := sioclient.Dial(r.addr, sioclient.Options{Headers: "Origin: " + origin + "\r\n"})
 		if (err == nil) != allowed {
 			t.Errorf("origin %s: %v", origin, err)
@@ -282,7 +289,9 @@ func TestTLSAndPublicKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -317,11 +326,14 @@ func TestTLSAndPublicKeys(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	client := &http.Client{
+		Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+	}
 	defer client.CloseIdleConnections()
 	poll := func(method, query, body string) string {
 		t.Helper()
-		request, err := http.NewRequest(method, r.URL+"/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+		request, err := http.NewRequest(method, r.URL+"/socket.io/?EIO=4&transport=polling"+query,
+			strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,9 @@ import (
 
 func (n *Node) newVerifier() (*gate, error) {
 	c := &n.config
-	o := token.VerifierOptions{Secrets: c.JWTSecrets, Issuer: c.JWTIssuer, Audience: c.JWTAudience, Leeway: c.JWTLeeway, Revocations: &n.known}
+	o := token.VerifierOptions{
+		Secrets: c.JWTSecrets, Issuer: c.JWTIssuer, Audience: c.JWTAudience, Leeway: c.JWTLeeway, Revocations: &n.known,
+	}
 	if c.JWTJWKS != "" {
 		keys, err := jwks.New(c.JWTJWKS, jwks.Options{Refresh: c.JWTJWKSRefresh, Logger: c.Logger})
 		if err != nil {
@@ -62,7 +64,9 @@ func loadTLS(cert, key string) (*tls.Config, error) {
 		return nil, fmt.Errorf("load the TLS certificate: %w", err)
 	}
 	// Socket.IO needs HTTP/1.1 for its WebSockets, and polling gains nothing from HTTP/2.
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+	}, nil
 }
 
 // compressFrom is the size in bytes from which a message is compressed, if compression is on.
@@ -111,10 +115,12 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 		return a, a.Stats
 	}
 	modes := map[AdapterMode]adapter.SubscriptionMode{
-		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static, AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
+		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static,
+		AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
 	}
 	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
-		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterTimeout, Logger: c.Logger, Bus: n.bus,
+		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterTimeout,
+		Logger: c.Logger, Bus: n.bus,
 		Expect: expectElevation,
 	})
 	return a, a.Stats

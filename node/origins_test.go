@@ -68,7 +68,10 @@ func TestOriginsAllow(t *testing.T) {
 			t.Errorf("%v: %q at %q: %v", c.list, c.origin, c.host, got)
 		}
 	}
-	for _, bad := range []string{"a.com", "", "https://", "https://a.com/", "https://a.*.com", "https://*", "https://*.", "https://*.*.com", "https://u@a.com", "file:///x"} {
+	for _, bad := range []string{
+		"a.com", "", "https://", "https://a.com/", "https://a.*.com", "https://*", "https://*.", "https://*.*.com",
+		"https://u@a.com", "file:///x",
+	} {
 		if o, err := parseOrigins([]string{bad}); err == nil {
 			t.Errorf("%q was taken for %+v", bad, o)
 		}
@@ -105,10 +108,14 @@ func TestGuard(t *testing.T) {
 		t.Errorf("preflight of a foreign origin: %d", w.Code)
 	}
 	w = ask("GET", map[string]string{"Origin": "https://a.com"})
-	if served != 2 || w.Header().Get("Access-Control-Allow-Origin") != "https://a.com" || w.Header().Get("Access-Control-Allow-Credentials") != "true" || w.Header().Get("Vary") != "Origin" {
+	if served != 2 || w.Header().Get("Access-Control-Allow-Origin") != "https://a.com" ||
+		w.Header().Get("Access-Control-Allow-Credentials") != "true" || w.Header().Get("Vary") != "Origin" {
 		t.Errorf("allowed origin: %v", w.Header())
 	}
-	w = ask("OPTIONS", map[string]string{"Origin": "https://a.com", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"})
+	w = ask("OPTIONS", map[string]string{
+		"Origin": "https://a.com", "Access-Control-Request-Method": "POST",
+		"Access-Control-Request-Headers": "content-type",
+	})
 	if w.Code != 204 || served != 2 || w.Header().Get("Access-Control-Allow-Headers") != "content-type" {
 		t.Errorf("preflight: %d %v", w.Code, w.Header())
 	}
@@ -117,8 +124,10 @@ func TestGuard(t *testing.T) {
 // FuzzOrigins compares with patterns that can be read at a glance.
 func FuzzOrigins(f *testing.F) {
 	for _, origin := range []string{
-		"https://board.example.com", "https://a.example.org:443", "http://localhost:8080", "https://board.example.com@evil.com",
-		"https://evil.com#.example.org", "https://evil.com?.example.org", "https://[::1]", "null", "https://.example.org",
+		"https://board.example.com", "https://a.example.org:443", "http://localhost:8080",
+		"https://board.example.com@evil.com",
+		"https://evil.com#.example.org", "https://evil.com?.example.org", "https://[::1]", "null",
+		"https://.example.org",
 	} {
 		f.Add(origin, "localhost:8080")
 	}

@@ -42,7 +42,8 @@ func (n *Node) applyRevocation(message []byte) (stored redis.Revocation, fresh b
 	if err != nil {
 		fresh = true
 		if n.lines.Allow("too many revocations") {
-			n.config.Logger.Error("more revocations are in force than fit; tokens are refused until they have expired", "err", err,
+			n.config.Logger.Error("more revocations are in force than fit; tokens are refused until they have expired",
+				"err", err,
 				"held", n.known.Len())
 		}
 	}

@@ -32,7 +32,8 @@ func (n *Node) routes() (http.Handler, error) {
 
 // validPath reports whether clients can be served under path, as a pattern of http.ServeMux.
 func validPath(path string) bool {
-	return len(path) > 1 && path[0] == '/' && path[len(path)-1] != '/' && path == pathpkg.Clean(path) && !strings.ContainsAny(path, "{} ?#%")
+	return len(path) > 1 && path[0] == '/' && path[len(path)-1] != '/' && path == pathpkg.Clean(path) &&
+		!strings.ContainsAny(path, "{} ?#%")
 }
 
 // serveReady answers 503 with the reason while this node should get no new clients.

@@ -36,7 +36,8 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug), // what clients do wrong with HTTP and TLS
+		// what clients do wrong with HTTP and TLS
+		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug),
 	}
 	serving, stopServing := context.WithCancelCause(ctx)
 	defer stopServing(nil)
@@ -49,7 +50,8 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}()
 	info := Info{URL: urlOf(listener.Addr(), n.tls != nil), Redis: n.redis.Embedded}
-	n.config.Logger.Info("node serves", "addr", listener.Addr().String(), "redis", n.redis.Target, "adapter", n.config.Adapter)
+	n.config.Logger.Info("node serves", "addr", listener.Addr().String(), "redis", n.redis.Target, "adapter",
+		n.config.Adapter)
 	n.config.Listening(info)
 
 	<-serving.Done()
@@ -80,7 +82,8 @@ func (n *Node) checkRights(ctx context.Context) error {
 	case unauthenticated(err):
 		return fmt.Errorf("redis does not take the password, or the user: %w", err)
 	case errors.Is(err, bus.ErrRefused):
-		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w", n.config.AdapterKey, err)
+		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w",
+			n.config.AdapterKey, err)
 	case err != nil:
 		n.config.Logger.Warn("node starts without redis", "err", err)
 	}
@@ -93,7 +96,8 @@ func unauthenticated(err error) bool {
 		return false
 	}
 	text := err.Error()
-	return strings.Contains(text, "WRONGPASS") || strings.Contains(text, "NOAUTH") || strings.Contains(text, "AUTH failed") ||
+	return strings.Contains(text, "WRONGPASS") || strings.Contains(text, "NOAUTH") ||
+		strings.Contains(text, "AUTH failed") ||
 		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password configured")
 }
 

@@ -32,7 +32,8 @@ func TestPath(t *testing.T) {
 		}
 		response.Body.Close()
 		h := response.Header
-		if response.StatusCode != http.StatusOK || h.Get("ETag") == "" || !strings.HasPrefix(h.Get("Content-Type"), "application/javascript") {
+		if response.StatusCode != http.StatusOK || h.Get("ETag") == "" ||
+			!strings.HasPrefix(h.Get("Content-Type"), "application/javascript") {
 			t.Errorf("%s: %s, %v", name, response.Status, h)
 		}
 	}
@@ -72,7 +73,8 @@ func TestWrongPasswordOfRedis(t *testing.T) {
 	}
 	for _, user := range []string{"", ":wrong@", "nobody:right@"} {
 		n, err := node.New(node.Config{
-			Addr: "127.0.0.1:0", Redis: "redis://" + user + server.Addr(), JWTSecrets: []token.Secret{{Key: []byte(secret)}},
+			Addr: "127.0.0.1:0", Redis: "redis://" + user + server.Addr(),
+			JWTSecrets: []token.Secret{{Key: []byte(secret)}},
 		})
 		if err != nil {
 			t.Fatal(err)

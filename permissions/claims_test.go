@@ -65,7 +65,8 @@ func TestClaimsIn(t *testing.T) {
 
 func TestClaimsIdentity(t *testing.T) {
 	c := mustClaims(t, `{"sub":18446744073709551615,"jti":7,"iat":5.5,"exp":1e3,"guilds":{"9":1,"10":"x","1":0}}`)
-	if c.Subject != "18446744073709551615" || c.TokenID != "7" || c.IssuedAt.UnixMilli() != 5500 || c.ExpiresAt.Unix() != 1000 {
+	if c.Subject != "18446744073709551615" || c.TokenID != "7" || c.IssuedAt.UnixMilli() != 5500 ||
+		c.ExpiresAt.Unix() != 1000 {
 		t.Errorf("parsed %+v", c)
 	}
 	if got := c.Guilds(); !slices.Equal(got, []string{"1", "9"}) {
@@ -75,7 +76,8 @@ func TestClaimsIdentity(t *testing.T) {
 
 func TestBitsString(t *testing.T) {
 	for bits, want := range map[permissions.Bits]string{
-		0: "none", permissions.All: "all", 1: "ADMINISTRATOR", 0x112: "VIEW_PUBLIC_LOGS|ADD_AUTO_RESPONSE|VIEW_SETTINGS",
+		0: "none", permissions.All: "all", 1: "ADMINISTRATOR",
+		0x112: "VIEW_PUBLIC_LOGS|ADD_AUTO_RESPONSE|VIEW_SETTINGS",
 		0x800: "0x800", 0x10400: "EXEC_PURGE_CMD|0x10000",
 	} {
 		if got := bits.String(); got != want {

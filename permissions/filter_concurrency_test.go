@@ -44,7 +44,8 @@ func TestFilterConcurrently(t *testing.T) {
 				}
 				err := f.Spectate(owner, permissions.View{Guild: guild, Claims: claims[level]}, at(10))
 				if level == 1 && rnd.IntN(2) == 0 {
-					err = f.Spectate(owner, permissions.View{Guild: guild, Form: permissions.FormObject, Claims: claims[0]}, at(10))
+					err = f.Spectate(owner,
+						permissions.View{Guild: guild, Form: permissions.FormObject, Claims: claims[0]}, at(10))
 					mayReach[owner][1].Add(1)
 					level = 0
 				}
@@ -103,7 +104,8 @@ func crowd(t testing.TB, classes int) (*permissions.Filter[*int], *event.Event) 
 	f := permissions.NewFilter[*int](permissions.DefaultPolicy())
 	for i := range 5000 {
 		bits := i / 2 % (classes / 2) << 16 // without names, and each sum of them a class of its own
-		c := mustClaims(t, fmt.Sprintf(`{"sub":"%d","permissions":256,"exp":%d,"guilds":{"607637793107345431":%d}}`, i, 1000+i, bits))
+		c := mustClaims(t, fmt.Sprintf(`{"sub":"%d","permissions":256,"exp":%d,"guilds":{"607637793107345431":%d}}`, i,
+			1000+i, bits))
 		view := permissions.View{Guild: guild, Form: permissions.Form(i % 2), Claims: c}
 		if err := f.Spectate(new(int), view, at(10)); err != nil {
 			t.Fatal(err)

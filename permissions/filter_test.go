@@ -123,14 +123,21 @@ func TestFilterRefuses(t *testing.T) {
 		view permissions.View
 		want error
 	}{
-		"zero":       {permissions.View{}, permissions.ErrExpired},
-		"no claims":  {permissions.View{Guild: guild}, permissions.ErrExpired},
-		"foreign":    {permissions.View{Guild: "1", Claims: mustClaims(t, `{"guilds":{"607637793107345431":1}}`)}, permissions.ErrNotMember},
-		"no guilds":  {permissions.View{Guild: guild, Claims: mustClaims(t, `{}`)}, permissions.ErrNotMember},
-		"no logs":    {permissions.View{Guild: guild, Logs: true, Claims: mustClaims(t, `{"permissions":0,"guilds":{"607637793107345431":8}}`)}, permissions.ErrNoLogAccess},
-		"expired":    {permissions.View{Guild: guild, Claims: mustClaims(t, `{"exp":10,"guilds":{"607637793107345431":1}}`)}, permissions.ErrExpired},
-		"odd value":  {permissions.View{Guild: guild, Claims: mustClaims(t, `{"guilds":{"607637793107345431":"all"}}`)}, permissions.ErrNotMember},
-		"odd guilds": {permissions.View{Guild: guild, Claims: mustClaims(t, `{"guilds":["607637793107345431"]}`)}, permissions.ErrNotMember},
+		"zero":      {permissions.View{}, permissions.ErrExpired},
+		"no claims": {permissions.View{Guild: guild}, permissions.ErrExpired},
+		"foreign": {permissions.View{Guild: "1", Claims: mustClaims(t, `{"guilds":{"607637793107345431":1}}`)},
+			permissions.ErrNotMember},
+		"no guilds": {permissions.View{Guild: guild, Claims: mustClaims(t, `{}`)}, permissions.ErrNotMember},
+		"no logs": {permissions.View{
+			Guild: guild, Logs: true, Claims: mustClaims(t, `{"permissions":0,"guilds":{"607637793107345431":8}}`),
+		}, permissions.ErrNoLogAccess},
+		"expired": {permissions.View{
+			Guild: guild, Claims: mustClaims(t, `{"exp":10,"guilds":{"607637793107345431":1}}`),
+		}, permissions.ErrExpired},
+		"odd value": {permissions.View{Guild: guild, Claims: mustClaims(t, `{"guilds":{"607637793107345431":"all"}}`)},
+			permissions.ErrNotMember},
+		"odd guilds": {permissions.View{Guild: guild, Claims: mustClaims(t, `{"guilds":["607637793107345431"]}`)},
+			permissions.ErrNotMember},
 	} {
 		if err := f.Spectate("a", c.view, at(10)); err != c.want {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -143,7 +150,8 @@ func TestFilterRefuses(t *testing.T) {
 
 func TestFilterOutcomes(t *testing.T) {
 	f := permissions.NewFilter[int](permissions.DefaultPolicy())
-	if err := f.Spectate(1, permissions.View{Guild: guild, Claims: mustClaims(t, `{"architus_admin":true}`)}, at(10)); err != nil {
+	if err := f.Spectate(1, permissions.View{Guild: guild, Claims: mustClaims(t, `{"architus_admin":true}`)},
+		at(10)); err != nil {
 		t.Fatal(err)
 	}
 	for data, want := range map[string]permissions.Outcome{
@@ -169,7 +177,8 @@ func TestFilterOutcomes(t *testing.T) {
 	}
 	for _, zero := range []*permissions.Policy{nil, {}} {
 		f := permissions.NewFilter[int](zero)
-		if _, got := f.Route(nil, mustParse(t, event.Topic{Guild: guild}, `{"kind":"member","payload":1}`), at(10)); got != permissions.UnknownKind {
+		if _, got := f.Route(nil, mustParse(t, event.Topic{Guild: guild}, `{"kind":"member","payload":1}`),
+			at(10)); got != permissions.UnknownKind {
 			t.Errorf("a policy of zero value: %s", got)
 		}
 	}
@@ -208,7 +217,8 @@ func first[A, B any](a A, _ B) A { return a }
 func TestFilterRevoke(t *testing.T) {
 	f := permissions.NewFilter[string](permissions.DefaultPolicy())
 	for name, fields := range map[string]string{
-		"a1": `{"sub":"a","jti":"1","iat":100}`, "a2": `{"sub":"a","jti":"2","iat":200}`, "a3": `{"sub":"a"}`, "b1": `{"sub":"b","jti":"1","iat":100}`,
+		"a1": `{"sub":"a","jti":"1","iat":100}`, "a2": `{"sub":"a","jti":"2","iat":200}`, "a3": `{"sub":"a"}`,
+		"b1": `{"sub":"b","jti":"1","iat":100}`,
 	} {
 		fields = fields[:len(fields)-1] + `,"guilds":{"607637793107345431":0}}`
 		if err := f.Spectate(name, permissions.View{Guild: guild, Claims: mustClaims(t, fields)}, at(300)); err != nil {
@@ -269,7 +279,8 @@ func TestFilterAgainstReference(t *testing.T) {
 			}
 			got := routed(t, w.filter, mustParse(t, event.Topic{Guild: e.guild, Logs: e.logs}, string(data)), now)
 			if !slices.Equal(got, want) {
-				t.Fatalf("event %s in %s at %d with policy %v went to %v, want %v", data, e.guild, now.Unix(), w.policy, got, want)
+				t.Fatalf("event %s in %s at %d with policy %v went to %v, want %v", data, e.guild, now.Unix(), w.policy,
+					got, want)
 			}
 		}
 	}
@@ -303,11 +314,15 @@ type referenceEvent struct {
 	message map[string]any
 }
 
-var referenceNames = []string{"ADMINISTRATOR", "VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS", "REVERT_LOG_ACTIONS", "ADD_AUTO_RESPONSE",
-	"IGNORE_AUTO_RESPONSE_QUOTA", "EDIT_ANY_AUTO_RESPONSE", "DELETE_ANY_AUTO_RESPONSE", "VIEW_SETTINGS", "MANAGE_SETTINGS", "EXEC_PURGE_CMD"}
+var referenceNames = []string{"ADMINISTRATOR", "VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS", "REVERT_LOG_ACTIONS",
+	"ADD_AUTO_RESPONSE",
+	"IGNORE_AUTO_RESPONSE_QUOTA", "EDIT_ANY_AUTO_RESPONSE", "DELETE_ANY_AUTO_RESPONSE", "VIEW_SETTINGS",
+	"MANAGE_SETTINGS", "EXEC_PURGE_CMD"}
 
-var referenceActions = map[int]string{1: "guild", 12: "channel", 22: "moderation", 24: "member", 28: "integration", 31: "role", 41: "invite",
-	52: "webhook", 61: "emoji", 74: "message", 3002: "message", 81: "integration", 2000: "guild", 2004: "message", 2007: "reaction",
+var referenceActions = map[int]string{1: "guild", 12: "channel", 22: "moderation", 24: "member", 28: "integration",
+	31: "role", 41: "invite",
+	52: "webhook", 61: "emoji", 74: "message", 3002: "message", 81: "integration", 2000: "guild", 2004: "message",
+	2007: "reaction",
 	3101: "reaction", 2009: "interaction", 3203: "auto_response", 3300: "administrator", 3400: "emoji", 5: "", 99: ""}
 
 // holds lists the names of the permissions that claims give in a guild, or nothing for a non-member.
@@ -340,7 +355,8 @@ func holds(claims map[string]any, guild string) (held map[string]bool, member bo
 // mayWatch is the contract's condition for spectate.
 func mayWatch(claims map[string]any, guild string, logs bool, now int64) bool {
 	held, member := holds(claims, guild)
-	return member && now < int64(claims["exp"].(int)) && (!logs || held["VIEW_PUBLIC_LOGS"] || held["VIEW_PRIVATE_LOGS"])
+	return member && now < int64(claims["exp"].(int)) &&
+		(!logs || held["VIEW_PUBLIC_LOGS"] || held["VIEW_PRIVATE_LOGS"])
 }
 
 // allows is the slow and obvious answer to who may see what.
@@ -412,7 +428,8 @@ func randomClaims(rnd *rand.Rand) map[string]any {
 
 func randomWorld(t *testing.T, rnd *rand.Rand, spectators int) *world {
 	membership, public, private := referenceRule{}, []string{"VIEW_PUBLIC_LOGS"}, []string{"VIEW_PRIVATE_LOGS"}
-	w := &world{policy: map[string]referenceRule{"guild": membership, "channel": membership, "role": membership, "emoji": membership,
+	w := &world{policy: map[string]referenceRule{"guild": membership, "channel": membership, "role": membership,
+		"emoji":  membership,
 		"member": membership, "user": membership, "auto_response": membership,
 		"setting":    {public: []string{"VIEW_SETTINGS"}, private: []string{"VIEW_SETTINGS"}},
 		"moderation": {public: private, private: private}, "internal": {operators: true},
@@ -511,14 +528,17 @@ func (w *world) randomEvent(t *testing.T, rnd *rand.Rand) referenceEvent {
 		}
 	} else {
 		e.message["payload"] = fmt.Sprint(rnd.Int())
-		e.message["kind"] = pick(rnd, "guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction",
-			"invite", "webhook", "integration", "interaction", "moderation", "administrator", "internal", "ticket", "nonsense", "")
+		e.message["kind"] = pick(rnd, "guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting",
+			"message", "reaction",
+			"invite", "webhook", "integration", "interaction", "moderation", "administrator", "internal", "ticket",
+			"nonsense", "")
 	}
 	if rnd.IntN(3) == 0 {
 		e.message["private"] = rnd.IntN(3) > 0
 	}
 	if rnd.IntN(4) == 0 {
-		e.message["requires"] = pick[any](rnd, randomNames(rnd, 2), rnd.IntN(2048), 2, 4, append(randomNames(rnd, 1), "NONSENSE"), -1)
+		e.message["requires"] = pick[any](rnd, randomNames(rnd, 2), rnd.IntN(2048), 2, 4,
+			append(randomNames(rnd, 1), "NONSENSE"), -1)
 	}
 	return e
 }

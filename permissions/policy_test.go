@@ -17,7 +17,8 @@ func TestPolicyWith(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, want := range map[string]permissions.Rule{
-		"ticket": {Public: 0x104, Private: 0x104}, "purge": {Public: 0x400, Private: 8}, "wide": {}, "same": {Public: 2, Private: 2},
+		"ticket": {Public: 0x104, Private: 0x104}, "purge": {Public: 0x400, Private: 8}, "wide": {},
+		"same":    {Public: 2, Private: 2},
 		"chatter": {}, "ops": {ArchitusAdmin: true}, "member": {Public: 256, Private: 256}, "guild": {},
 	} {
 		if got, ok := p.Rule(kind); !ok || got != want {
@@ -87,7 +88,9 @@ func FuzzPolicyWith(f *testing.F) {
 				t.Fatalf("%s: %v requires nothing", kind, value)
 			}
 		}
-		for _, kind := range []string{"guild", "setting", "message", "moderation", "administrator", "internal", "unheard of"} {
+		for _, kind := range []string{
+			"guild", "setting", "message", "moderation", "administrator", "internal", "unheard of",
+		} {
 			if _, changed := content.Kinds[kind]; changed {
 				continue
 			}

@@ -19,8 +19,9 @@ type Revocation struct {
 	Expires time.Time
 }
 
-// ParseRevocation reads {"sub"}, {"jti"} or {"sub", "iat_before"}, and ignores other members. An optional "exp" says how
-// long the tokens concerned would have lived. Without it, or if it is past, the revocation expires retention from now.
+// ParseRevocation reads {"sub"}, {"jti"} or {"sub", "iat_before"}, and ignores other members. An optional "exp" says
+// how long the tokens concerned would have lived. Without it, or if it is past, the revocation expires retention from
+// now.
 func ParseRevocation(data []byte, now time.Time, retention time.Duration) (Revocation, error) {
 	var r Revocation
 	err := js.Each(data, func(name string, value json.RawMessage) (err error) {

@@ -17,15 +17,17 @@ import (
 
 func TestParseRevocation(t *testing.T) {
 	for data, want := range map[string]permissions.Revocation{
-		`{"sub":"1"}`:                        {Subject: "1", Expires: at(110)},
-		`{"sub":214037134477230080}`:         {Subject: "214037134477230080", Expires: at(110)},
-		`{"jti":"a"}`:                        {TokenID: "a", Expires: at(110)},
-		`{"sub":"1","iat_before":50}`:        {Subject: "1", IssuedBefore: at(50), Expires: at(110)},
-		`{"sub":"1","jti":"a","exp":130.5}`:  {Subject: "1", TokenID: "a", Expires: time.UnixMilli(130_500)},
-		`{"sub":"1","exp":1001.001}`:         {Subject: "1", Expires: time.UnixMilli(1_001_001)},
-		`{"sub":"1","exp":9}`:                {Subject: "1", Expires: at(110)}, // past: it was heard, and then let the token in again
-		`{"sub":"1","exp":10}`:               {Subject: "1", Expires: at(110)},
-		`{"sub":"1","reason":"spam"}`:        {Subject: "1", Expires: at(110)}, // a member of the backend's own dropped it
+		`{"sub":"1"}`:                       {Subject: "1", Expires: at(110)},
+		`{"sub":214037134477230080}`:        {Subject: "214037134477230080", Expires: at(110)},
+		`{"jti":"a"}`:                       {TokenID: "a", Expires: at(110)},
+		`{"sub":"1","iat_before":50}`:       {Subject: "1", IssuedBefore: at(50), Expires: at(110)},
+		`{"sub":"1","jti":"a","exp":130.5}`: {Subject: "1", TokenID: "a", Expires: time.UnixMilli(130_500)},
+		`{"sub":"1","exp":1001.001}`:        {Subject: "1", Expires: time.UnixMilli(1_001_001)},
+		// past: it was heard, and then let the token in again
+		`{"sub":"1","exp":9}`:  {Subject: "1", Expires: at(110)},
+		`{"sub":"1","exp":10}`: {Subject: "1", Expires: at(110)},
+		// a member of the backend's own dropped it
+		`{"sub":"1","reason":"spam"}`:        {Subject: "1", Expires: at(110)},
 		`{"sub":"1","Jti":"x","by":{"a":1}}`: {Subject: "1", Expires: at(110)},
 	} {
 		got, err := permissions.ParseRevocation([]byte(data), at(10), 100*time.Second)
@@ -40,7 +42,8 @@ func TestParseRevocation(t *testing.T) {
 			t.Errorf("%s came back as %+v, %v", again, back, err)
 		}
 	}
-	for _, data := range []string{``, `null`, `"1"`, `{}`, `{"iat_before":5}`, `{"exp":5}`, `{"sub":""}`, `{"sub":null}`, `{"sub":{}}`, `{"jti":null}`,
+	for _, data := range []string{``, `null`, `"1"`, `{}`, `{"iat_before":5}`, `{"exp":5}`, `{"sub":""}`,
+		`{"sub":null}`, `{"sub":{}}`, `{"jti":null}`,
 		`{"sub":"1","iat_before":"5"}`, `{"sub":"1","iat_before":null}`, `{"sub":"1","sub":"2"}`, `{"sub":"1"}{}`} {
 		if r, err := permissions.ParseRevocation([]byte(data), at(10), time.Second); err == nil {
 			t.Errorf("%s: %+v", data, r)
@@ -84,7 +87,9 @@ func TestRevocations(t *testing.T) {
 func TestRevocationsForgetNothingInForce(t *testing.T) {
 	s := permissions.Revocations{Max: 100}
 	for i := range 50 {
-		for _, r := range []permissions.Revocation{{Subject: fmt.Sprint(i), Expires: at(9000)}, {TokenID: fmt.Sprint(i), Expires: at(5000)}} {
+		for _, r := range []permissions.Revocation{
+			{Subject: fmt.Sprint(i), Expires: at(9000)}, {TokenID: fmt.Sprint(i), Expires: at(5000)},
+		} {
 			if added, err := s.Add(r, at(0)); !added || err != nil {
 				t.Fatalf("one below the bound: %v, %v", added, err)
 			}
@@ -97,7 +102,8 @@ func TestRevocationsForgetNothingInForce(t *testing.T) {
 	if s.Revoked(other, at(1)) || s.Incomplete(at(1)) {
 		t.Error("a full set that is complete refuses others")
 	}
-	if _, err := s.Add(permissions.Revocation{Subject: "one more", Expires: at(7000)}, at(1)); !errors.Is(err, permissions.ErrTooManyRevocations) {
+	if _, err := s.Add(permissions.Revocation{Subject: "one more", Expires: at(7000)}, at(1)); !errors.Is(err,
+		permissions.ErrTooManyRevocations) {
 		t.Errorf("one beyond the bound: %v", err)
 	}
 	if added, err := s.Add(permissions.Revocation{Subject: "7", Expires: at(9500)}, at(1)); !added || err != nil {
@@ -131,7 +137,8 @@ func TestRevocationsBatches(t *testing.T) {
 	for i := range 2500 {
 		id := fmt.Sprint(i)
 		for _, r := range []permissions.Revocation{
-			{Subject: id, Expires: at(900)}, {TokenID: id, Expires: at(int64(1000 + i))}, {Subject: id, TokenID: id, Expires: at(900)},
+			{Subject: id, Expires: at(900)}, {TokenID: id, Expires: at(int64(1000 + i))},
+			{Subject: id, TokenID: id, Expires: at(900)},
 			{Subject: "before", IssuedBefore: at(int64(9000 - i)), Expires: at(int64(1000 + i))},
 		} {
 			s.Add(r, at(0))
@@ -161,7 +168,10 @@ func TestRevocationsAreLikeAList(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var s permissions.Revocations
 	var list []permissions.Revocation
-	ids := []string{"", "1", "2", "03", "18446744073709551615", "18446744073709551616", "x", strings.Repeat("long", 50), "s1", "b\x01"}
+	ids := []string{
+		"", "1", "2", "03", "18446744073709551615", "18446744073709551616", "x", strings.Repeat("long", 50), "s1",
+		"b\x01",
+	}
 	one := func() string { return ids[r.IntN(len(ids))] }
 	now := at(1000)
 	for range 20_000 {
@@ -176,12 +186,16 @@ func TestRevocationsAreLikeAList(t *testing.T) {
 		if _, err := s.Add(fresh, now); err != nil {
 			t.Fatal(err)
 		}
-		list = append(slices.DeleteFunc(list, func(r permissions.Revocation) bool { return !now.Before(r.Expires) }), fresh)
+		list = append(slices.DeleteFunc(list, func(r permissions.Revocation) bool {
+			return !now.Before(r.Expires)
+		}), fresh)
 		c := &permissions.Claims{Subject: one(), TokenID: one()}
 		if r.IntN(4) > 0 {
 			c.IssuedAt = now.Add(time.Duration(r.IntN(200)-100) * time.Second)
 		}
-		want := slices.ContainsFunc(list, func(r permissions.Revocation) bool { return now.Before(r.Expires) && r.Matches(c) })
+		want := slices.ContainsFunc(list, func(r permissions.Revocation) bool {
+			return now.Before(r.Expires) && r.Matches(c)
+		})
 		if revoked, sure := s.Look(c, now); revoked != want || !sure {
 			t.Fatalf("%+v at %v: %v, want %v", c, now, revoked, want)
 		}
@@ -195,7 +209,9 @@ func TestRevocationsAreLikeAList(t *testing.T) {
 		return true
 	})
 	for range 20_000 {
-		c := &permissions.Claims{Subject: one(), TokenID: one(), IssuedAt: now.Add(time.Duration(r.IntN(200)-100) * time.Second)}
+		c := &permissions.Claims{
+			Subject: one(), TokenID: one(), IssuedAt: now.Add(time.Duration(r.IntN(200)-100) * time.Second),
+		}
 		if a, b := s.Revoked(c, now), again.Revoked(c, now); a != b {
 			t.Fatalf("%+v: %v, and %v by what the batches held", c, a, b)
 		}
@@ -264,7 +280,9 @@ func BenchmarkRevocationsAdd(b *testing.B) {
 func BenchmarkRevocationsLook(b *testing.B) {
 	var s permissions.Revocations
 	add(&s, 1_000_000, kinds["users"])
-	c := &permissions.Claims{Subject: "114037134477230080", TokenID: "d0a7d4c8-93a2-4c11-8f6e-0123456789ab", IssuedAt: at(5)}
+	c := &permissions.Claims{
+		Subject: "114037134477230080", TokenID: "d0a7d4c8-93a2-4c11-8f6e-0123456789ab", IssuedAt: at(5),
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if s.Revoked(c, at(1)) {

@@ -23,8 +23,8 @@ const (
 // ErrTooManyRevocations reports that a revocation did not fit.
 var ErrTooManyRevocations = errors.New("too many revocations")
 
-// Revocations remembers revocations until they expire; it forgets none before. The zero value holds none and is ready to
-// use. One revocation takes 60 bytes, and one that names a UUID 95. All methods may be called concurrently.
+// Revocations remembers revocations until they expire; it forgets none before. The zero value holds none and is ready
+// to use. One revocation takes 60 bytes, and one that names a UUID 95. All methods may be called concurrently.
 type Revocations struct {
 	// Max bounds the revocations held; 0 means 2,000,000. One that does not fit makes the set incomplete until it would
 	// have expired: Look is not sure of any token that no held revocation matches, and Revoked refuses it.
@@ -48,8 +48,8 @@ type span struct{ before, expires int64 }
 // covers reports whether a matches all that b matches, for as long.
 func (a span) covers(b span) bool { return a.before >= b.before && a.expires >= b.expires }
 
-// Add remembers r, and reports whether that is news. Of two that match the same tokens the later expiry counts. An error
-// is ErrTooManyRevocations.
+// Add remembers r, and reports whether that is news. Of two that match the same tokens the later expiry counts. An
+// error is ErrTooManyRevocations.
 func (s *Revocations) Add(r Revocation, now time.Time) (added bool, err error) {
 	if !now.Before(r.Expires) || r.Subject == "" && r.TokenID == "" {
 		return false, nil // matches no token from now on
@@ -267,7 +267,8 @@ func spanOf(r Revocation) span {
 }
 
 func (a span) matches(c *Claims, now time.Time) bool {
-	return now.UnixMilli() < a.expires && (a.before == always || c.IssuedAt.IsZero() || c.IssuedAt.UnixMilli() < a.before)
+	return now.UnixMilli() < a.expires &&
+		(a.before == always || c.IssuedAt.IsZero() || c.IssuedAt.UnixMilli() < a.before)
 }
 
 // of returns the revocation of a under a key.

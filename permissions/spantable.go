@@ -12,8 +12,8 @@ const (
 type digest [2]uint64
 
 // spanTable holds a span by digest, by open addressing. It consists of parts, each of which grows by a quarter when it
-// is filled to four fifths: so three quarters of the slots are in use, and no insertion moves many. The zero value holds
-// none.
+// is filled to four fifths: so three quarters of the slots are in use, and no insertion moves many. The zero value
+// holds none.
 type spanTable struct{ parts []spanPart }
 
 type spanPart struct {

@@ -23,12 +23,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func testHandler(t *testing.T, mint func(ctx context.Context, a Account, life time.Duration) (string, time.Time, error)) http.Handler {
+func testHandler(t *testing.T, mint func(ctx context.Context, a Account, life time.Duration) (string, time.Time,
+	error)) http.Handler {
 	t.Helper()
 	h, err := Handler(Config{
-		GuildID:  "607637793107345431",
-		Accounts: []Account{{Key: "member", Name: "Juniper", Role: "Member", UserID: "1"}, {Key: "admin", Name: "Maple", UserID: "2"}},
-		Mint:     mint,
+		GuildID: "607637793107345431",
+		Accounts: []Account{
+			{Key: "member", Name: "Juniper", Role: "Member", UserID: "1"}, {Key: "admin", Name: "Maple", UserID: "2"},
+		},
+		Mint: mint,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,9 +57,11 @@ func get(h http.Handler, target string, header ...string) *httptest.ResponseReco
 func TestFiles(t *testing.T) {
 	h := testHandler(t, mintFake)
 	for target, typ := range map[string]string{
-		"/": "text/html; charset=utf-8", "/index.html": "text/html; charset=utf-8", "/style.css": "text/css; charset=utf-8",
-		"/js/app.js": "text/javascript; charset=utf-8", "/vendor/socket.io.esm.min.js": "text/javascript; charset=utf-8",
-		"/vendor/socket.io.LICENSE": "text/plain; charset=utf-8", "/icon.svg": "image/svg+xml",
+		"/": "text/html; charset=utf-8", "/index.html": "text/html; charset=utf-8",
+		"/style.css":                   "text/css; charset=utf-8",
+		"/js/app.js":                   "text/javascript; charset=utf-8",
+		"/vendor/socket.io.esm.min.js": "text/javascript; charset=utf-8",
+		"/vendor/socket.io.LICENSE":    "text/plain; charset=utf-8", "/icon.svg": "image/svg+xml",
 	} {
 		w := get(h, target)
 		if w.Code != 200 || w.Header().Get("Content-Type") != typ || w.Body.Len() == 0 {
@@ -67,7 +72,8 @@ func TestFiles(t *testing.T) {
 			!strings.Contains(csp, "connect-src 'self' ws://127.0.0.1:8080 wss://127.0.0.1:8080;") {
 			t.Errorf("%s: policy %q", target, csp)
 		}
-		if again := get(h, target, "If-None-Match", w.Header().Get("ETag")); again.Code != http.StatusNotModified || again.Body.Len() != 0 {
+		if again := get(h, target, "If-None-Match", w.Header().Get("ETag")); again.Code != http.StatusNotModified ||
+			again.Body.Len() != 0 {
 			t.Errorf("%s: asked again: %d", target, again.Code)
 		}
 	}
@@ -102,7 +108,8 @@ func TestHostileHostStaysOutOfThePolicy(t *testing.T) {
 func TestAccounts(t *testing.T) {
 	h := testHandler(t, mintFake)
 	for target, expires := range map[string]int64{
-		AccountsPath: 4600, AccountsPath + "?life=30": 1030, AccountsPath + "?life=1": 1010, AccountsPath + "?life=-5": 1010,
+		AccountsPath: 4600, AccountsPath + "?life=30": 1030, AccountsPath + "?life=1": 1010,
+		AccountsPath + "?life=-5":           1010,
 		AccountsPath + "?life=999999999999": 1000 + 86400,
 	} {
 		w := get(h, target)
@@ -151,7 +158,9 @@ func TestPageKeepsToItself(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, bad := range []string{"innerHTML", "eval(", "<script>", " style=\"", " onclick=", "https://", "http://localhost"} {
+		for _, bad := range []string{
+			"innerHTML", "eval(", "<script>", " style=\"", " onclick=", "https://", "http://localhost",
+		} {
 			if bytes.Contains(body, []byte(bad)) {
 				t.Errorf("%s contains %s", name, bad)
 			}

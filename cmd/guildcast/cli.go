@@ -101,7 +101,8 @@ func joinNegatives(args []string) []string {
 		if arg == "--" {
 			return append(joined, args[i:]...)
 		}
-		if strings.HasPrefix(arg, "--") && !strings.Contains(arg, "=") && i+1 < len(args) && negative.MatchString(args[i+1]) {
+		if strings.HasPrefix(arg, "--") && !strings.Contains(arg, "=") && i+1 < len(args) &&
+			negative.MatchString(args[i+1]) {
 			i++
 			arg += "=" + args[i]
 		}

@@ -32,7 +32,8 @@ func defaults() kong.Vars {
 }
 
 // initialisms are the words in the names of fields that are written in capitals.
-var initialisms = strings.NewReplacer("JWTJWKS", "JwtJwks", "TLS", "Tls", "JWT", "Jwt", "EIO", "Eio", "JSON", "Json", "IDs", "Ids")
+var initialisms = strings.NewReplacer("JWTJWKS", "JwtJwks", "TLS", "Tls", "JWT", "Jwt", "EIO", "Eio", "JSON", "Json",
+	"IDs", "Ids")
 
 // snakeCase writes the name of a field in small letters, with underscores between its words.
 func snakeCase(field string) string {

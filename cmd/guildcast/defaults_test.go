@@ -73,7 +73,8 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 	for _, command := range k.Model.Leaves(false) {
 		for _, group := range command.AllFlags(false) {
 			for _, flag := range group {
-				if command.Name != "serve" || set[flag.Name] || strings.HasPrefix(flag.Name, "demo") || strings.HasPrefix(flag.Name, "log") {
+				if command.Name != "serve" || set[flag.Name] || strings.HasPrefix(flag.Name, "demo") ||
+					strings.HasPrefix(flag.Name, "log") {
 					continue
 				}
 				value := "7"
@@ -109,7 +110,8 @@ func differs(t *testing.T, prefix string, a, b reflect.Value) {
 	t.Helper()
 	for field, value := range a.Fields() {
 		switch other := b.FieldByIndex(field.Index); {
-		case field.Name == "Logger" || field.Name == "Version" || field.Name == "Revision" || field.Name == "Listening" || field.Name == "Demo":
+		case field.Name == "Logger" || field.Name == "Version" || field.Name == "Revision" ||
+			field.Name == "Listening" || field.Name == "Demo":
 		case value.Kind() == reflect.Struct:
 			differs(t, field.Name+".", value, other)
 		case reflect.DeepEqual(value.Interface(), other.Interface()):

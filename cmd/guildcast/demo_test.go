@@ -12,7 +12,8 @@ import (
 // Whatever a token of the demo's own secret says, it is good for the demo guilds only: the node may have real ones.
 func TestDemoTokensOpenTheDemoOnly(t *testing.T) {
 	own := demoSecret()
-	v, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: []byte("a secret of the API, 32 bytes long")}, own}})
+	api := token.Secret{Key: []byte("a secret of the API, 32 bytes long")}
+	v, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{api, own}})
 	if err != nil {
 		t.Fatal(err)
 	}

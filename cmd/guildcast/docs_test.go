@@ -92,7 +92,8 @@ func optionTables(t *testing.T) string {
 					}
 					b.WriteString("\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
 				}
-				fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", flag.Name, variable(flag.Name), defaultOf(flag), strings.ReplaceAll(flag.Help, "|", `\|`))
+				fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", flag.Name, variable(flag.Name), defaultOf(flag),
+					strings.ReplaceAll(flag.Help, "|", `\|`))
 			}
 		}
 		for _, p := range command.Positional {

@@ -68,5 +68,6 @@ func (c *emit) emitter(client goredis.UniversalClient) *adapter.Emitter {
 	modes := map[string]adapter.SubscriptionMode{
 		"sharded": adapter.Dynamic, "sharded-static": adapter.Static, "sharded-dynamic-private": adapter.DynamicPrivate,
 	}
-	return adapter.NewShardedEmitter(client, adapter.ShardedEmitterOptions{ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter]})
+	return adapter.NewShardedEmitter(client,
+		adapter.ShardedEmitterOptions{ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter]})
 }

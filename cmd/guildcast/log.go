@@ -24,7 +24,8 @@ func (l logging) logger(w io.Writer) *slog.Logger {
 	if l.Log == "json" || l.Log == "auto" && !isTerminal {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.LogLevel}))
 	}
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+	return slog.New(tint.NewTextHandler(w,
+		&tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
 }
 
 // redisLog logs what the Redis client says about its pool, at debug level only: the callers of the client handle its

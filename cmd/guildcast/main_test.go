@@ -65,58 +65,71 @@ func TestWrongValues(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no secret":             {nil, nil, "GUILDCAST_JWT_SECRET"},
-		"empty secret":          {[]string{"GUILDCAST_JWT_SECRET="}, nil, "GUILDCAST_JWT_SECRET"},
-		"unknown flag":          {nil, []string{"serve", "--nonsense"}, "--nonsense"},
-		"unknown command":       {nil, []string{"nonsense"}, "nonsense"},
-		"adapter":               {nil, []string{"--demo", "--adapter", "nonsense"}, "--adapter"},
-		"adapter by variable":   {[]string{"GUILDCAST_ADAPTER=nonsense", "GUILDCAST_DEMO=1"}, nil, "--adapter"},
-		"demo by variable":      {[]string{"GUILDCAST_DEMO=perhaps"}, nil, "demo"},
-		"duration":              {nil, []string{"--demo", "--grace", "soon"}, `--grace: "soon" is not a duration such as 250ms`},
+		"no secret":           {nil, nil, "GUILDCAST_JWT_SECRET"},
+		"empty secret":        {[]string{"GUILDCAST_JWT_SECRET="}, nil, "GUILDCAST_JWT_SECRET"},
+		"unknown flag":        {nil, []string{"serve", "--nonsense"}, "--nonsense"},
+		"unknown command":     {nil, []string{"nonsense"}, "nonsense"},
+		"adapter":             {nil, []string{"--demo", "--adapter", "nonsense"}, "--adapter"},
+		"adapter by variable": {[]string{"GUILDCAST_ADAPTER=nonsense", "GUILDCAST_DEMO=1"}, nil, "--adapter"},
+		"demo by variable":    {[]string{"GUILDCAST_DEMO=perhaps"}, nil, "demo"},
+		"duration": {nil, []string{"--demo", "--grace", "soon"},
+			`--grace: "soon" is not a duration such as 250ms`},
 		"duration without unit": {nil, []string{"--demo", "--grace", "10"}, `--grace: "10" is not a duration`},
-		"number":                {nil, []string{"--demo", "--limit-content", "many"}, `--limit-content: "many" is not a whole number`},
-		"large number":          {nil, []string{"--demo", "--max-message-bytes", "99999999999999999999"}, "is not a whole number"},
-		"fraction":              {nil, []string{"--demo", "--limit-user-rate", "1,5"}, `"1,5" is not a number`},
-		"demo members":          {nil, []string{"--demo", "--demo-members", "-3"}, "--demo-members"},
-		"negative duration":     {nil, []string{"--demo", "--ping-interval=-1s"}, "--ping-interval"},
-		"shards":                {nil, []string{"--demo", "--shards", "0"}, "--shards"},
-		"shards by variable":    {[]string{"GUILDCAST_SHARDS=x"}, []string{"--demo"}, "--shards"},
-		"log":                   {nil, []string{"--demo", "--log", "loud"}, "--log"},
-		"log level":             {nil, []string{"--demo", "--log-level", "loud"}, `--log-level: "loud" is not a level`},
-		"token per request":     {nil, []string{"--demo", "--token-per-request", "never"}, "--token-per-request"},
-		"redis":                 {nil, []string{"--demo", "--redis", "nonsense"}, "redis"},
-		"sharded, embedded":     {nil, []string{"--demo", "--adapter", "sharded"}, "sharded pub/sub"},
-		"redis scheme":          {nil, []string{"--demo", "--redis", "http://localhost"}, "redis"},
-		"addr":                  {nil, []string{"--demo", "--addr", "nonsense"}, "address"},
-		"port":                  {nil, []string{"--demo", "--addr", ":99999999"}, "address"},
-		"origins":               {nil, []string{"--demo", "--origins", "nonsense"}, "origin"},
-		"proxies":               {nil, []string{"--demo", "--trusted-proxies", "nonsense"}, `"nonsense" is neither a network`},
-		"leeway":                {nil, []string{"--demo", "--jwt-leeway", "1m"}, "--jwt-leeway"},
-		"jwks":                  {nil, []string{"--jwt-jwks", "ftp://keys"}, "key set"},
-		"jwks file":             {nil, []string{"--jwt-jwks", "/nonexistent/file"}, "key set"},
-		"two secrets":           {nil, []string{"--jwt-secret", "x", "--jwt-secret-file", file(t, "y")}, "--jwt-secret-file"},
-		"secret file":           {nil, []string{"--jwt-secret-file", "/nonexistent/file"}, "--jwt-secret-file"},
-		"secret list":           {nil, []string{"--jwt-secret", "x,,y"}, "secret"},
-		"policy":                {nil, []string{"--demo", "--policy", file(t, `{"kinds":{"x":"NONSENSE"}}`)}, "NONSENSE"},
-		"policy file":           {nil, []string{"--demo", "--policy", "/nonexistent/file"}, "policy"},
-		"certificate":           {nil, []string{"--demo", "--tls-cert", file(t, "x")}, "TLS"},
-		"key":                   {nil, []string{"--demo", "--tls-cert", file(t, "x"), "--tls-key", file(t, "x")}, "TLS"},
-		"token without sub":     {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token"}, "--sub"},
-		"token without secret":  {nil, []string{"token", "--sub", "1"}, "GUILDCAST_JWT_SECRET"},
-		"token guild":           {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--guild", "x=1"}, "--guild"},
-		"token bits":            {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--permissions", "ALL"}, "ALL"},
-		"token kid":             {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--kid", "a"}, "kid"},
-		"publish guild":         {nil, []string{"publish", "x", "{}"}, "guild id"},
-		"publish payload":       {nil, []string{"publish", "1", "{"}, "JSON"},
-		"publish requires":      {nil, []string{"publish", "--kind", "guild", "--requires", "VIEW_SETTINGS,NONSENSE", "1", "{}"}, "NONSENSE"},
-		"publish event":         {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
-		"emit argument":         {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
-		"emit event":            {nil, []string{"emit", "room", "disconnect"}, "reserved"},
-		"revoke nobody":         {nil, []string{"revoke"}, "--sub"},
-		"revoke before":         {nil, []string{"revoke", "--sub", "1", "--iat-before", "soon"}, "--iat-before"},
-		"revoke lifetime":       {nil, []string{"revoke", "--sub", "1", "--revocation-lifetime", "-1h"}, "--revocation-lifetime"},
-		"user pool":             {nil, []string{"--demo", "--user-pool", "some"}, "--user-pool"},
-		"emit redis":            {nil, []string{"emit", "--redis", "nonsense", "room", "event"}, "redis"},
+		"number": {nil, []string{"--demo", "--limit-content", "many"},
+			`--limit-content: "many" is not a whole number`},
+		"large number": {nil, []string{"--demo", "--max-message-bytes", "99999999999999999999"},
+			"is not a whole number"},
+		"fraction":           {nil, []string{"--demo", "--limit-user-rate", "1,5"}, `"1,5" is not a number`},
+		"demo members":       {nil, []string{"--demo", "--demo-members", "-3"}, "--demo-members"},
+		"negative duration":  {nil, []string{"--demo", "--ping-interval=-1s"}, "--ping-interval"},
+		"shards":             {nil, []string{"--demo", "--shards", "0"}, "--shards"},
+		"shards by variable": {[]string{"GUILDCAST_SHARDS=x"}, []string{"--demo"}, "--shards"},
+		"log":                {nil, []string{"--demo", "--log", "loud"}, "--log"},
+		"log level":          {nil, []string{"--demo", "--log-level", "loud"}, `--log-level: "loud" is not a level`},
+		"token per request":  {nil, []string{"--demo", "--token-per-request", "never"}, "--token-per-request"},
+		"redis":              {nil, []string{"--demo", "--redis", "nonsense"}, "redis"},
+		"sharded, embedded":  {nil, []string{"--demo", "--adapter", "sharded"}, "sharded pub/sub"},
+		"redis scheme":       {nil, []string{"--demo", "--redis", "http://localhost"}, "redis"},
+		"addr":               {nil, []string{"--demo", "--addr", "nonsense"}, "address"},
+		"port":               {nil, []string{"--demo", "--addr", ":99999999"}, "address"},
+		"origins":            {nil, []string{"--demo", "--origins", "nonsense"}, "origin"},
+		"proxies": {nil, []string{"--demo", "--trusted-proxies", "nonsense"},
+			`"nonsense" is neither a network`},
+		"leeway":    {nil, []string{"--demo", "--jwt-leeway", "1m"}, "--jwt-leeway"},
+		"jwks":      {nil, []string{"--jwt-jwks", "ftp://keys"}, "key set"},
+		"jwks file": {nil, []string{"--jwt-jwks", "/nonexistent/file"}, "key set"},
+		"two secrets": {nil, []string{"--jwt-secret", "x", "--jwt-secret-file", file(t, "y")},
+			"--jwt-secret-file"},
+		"secret file": {nil, []string{"--jwt-secret-file", "/nonexistent/file"}, "--jwt-secret-file"},
+		"secret list": {nil, []string{"--jwt-secret", "x,,y"}, "secret"},
+		"policy": {nil, []string{"--demo", "--policy", file(t, `{"kinds":{"x":"NONSENSE"}}`)},
+			"NONSENSE"},
+		"policy file": {nil, []string{"--demo", "--policy", "/nonexistent/file"}, "policy"},
+		"certificate": {nil, []string{"--demo", "--tls-cert", file(t, "x")}, "TLS"},
+		"key": {nil, []string{"--demo", "--tls-cert", file(t, "x"), "--tls-key", file(t, "x")},
+			"TLS"},
+		"token without sub":    {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token"}, "--sub"},
+		"token without secret": {nil, []string{"token", "--sub", "1"}, "GUILDCAST_JWT_SECRET"},
+		"token guild": {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--guild", "x=1"},
+			"--guild"},
+		"token bits": {[]string{"GUILDCAST_JWT_SECRET=x"},
+			[]string{"token", "--sub", "1", "--permissions", "ALL"}, "ALL"},
+		"token kid": {[]string{"GUILDCAST_JWT_SECRET=x"}, []string{"token", "--sub", "1", "--kid", "a"},
+			"kid"},
+		"publish guild":   {nil, []string{"publish", "x", "{}"}, "guild id"},
+		"publish payload": {nil, []string{"publish", "1", "{"}, "JSON"},
+		"publish requires": {nil, []string{
+			"publish", "--kind", "guild", "--requires", "VIEW_SETTINGS,NONSENSE", "1", "{}",
+		}, "NONSENSE"},
+		"publish event": {nil, []string{"publish", "--event", "disconnect", "1", "{}"}, "event"},
+		"emit argument": {nil, []string{"emit", "room", "event", "nonsense"}, "argument 1"},
+		"emit event":    {nil, []string{"emit", "room", "disconnect"}, "reserved"},
+		"revoke nobody": {nil, []string{"revoke"}, "--sub"},
+		"revoke before": {nil, []string{"revoke", "--sub", "1", "--iat-before", "soon"}, "--iat-before"},
+		"revoke lifetime": {nil, []string{"revoke", "--sub", "1", "--revocation-lifetime", "-1h"},
+			"--revocation-lifetime"},
+		"user pool":  {nil, []string{"--demo", "--user-pool", "some"}, "--user-pool"},
+		"emit redis": {nil, []string{"emit", "--redis", "nonsense", "room", "event"}, "redis"},
 	} {
 		o := execute(t, c.env, c.args...)
 		if o.code != 2 || !strings.Contains(strings.ToLower(o.err), strings.ToLower(c.want)) || o.out != "" {
@@ -135,8 +148,10 @@ func TestHelpListsEveryOption(t *testing.T) {
 			t.Errorf("--%s has no variable in the help", name[1])
 		}
 	}
-	for _, want := range []string{"--addr", "GUILDCAST_ADDR", ":8080", "GUILDCAST_REDIS", "embedded", "GUILDCAST_JWT_SECRET", "GUILDCAST_DEMO",
-		"GUILDCAST_ADAPTER", "classic", "GUILDCAST_ADAPTER_KEY", "socket.io", "GUILDCAST_ORIGINS", "GUILDCAST_LOG", "GUILDCAST_LOG_LEVEL",
+	for _, want := range []string{"--addr", "GUILDCAST_ADDR", ":8080", "GUILDCAST_REDIS", "embedded",
+		"GUILDCAST_JWT_SECRET", "GUILDCAST_DEMO",
+		"GUILDCAST_ADAPTER", "classic", "GUILDCAST_ADAPTER_KEY", "socket.io", "GUILDCAST_ORIGINS", "GUILDCAST_LOG",
+		"GUILDCAST_LOG_LEVEL",
 		"GUILDCAST_POLICY", "GUILDCAST_SHARDS", "GUILDCAST_TOPIC_PREFIX", "GUILDCAST_TOKEN_PER_REQUEST"} {
 		if !strings.Contains(o.out, want) {
 			t.Errorf("the help does not mention %s", want)
@@ -152,11 +167,13 @@ func TestHelpListsEveryOption(t *testing.T) {
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
 		// The variable is none of ours, and must not end a start.
-		if o := execute(t, []string{"GUILDCAST_VERSION=1"}, args...); o.code != 0 || !regexp.MustCompile(`^guildcast 0\.1\.0.* \(go1\.\S+, \w+/\w+\)\n$`).MatchString(o.out) {
+		if o := execute(t, []string{"GUILDCAST_VERSION=1"}, args...); o.code != 0 ||
+			!regexp.MustCompile(`^guildcast 0\.1\.0.* \(go1\.\S+, \w+/\w+\)\n$`).MatchString(o.out) {
 			t.Errorf("%v: %+v", args, o)
 		}
 	}
-	if _, unknown, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"}, io.Discard); err != nil || len(unknown) != 1 {
+	if _, unknown, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"},
+		io.Discard); err != nil || len(unknown) != 1 {
 		t.Errorf("unknown variables %v, %v", unknown, err)
 	}
 }
@@ -193,7 +210,8 @@ func TestRevoke(t *testing.T) {
 		{[]string{"--sub", "5", "--iat-before", "1789995000"}, `{"iat_before":1789995000,"sub":"5"}`},
 	} {
 		o := execute(t, []string{"GUILDCAST_REDIS=" + url}, append([]string{"revoke"}, c.args...)...)
-		if o.code != 0 || !strings.HasPrefix(o.out, "stored until 20") || !strings.HasSuffix(o.out, ", 1 subscribed\n") {
+		if o.code != 0 || !strings.HasPrefix(o.out, "stored until 20") ||
+			!strings.HasSuffix(o.out, ", 1 subscribed\n") {
 			t.Fatalf("%v: %+v", c.args, o)
 		}
 		m, err := subscriber.ReceiveMessage(t.Context())
@@ -229,7 +247,8 @@ func TestRevoke(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	env := []string{`GUILDCAST_JWT_SECRET={"old":"a secret","new":"another secret"}`}
-	o := execute(t, env, "token", "--sub", "214037134477230080", "--guild", "1=6", "-g", "2=VIEW_SETTINGS|ADMINISTRATOR", "--permissions", "0x2",
+	o := execute(t, env, "token", "--sub", "214037134477230080", "--guild", "1=6", "-g",
+		"2=VIEW_SETTINGS|ADMINISTRATOR", "--permissions", "0x2",
 		"--jti", "id", "--ttl", "5m", "--kid", "new", "--issuer", "api", "--audience", "board")
 	if o.code != 0 {
 		t.Fatalf("%+v", o)
@@ -274,13 +293,20 @@ func TestPublish(t *testing.T) {
 		args          []string
 		channel, want string
 	}{
-		{[]string{"--kind", "member", "1", `{"a":  "<b>"}`}, "1", `{"kind":"member","private":false,"payload":{"a":  "<b>"}}`},
-		{[]string{"--topic-prefix", "p:", "--logs", "--private", "--requires", "VIEW_SETTINGS,EXEC_PURGE_CMD", "--event", "e", "--kind", "k", "2", `1`}, "p:2_logs",
+		{
+			[]string{"--kind", "member", "1", `{"a":  "<b>"}`}, "1",
+			`{"kind":"member","private":false,"payload":{"a":  "<b>"}}`,
+		},
+		{[]string{
+			"--topic-prefix", "p:", "--logs", "--private", "--requires", "VIEW_SETTINGS,EXEC_PURGE_CMD", "--event", "e",
+			"--kind", "k", "2", `1`,
+		}, "p:2_logs",
 			`{"event":"e","kind":"k","private":true,"requires":["VIEW_SETTINGS","EXEC_PURGE_CMD"],"payload":1}`},
 		{[]string{"--logs", "3", `{"action_number":3001, "id":"9"}`}, "3_logs", `{"action_number":3001, "id":"9"}`},
 		{[]string{"--kind", "guild", "4", "-"}, "4", `{"kind":"guild","private":false,"payload":{"from": "stdin"}}`},
 	} {
-		if o := execute(t, []string{"GUILDCAST_REDIS=" + url}, append([]string{"publish"}, c.args...)...); o.code != 0 || o.out != "1 subscribed\n" {
+		if o := execute(t, []string{"GUILDCAST_REDIS=" + url},
+			append([]string{"publish"}, c.args...)...); o.code != 0 || o.out != "1 subscribed\n" {
 			t.Fatalf("%v: %+v", c.args, o)
 		}
 		m, err := subscriber.ReceiveMessage(t.Context())
@@ -329,7 +355,8 @@ func TestEmit(t *testing.T) {
 	if _, err := subscriber.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if o := execute(t, nil, "emit", "-id_auth", "hello", `{"a":1}`, "-1", "--redis", "redis://"+server.Addr(), "--adapter-key", "key"); o.code != 0 {
+	if o := execute(t, nil, "emit", "-id_auth", "hello", `{"a":1}`, "-1", "--redis", "redis://"+server.Addr(),
+		"--adapter-key", "key"); o.code != 0 {
 		t.Fatalf("%+v", o)
 	}
 	m, err := subscriber.ReceiveMessage(t.Context())

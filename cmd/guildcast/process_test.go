@@ -119,10 +119,14 @@ func claimsOf(t *testing.T, signed string) jwt.MapClaims {
 }
 
 func TestServeDemo(t *testing.T) {
-	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_JWT_SECRET=a secret for this test that has 32 bytes", "GUILDCAST_LOG_LEVEL=debug"})
+	p := start(t, []string{
+		"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true",
+		"GUILDCAST_JWT_SECRET=a secret for this test that has 32 bytes", "GUILDCAST_LOG_LEVEL=debug",
+	})
 	url := p.line(t, `open (http://\S+)`)
 	p.line(t, `redis://(127\.0\.0\.1:\d+)`)
-	verifier, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: []byte("a secret for this test that has 32 bytes")}}})
+	secret := token.Secret{Key: []byte("a secret for this test that has 32 bytes")}
+	verifier, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,10 @@ func TestServeDemo(t *testing.T) {
 		}
 	}
 	poll(t, url+"/readyz", 200)
-	for path, want := range map[string]string{"/healthz": "ok", "/metrics": `guildcast_build_info{go_version="go1.`, "/": "<html", "/socket.io/?EIO=4&transport=polling": `"sid"`} {
+	for path, want := range map[string]string{
+		"/healthz": "ok", "/metrics": `guildcast_build_info{go_version="go1.`, "/": "<html",
+		"/socket.io/?EIO=4&transport=polling": `"sid"`,
+	} {
 		if code, body := get(t, url+path); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s answers %d %.200q, want something with %q", path, code, body, want)
 		}
@@ -169,7 +176,8 @@ func TestHangup(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	if code, stderr := p.exit(t); code != 0 || !strings.Contains(stderr, "node drains") || !strings.Contains(stderr, "node stopped") {
+	if code, stderr := p.exit(t); code != 0 || !strings.Contains(stderr, "node drains") ||
+		!strings.Contains(stderr, "node stopped") {
 		t.Errorf("exit code %d, standard error %s", code, stderr)
 	}
 }
@@ -185,7 +193,8 @@ func TestWrongValueOfAProcess(t *testing.T) {
 		{"", []string{"serve"}, "GUILDCAST_JWT_SECRET"},
 	} {
 		code, stderr := start(t, []string{c.env}, c.args...).exit(t)
-		if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "guildcast: ") || !strings.Contains(stderr, c.want) {
+		if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "guildcast: ") ||
+			!strings.Contains(stderr, c.want) {
 			t.Errorf("%s %v: exit code %d, standard error %q", c.env, c.args, code, stderr)
 		}
 	}

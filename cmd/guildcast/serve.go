@@ -118,7 +118,8 @@ func (l limits) forHandlers() handlers.Limits {
 		SocketRate: l.LimitSocketRate, SocketBurst: count(l.LimitSocketBurst),
 		UserRate: l.LimitUserRate, UserBurst: count(l.LimitUserBurst),
 		AddressRate: l.LimitAddressRate, AddressBurst: count(l.LimitAddressBurst),
-		Flood: count(l.LimitFlood), SocketRequests: count(l.LimitSocketRequests), NodeRequests: count(l.LimitNodeRequests),
+		Flood: count(l.LimitFlood), SocketRequests: count(l.LimitSocketRequests),
+		NodeRequests:    count(l.LimitNodeRequests),
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
 		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
 		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
@@ -154,7 +155,8 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	}
 	for _, secret := range given {
 		if len(secret.Key) < weakSecret {
-			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes", len(secret.Key), "want", weakSecret)
+			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes",
+				len(secret.Key), "want", weakSecret)
 		}
 	}
 	return n.Run(ctx)
@@ -174,7 +176,8 @@ func (s *serve) config() (node.Config, error) {
 		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
 		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
 		Interpreter: node.Interpreter(s.Interpreter), RevocationLifetime: s.RevocationLifetime,
-		JWTJWKS: s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience, JWTLeeway: s.JwtLeeway,
+		JWTJWKS: s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience,
+		JWTLeeway:       s.JwtLeeway,
 		TokenPerRequest: handlers.TokenPerRequest(s.TokenPerRequest), UserPool: handlers.UserPool(s.UserPool),
 		ExpiryWarning: s.ExpiryWarning, Policy: s.Policy, Limits: s.forHandlers(),
 	}
@@ -202,17 +205,20 @@ func (s *serve) config() (node.Config, error) {
 func (s *serve) positive() error {
 	for name, d := range map[string]time.Duration{
 		"keep-alive": s.KeepAlive, "grace": s.Grace, "ping-interval": s.PingInterval, "ping-timeout": s.PingTimeout,
-		"adapter-timeout": s.AdapterTimeout, "request-timeout": s.RequestTimeout, "revocation-lifetime": s.RevocationLifetime,
-		"jwt-jwks-refresh": s.JwtJwksRefresh, "expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
+		"adapter-timeout": s.AdapterTimeout, "request-timeout": s.RequestTimeout,
+		"revocation-lifetime": s.RevocationLifetime,
+		"jwt-jwks-refresh":    s.JwtJwksRefresh, "expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
 	} {
 		if d <= 0 {
 			return usagef("--%s: must be more than 0", name)
 		}
 	}
 	for name, n := range map[string]int{
-		"max-message-bytes": int(s.MaxMessageBytes), "max-queue-bytes": s.MaxQueueBytes, "max-queue-budget": s.MaxQueueBudget,
+		"max-message-bytes": int(s.MaxMessageBytes), "max-queue-bytes": s.MaxQueueBytes,
+		"max-queue-budget":  s.MaxQueueBudget,
 		"max-inbound-bytes": s.MaxInboundBytes, "max-inbound-budget": s.MaxInboundBudget,
-		"max-decoding-budget": s.MaxDecodingBudget, "max-attachments": s.MaxAttachments, "max-json-depth": s.MaxJsonDepth,
+		"max-decoding-budget": s.MaxDecodingBudget, "max-attachments": s.MaxAttachments,
+		"max-json-depth": s.MaxJsonDepth,
 		"max-namespaces": s.MaxNamespaces, "shards": s.Shards, "max-answer-bytes": s.MaxAnswerBytes,
 		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,
 		"limit-search-pools": s.LimitSearchPools, "limit-remembered": s.LimitRemembered,

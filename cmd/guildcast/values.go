@@ -19,7 +19,9 @@ func valueMappers() kong.Option {
 			mapper("a whole number", strconv.Atoi),
 			mapper("a whole number", func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }),
 			mapper("a number", func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }),
-			mapper("a level: debug, info, warn or error", func(s string) (l slog.Level, err error) { return l, l.UnmarshalText([]byte(s)) }),
+			mapper("a level: debug, info, warn or error", func(s string) (l slog.Level, err error) {
+				return l, l.UnmarshalText([]byte(s))
+			}),
 		} {
 			if err := option.Apply(k); err != nil {
 				return err
@@ -31,16 +33,17 @@ func valueMappers() kong.Option {
 
 // mapper has the values of flags of type T read by parse.
 func mapper[T any](wanted string, parse func(string) (T, error)) kong.Option {
-	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
-		var text string
-		if err := ctx.Scan.PopValueInto(wanted, &text); err != nil {
-			return err
-		}
-		value, err := parse(text)
-		if err != nil {
-			return fmt.Errorf("%q is not %s", text, wanted)
-		}
-		target.Set(reflect.ValueOf(value))
-		return nil
-	}))
+	return kong.TypeMapper(reflect.TypeFor[T](),
+		kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+			var text string
+			if err := ctx.Scan.PopValueInto(wanted, &text); err != nil {
+				return err
+			}
+			value, err := parse(text)
+			if err != nil {
+				return fmt.Errorf("%q is not %s", text, wanted)
+			}
+			target.Set(reflect.ValueOf(value))
+			return nil
+		}))
 }

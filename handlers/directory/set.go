@@ -82,16 +82,21 @@ type Set struct {
 	goroutines sync.WaitGroup // Add under mu while not closed
 }
 
-// New returns an empty set over a cache and its events. It must be run, and events must be reported by Changed and Lost.
+// New returns an empty set over a cache and its events. It must be run, and events must be reported by Changed and
+// Lost.
 func New(p pools, t topics, o Options) *Set {
-	x := &Set{pools: p, topics: t, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), max: o, byPool: map[Pool]*directory{}}
+	x := &Set{
+		pools: p, topics: t, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), max: o,
+		byPool: map[Pool]*directory{},
+	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	return x
 }
 
 // Search returns the ids of the entities of a pool whose names are like text, best first. It reports cached as false
 // if the cache does not hold the pool. The directory is kept until h has left.
-func (x *Set) Search(ctx context.Context, h Holder, p Pool, text string, limit int) (ids []string, cached bool, err error) {
+func (x *Set) Search(ctx context.Context, h Holder, p Pool, text string, limit int) (ids []string, cached bool,
+	err error) {
 	for range maxTries {
 		d, fresh, superfluous := x.hold(h, p)
 		end(superfluous)

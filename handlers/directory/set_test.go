@@ -79,7 +79,8 @@ func TestBoundHoldsForPoolsBuiltAtOnce(t *testing.T) {
 	var searches sync.WaitGroup
 	for i := range guilds {
 		searches.Go(func() {
-			if _, _, err := x.Search(t.Context(), &holder{}, Pool{fmt.Sprint(i + 1), "member"}, "name", 10); err != nil {
+			if _, _, err := x.Search(t.Context(), &holder{}, Pool{fmt.Sprint(i + 1), "member"}, "name",
+				10); err != nil {
 				t.Error(err)
 			}
 		})

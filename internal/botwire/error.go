@@ -77,10 +77,12 @@ const (
 func Code(word string) int {
 	switch word {
 	case WordMalformed, WordBadArgs, WordUnknownType, WordUnknownMethod, WordPayloadNotAnObject, WordPayloadMalformed,
-		WordGuildIDMissing, WordGuildIDOutOfRange, WordMessageIDMissing, WordMessageIDOutOfRange, WordActionMissing, WordUnknownAction,
+		WordGuildIDMissing, WordGuildIDOutOfRange, WordMessageIDMissing, WordMessageIDOutOfRange, WordActionMissing,
+		WordUnknownAction,
 		WordContentMissing, WordContentMalformed, WordEmojiMissing, WordEmojiTooLong, WordTooManyCommands:
 		return CodeBadRequest
-	case WordTokenMissing, WordTokenInvalid, WordTokenExpired, WordTokenNotYetValid, WordTokenRevoked, WordTokenOfOtherUser:
+	case WordTokenMissing, WordTokenInvalid, WordTokenExpired, WordTokenNotYetValid, WordTokenRevoked,
+		WordTokenOfOtherUser:
 		return CodeUnauthorized
 	case WordNotAMember, WordPermissionMissing:
 		return CodeForbidden

@@ -152,7 +152,8 @@ func TestStreamUsesEveryKindAndStaysBounded(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction", "invite",
+		"guild", "channel", "role", "emoji", "member", "user", "auto_response", "setting", "message", "reaction",
+		"invite",
 		"webhook", "integration", "interaction", "moderation", "administrator", "internal", "private",
 	} {
 		if seen[kind] == 0 {
@@ -202,7 +203,8 @@ func TestStepsKeepCacheAndWorldEqual(t *testing.T) {
 			if err := json.Unmarshal(d, &e); err != nil {
 				t.Fatal(err)
 			}
-			if got := m.HGet(botwire.PoolKey(k.guild, k.typ), e.ID); got != string(d) && !slices.Contains(w.former, e.ID) {
+			if got := m.HGet(botwire.PoolKey(k.guild, k.typ), e.ID); got != string(d) &&
+				!slices.Contains(w.former, e.ID) {
 				t.Errorf("%s %s: cached %s, world %s", botwire.PoolKey(k.guild, k.typ), e.ID, got, d)
 			}
 		}
@@ -331,14 +333,17 @@ func TestWorkerAnswers(t *testing.T) {
 		t.Errorf("all of a foreign guild: %+v, %v", parts, err)
 	}
 	parts, err = ask("search", `{"type":"member","guild_id":"`+GuildID+`","query":"JUNIPR","limit":5}`)
-	if err != nil || len(parts) != 1 || len(parts[0].Data) == 0 || !strings.Contains(string(parts[0].Data[0]), MemberID) {
+	if err != nil || len(parts) != 1 || len(parts[0].Data) == 0 ||
+		!strings.Contains(string(parts[0].Data[0]), MemberID) {
 		t.Errorf("search: %+v, %v", parts, err)
 	}
 	parts, err = ask("search", `{"type":"role","guild_id":"`+GuildID+`","query":"x","limit":5}`)
 	if err != nil || len(parts) != 1 || len(parts[0].Data) != 0 {
 		t.Errorf("search of roles: %+v, %v", parts, err)
 	}
-	for _, bad := range [][2]string{{"fetch", "["}, {"fetch", `{"type":"x"}`}, {"drop", `{"type":"user"}`}, {"interpret", "{}"}} {
+	for _, bad := range [][2]string{
+		{"fetch", "["}, {"fetch", `{"type":"x"}`}, {"drop", `{"type":"user"}`}, {"interpret", "{}"},
+	} {
 		if _, err := ask(bad[0], bad[1]); err == nil {
 			t.Errorf("%s %s was answered", bad[0], bad[1])
 		}

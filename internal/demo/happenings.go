@@ -140,7 +140,8 @@ func (s *Stream) channelRenamed() error {
 	if err := s.updated(GuildID, "channel", TypeChannel, &next); err != nil {
 		return err
 	}
-	return s.log(GuildID, action{Number: 11, Reversible: true, Data: difference{Before: c.Name, After: next.Name}}, AdminID, c.ID)
+	return s.log(GuildID, action{Number: 11, Reversible: true, Data: difference{Before: c.Name, After: next.Name}},
+		AdminID, c.ID)
 }
 
 func (s *Stream) guildBoosted() error {

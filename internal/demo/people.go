@@ -35,7 +35,8 @@ func (s *Stream) nickChanged() error {
 	if err := s.updated(GuildID, "member", TypeMember, &next); err != nil {
 		return err
 	}
-	return s.log(GuildID, action{Number: 24, Reversible: true, Data: difference{Before: m.Nick, After: next.Nick}}, m.ID, m.ID)
+	return s.log(GuildID, action{Number: 24, Reversible: true, Data: difference{Before: m.Nick, After: next.Nick}},
+		m.ID, m.ID)
 }
 
 func (s *Stream) roleChanged() error {
@@ -147,7 +148,8 @@ func (s *Stream) emojiUsed() error {
 	if err := s.updated(GuildID, "emoji", TypeCustomEmoji, &next); err != nil {
 		return err
 	}
-	return s.log(GuildID, action{Number: 3401, Data: difference{Before: e.NumUses, After: next.NumUses}}, botID, next.ID)
+	return s.log(GuildID, action{Number: 3401, Data: difference{Before: e.NumUses, After: next.NumUses}}, botID,
+		next.ID)
 }
 
 func (s *Stream) responseTriggered() error {

@@ -85,7 +85,8 @@ func (s *Stream) put(guild, typ string, e entity) error {
 	}
 	for _, k := range poolsOf(guild, typ) {
 		s.w.put(k.guild, k.typ, e)
-		s.step.Changes = append(s.step.Changes, Change{Key: botwire.PoolKey(k.guild, k.typ), ID: e.entityID(), Value: b})
+		s.step.Changes = append(s.step.Changes,
+			Change{Key: botwire.PoolKey(k.guild, k.typ), ID: e.entityID(), Value: b})
 	}
 	return nil
 }

@@ -51,7 +51,8 @@ type poolResult struct {
 //	interpret  payload of the event interpret          -> payload of interpret_response
 //
 // guild_id is empty or absent for the types that belong to no guild.
-func (w *Worker) Handle(ctx context.Context, method string, args []byte, reply func(result []byte, more bool) error) error {
+func (w *Worker) Handle(ctx context.Context, method string, args []byte,
+	reply func(result []byte, more bool) error) error {
 	if method == botwire.MethodInterpret {
 		return w.interpret(ctx, args, reply)
 	}

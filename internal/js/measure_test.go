@@ -18,7 +18,8 @@ func TestMeasure(t *testing.T) {
 		return "{" + b.String()[1:] + "}"
 	}
 	for _, unit := range []string{
-		`0`, `-1.5e10`, `true`, `""`, `"a"`, `"abcdefghijklmnopq"`, `[]`, `[0]`, `[0,0,0,0,0]`, `[[[[[0]]]]]`, `{}`, `{"":0}`,
+		`0`, `-1.5e10`, `true`, `""`, `"a"`, `"abcdefghijklmnopq"`, `[]`, `[0]`, `[0,0,0,0,0]`, `[[[[[0]]]]]`, `{}`,
+		`{"":0}`,
 		`{"a":{"a":{}}}`, many(8), many(9), many(15), many(113), many(1000),
 		`{"id":"214037134477230080","name":"Johannes","roles":["1","2","3"],"color":15158332,"bot":false,"avatar":null}`,
 	} {

@@ -11,7 +11,9 @@ import (
 
 // FuzzQuote compares the quoter with encoding/json, which escapes a few characters more.
 func FuzzQuote(f *testing.F) {
-	for _, seed := range []string{"", "plain", "<a&b>\u2028\u2029\"\\\n\r\t\b\f\x00\x1f\x7f", "é😀\xff\xed\xa0\x80\xe2\x82", "\xf0\x90\x80"} {
+	for _, seed := range []string{
+		"", "plain", "<a&b>\u2028\u2029\"\\\n\r\t\b\f\x00\x1f\x7f", "é😀\xff\xed\xa0\x80\xe2\x82", "\xf0\x90\x80",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -56,8 +58,10 @@ func TestText(t *testing.T) {
 // The values are those of Node.js: JSON.stringify(...).
 func TestAppendNumber(t *testing.T) {
 	for want, f := range map[string]float64{
-		"0": math.Copysign(0, -1), "1.5": 1.5, "100000000000000000000": 1e20, "1e+21": 1e21, "0.000001": 1e-6, "1e-7": 1e-7, "1.25e-10": 1.25e-10,
-		"1.7976931348623157e+308": math.MaxFloat64, "5e-324": math.SmallestNonzeroFloat64, "-1e-7": -1e-7, "null": math.NaN(),
+		"0": math.Copysign(0, -1), "1.5": 1.5, "100000000000000000000": 1e20, "1e+21": 1e21, "0.000001": 1e-6,
+		"1e-7": 1e-7, "1.25e-10": 1.25e-10,
+		"1.7976931348623157e+308": math.MaxFloat64, "5e-324": math.SmallestNonzeroFloat64, "-1e-7": -1e-7,
+		"null": math.NaN(),
 	} {
 		if got := string(AppendNumber(nil, f)); got != want {
 			t.Errorf("%v: %s, want %s", f, got, want)

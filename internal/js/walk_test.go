@@ -14,7 +14,8 @@ import (
 func FuzzMembers(f *testing.F) {
 	for _, seed := range []string{
 		`{"sub":"1","exp":1790000000,"permissions":274,"guilds":{"6":6,"7":"0x1"},"architus_admin":false}`,
-		" {\t\"a\" : [1, {\"b\":\"]}\"}] ,\r\n\"c\":null , \"d\\\"\\u00e9\" :{ } }\n", `{}`, `{"a":1,"a":{"b":"\\"}}`, `{"":-1.5e3,"é":""}`,
+		" {\t\"a\" : [1, {\"b\":\"]}\"}] ,\r\n\"c\":null , \"d\\\"\\u00e9\" :{ } }\n", `{}`, `{"a":1,"a":{"b":"\\"}}`,
+		`{"":-1.5e3,"é":""}`,
 		"{\"\xff\":true}", `null`, `[{"a":1}]`, `"{\"a\":1}"`, `{"a":[[],[[]]],"b":"\\\\\""}`,
 	} {
 		f.Add([]byte(seed))
@@ -56,7 +57,9 @@ func FuzzMembers(f *testing.F) {
 
 // FuzzElements compares what Elements finds with encoding/json.
 func FuzzElements(f *testing.F) {
-	for _, seed := range []string{`[]`, ` [ 1 , "]" ,[[],{}], {"a":[1,2]},null ] `, `[-0.5e1,"\\\"",true]`, `{"a":[1]}`, `7`} {
+	for _, seed := range []string{
+		`[]`, ` [ 1 , "]" ,[[],{}], {"a":[1,2]},null ] `, `[-0.5e1,"\\\"",true]`, `{"a":[1]}`, `7`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -79,7 +82,9 @@ func FuzzElements(f *testing.F) {
 
 // FuzzEach compares Each with the token reader of encoding/json.
 func FuzzEach(f *testing.F) {
-	for _, seed := range []string{`{}`, ` {"a":1,"b":{"a":[2]}} `, `{"a":1,"\u0061":2}`, `{"a":1}{}`, `{"a":1`, `[1]`, "{\"\xff\":1,\"\xfe\":2}"} {
+	for _, seed := range []string{
+		`{}`, ` {"a":1,"b":{"a":[2]}} `, `{"a":1,"\u0061":2}`, `{"a":1}{}`, `{"a":1`, `[1]`, "{\"\xff\":1,\"\xfe\":2}",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -137,13 +142,17 @@ func TestEachSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: %v, want %s", data, err, want)
 		}
 	}
-	if err := Each([]byte(`{"a":1,"b":2}`), func(name string, _ json.RawMessage) error { return errors.New(name) }); err == nil || err.Error() != "a" {
+	if err := Each([]byte(`{"a":1,"b":2}`), func(name string, _ json.RawMessage) error {
+		return errors.New(name)
+	}); err == nil || err.Error() != "a" {
 		t.Errorf("an error of visit: %v", err)
 	}
 }
 
 func TestDepth(t *testing.T) {
-	for data, want := range map[string]int{`1`: 0, `"[["`: 0, `[]`: 1, `[{"a":[]},[]]`: 3, `{"[":"{\"["}`: 1, `[[[`: 3, `]]]`: 0} {
+	for data, want := range map[string]int{
+		`1`: 0, `"[["`: 0, `[]`: 1, `[{"a":[]},[]]`: 3, `{"[":"{\"["}`: 1, `[[[`: 3, `]]]`: 0,
+	} {
 		if got := Depth([]byte(data)); got != want {
 			t.Errorf("%s: %d, want %d", data, got, want)
 		}

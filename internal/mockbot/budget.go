@@ -20,8 +20,8 @@ const (
 	categorySteps  = 25_000
 	foldSteps      = 3 // of a character in a range, each of which is looked up for its other cases
 
-	// messageShare is the part of what is left that one message may take. So a flood of costly messages leaves a multiple
-	// of what any cheap one needs.
+	// messageShare is the part of what is left that one message may take. So a flood of costly messages leaves a
+	// multiple of what any cheap one needs.
 	messageShare = 10
 )
 

@@ -68,7 +68,8 @@ func TestMessageThatIsTooCostly(t *testing.T) {
 		}
 	}
 	before := c.bot.budget.left
-	_, err := c.bot.Interpret(t.Context(), Request{Action: ActionMessageSent, GuildID: c.guild, Content: strings.Repeat("a", 2000)})
+	_, err := c.bot.Interpret(t.Context(),
+		Request{Action: ActionMessageSent, GuildID: c.guild, Content: strings.Repeat("a", 2000)})
 	if refusal(err) != "message_too_costly" || before-c.bot.budget.left != messageSteps {
 		t.Errorf("%v, for %d steps", err, before-c.bot.budget.left)
 	}
@@ -86,15 +87,21 @@ func TestRefusedMessagesChangeNothing(t *testing.T) {
 		"compile": {"!set y::z", "!set ^" + long + "$::y", long, ""},
 		"collide": {"!set " + long + "::y", "!set ^(?:a?){60}$::z", "aaa", ""},
 		"respond": {"!set x::[count]" + list, "x", "!remove x", "✅"},
-		"poll":    {"!poll " + strings.Repeat("t", 900) + strings.Repeat(","+strings.Repeat("o", 900), 10), "", "!help poll", "```"},
+		"poll": {"!poll " + strings.Repeat("t", 900) + strings.Repeat(","+strings.Repeat("o", 900), 10), "",
+			"!help poll", "```"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := testBot(Config{})
 			c := newChat(t, b)
-			request := Request{Action: ActionMessageSent, GuildID: c.guild, Content: tt.message, AllowedCommands: []string{"set", "poll"}}
+			request := Request{
+				Action: ActionMessageSent, GuildID: c.guild, Content: tt.message,
+				AllowedCommands: []string{"set", "poll"},
+			}
 			sent := c.send(tt.before)
 			if name == "poll" {
-				request = Request{Action: ActionReactionAdded, GuildID: c.guild, MessageID: sent[0].MessageID, Emoji: sent[1].Emoji}
+				request = Request{
+					Action: ActionReactionAdded, GuildID: c.guild, MessageID: sent[0].MessageID, Emoji: sent[1].Emoji,
+				}
 			}
 			b.budget = newBudget(160_000) // of which a message may take 8,000
 			if _, err := b.Interpret(t.Context(), request); refusal(err) != "message_too_costly" {

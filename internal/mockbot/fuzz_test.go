@@ -17,7 +17,8 @@ import (
 func FuzzInterpret(f *testing.F) {
 	for _, seed := range []string{
 		"!help", "!help set", "!set a::b", "!set ^(a+)+$::[0]", "!set x::[a,[b,[c]]] [noun] [:x:] [👍]", "!remove a",
-		"!poll t, a, b", `!xpoll "t" a`, "!schedule party in 2 days", "!schedule party Jan 2nd 2027 8:30 pm", "aaaaaaaaaaaaaaa!",
+		"!poll t, a, b", `!xpoll "t" a`, "!schedule party in 2 days", "!schedule party Jan 2nd 2027 8:30 pm",
+		"aaaaaaaaaaaaaaa!",
 		"!set ^\\Q$::x", "!set ^[[:alpha:]]{3}\\pL$::x", "!set a\\::b\\", "!set \xff::\xfe", "!poll \u20e3,\u20e3",
 	} {
 		f.Add(seed, "aaaa a, x", "0⃣")
@@ -27,11 +28,15 @@ func FuzzInterpret(f *testing.F) {
 		b := New(Config{MaxGuilds: 2, Now: fixedNow})
 		for _, content := range []string{first, second} {
 			for _, a := range interpretAny(t, b, content) {
-				if a.Action == ActionMessageSent && (a.MessageID%2 == 0 || !utf8.ValidString(a.Content) || a.Content == "") {
+				if a.Action == ActionMessageSent &&
+					(a.MessageID%2 == 0 || !utf8.ValidString(a.Content) || a.Content == "") {
 					t.Fatalf("%q: %+v", content, a)
 				}
 				if a.MessageID%2 != 0 && emoji != "" {
-					if _, err := b.Interpret(t.Context(), Request{Action: ActionReactionAdded, GuildID: 1, MessageID: a.MessageID, Emoji: emoji}); err != nil && len(emoji) <= MaxEmojiBytes {
+					if _, err := b.Interpret(t.Context(),
+						Request{
+							Action: ActionReactionAdded, GuildID: 1, MessageID: a.MessageID, Emoji: emoji,
+						}); err != nil && len(emoji) <= MaxEmojiBytes {
 						t.Fatal(err)
 					}
 				}
@@ -53,7 +58,8 @@ func interpretAny(t *testing.T, b *Bot, content string) []Action {
 	}
 	req, err := Decode(payload)
 	if err != nil {
-		if _, ok := err.(*Error); !ok || len(content) <= MaxContentBytes && len(payload) <= maxRequestBytes && content != "" {
+		if _, ok := err.(*Error); !ok || len(content) <= MaxContentBytes && len(payload) <= maxRequestBytes &&
+			content != "" {
 			t.Fatalf("%q: %v", content, err)
 		}
 		return nil

@@ -93,11 +93,15 @@ func TestHelp(t *testing.T) {
 		t.Errorf("help set: %q", got)
 	}
 	only := c.do(Request{Action: ActionMessageSent, Content: "!help", AllowedCommands: []string{"poll", "nonsense"}})
-	if len(only) != 1 || strings.Contains(only[0].Content, "set") || !strings.Contains(only[0].Content, "poll: poll title, option1") {
+	if len(only) != 1 || strings.Contains(only[0].Content, "set") ||
+		!strings.Contains(only[0].Content, "poll: poll title, option1") {
 		t.Errorf("help with one command: %+v", only)
 	}
-	for content, want := range map[string]string{"!help": "❌ there are no commands here", "!help set": "❌ there are no commands here"} {
-		if none := c.do(Request{Action: ActionMessageSent, Content: content}); len(none) != 1 || none[0].Content != want {
+	for content, want := range map[string]string{
+		"!help": "❌ there are no commands here", "!help set": "❌ there are no commands here",
+	} {
+		if none := c.do(Request{Action: ActionMessageSent, Content: content}); len(none) != 1 ||
+			none[0].Content != want {
 			t.Errorf("%s without commands: %+v", content, none)
 		}
 	}
@@ -161,7 +165,9 @@ func TestCollisionsAreListedUpToFour(t *testing.T) {
 
 func TestAllowedCommandsAndSilence(t *testing.T) {
 	c := newChat(t, testBot(Config{}))
-	if got := c.do(Request{Action: ActionMessageSent, Content: "!set a::b", AllowedCommands: []string{"remove"}}); len(got) != 0 {
+	if got := c.do(Request{
+		Action: ActionMessageSent, Content: "!set a::b", AllowedCommands: []string{"remove"},
+	}); len(got) != 0 {
 		t.Errorf("a command that is not allowed did %+v", got)
 	}
 	c.expect("a", "")
@@ -183,7 +189,10 @@ func TestTriggers(t *testing.T) {
 		mode    string
 		yes, no []string
 	}{
-		{"hello world", ModeNaive, []string{"Hello, World!", "hello world"}, []string{"hello  world", "hello world ", "helloworld"}},
+		{
+			"hello world", ModeNaive, []string{"Hello, World!", "hello world"},
+			[]string{"hello  world", "hello world ", "helloworld"},
+		},
 		{"what?", ModePunctuated, []string{"what?", "WHAT?!!", "w.h.a.t?"}, []string{"what", "what??"}},
 		{"it's me", ModePunctuated, []string{"It's me!", "it's me"}, []string{"its me"}},
 		{"^ab+c$", ModeRegex, []string{"abc", "ABBBC"}, []string{"xabc", "abc!", "ac"}},
@@ -242,7 +251,8 @@ func TestCollision(t *testing.T) {
 		want bool
 	}{
 		{"hi", "HI", true}, {"hi", "hi!", true}, {"hi?", "hi!", false}, {"^hi$", "hi", true}, {"^h.$", "hi", true},
-		{"^h.$", "^ha$", false}, {"^h.$", "^H.$", true}, {"hello", "help", false}, {"^.*$", "^a$", false}, {"^.*$", "a b", true},
+		{"^h.$", "^ha$", false}, {"^h.$", "^H.$", true}, {"hello", "help", false}, {"^.*$", "^a$", false},
+		{"^.*$", "a b", true},
 	} {
 		a, errA := parseTrigger(tc.a)
 		b, errB := parseTrigger(tc.b)
@@ -264,7 +274,10 @@ func TestResponses(t *testing.T) {
 		{"x", "[a,b]", "x", []string{"a", "b"}},
 		{"x", "<[a, b ]>", "x", []string{"<a>", "< b >"}},
 		{"x", "[owl]", "x", []string{"owl"}},
-		{"x", "[one [two, three [four,five]], six]", "x", []string{"one two", "one  three four", "one  three five", " six"}},
+		{
+			"x", "[one [two, three [four,five]], six]", "x",
+			[]string{"one two", "one  three four", "one  three five", " six"},
+		},
 		{"x", "a, b", "x", []string{"a, b"}},
 		{"x", `\[a\] \\ \, [b\,c]`, "x", []string{`[a] \ , b,c`}},
 		{"x", `end\`, "x", []string{`end\`}},
@@ -333,7 +346,8 @@ func TestNewlinesAndLongResponses(t *testing.T) {
 	if got := c.say("!set huge::" + strings.Repeat("x", 8001)); !strings.HasPrefix(got, "❌ that response is too long") {
 		t.Errorf("got %.100q", got)
 	}
-	if got := c.say("!set deep::" + strings.Repeat("[", 33) + strings.Repeat("]", 33)); !strings.Contains(got, "nested too deeply") {
+	if got := c.say("!set deep::" + strings.Repeat("[", 33) + strings.Repeat("]", 33)); !strings.Contains(got,
+		"nested too deeply") {
 		t.Errorf("got %.100q", got)
 	}
 }
@@ -365,12 +379,16 @@ func TestReactions(t *testing.T) {
 }
 
 func TestEmojis(t *testing.T) {
-	for _, yes := range []string{"👍", "👍🏽", "❤️", "❤", "🇳🇴", "1️⃣", "1⃣", "#️⃣", "👩‍💻", "🏴\U000E0067\U000E0062\U000E007F", "✅", "🤷‍♀️", "⭐"} {
+	for _, yes := range []string{
+		"👍", "👍🏽", "❤️", "❤", "🇳🇴", "1️⃣", "1⃣", "#️⃣", "👩‍💻", "🏴\U000E0067\U000E0062\U000E007F", "✅", "🤷‍♀️", "⭐",
+	} {
 		if !isEmoji(yes) {
 			t.Errorf("%q is an emoji", yes)
 		}
 	}
-	for _, no := range []string{"", "a", "👍👍", "👍 ", "1", "🇳", "\u200d", "👍\u200d", "日本", "a👍", strings.Repeat("👍\u200d", 40) + "👍"} {
+	for _, no := range []string{
+		"", "a", "👍👍", "👍 ", "1", "🇳", "\u200d", "👍\u200d", "日本", "a👍", strings.Repeat("👍\u200d", 40) + "👍",
+	} {
 		if isEmoji(no) {
 			t.Errorf("%q is no emoji", no)
 		}
@@ -475,7 +493,9 @@ func TestSchedule(t *testing.T) {
 		!strings.HasSuffix(got[0].Content, "Yes (0): \n:x: No (0): \n:shrug: Maybe (1): you") {
 		t.Errorf("%+v", got)
 	}
-	for _, bad := range []string{"!schedule", "!schedule party", "!schedule 8pm", "!schedule party at noonish", "!schedule party 2/29"} {
+	for _, bad := range []string{
+		"!schedule", "!schedule party", "!schedule 8pm", "!schedule party at noonish", "!schedule party 2/29",
+	} {
 		c.expect(bad, "❌ use the syntax: `schedule <title> <time>`")
 	}
 }
@@ -516,8 +536,10 @@ func TestScheduleTitleAndTime(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"a b", "a 25:00", "a 13pm", "a 0am", "a Feb 30", "a 2027-02-30", "a 8:5", "a 51", "a at", "a next", "a in 2 parsecs",
-		"a in 99999 days", "a 13/40", "a 2/29", "a 2/29/2027", "a 2/30", "a 8pm 2/29", "a Feb 29", "a Jan", "a 8pm extra", "",
+		"a b", "a 25:00", "a 13pm", "a 0am", "a Feb 30", "a 2027-02-30", "a 8:5", "a 51", "a at", "a next",
+		"a in 2 parsecs",
+		"a in 99999 days", "a 13/40", "a 2/29", "a 2/29/2027", "a 2/30", "a 8pm 2/29", "a Feb 29", "a Jan",
+		"a 8pm extra", "",
 	} {
 		if title, at, ok := scheduleParts(bad, fixedNow()); ok {
 			t.Errorf("%q: title %q, time %v", bad, title, at)
@@ -536,7 +558,9 @@ func TestGuildsAreSeparate(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	now := fixedNow()
-	b := New(Config{MaxGuilds: 3, MaxResponses: 5, MaxEvents: 2, MaxIdle: time.Hour, Now: func() time.Time { return now }})
+	b := New(Config{MaxGuilds: 3, MaxResponses: 5, MaxEvents: 2, MaxIdle: time.Hour, Now: func() time.Time {
+		return now
+	}})
 	c := newChat(t, b)
 	for i := range 5 {
 		c.say(fmt.Sprintf("!set w%d::r", i))
@@ -601,10 +625,12 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	action := got["actions"].([]any)[0].(map[string]any)
-	if got["guild_id"] != 4211.0 || action["action"] != 3001.0 || action["content"] != "✅ `hi::hey` _successfully set_" || len(action) != 3 {
+	if got["guild_id"] != 4211.0 || action["action"] != 3001.0 ||
+		action["content"] != "✅ `hi::hey` _successfully set_" || len(action) != 3 {
 		t.Errorf("%s", out)
 	}
-	out, err = b.InterpretJSON(t.Context(), []byte(`{"action":3001,"guild_id":"4211","message_id":"4","content":"nothing"}`))
+	out, err = b.InterpretJSON(t.Context(),
+		[]byte(`{"action":3001,"guild_id":"4211","message_id":"4","content":"nothing"}`))
 	if err != nil || string(out) != `{"guild_id":4211,"actions":[]}` {
 		t.Errorf("%s, %v", out, err)
 	}
@@ -624,14 +650,26 @@ func TestDecode(t *testing.T) {
 		{`{"guild_id":1,"message_id":2,"action":3001,"content":5}`, "payload_malformed", 400},
 		{`{"guild_id":1,"message_id":2,"action":72}`, "unknown_action", 400},
 		{`{"guild_id":1,"message_id":2,"action":3100}`, "emoji_missing", 400},
-		{`{"guild_id":1,"message_id":2,"action":3100,"emoji":"` + strings.Repeat("x", 129) + `"}`, "emoji_too_long", 400},
+		{
+			`{"guild_id":1,"message_id":2,"action":3100,"emoji":"` + strings.Repeat("x", 129) + `"}`, "emoji_too_long",
+			400,
+		},
 		{`{"guild_id":10000000,"message_id":2,"action":3001,"content":"x"}`, "guild_id_out_of_range", 400},
 		{`{"guild_id":-1,"message_id":2,"action":3001,"content":"x"}`, "guild_id_out_of_range", 400},
 		{`{"guild_id":1.5,"message_id":2,"action":3001,"content":"x"}`, "payload_malformed", 400},
 		{`{"guild_id":1,"message_id":9007199254740992,"action":3001,"content":"x"}`, "payload_malformed", 400},
-		{`{"guild_id":1,"message_id":2,"action":3001,"content":"x","allowed_commands":"set"}`, "payload_malformed", 400},
-		{`{"guild_id":1,"message_id":2,"action":3001,"content":"` + strings.Repeat("x", MaxContentBytes+1) + `"}`, "content_too_large", 413},
-		{`{"guild_id":1,"message_id":2,"action":3001,"content":"` + strings.Repeat("x", 1<<20) + `"}`, "payload_too_large", 413},
+		{
+			`{"guild_id":1,"message_id":2,"action":3001,"content":"x","allowed_commands":"set"}`, "payload_malformed",
+			400,
+		},
+		{
+			`{"guild_id":1,"message_id":2,"action":3001,"content":"` + strings.Repeat("x", MaxContentBytes+1) + `"}`,
+			"content_too_large", 413,
+		},
+		{
+			`{"guild_id":1,"message_id":2,"action":3001,"content":"` + strings.Repeat("x", 1<<20) + `"}`,
+			"payload_too_large", 413,
+		},
 	} {
 		_, err := b.InterpretJSON(t.Context(), []byte(bad.payload))
 		e, ok := errors.AsType[*Error](err)
@@ -639,7 +677,8 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%.80s: %v", bad.payload, err)
 		}
 	}
-	if out, err := b.InterpretJSON(t.Context(), []byte(`{"guild_id":1,"message_id":2,"action":3001,"content":"x","allowed_commands":null}`)); err != nil {
+	if out, err := b.InterpretJSON(t.Context(),
+		[]byte(`{"guild_id":1,"message_id":2,"action":3001,"content":"x","allowed_commands":null}`)); err != nil {
 		t.Errorf("null for an optional list: %s, %v", out, err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 // prefix begins a command.
 const prefix = "!"
 
-// turn is the interpretation of one request. What costs more than the request's own length is paid before it is done, and
-// before anything is changed.
+// turn is the interpretation of one request. What costs more than the request's own length is paid before it is done,
+// and before anything is changed.
 type turn struct {
 	cfg   *Config
 	guild *guild
@@ -37,7 +37,10 @@ func commands() []command {
 		{"remove", "remove <trigger>::<response>\nRemoves an auto response.", (*turn).remove},
 		{"schedule", "schedule <title> <event>\nStarts an event poll.", (*turn).schedule},
 		{"poll", "poll title, option1, option2, ..., option10\nStarts a poll with up to 10 options", (*turn).poll},
-		{"xpoll", "xpoll title, option1, option2, ..., option10\nStarts an exclusive poll with up to 10 options", (*turn).xpoll},
+		{
+			"xpoll", "xpoll title, option1, option2, ..., option10\nStarts an exclusive poll with up to 10 options",
+			(*turn).xpoll,
+		},
 	}
 }
 
@@ -76,7 +79,9 @@ func (t *turn) message(ctx context.Context) error {
 
 // allowed returns the commands that the request allows.
 func (t *turn) allowed() []command {
-	return slices.DeleteFunc(commands(), func(c command) bool { return !slices.Contains(t.req.AllowedCommands, c.name) })
+	return slices.DeleteFunc(commands(), func(c command) bool {
+		return !slices.Contains(t.req.AllowedCommands, c.name)
+	})
 }
 
 // cutWord splits at the first white space, and trims what follows.
@@ -182,8 +187,8 @@ func (t *turn) edit(id int64, content string) {
 	t.actions = append(t.actions, Action{Action: ActionMessageEdited, MessageID: id, Content: content})
 }
 
-// react adds a reaction of the bot's; a second one of the same has no effect, nor has one too many. A turn's reactions are
-// all to one message.
+// react adds a reaction of the bot's; a second one of the same has no effect, nor has one too many. A turn's reactions
+// are all to one message.
 func (t *turn) react(id int64, emoji string) {
 	a := Action{Action: ActionReactionAdded, MessageID: id, Emoji: emoji}
 	if t.reactions < maxReactions && !slices.Contains(t.actions, a) {

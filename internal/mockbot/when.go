@@ -178,7 +178,8 @@ func (c *clock) takeMonth(w string) bool {
 func (c *clock) takeZone(w string) bool {
 	// A zone follows a time. Those of North America are ambiguous elsewhere, and are what the bot's people mean.
 	hours, ok := map[string]int{
-		"utc": 0, "gmt": 0, "z": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
+		"utc": 0, "gmt": 0, "z": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8,
+		"pdt": -7,
 		"cet": 1, "cest": 2, "bst": 1,
 	}[w]
 	if !ok || !c.hasTime || c.zone != nil {

@@ -50,7 +50,8 @@ func Connect(rawURL string) (*Connection, error) {
 		return nil, err
 	}
 	c := &Connection{
-		Target: t.scheme + "://" + strings.Join(t.options.Addrs, ","), dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig),
+		Target: t.scheme + "://" + strings.Join(t.options.Addrs, ","),
+		dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig),
 	}
 	t.options.Dialer = c.dialer.dial
 	switch t.mode {
@@ -84,8 +85,9 @@ func Connect(rawURL string) (*Connection, error) {
 	return c, nil
 }
 
-// Renew closes the connections that were made before since, those of the client's pool included: they may lead to a server
-// that is no longer the one of the URL. Commands in progress on them fail, and are tried again where go-redis does so.
+// Renew closes the connections that were made before since, those of the client's pool included: they may lead to a
+// server that is no longer the one of the URL. Commands in progress on them fail, and are tried again where go-redis
+// does so.
 func (c *Connection) Renew(since time.Time) { c.dialer.renew(since) }
 
 // Close closes the client, then the embedded Redis.

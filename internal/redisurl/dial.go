@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// dialer makes the connections of a client and remembers them: when the server behind a name changes, those in go-redis's
-// pool would go on leading to the former one.
+// dialer makes the connections of a client and remembers them: when the server behind a name changes, those in
+// go-redis's pool would go on leading to the former one.
 type dialer struct {
 	// Static after construction.
 	net  net.Dialer

@@ -11,8 +11,8 @@ import (
 )
 
 // newClusterNode makes go-redis's client of one server of a cluster. A server that does not know by which host it is
-// reached (cluster-preferred-endpoint-type unknown-endpoint) says none, in its layout and its redirections: it is the host
-// that was dialled. go-redis can't read that.
+// reached (cluster-preferred-endpoint-type unknown-endpoint) says none, in its layout and its redirections: it is the
+// host that was dialled. go-redis can't read that.
 func newClusterNode(o *goredis.Options) *goredis.Client {
 	c := goredis.NewClient(o)
 	if host, _, err := net.SplitHostPort(o.Addr); err == nil {

@@ -74,13 +74,15 @@ func TestBadPasswordSources(t *testing.T) {
 		read func(context.Context) (string, error)
 		want string
 	}{
-		"no file":         {passwordFile(filepath.Join(dir, "none")), "no such file"},
-		"empty file":      {passwordFile(write("empty", "\n", 0o600)), "no password"},
-		"large file":      {passwordFile(write("large", strings.Repeat("x", maxPassword+1), 0o600)), "more than"},
-		"no program":      {passwordCommand(filepath.Join(dir, "none")), "no such file"},
-		"failing program": {passwordCommand(write("fails", "#!/bin/sh\necho 'no role' >&2\nexit 3\n", 0o700)), "exit status 3: no role"},
-		"silent program":  {passwordCommand(write("silent", "#!/bin/sh\n", 0o700)), "no password"},
-		"endless program": {passwordCommand(write("endless", "#!/bin/sh\nhead -c 1000000 /dev/zero\n", 0o700)), "more than"},
+		"no file":    {passwordFile(filepath.Join(dir, "none")), "no such file"},
+		"empty file": {passwordFile(write("empty", "\n", 0o600)), "no password"},
+		"large file": {passwordFile(write("large", strings.Repeat("x", maxPassword+1), 0o600)), "more than"},
+		"no program": {passwordCommand(filepath.Join(dir, "none")), "no such file"},
+		"failing program": {passwordCommand(write("fails", "#!/bin/sh\necho 'no role' >&2\nexit 3\n", 0o700)),
+			"exit status 3: no role"},
+		"silent program": {passwordCommand(write("silent", "#!/bin/sh\n", 0o700)), "no password"},
+		"endless program": {passwordCommand(write("endless", "#!/bin/sh\nhead -c 1000000 /dev/zero\n", 0o700)),
+			"more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := tt.read(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -89,7 +91,8 @@ func TestBadPasswordSources(t *testing.T) {
 		})
 	}
 	for _, rawURL := range []string{
-		"redis://:p@h?password_file=/f", "redis://h?password_file=/f&password_command=/c", "redis://h?password_file=", "embedded://127.0.0.1:0?password_file=/f",
+		"redis://:p@h?password_file=/f", "redis://h?password_file=/f&password_command=/c", "redis://h?password_file=",
+		"embedded://127.0.0.1:0?password_file=/f",
 	} {
 		if _, err := parseURL(rawURL); err == nil {
 			t.Errorf("%s is taken", rawURL)

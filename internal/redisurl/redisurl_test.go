@@ -44,7 +44,8 @@ func TestParseURL(t *testing.T) {
 		"rediss://h?skip_verify=true":      {addrs: "h:6379", secure: true},
 		"unix:///run/redis.sock?db=1":      {addrs: "/run/redis.sock", db: 1},
 		"redis+sentinel://a,b:2/main/5":    {mode: modeSentinel, addrs: "a:26379 b:2", primary: "main", db: 5},
-		"rediss+sentinel://u:p@a/main":     {mode: modeSentinel, addrs: "a:26379", user: "u", password: "p", primary: "main", secure: true},
+		"rediss+sentinel://u:p@a/main": {mode: modeSentinel, addrs: "a:26379", user: "u", password: "p",
+			primary: "main", secure: true},
 		"redis+cluster://:p@a:1,b:2,[::1]": {mode: modeCluster, addrs: "a:1 b:2 [::1]:6379", password: "p"},
 		"rediss+cluster://a":               {mode: modeCluster, addrs: "a:6379", secure: true},
 	} {
@@ -55,7 +56,8 @@ func TestParseURL(t *testing.T) {
 		}
 		o := got.options
 		if got.mode != want.mode || strings.Join(o.Addrs, " ") != want.addrs || o.Username != want.user ||
-			o.Password != want.password || o.DB != want.db || o.MasterName != want.primary || (o.TLSConfig != nil) != want.secure {
+			o.Password != want.password || o.DB != want.db || o.MasterName != want.primary ||
+			(o.TLSConfig != nil) != want.secure {
 			t.Errorf("%s: got %+v", raw, got)
 		}
 	}
@@ -67,11 +69,14 @@ func TestParseURLRefusesWithoutTellingThePassword(t *testing.T) {
 		"redis://u:hun/ter2@h", "redis://u:hun?ter2@h", "redis://u:hun#ter2@h", "redis://u:hunter2%zz@h",
 		"redis://u:hunter2@h:port", "redis://u:hunter2@h:0", "redis://u:hunter2@h:70000", "redis://u:hunter2@h/x",
 		"redis://u:hunter2@h/1/2", "redis://u:hunter2@h/-1", "redis://u:hunter2@a,b", "redis://u:hunter2@a b",
-		"redis://u:hunter2@::1", "redis+sentinel://u:hunter2@h", "redis+sentinel://u:hunter2@h/", "redis+cluster://u:hunter2@h/1",
+		"redis://u:hunter2@::1", "redis+sentinel://u:hunter2@h", "redis+sentinel://u:hunter2@h/",
+		"redis+cluster://u:hunter2@h/1",
 		"redis+cluster://u:hunter2@h?db=1", "redis://u:hunter2@h?nonsense=1", "redis://u:hunter2@h?dial_timeout=soon",
 		"redis://u:hunter2@h?pool_size=0", "redis://u:hunter2@h?protocol=4", "redis://u:hunter2@h?ca=x",
-		"rediss://u:hunter2@h?ca=/does/not/exist", "rediss://u:hunter2@h?cert=x", "rediss://u:hunter2@h?skip_verify=perhaps",
-		"redis://u:hunter2@h?sentinel_password=hunter2", "redis://u:hunter2@h?%zz", "unix://u:hunter2@", "unix://h/run/redis.sock",
+		"rediss://u:hunter2@h?ca=/does/not/exist", "rediss://u:hunter2@h?cert=x",
+		"rediss://u:hunter2@h?skip_verify=perhaps",
+		"redis://u:hunter2@h?sentinel_password=hunter2", "redis://u:hunter2@h?%zz", "unix://u:hunter2@",
+		"unix://h/run/redis.sock",
 		"embedded://0.0.0.0:1", "embedded://example.org:1", "embedded://127.0.0.1:1?db=1", "embedded://127.0.0.1:1/1",
 	} {
 		_, err := parseURL(raw)
@@ -88,7 +93,9 @@ func TestParseURLRefusesWithoutTellingThePassword(t *testing.T) {
 }
 
 func FuzzParseURL(f *testing.F) {
-	for _, s := range []string{"embedded", "redis://u:p@h:1/2?db=3", "redis+sentinel://a,b/m/1", "redis+cluster://[::1]:1,b", "unix:///x"} {
+	for _, s := range []string{
+		"embedded", "redis://u:p@h:1/2?db=3", "redis+sentinel://a,b/m/1", "redis+cluster://[::1]:1,b", "unix:///x",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -126,7 +133,8 @@ func TestConnectToEveryKind(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, primary)
 	cluster := redistest.StartCluster(t)
 	for _, raw := range []string{
-		"redis://:p%40ss%2Fword@" + server.Addr() + "/3", "redis+sentinel://" + sentinel.Addr() + "/main/2", cluster.URL(), "embedded",
+		"redis://:p%40ss%2Fword@" + server.Addr() + "/3", "redis+sentinel://" + sentinel.Addr() + "/main/2",
+		cluster.URL(), "embedded",
 	} {
 		c, err := Connect(raw)
 		if err != nil {
@@ -194,7 +202,8 @@ func TestClusterWithoutHosts(t *testing.T) {
 		for i := range 20 {
 			if err := c.Get(ctx, fmt.Sprint("key", i)).Err(); err == nil {
 				continue
-			} else if _, addr, ok := strings.Cut(err.Error(), " 127.0.0.1:"); !ok || !strings.HasPrefix(err.Error(), "MOVED ") {
+			} else if _, addr, ok := strings.Cut(err.Error(), " 127.0.0.1:"); !ok ||
+				!strings.HasPrefix(err.Error(), "MOVED ") {
 				return fmt.Errorf("%w %s", err, addr)
 			}
 			moved++
@@ -230,7 +239,8 @@ func TestClusterWithoutHosts(t *testing.T) {
 func TestLayoutOfOtherForms(t *testing.T) {
 	h := namelessHost("::1")
 	for _, bad := range [][]any{
-		{1}, {[]any{int64(1)}}, {[]any{int64(1), "2"}}, {[]any{int64(0), int64(1), "host"}}, {[]any{int64(0), int64(1), []any{nil, "6379"}}},
+		{1}, {[]any{int64(1)}}, {[]any{int64(1), "2"}}, {[]any{int64(0), int64(1), "host"}},
+		{[]any{int64(0), int64(1), []any{nil, "6379"}}},
 	} {
 		if _, err := h.layout(bad); err == nil {
 			t.Errorf("%v was read", bad)

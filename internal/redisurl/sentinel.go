@@ -49,9 +49,11 @@ func newSentinels(o *goredis.UniversalOptions, d *dialer) *sentinels {
 	s := &sentinels{
 		primary: o.MasterName, clients: map[string]*goredis.SentinelClient{},
 		options: goredis.Options{
-			Username: o.SentinelUsername, Password: o.SentinelPassword, Dialer: d.dial, Protocol: 2, DisableIdentity: true,
-			DialTimeout: sentinelTime, ReadTimeout: sentinelTime, WriteTimeout: sentinelTime, ContextTimeoutEnabled: true,
-			DialerRetries: 1, MaxRetries: 1, PoolSize: 4,
+			Username: o.SentinelUsername, Password: o.SentinelPassword, Dialer: d.dial, Protocol: 2,
+			DisableIdentity: true,
+			DialTimeout:     sentinelTime, ReadTimeout: sentinelTime, WriteTimeout: sentinelTime,
+			ContextTimeoutEnabled: true,
+			DialerRetries:         1, MaxRetries: 1, PoolSize: 4,
 		},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -20,8 +20,8 @@ func fold(s string) string {
 	if len(s) > maxNameRunes*utf8.UTFMax*4 {
 		s = s[:maxNameRunes*utf8.UTFMax*4]
 	}
-	// Neither invalid bytes nor what can't be seen counts. They go first: what follows such a byte is not decomposed, and
-	// marks on both sides of what has no width are not brought into one order.
+	// Neither invalid bytes nor what can't be seen counts. They go first: what follows such a byte is not decomposed,
+	// and marks on both sides of what has no width are not brought into one order.
 	s = strings.Map(func(r rune) rune {
 		if ignorable(r) {
 			return -1

@@ -141,7 +141,8 @@ func (x *Index) Remove(id string) {
 
 func (x *Index) setLocked(slot int32, e entry) {
 	for i := range e.names {
-		x.blocks[slot/blockSize].names[i].change(int(slot%blockSize), sketchOf(x.entries[slot].names[i].text), sketchOf(e.names[i].text))
+		x.blocks[slot/blockSize].names[i].change(int(slot%blockSize), sketchOf(x.entries[slot].names[i].text),
+			sketchOf(e.names[i].text))
 	}
 	x.entries[slot] = e
 }

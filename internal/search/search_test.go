@@ -59,7 +59,8 @@ func TestOrderOfMatches(t *testing.T) {
 func TestTypos(t *testing.T) {
 	x := indexOf(t, map[string][]string{"1": {"Johnathan"}, "2": {"Małgorzata"}, "3": {"the walrus"}, "4": {"日本語テスト"}})
 	for query, want := range map[string]string{
-		"jhon": "1", "jonathan": "1", "johnatthan": "1", "jhonatahn": "1", "malgorzata": "2", "malgrozata": "2", "wlarus": "3",
+		"jhon": "1", "jonathan": "1", "johnatthan": "1", "jhonatahn": "1", "malgorzata": "2", "malgrozata": "2",
+		"wlarus":  "3",
 		"walruss": "3", "the walras": "3", "日本後テ": "4", "JOHNATHAM": "1",
 	} {
 		if got := x.Search(query, 10); !slices.Equal(got, []string{want}) {
@@ -75,13 +76,17 @@ func TestTypos(t *testing.T) {
 
 func TestFold(t *testing.T) {
 	for in, want := range map[string]string{
-		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full", "ﬁsh": "fish",
-		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i", "x\u0301": "x",
+		"Åsa Ågren": "asa agren", "ŁUKASZ": "lukasz", "Straße": "strasse", "Øystein": "oystein", "ＦＵＬＬ": "full",
+		"ﬁsh":        "fish",
+		"  a \t b  ": "a b", "𝓯𝓪𝓷𝓬𝔂": "fancy", "Žofie": "zofie", "İstanbul": "istanbul", "ISPARTA ı": "isparta i",
+		"x\u0301":  "x",
 		"\xff\xfe": "", "\xf5Ř": "r", "ΣΟΦΟΣ": "σοφοσ", "σοφος": "σοφοσ", "a\u200bb": "ab",
-		"ʜᴏʟᴅᴇʀ": "holder", "ᴘᴇʀꜰɪʟ": "perfil", "ʀɪᴄᴋ": "rick", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ": "abcdefghijklmnopqrstuvwxyz",
+		"ʜᴏʟᴅᴇʀ": "holder", "ᴘᴇʀꜰɪʟ": "perfil", "ʀɪᴄᴋ": "rick",
+		"ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ": "abcdefghijklmnopqrstuvwxyz",
 		"🅱🅾🆂🆂": "boss", "🅑🅞🅢🅢": "boss", "🄱🄾🅂🅂": "boss", "Ⓑⓞⓢⓢ": "boss", "🇧🇴🇸🇸": "boss", "🆒 🆗": "cool ok",
 		"❶➁➌⓸⓿ ❿": "12340 10", "1\ufe0f\u20e3": "1", "b\u20ddo\u20dds\u20dds\u20dd": "boss", "👨\u200d👩": "👨👩",
-		"bo\u00adss": "boss", "\ufeffb\u2060o\u200ds\u200es": "boss", "\u3164\u1160\uffa0\u115f": "", "b\u180e\U000e0041oss": "boss",
+		"bo\u00adss": "boss", "\ufeffb\u2060o\u200ds\u200es": "boss", "\u3164\u1160\uffa0\u115f": "",
+		"b\u180e\U000e0041oss":   "boss",
 		"\u302f\ufffd\U00016ff1": "\U00016ff1\u302f", // two marks, in the order of their classes
 	} {
 		if got := fold(in); got != want {
@@ -156,7 +161,9 @@ func TestUpdates(t *testing.T) {
 	if x.Len() != 3 {
 		t.Errorf("%d entries", x.Len())
 	}
-	for _, bad := range []string{`{`, `{"id":7}`, `{"name":"x"}`, `{"id":"` + strings.Repeat("1", 40) + `","name":"x"}`} {
+	for _, bad := range []string{
+		`{`, `{"id":7}`, `{"name":"x"}`, `{"id":"` + strings.Repeat("1", 40) + `","name":"x"}`,
+	} {
 		if err := x.UpsertJSON([]byte(bad)); err == nil {
 			t.Errorf("%s was indexed", bad)
 		}
@@ -400,7 +407,8 @@ func largeGuild(tb testing.TB) *Index {
 func BenchmarkSearch(b *testing.B) {
 	x := largeGuild(b)
 	queries := []string{
-		"a", "an", "the", "belcor", "xeyozé", "jonaor", "grahuis", "anan", "anna", "the jokali", "quirasot", "nothing like it",
+		"a", "an", "the", "belcor", "xeyozé", "jonaor", "grahuis", "anan", "anna", "the jokali", "quirasot",
+		"nothing like it",
 		"7", "zzzzzzzz", "daelfigra", "oßo", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "elan", "rasota", "42 the",
 	}
 	var took []time.Duration

@@ -1,9 +1,9 @@
 // Package service is the one contract of what starts and stops in this project.
 //
 // What has goroutines of its own has a method Run(ctx context.Context) error. It blocks until ctx ends and all of them
-// have ended, and returns nil then. It runs once: a second Run returns ErrRunTwice, and one with a context that has ended
-// already ends at once. Other methods may be called before Run and beside it; once it has ended they fail with an error
-// of their package that wraps ErrEnded, or do nothing, but never wait for somebody who is gone.
+// have ended, and returns nil then. It runs once: a second Run returns ErrRunTwice, and one with a context that has
+// ended already ends at once. Other methods may be called before Run and beside it; once it has ended they fail with an
+// error of their package that wraps ErrEnded, or do nothing, but never wait for somebody who is gone.
 //
 // internal/test/lifecycle tests each of them against it.
 package service

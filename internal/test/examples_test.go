@@ -24,7 +24,8 @@ func TestEveryPublicPackageHasAnExample(t *testing.T) {
 			return err
 		}
 		name := d.Name()
-		if path != root && (strings.HasPrefix(name, ".") || slices.Contains([]string{"internal", "testdata", "node_modules"}, name)) {
+		if path != root && (strings.HasPrefix(name, ".") ||
+			slices.Contains([]string{"internal", "testdata", "node_modules"}, name)) {
 			return filepath.SkipDir
 		}
 		isPublic, hasExample, err := inspect(path)

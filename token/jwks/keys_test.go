@@ -12,7 +12,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		keys, _, err := parse(data)
 		for _, k := range keys {
-			if k.public == nil || k.alg != "RS256" && k.alg != "ES256" && k.alg != "EdDSA" || algorithm(k.public) != k.alg || err != nil {
+			if k.public == nil || k.alg != "RS256" && k.alg != "ES256" && k.alg != "EdDSA" ||
+				algorithm(k.public) != k.alg || err != nil {
 				t.Fatalf("key %+v, %v", k, err)
 			}
 		}
@@ -25,7 +26,8 @@ func TestCertificatesDoNotCount(t *testing.T) {
 	for _, more := range []string{
 		`"x5t":"NEVEOUI1RkZFQTU1QzZEMUE2NTk4QkY2QzJGQjE5NEM2M0Y4QjRFNA"`, `"x5c":["bm8gY2VydGlmaWNhdGU="]`, `"x5c":[]`,
 		`"x5t#S256":"short"`, `"x5c":"no list"`, `"x5t":7`, `"oth":{}`, `"k":[]`,
-		`"key_ops":["verify"]`, `"key_ops":["sign","verify"]`, `"key_ops":null`, `"X":"other"`, `"x5u":"http://unreachable.example"`,
+		`"key_ops":["verify"]`, `"key_ops":["sign","verify"]`, `"key_ops":null`, `"X":"other"`,
+		`"x5u":"http://unreachable.example"`,
 	} {
 		keys, _, err := parse([]byte("\ufeff" + `{"keys":[{` + key + `,` + more + `}]}`))
 		if err != nil || len(keys) != 1 || keys[0].id != "a" {
@@ -56,7 +58,8 @@ func TestOmissions(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", entry, keys, omitted, err)
 			continue
 		}
-		if o := omitted[0]; o.name != want[0] || !strings.Contains(o.reason, want[1]) || strings.Contains(o.reason, "c2VjcmV0") {
+		if o := omitted[0]; o.name != want[0] || !strings.Contains(o.reason, want[1]) ||
+			strings.Contains(o.reason, "c2VjcmV0") {
 			t.Errorf("%s: %q", entry, o)
 		}
 	}

@@ -37,8 +37,8 @@ type Options struct {
 	// Client fetches URLs; nil means a client of the Source's own.
 	Client *http.Client
 
-	// Logger receives a warning once a minute if readings go wrong, and one for each key that is left out of the set, once and with
-	// the reason; nil discards.
+	// Logger receives a warning once a minute if readings go wrong, and one for each key that is left out of the set,
+	// once and with the reason; nil discards.
 	Logger *slog.Logger
 }
 
@@ -70,8 +70,8 @@ type Source struct {
 	next    chan struct{} // guarded by mu; closed by Run at the end of the next reading, then replaced
 }
 
-// New returns a source of the key set at location, an http or https URL or else the path of a file. A file must be there
-// and hold a key set; of a URL nothing is read yet, since its server may come up after us.
+// New returns a source of the key set at location, an http or https URL or else the path of a file. A file must be
+// there and hold a key set; of a URL nothing is read yet, since its server may come up after us.
 func New(location string, o Options) (*Source, error) {
 	s := &Source{location: location, o: o, want: wake.New(), next: make(chan struct{})}
 	u, err := url.Parse(location)
@@ -92,7 +92,9 @@ func New(location string, o Options) (*Source, error) {
 	s.o.Timeout = defaults.Positive(o.Timeout, 5*time.Second)
 	s.o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if s.o.Client == nil {
-		s.o.Client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second}}
+		s.o.Client = &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second,
+		}}
 	}
 	if s.isFile {
 		keys, err := s.load(context.Background())
@@ -212,7 +214,8 @@ func (s *Source) tell(omitted []omission) {
 	for _, o := range omitted {
 		if !known[o] && !s.told[o] {
 			if told++; told <= maxTold {
-				s.o.Logger.Warn("a key of the token issuer is left out", "location", s.location, "key", o.name, "reason", o.reason)
+				s.o.Logger.Warn("a key of the token issuer is left out", "location", s.location, "key", o.name,
+					"reason", o.reason)
 			}
 		}
 		known[o] = true

@@ -116,16 +116,19 @@ func TestPublicKeysByKind(t *testing.T) {
 	}
 	public, private := ed25519Key(t)
 	set := keySet(t, map[string]any{
-		"rsa": &rsaKey.PublicKey, "p256": &p256.PublicKey, "p384": &p384.PublicKey, "ed": public, "private": private, "secret": []byte("shared secret"),
+		"rsa": &rsaKey.PublicKey, "p256": &p256.PublicKey, "p384": &p384.PublicKey, "ed": public, "private": private,
+		"secret": []byte("shared secret"),
 	})
-	set = strings.Replace(set, `{"keys":[`, `{"keys":[{"kty":"future","kid":"x"},{"kty":"RSA","kid":"broken","n":"AQ"},7,`, 1)
+	set = strings.Replace(set, `{"keys":[`,
+		`{"keys":[{"kty":"future","kid":"x"},{"kty":"RSA","kid":"broken","n":"AQ"},7,`, 1)
 	s := running(t, newIssuer(t, set).URL, jwks.Options{})
 	for _, c := range []struct {
 		kid, alg string
 		want     int
 	}{
 		{"rsa", "RS256", 1}, {"p256", "ES256", 1}, {"ed", "EdDSA", 1}, {"", "RS256", 1}, {"", "ES256", 1},
-		{"rsa", "ES256", 0}, {"ed", "RS256", 0}, {"p384", "ES256", 0}, {"secret", "HS256", 0}, {"", "HS256", 0}, {"none", "RS256", 0},
+		{"rsa", "ES256", 0}, {"ed", "RS256", 0}, {"p384", "ES256", 0}, {"secret", "HS256", 0}, {"", "HS256", 0},
+		{"none", "RS256", 0},
 	} {
 		n, err := count(s, c.kid, c.alg)
 		if n != c.want || (err == nil) != (c.want > 0) || errors.Is(err, token.ErrKeysUnavailable) {
@@ -201,7 +204,8 @@ func TestNeverLoaded(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := idle.PublicKeys(ctx, "a", "EdDSA"); !errors.Is(err, token.ErrKeysUnavailable) || !errors.Is(err, context.Canceled) {
+	if _, err := idle.PublicKeys(ctx, "a", "EdDSA"); !errors.Is(err, token.ErrKeysUnavailable) ||
+		!errors.Is(err, context.Canceled) {
 		t.Errorf("whoever gives up waiting gets %v", err)
 	}
 }
@@ -240,7 +244,9 @@ func TestNewRefuses(t *testing.T) {
 	if err := os.WriteFile(noKeySet, []byte("-----BEGIN PUBLIC KEY-----"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, location := range []string{"", "http://", "ftp://keys", "https:///keys", "javascript:1", noKeySet, noKeySet + ".absent"} {
+	for _, location := range []string{
+		"", "http://", "ftp://keys", "https:///keys", "javascript:1", noKeySet, noKeySet + ".absent",
+	} {
 		if _, err := jwks.New(location, jwks.Options{}); err == nil {
 			t.Errorf("%q was taken", location)
 		}

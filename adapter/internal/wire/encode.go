@@ -138,8 +138,8 @@ func ReadAll(r io.Reader) (any, error) {
 	return b, nil
 }
 
-// textBuffer is a buffer of text that encodes itself as JSON. The library's StringBuffer is one: this package knows it by
-// its methods, so that programs that only send need not link the library.
+// textBuffer is a buffer of text that encodes itself as JSON. The library's StringBuffer is one: this package knows it
+// by its methods, so that programs that only send need not link the library.
 type textBuffer interface {
 	io.Reader
 	Bytes() []byte
@@ -198,8 +198,8 @@ func appendJSONScalar(dst []byte, v Value) []byte {
 	}
 }
 
-// appendJSONContainer appends the JSON array or object that begins at at as msgpack, in the same order. It reads the text
-// once: it knows the number of elements only at the end. It returns the position after the container.
+// appendJSONContainer appends the JSON array or object that begins at at as msgpack, in the same order. It reads the
+// text once: it knows the number of elements only at the end. It returns the position after the container.
 func appendJSONContainer(dst, text []byte, at, depth int) (_ []byte, end int, err error) {
 	if depth == 0 {
 		return dst, 0, errDepth

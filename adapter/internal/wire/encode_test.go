@@ -92,7 +92,9 @@ func TestEncodeGoTypes(t *testing.T) {
 		v    any
 		want string // JSON of what a client gets
 	}{
-		{[]any{int8(-1), int16(2), int32(-3), int64(4), uint(5), uint8(6), uint16(7), uint32(8), uint64(math.MaxUint64)}, `[-1,2,-3,4,5,6,7,8,18446744073709551615]`},
+		{[]any{
+			int8(-1), int16(2), int32(-3), int64(4), uint(5), uint8(6), uint16(7), uint32(8), uint64(math.MaxUint64),
+		}, `[-1,2,-3,4,5,6,7,8,18446744073709551615]`},
 		{[]any{float32(1.5), 2.0}, `[1.5,2]`},
 		{[]string{"a", "b"}, `["a","b"]`},
 		{[]int{1, 2}, `[1,2]`},
@@ -127,7 +129,9 @@ func TestEncodeGoTypes(t *testing.T) {
 func TestEncodeRefuses(t *testing.T) {
 	cycle := map[string]any{}
 	cycle["self"] = []any{cycle}
-	for _, v := range []any{cycle, make(chan int), func() {}, map[string]any{"f": []any{func() {}}}, math.NaN(), math.Inf(-1)} {
+	for _, v := range []any{
+		cycle, make(chan int), func() {}, map[string]any{"f": []any{func() {}}}, math.NaN(), math.Inf(-1),
+	} {
 		if _, err := AppendMsgpack(nil, v); err == nil {
 			t.Errorf("%T was encoded", v)
 		}
@@ -141,7 +145,8 @@ func TestHasBinary(t *testing.T) {
 		want bool
 	}{
 		{nil, false}, {"x", false}, {[]any{1, map[string]any{"k": []byte{}}}, true}, {bytes.NewBufferString(""), true},
-		{strings.NewReader("x"), false}, {bytes.NewReader(nil), true}, {point{B: []byte{1}}, false}, {Object{{"k", []byte{}}}, true},
+		{strings.NewReader("x"), false}, {bytes.NewReader(nil), true}, {point{B: []byte{1}}, false},
+		{Object{{"k", []byte{}}}, true},
 		{json.RawMessage("1"), false}, {Object{{"k", 1}}, false}, {time.Now(), false},
 	} {
 		if got := HasBinary(c.v); got != c.want {
@@ -164,7 +169,10 @@ func TestOptionsObject(t *testing.T) {
 		want string
 	}{
 		{Options{}, `{"rooms":[],"except":[],"flags":{}}`},
-		{Options{Rooms: Rooms{Names: []string{"r"}}, Except: []string{"e"}, Flags: Flags{Volatile: true, Compress: &yes, Timeout: time.Second}},
+		{Options{
+			Rooms: Rooms{Names: []string{"r"}}, Except: []string{"e"},
+			Flags: Flags{Volatile: true, Compress: &yes, Timeout: time.Second},
+		},
 			`{"rooms":["r"],"except":["e"],"flags":{"volatile":true,"compress":true,"timeout":1000}}`},
 	} {
 		if got, err := AppendJSON(nil, c.o.Object()); err != nil || string(got) != c.want {

@@ -90,16 +90,34 @@ func TestJavaScript(t *testing.T) {
 		{"int16", []byte{0xd1, 0xff, 0x00}, `-256`},
 		{"fixint", []byte{0xe0}, `-32`},
 		{"undefined in an array", []byte{0x92, 0xd4, 0, 0, 0x01}, `[null,1]`},
-		{"__proto__ in an array, as a key", append([]byte{0x82, 0x91, 0xa9}, "__proto__\x81\xa1x\x01\xa1y\x02"...), `{"y":2}`},
+		{
+			"__proto__ in an array, as a key", append([]byte{0x82, 0x91, 0xa9}, "__proto__\x81\xa1x\x01\xa1y\x02"...),
+			`{"y":2}`,
+		},
 		{"undefined in a map", []byte{0x82, 0xa1, 'a', 0xd4, 0, 0, 0xa1, 'b', 1}, `{"b":1}`},
 		{"__proto__", append([]byte{0x82, 0xa9}, "__proto__\x81\xa1x\x01\xa1y\x02"...), `{"y":2}`},
-		{"keys", []byte{0x86, 1, 1, 0xc0, 2, 0xc3, 3, 0xc4, 1, 'b', 4, 0x92, 1, 0xc0, 5, 0x80, 6}, `{"1":1,"null":2,"true":3,"b":4,"1,":5,"[object Object]":6}`},
+		{
+			"keys", []byte{0x86, 1, 1, 0xc0, 2, 0xc3, 3, 0xc4, 1, 'b', 4, 0x92, 1, 0xc0, 5, 0x80, 6},
+			`{"1":1,"null":2,"true":3,"b":4,"1,":5,"[object Object]":6}`,
+		},
 		{"date in ms", append([]byte{0xd7, 0}, 0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0x7b), `"2023-11-14T22:13:20.123Z"`},
-		{"date of a year over 9999", append([]byte{0xd7, 0}, 0, 0, 0xe6, 0x77, 0xd2, 0x1f, 0xdc, 0), `"+010000-01-01T00:00:00.000Z"`},
-		{"date before Christ", append([]byte{0xd7, 0}, 0xff, 0xff, 0xc7, 0x6e, 0x39, 0x4a, 0x74, 0), `"-000001-01-01T00:00:00.000Z"`},
+		{
+			"date of a year over 9999", append([]byte{0xd7, 0}, 0, 0, 0xe6, 0x77, 0xd2, 0x1f, 0xdc, 0),
+			`"+010000-01-01T00:00:00.000Z"`,
+		},
+		{
+			"date before Christ", append([]byte{0xd7, 0}, 0xff, 0xff, 0xc7, 0x6e, 0x39, 0x4a, 0x74, 0),
+			`"-000001-01-01T00:00:00.000Z"`,
+		},
 		{"invalid date", append([]byte{0xd7, 0}, 0x7f, 0, 0, 0, 0, 0, 0, 0), `null`},
-		{"timestamp 96", append([]byte{0xc7, 12, 0xff}, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), `"1969-12-31T23:59:59.000Z"`},
-		{"ill-formed UTF-8", []byte{0xa8, 'a', 0xe2, 0x82, 'b', 0xff, 0xc0, 0x80, 'c'}, `"a` + "\uFFFDb\uFFFD\uFFFD\uFFFDc" + `"`},
+		{
+			"timestamp 96", append([]byte{0xc7, 12, 0xff}, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+			`"1969-12-31T23:59:59.000Z"`,
+		},
+		{
+			"ill-formed UTF-8", []byte{0xa8, 'a', 0xe2, 0x82, 'b', 0xff, 0xc0, 0x80, 'c'},
+			`"a` + "\uFFFDb\uFFFD\uFFFD\uFFFDc" + `"`,
+		},
 		{"surrogate in UTF-8", []byte{0xa3, 0xed, 0xa0, 0x80}, `"` + "\uFFFD\uFFFD\uFFFD" + `"`},
 	} {
 		v, err := Parse(c.payload)
@@ -114,7 +132,8 @@ func TestJavaScript(t *testing.T) {
 		// The Go value has the same JSON.
 		text, err := AppendJSON(nil, v.Go(nil))
 		var a, b any
-		if err != nil || json.Unmarshal(text, &a) != nil || json.Unmarshal([]byte(c.want), &b) != nil || !jsonEqual(a, b) {
+		if err != nil || json.Unmarshal(text, &a) != nil || json.Unmarshal([]byte(c.want), &b) != nil ||
+			!jsonEqual(a, b) {
 			t.Errorf("%s: in Go %s, want %s (%v)", c.name, text, c.want, err)
 		}
 	}
@@ -146,7 +165,8 @@ func TestJSONValue(t *testing.T) {
 	if strings.Join(elems, "|") != `1|x,]"|[object Object]|` {
 		t.Errorf("elements %q", elems)
 	}
-	if v.Get("b").Kind() != Null || v.Get("c").Float() != -1500 || v.Get("d").Text() != "\uFFFD\uFFFD\uFFFD" || v.Get("e").Kind() != Undefined {
+	if v.Get("b").Kind() != Null || v.Get("c").Float() != -1500 || v.Get("d").Text() != "\uFFFD\uFFFD\uFFFD" ||
+		v.Get("e").Kind() != Undefined {
 		t.Errorf("fields of %s", v.b)
 	}
 }
@@ -324,7 +344,8 @@ func checkPacket(t *testing.T, p Packet) {
 }
 
 func BenchmarkArgs(b *testing.B) {
-	payload, err := EncodeBroadcast("abcdef", "/", []any{"event", strings.Repeat("x", 150), map[string]any{"id": 12345, "name": "guild", "list": []any{1, 2, 3}}},
+	payload, err := EncodeBroadcast("abcdef", "/",
+		[]any{"event", strings.Repeat("x", 150), map[string]any{"id": 12345, "name": "guild", "list": []any{1, 2, 3}}},
 		Options{Rooms: Rooms{Names: []string{"room"}}})
 	if err != nil {
 		b.Fatal(err)
@@ -347,7 +368,9 @@ func BenchmarkArgs(b *testing.B) {
 }
 
 func BenchmarkEncodeBroadcast(b *testing.B) {
-	data := []any{"event", strings.Repeat("x", 150), map[string]any{"id": 12345, "name": "guild", "list": []any{1, 2, 3}}}
+	data := []any{
+		"event", strings.Repeat("x", 150), map[string]any{"id": 12345, "name": "guild", "list": []any{1, 2, 3}},
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := EncodeBroadcast("abcdef", "/", data, Options{Rooms: Rooms{Names: []string{"room"}}}); err != nil {

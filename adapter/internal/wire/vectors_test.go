@@ -81,7 +81,8 @@ func asExpected(t *testing.T, args []byte, attachments [][]byte) []any {
 				v[k] = walk(v[k])
 			}
 		case json.Number:
-			if f, err := v.Float64(); err == nil && (f >= 1<<53 || f <= -(1<<53)) && !strings.ContainsAny(string(v), "e.") && len(v) < 21 {
+			if f, err := v.Float64(); err == nil && (f >= 1<<53 || f <= -(1<<53)) &&
+				!strings.ContainsAny(string(v), "e.") && len(v) < 21 {
 				return map[string]any{"$int": string(v)}
 			}
 			f, _ := v.Float64()
@@ -139,7 +140,8 @@ func TestBroadcastVectors(t *testing.T) {
 			if b.Rooms.All != (len(e.Rooms) == 0) {
 				t.Errorf("all = %v with rooms %q", b.Rooms.All, e.Rooms)
 			}
-			if !reflect.DeepEqual(notNil(b.Except), notNil(e.Except)) && !strings.Contains(v.Call, "except 'r1' (string)") {
+			if !reflect.DeepEqual(notNil(b.Except), notNil(e.Except)) &&
+				!strings.Contains(v.Call, "except 'r1' (string)") {
 				t.Errorf("except %q, want %q", b.Except, e.Except)
 			}
 			checkFlags(t, b.Flags, e.Flags)

@@ -162,7 +162,8 @@ func goroutinesIn(path string) string {
 	buf := make([]byte, 4<<20)
 	var in []string
 	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if (strings.Contains(stack, path+".") || strings.Contains(stack, path+"/")) && !strings.Contains(stack, "lifecycle.goroutinesIn") {
+		if (strings.Contains(stack, path+".") || strings.Contains(stack, path+"/")) &&
+			!strings.Contains(stack, "lifecycle.goroutinesIn") {
 			in = append(in, stack)
 		}
 	}

@@ -82,9 +82,10 @@ func TestRequests(t *testing.T) {
 		b := newBus(t, client)
 		lifecycle.Conform(t, rounds, func(*testing.T) lifecycle.Service {
 			requests := redis.NewRequests(client, b, redis.RequestsOptions{Timeout: 20 * time.Millisecond})
-			return lifecycle.Service{Package: module + "redis", Run: requests.Run, Use: func(ctx context.Context) error {
-				return requests.Do(ctx, "1", "all", []byte("{}"), func([]byte) error { return nil })
-			}}
+			return lifecycle.Service{Package: module + "redis", Run: requests.Run,
+				Use: func(ctx context.Context) error {
+					return requests.Do(ctx, "1", "all", []byte("{}"), func([]byte) error { return nil })
+				}}
 		})
 	})
 }
@@ -99,10 +100,11 @@ func TestRevocations(t *testing.T) {
 				},
 				Reread: time.Millisecond,
 			})
-			return lifecycle.Service{Package: module + "redis", Run: revocations.Run, Use: func(ctx context.Context) error {
-				_, _ = redis.Revoke(ctx, client, []byte(`{"sub":"1"}`), time.Now().Add(time.Hour))
-				return revocations.Load(ctx)
-			}}
+			return lifecycle.Service{Package: module + "redis", Run: revocations.Run,
+				Use: func(ctx context.Context) error {
+					_, _ = redis.Revoke(ctx, client, []byte(`{"sub":"1"}`), time.Now().Add(time.Hour))
+					return revocations.Load(ctx)
+				}}
 		})
 	})
 }
@@ -118,10 +120,11 @@ func TestDirectories(t *testing.T) {
 		client.HSet(t.Context(), "guildcast:pool:{1}:member", "2", `{"id":"2","name":"a"}`)
 		lifecycle.Conform(t, rounds, func(*testing.T) lifecycle.Service {
 			set := directory.New(redis.NewEntities(client, nil), topics, directory.Options{})
-			return lifecycle.Service{Package: module + "handlers/directory", Run: set.Run, Use: func(ctx context.Context) error {
-				_, _, err := set.Search(ctx, &holder{}, directory.Pool{Guild: "1", Kind: "member"}, "a", 1)
-				return err
-			}}
+			return lifecycle.Service{Package: module + "handlers/directory", Run: set.Run,
+				Use: func(ctx context.Context) error {
+					_, _, err := set.Search(ctx, &holder{}, directory.Pool{Guild: "1", Kind: "member"}, "a", 1)
+					return err
+				}}
 		})
 	})
 }
@@ -131,7 +134,9 @@ func TestGateway(t *testing.T) {
 		topics := redis.NewTopics(newBus(t, client), redis.TopicsOptions{})
 		lifecycle.Start(t, topics.Run)
 		revoked := &permissions.Revocations{}
-		verifier, err := token.NewVerifier(token.VerifierOptions{Secrets: []token.Secret{{Key: make([]byte, 32)}}, Revocations: revoked})
+		verifier, err := token.NewVerifier(token.VerifierOptions{
+			Secrets: []token.Secret{{Key: make([]byte, 32)}}, Revocations: revoked,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +167,8 @@ func (echo) Handle(_ context.Context, _ string, args []byte, reply func([]byte, 
 
 func TestWorker(t *testing.T) {
 	each(t, func(t *testing.T, client goredis.UniversalClient) {
-		lifecycle.Conform(t, 5, func(*testing.T) lifecycle.Service { // go-redis can't interrupt a read, which takes 0.5 s
+		// go-redis can't interrupt a read, which takes 0.5 s
+		lifecycle.Conform(t, 5, func(*testing.T) lifecycle.Service {
 			return lifecycle.Service{Package: module + "worker", Run: worker.New(client, echo{}, worker.Options{}).Run}
 		})
 	})

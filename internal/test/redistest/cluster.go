@@ -28,8 +28,8 @@ var clusterOptions = []string{
 	"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
 }
 
-// StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok. args are further
-// options of each.
+// StartCluster runs three servers, joins them, and waits until each of them says that the cluster is ok. args are
+// further options of each.
 func StartCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
 	return startCluster(tb, clusterServer(tb, args))
@@ -73,7 +73,9 @@ func StartReplicatedCluster(tb testing.TB, args ...string) *Cluster {
 	for _, s := range append(c.Servers, c.Replicas...) {
 		client := s.newClient()
 		defer client.Close()
-		if err := poll(startTimeout, s.exited, func(ctx context.Context) error { return replicated(ctx, client) }); err != nil {
+		if err := poll(startTimeout, s.exited, func(ctx context.Context) error {
+			return replicated(ctx, client)
+		}); err != nil {
 			tb.Fatalf("cluster: %v", err)
 		}
 	}

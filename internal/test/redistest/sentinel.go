@@ -16,8 +16,8 @@ func StartSentinel(tb testing.TB, primary *Server) *Server {
 	return StartSentinels(tb, primary, 1, 0)[0]
 }
 
-// StartSentinels runs n Sentinels that watch primary under the name "main", and waits until they know each other and so many
-// replicas. More than half of them must agree that the primary is down, which takes a second.
+// StartSentinels runs n Sentinels that watch primary under the name "main", and waits until they know each other and so
+// many replicas. More than half of them must agree that the primary is down, which takes a second.
 func StartSentinels(tb testing.TB, primary *Server, n, replicas int) []*Server {
 	tb.Helper()
 	sentinels := make([]*Server, n)

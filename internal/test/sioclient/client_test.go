@@ -39,7 +39,8 @@ func TestClient(t *testing.T) {
 		_ = s.On("end", func(...any) { s.Disconnect(true) })
 	})
 
-	c := Connect(t, strings.TrimPrefix(server.URL, "http://"), Options{Namespace: "/chat", Query: "&a=b", Auth: `{"token":"x"}`})
+	c := Connect(t, strings.TrimPrefix(server.URL, "http://"),
+		Options{Namespace: "/chat", Query: "&a=b", Auth: `{"token":"x"}`})
 	if got := string(c.Ask("echo", "a string")); got != `"a string"` {
 		t.Errorf("echo of a string: %s", got)
 	}
@@ -50,7 +51,8 @@ func TestClient(t *testing.T) {
 	c.Emit("send")
 	c.Resume()
 	first := c.Expect("first")
-	if got := string(first.Arg()); got != `"text"` || len(first.Attachments) != 1 || string(first.Attachments[0]) != "one" {
+	if got := string(first.Arg()); got != `"text"` || len(first.Attachments) != 1 ||
+		string(first.Attachments[0]) != "one" {
 		t.Errorf("got %s with %q", first, first.Attachments)
 	}
 	c.Answer(c.Expect("second"), "yes", []byte("two"))

@@ -26,7 +26,8 @@ type Options struct {
 	// OnEvent gets what stands behind "42" (events) and "43" (acknowledgements), in order, on the reading goroutine; p
 	// is valid during the call only.
 	OnEvent func(p []byte)
-	// OnPacket gets every Socket.IO packet, from the digit of its type on, with its attachments; OnEvent then gets none.
+	// OnPacket gets every Socket.IO packet, from the digit of its type on, with its attachments; OnEvent then gets
+	// none.
 	OnPacket func(p []byte, attachments [][]byte)
 	// ReadBuffer is what the system keeps of what is not read, in bytes; 0 is up to megabytes.
 	ReadBuffer int
@@ -73,7 +74,8 @@ func Dial(addr string, opts Options) (*Conn, error) {
 func (c *Conn) handshake(addr string, r *bufio.Reader) error {
 	_ = c.nc.SetDeadline(time.Now().Add(30 * time.Second))
 	_, err := fmt.Fprintf(c.nc, "GET /socket.io/?EIO=4&transport=websocket%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"+
-		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", c.opts.Query, addr, c.opts.Headers)
+		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+		c.opts.Query, addr, c.opts.Headers)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ func TestConversation(t *testing.T) {
 		}
 		io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x020{")
 		readMasked(r)
-		io.WriteString(nc, "\x81\x1140{\"sid\":\"abcde\"}\x81\x0542[1]\x81\x7e\x01\x2e42"+long+"\x81\x7f\x00\x00\x00\x00\x00\x01\x11\x7242"+huge+"\x81\x012")
+		io.WriteString(nc, "\x81\x1140{\"sid\":\"abcde\"}\x81\x0542[1]\x81\x7e\x01\x2e42"+long+
+			"\x81\x7f\x00\x00\x00\x00\x00\x01\x11\x7242"+huge+"\x81\x012")
 		pong <- readMasked(r)
 	}()
 	var got []string

@@ -43,7 +43,8 @@ func TestUntil(t *testing.T) {
 					Until(r, "the thing", func() bool { calls++; return time.Since(begin) >= tt.after })
 				}()
 				<-done
-				if fails := r.failed != ""; fails != tt.fails || fails && !strings.Contains(r.failed, "1m0s for: the thing") {
+				if fails := r.failed != ""; fails != tt.fails || fails &&
+					!strings.Contains(r.failed, "1m0s for: the thing") {
 					t.Errorf("failed with %q", r.failed)
 				}
 				if took := time.Since(begin); !tt.fails && took > tt.after+longest {
