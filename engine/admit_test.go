@@ -19,7 +19,10 @@ func TestEventName(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", body, got, ok, want)
 		}
 	}
-	for _, body := range []string{"", "[", "[]", `{"e":1}`, `[1-2]`, `[-]`, `[1e999]`, `[null]`, `[[1]]`, `["e`, `["e\`, "[\"a\nb\"]", `["\x"]`, `"e"`} {
+	for _, body := range []string{
+		"", "[", "[]", `{"e":1}`, `[1-2]`, `[-]`, `[1e999]`, `[null]`, `[[1]]`, `["e`, `["e\`, "[\"a\nb\"]", `["\x"]`,
+		`"e"`,
+	} {
 		if got, ok := eventName([]byte(body)); ok {
 			t.Errorf("%s: %q", body, got)
 		}
@@ -53,7 +56,9 @@ func TestAdmit(t *testing.T) {
 	if got := receive(t, handled, "event"); got != "yes" {
 		t.Errorf("handled %v", got)
 	}
-	for _, want := range []string{`no 0 ["no",{"broken":`, `5 0 [5.0,{"broken":`, `yes 3 ["yes",{"_placeholder":true,"num":0}]`} {
+	for _, want := range []string{
+		`no 0 ["no",{"broken":`, `5 0 [5.0,{"broken":`, `yes 3 ["yes",{"_placeholder":true,"num":0}]`,
+	} {
 		if got := receive(t, asked, "question"); got != want {
 			t.Errorf("asked %s, want %s", got, want)
 		}

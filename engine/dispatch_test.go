@@ -643,7 +643,8 @@ func TestCloseWhileConnecting(t *testing.T) {
 			s.Sockets().Sockets().Len(), connected.Load(), disconnected.Load())
 	}()
 	wait.Until(t, "all gone", func() bool {
-		return s.Engine().ClientsCount() == 0 && s.Sockets().Sockets().Len() == 0 && connected.Load() == disconnected.Load()
+		return s.Engine().ClientsCount() == 0 && s.Sockets().Sockets().Len() == 0 &&
+			connected.Load() == disconnected.Load()
 	})
 	if n := len(s.Sockets().Adapter().(*Adapter).RoomNames(true)); n != 0 {
 		t.Errorf("%d rooms are left", n)

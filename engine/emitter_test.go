@@ -22,7 +22,8 @@ func TestEmitter(t *testing.T) {
 	if want := []string{"1", "2", "1", "3"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if e.ListenerCount("a") != 1 || len(e.Listeners("b")) != 1 || e.Len() != 2 || !slices.Equal(e.EventNames(), []events.EventName{"a", "b"}) {
+	if e.ListenerCount("a") != 1 || len(e.Listeners("b")) != 1 || e.Len() != 2 ||
+		!slices.Equal(e.EventNames(), []events.EventName{"a", "b"}) {
 		t.Error(e.EventNames())
 	}
 	if !e.RemoveAllListeners("a") || e.RemoveAllListeners("a") || e.ListenerCount("a") != 0 {

@@ -140,7 +140,8 @@ func TestInflationIsBounded(t *testing.T) {
 	}
 }
 
-// Complete packets that wait for handlers count for the budget, too. Clients below it are not closed: they are not read.
+// Complete packets that wait for handlers count for the budget, too. Clients below it are not closed: they are not
+// read.
 func TestInboxesAreBounded(t *testing.T) {
 	const budget = 8 << 20
 	s, release := busy(t, Options{MaxInboundBudget: budget})

@@ -111,7 +111,8 @@ func (i *inbox) addLocked(name string, state boxState) *box {
 // pruneLocked forgets namespaces that the client has left, and returns how many there are then.
 func (i *inbox) pruneLocked() (n int) {
 	for at := &i.boxes; *at != nil; {
-		if b := *at; b.state == boxLeft && b.events.head == nil && b.acks.head == nil && !b.events.busy && !b.acks.busy {
+		if b := *at; b.state == boxLeft && b.events.head == nil && b.acks.head == nil && !b.events.busy &&
+			!b.acks.busy {
 			*at = b.next
 			continue
 		}
@@ -228,8 +229,8 @@ func (c *Conn) work(b *box, l *lane) {
 // errPanic is why a client is disconnected whose packet a listener panicked over.
 var errPanic = errors.New("a listener panicked")
 
-// handleGuarded handles one packet. With Options.OnPanic a panic ends the connection; without, it is left alone and ends
-// the program with its own message and stack.
+// handleGuarded handles one packet. With Options.OnPanic a panic ends the connection; without, it is left alone and
+// ends the program with its own message and stack.
 func (c *Conn) handleGuarded(b *box, p *packet) {
 	if onPanic := c.srv.options.OnPanic; onPanic != nil {
 		defer func() {

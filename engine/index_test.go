@@ -82,7 +82,8 @@ func TestIndexModel(t *testing.T) {
 		}
 		for _, r := range []socket.Room{"a", "b", "c", "r1", "r2", "r3"} {
 			if rooms[r] != count[r] || x.hasMembers([]socket.Room{r}) != (count[r] > 0) {
-				t.Fatalf("room %s: events say %d, the model %d, the index %v", r, rooms[r], count[r], x.hasMembers([]socket.Room{r}))
+				t.Fatalf("room %s: events say %d, the model %d, the index %v", r, rooms[r], count[r],
+					x.hasMembers([]socket.Room{r}))
 			}
 		}
 		if got := len(x.roomNames(true)); got != len(count) {
@@ -128,7 +129,8 @@ func TestIndexChoose(t *testing.T) {
 	add("e", "e", "r") // not connected
 	for _, c := range []struct{ rooms, except, want string }{
 		{"", "", "abcd"}, {"r", "", "ab"}, {"rs", "", "abc"}, {"a", "", "ac"}, {"ab", "", "abc"},
-		{"r", "a", "b"}, {"", "r", "cd"}, {"rs", "r", "c"}, {"x", "", ""}, {"", "abcd", ""}, {"ra", "s", "b"}, {"e", "", ""},
+		{"r", "a", "b"}, {"", "r", "cd"}, {"rs", "r", "c"}, {"x", "", ""}, {"", "abcd", ""}, {"ra", "s", "b"},
+		{"e", "", ""},
 	} {
 		split := func(s string) (out []socket.Room) {
 			for _, r := range s {

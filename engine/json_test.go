@@ -33,13 +33,15 @@ func TestJSON(t *testing.T) {
 	}{
 		{nil, "null"}, {true, "true"}, {-5, "-5"}, {int64(math.MinInt64), "-9223372036854775808"},
 		{uint64(math.MaxUint64), "18446744073709551615"}, {int8(3), "3"}, {float32(0.1), "0.1"},
-		{0.0, "0"}, {math.Copysign(0, -1), "0"}, {1.5, "1.5"}, {1e20, "100000000000000000000"}, {1e21, "1e+21"}, {1e-6, "0.000001"}, {1e-7, "1e-7"},
+		{0.0, "0"}, {math.Copysign(0, -1), "0"}, {1.5, "1.5"}, {1e20, "100000000000000000000"}, {1e21, "1e+21"},
+		{1e-6, "0.000001"}, {1e-7, "1e-7"},
 		{1.25e-10, "1.25e-10"}, {math.MaxFloat64, "1.7976931348623157e+308"}, {9007199254740993.0, "9007199254740992"},
 		{"<a&b>\u2028\"\\\n\x00\x1f\x7f\xffé😀", "\"<a&b>\u2028\\\"\\\\\\n\\u0000\\u001f\x7f\ufffdé😀\""},
 		{[]any{}, "[]"}, {[]any(nil), "null"}, {map[string]any{}, "{}"}, {map[string]any(nil), "null"},
 		{map[string]any{"b": 1, "a": []any{nil, "x"}}, `{"a":[null,"x"],"b":1}`},
 		{own{1, "<"}, `{"a":1,"b":"<"}`}, {[]string{"a"}, `["a"]`}, {json.RawMessage(`{"x": 1}`), `{"x":1}`},
-		{json.RawMessage("\"\xe2\x82\""), "\"\ufffd\ufffd\""}, {(*bytes.Buffer)(nil), "null"}, {(*types.StringBuffer)(nil), "null"},
+		{json.RawMessage("\"\xe2\x82\""), "\"\ufffd\ufffd\""}, {(*bytes.Buffer)(nil), "null"},
+		{(*types.StringBuffer)(nil), "null"},
 	} {
 		if got, err := encodeJSON(c.in); err != nil || got != c.want {
 			t.Errorf("%#v: %s %v, want %s", c.in, got, err, c.want)
@@ -54,7 +56,9 @@ func TestJSON(t *testing.T) {
 
 // FuzzJSON compares the encoder with encoding/json.
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2.5,-3e-9,"x\u0000y\\",null,true,{"b":{}}]}`, `"\u2028<>&é😀"`, `1e300`, `[[],[[]]]`} {
+	for _, s := range []string{
+		`{"a":[1,2.5,-3e-9,"x\u0000y\\",null,true,{"b":{}}]}`, `"\u2028<>&é😀"`, `1e300`, `[[],[[]]]`,
+	} {
 		f.Add([]byte(s), "\xff\"")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, s string) {
@@ -83,7 +87,8 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("got %s, want %s", got, w)
 		}
 		var again, first any
-		if json.Unmarshal([]byte(got), &again) != nil || json.Unmarshal([]byte(w), &first) != nil || !reflect.DeepEqual(again, first) {
+		if json.Unmarshal([]byte(got), &again) != nil || json.Unmarshal([]byte(w), &first) != nil ||
+			!reflect.DeepEqual(again, first) {
 			t.Fatalf("%s is not %s", got, w)
 		}
 	})
@@ -107,7 +112,9 @@ func unsigned(v any) any {
 }
 
 func BenchmarkEncodeJSON(b *testing.B) {
-	v := []any{"log_pool", map[string]any{"id": "214037134477230080", "name": "général", "n": 12.5, "tags": []any{"a", "b"}, "ok": true}}
+	v := []any{"log_pool", map[string]any{
+		"id": "214037134477230080", "name": "général", "n": 12.5, "tags": []any{"a", "b"}, "ok": true,
+	}}
 	var e jsonEncoder
 	b.ReportAllocs()
 	for b.Loop() {

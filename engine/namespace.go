@@ -117,8 +117,8 @@ func slimSockets(nsp socket.Namespace) {
 	})
 }
 
-// dateText returns a time, in milliseconds since 1970, as JavaScript does in UTC: `new Date() + ""`. It is the time of a
-// handshake, as Node.js has it and package adapter sends it.
+// dateText returns a time, in milliseconds since 1970, as JavaScript does in UTC: `new Date() + ""`. It is the time of
+// a handshake, as Node.js has it and package adapter sends it.
 func dateText(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("Mon Jan 02 2006 15:04:05") + " GMT+0000 (Coordinated Universal Time)"
 }

@@ -22,8 +22,8 @@ type Options struct {
 	MaxAttachments int
 	// MaxJSONDepth bounds the nesting of a packet's JSON. Default 128.
 	MaxJSONDepth int
-	// MaxDecodedBytes bounds what a packet's JSON takes in memory when it is decoded, by an estimate from its values and
-	// names that is never too low. Default 16 times MaxHttpBufferSize, that is 16 MB. A CONNECT may take 256 KiB.
+	// MaxDecodedBytes bounds what a packet's JSON takes in memory when it is decoded, by an estimate from its values
+	// and names that is never too low. Default 16 times MaxHttpBufferSize, that is 16 MB. A CONNECT may take 256 KiB.
 	MaxDecodedBytes int
 	// MaxDecodingBudget bounds what the events take that are decoded, or in the hands of their listeners, at the same
 	// time on the server, in bytes by the same estimate. Default 64 MiB for events of up to 64 KiB, and as much for
@@ -40,15 +40,15 @@ type Options struct {
 	MaxInboundBytes int
 	// MaxInboundBudget bounds what all clients together have sent and no handler has taken, in bytes, beyond 4 KiB for
 	// each: packets that wait for their turn or for attachments, and compressed messages, which count for what they may
-	// become before they are inflated. Default 64 MiB. While half of it is spent, clients of which a packet waits are not
-	// read, unless the server waits for one of their acknowledgements. A compressed message waits for room; after a
+	// become before they are inflated. Default 64 MiB. While half of it is spent, clients of which a packet waits are
+	// not read, unless the server waits for one of their acknowledgements. A compressed message waits for room; after a
 	// second, and whenever the budget is spent, the clients that hold the most are disconnected.
 	MaxInboundBudget int
 
-	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and on
-	// the goroutine that would run the listeners. An event for which it returns false is dropped. Rate limits and size
-	// limits belong here: decoded, a message may take fifty times its size. With a parser of the user's own it is not
-	// asked. Acknowledgements are not events.
+	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and
+	// on the goroutine that would run the listeners. An event for which it returns false is dropped. Rate limits and
+	// size limits belong here: decoded, a message may take fifty times its size. With a parser of the user's own it is
+	// not asked. Acknowledgements are not events.
 	//
 	// Without Admit, too, an event of more than 512 bytes is not decoded if its socket has no listener for it, no "any"
 	// listener and no middleware.

@@ -151,7 +151,8 @@ func TestPacketsRefused(t *testing.T) {
 		"", "7", "a", "x[]", // no type
 		"5[]", "5-[]", "50-[]", "5a-[]", "511-[]", "5-1-[]", "51.5-[]", "51", // attachments
 		"2", "2{}", "2[]", "2[null]", "2[{}]", "2[true]", "2abc[\"a\"]", "2[\"a\"", "2[\"a\"]x", "2[\"a\"]]", // events
-		`2["connect"]`, `2["connect_error"]`, `2["disconnect"]`, `2["disconnecting"]`, `2["newListener"]`, `2["removeListener"]`,
+		`2["connect"]`, `2["connect_error"]`, `2["disconnect"]`, `2["disconnecting"]`, `2["newListener"]`,
+		`2["removeListener"]`,
 		"3{}", "31{}", "31\"a\"", "3nan", // acknowledgements
 		"0[]", `0"a"`, "01x", "0/a,[]", // connect
 		"1{}", `1["a"]`, // disconnect
@@ -240,7 +241,9 @@ func TestNamespaceOfRevision3(t *testing.T) {
 }
 
 func TestEncodeDoesNotChangeItsPacket(t *testing.T) {
-	args := []any{"a", []byte{1}, map[string]any{"b": types.NewBytesBuffer([]byte{2}), "s": types.NewStringBufferString("t")}}
+	args := []any{"a", []byte{1}, map[string]any{
+		"b": types.NewBytesBuffer([]byte{2}), "s": types.NewStringBufferString("t"),
+	}}
 	p := &parser.Packet{Type: parser.EVENT, Data: args}
 	for range 2 {
 		m, err := NewMessage("/n", p)

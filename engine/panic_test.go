@@ -61,7 +61,8 @@ func TestOnPanic(t *testing.T) {
 	select {
 	case r := <-reports:
 		err, ok := r.v.(error)
-		if r.s == nil || !ok || !strings.Contains(err.Error(), "index out of range") || !strings.Contains(r.stack, "panicky") {
+		if r.s == nil || !ok || !strings.Contains(err.Error(), "index out of range") ||
+			!strings.Contains(r.stack, "panicky") {
 			t.Errorf("report: %v %v\n%s", r.s, r.v, r.stack)
 		}
 	case <-time.After(testTimeout):

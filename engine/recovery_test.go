@@ -102,7 +102,8 @@ func TestRecovery(t *testing.T) {
 	if got := receive(t, conns, "connection"); got != (seen{true, "mine", true}) {
 		t.Errorf("%+v", got)
 	}
-	if len(missed) != 4 || session.event(t, missed[0]) != `["b",2]` || !strings.HasPrefix(missed[1], `451-["c",{"_placeholder":true,"num":0},"`) ||
+	if len(missed) != 4 || session.event(t, missed[0]) != `["b",2]` ||
+		!strings.HasPrefix(missed[1], `451-["c",{"_placeholder":true,"num":0},"`) ||
 		missed[2] != "\x07" || session.event(t, missed[3]) != `["d"]` {
 		t.Errorf("missed %q", missed)
 	}
@@ -192,7 +193,9 @@ func TestRecoveryBounds(t *testing.T) {
 			return offset
 		}
 		persist := func(pid socket.PrivateSessionId) {
-			r.persist(&socket.SessionToPersist{Sid: socket.SocketId("s" + pid), Pid: pid, Rooms: types.NewSet[socket.Room]("x")})
+			r.persist(&socket.SessionToPersist{
+				Sid: socket.SocketId("s" + pid), Pid: pid, Rooms: types.NewSet[socket.Room]("x"),
+			})
 		}
 		first := log()
 		persist("p")
@@ -241,7 +244,9 @@ func TestRecoveryBounds(t *testing.T) {
 
 func TestRecoverable(t *testing.T) {
 	event := &parser.Packet{Type: parser.EVENT, Data: []any{"a"}}
-	volatile := &socket.BroadcastOptions{Flags: &socket.BroadcastFlags{WriteOptions: socket.WriteOptions{Volatile: true}}}
+	volatile := &socket.BroadcastOptions{
+		Flags: &socket.BroadcastFlags{WriteOptions: socket.WriteOptions{Volatile: true}},
+	}
 	if !recoverable(event, nil) || recoverable(event, volatile) ||
 		recoverable(&parser.Packet{Type: parser.EVENT, Data: []any{"a"}, Id: id(1)}, nil) {
 		t.Error("recoverable")
@@ -251,7 +256,9 @@ func TestRecoverable(t *testing.T) {
 // FuzzOffset has a client come back with any offset: it is restored with all that came after a packet that it names,
 // and not at all where it names none.
 func FuzzOffset(f *testing.F) {
-	for _, tail := range []string{"10", "z", "Z", "00z", "", "+z", "-1", "zzzzzzzzzzzzzzzz", "1_0", "3w5e11264sgsf", "10 "} {
+	for _, tail := range []string{
+		"10", "z", "Z", "00z", "", "+z", "-1", "zzzzzzzzzzzzzzzz", "1_0", "3w5e11264sgsf", "10 ",
+	} {
 		f.Add(tail, uint64(35), true)
 	}
 	f.Add("other.10", uint64(35), false)

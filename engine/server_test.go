@@ -44,7 +44,9 @@ func fetch(t testing.TB, client *http.Client, url string) (status int, body stri
 }
 
 func TestUnsupportedTransport(t *testing.T) {
-	for _, set := range []*types.Set[string]{types.NewSet("polling", "webtransport"), types.NewSet("carrier pigeon"), types.NewSet[string]()} {
+	for _, set := range []*types.Set[string]{
+		types.NewSet("polling", "webtransport"), types.NewSet("carrier pigeon"), types.NewSet[string](),
+	} {
 		opts := socket.DefaultServerOptions()
 		opts.SetTransports(set)
 		if _, _, err := New(opts, Options{}); !errors.Is(err, ErrTransport) {
@@ -202,7 +204,8 @@ func TestMiddlewaresOfEngine(t *testing.T) {
 	if status, body := get(t, url+"&do=fail"); status != 400 || !strings.Contains(body, `"code":3`) {
 		t.Error(status, body)
 	}
-	if e := receive(t, failures, "connection_error"); e.CodeMessage != eng.BAD_REQUEST || e.Context["name"] != "MIDDLEWARE_FAILURE" {
+	if e := receive(t, failures, "connection_error"); e.CodeMessage != eng.BAD_REQUEST ||
+		e.Context["name"] != "MIDDLEWARE_FAILURE" {
 		t.Error(e)
 	}
 	if status, body := get(t, url+"&do=answer"); status != http.StatusTeapot || body != "short and stout" {
@@ -225,7 +228,8 @@ func TestAllowRequest(t *testing.T) {
 	if status, body := get(t, url); status != http.StatusForbidden || body != `{"code":4,"message":"no token"}` {
 		t.Error(status, body)
 	}
-	if e := receive(t, failures, "connection_error"); e.CodeMessage != eng.FORBIDDEN || e.Req.Query().Peek("transport") != "polling" {
+	if e := receive(t, failures, "connection_error"); e.CodeMessage != eng.FORBIDDEN ||
+		e.Req.Query().Peek("transport") != "polling" {
 		t.Error(e.CodeMessage)
 	}
 	if status, _ := get(t, url+"&token=x"); status != http.StatusOK {
@@ -319,7 +323,8 @@ func TestHandshakeAndRequest(t *testing.T) {
 	if x.value != "value" {
 		t.Error("the context's value is lost")
 	}
-	if x.h.Query["x"][0] != "é" || !x.h.Secure || x.h.Headers["User-Agent"] == nil || x.h.Address == "" || !strings.HasPrefix(x.h.Url, "/socket.io/?") {
+	if x.h.Query["x"][0] != "é" || !x.h.Secure || x.h.Headers["User-Agent"] == nil || x.h.Address == "" ||
+		!strings.HasPrefix(x.h.Url, "/socket.io/?") {
 		t.Errorf("handshake %+v", x.h)
 	}
 	if x.request != x.s.Request() {
@@ -333,7 +338,8 @@ func TestHandshakeAndRequest(t *testing.T) {
 	if got := x.s.Request().Headers().Peek("Added"); got != "1" {
 		t.Error("request and handshake do not share the headers")
 	}
-	if r := x.s.Request(); r.Request().URL.Path != "/socket.io/" || r.Method() != "GET" || r.Query().Peek("EIO") != "4" || !r.Secure() {
+	if r := x.s.Request(); r.Request().URL.Path != "/socket.io/" || r.Method() != "GET" ||
+		r.Query().Peek("EIO") != "4" || !r.Secure() {
 		t.Error("request")
 	}
 }
@@ -379,7 +385,9 @@ func TestEngineSocketEvents(t *testing.T) {
 	c.send(`421["e"]`)
 	c.expect("431[]")
 	c.close()
-	all := []string{"packet", "packetCreate", "flush", "drain", "data", "message", "close", "server flush", "server drain"}
+	all := []string{
+		"packet", "packetCreate", "flush", "drain", "data", "message", "close", "server flush", "server drain",
+	}
 	wait.Until(t, "all events", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -397,10 +405,12 @@ func TestEngineSocket(t *testing.T) {
 	s := serve(t, nil, Options{}, func(s *socket.Socket) { conns <- s.Conn() })
 	c := s.connect(t, "")
 	conn := receive(t, conns, "connection")
-	if conn.Protocol() != 4 || conn.ReadyState() != "open" || conn.Transport().Name() != "websocket" || conn.Upgraded() || conn.RemoteAddress() == "" {
+	if conn.Protocol() != 4 || conn.ReadyState() != "open" || conn.Transport().Name() != "websocket" ||
+		conn.Upgraded() || conn.RemoteAddress() == "" {
 		t.Error(conn.Id(), conn.ReadyState(), conn.Transport().Name())
 	}
-	if !conn.Transport().Writable() || conn.Transport().MaxHttpBufferSize() != 1e6 || conn.Transport().Parser().Protocol() != 4 {
+	if !conn.Transport().Writable() || conn.Transport().MaxHttpBufferSize() != 1e6 ||
+		conn.Transport().Parser().Protocol() != 4 {
 		t.Error("transport")
 	}
 	conn.Send(types.NewStringBufferString("raw"), nil, nil)
@@ -487,7 +497,8 @@ func TestShutdown(t *testing.T) {
 	if status, _ := get(t, front.URL+"/socket.io/?EIO=4&transport=polling"); status != http.StatusServiceUnavailable {
 		t.Errorf("new client: status %d", status)
 	}
-	if status, _ := get(t, front.URL+"/socket.io/?EIO=4&transport=polling&sid=of-another-node"); status != http.StatusServiceUnavailable {
+	status, _ := get(t, front.URL+"/socket.io/?EIO=4&transport=polling&sid=of-another-node")
+	if status != http.StatusServiceUnavailable {
 		t.Errorf("session of another node: status %d", status)
 	}
 	last := first

@@ -146,8 +146,8 @@ func (x *backlogs) run(guild string, b *backlog, behind []lag) {
 	}
 }
 
-// next removes and returns the oldest notice, after the one before has been handled. If there is none, or the gateway is
-// closed, the guild no longer waits.
+// next removes and returns the oldest notice, after the one before has been handled. If there is none, or the gateway
+// is closed, the guild no longer waits.
 func (x *backlogs) next(guild string, b *backlog) (notice, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -29,26 +29,32 @@ func TestBadTokens(t *testing.T) {
 	good := mint(t, jwt.MapClaims{"guilds": guilds{guild: 0}})
 	parts := strings.Split(good, ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + parts[1] + "."
-	foreignKey, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "1", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte("another secret of sufficient length"))
+	claims := jwt.MapClaims{"sub": "1", "exp": time.Now().Add(time.Hour).Unix()}
+	foreignKey, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).
+		SignedString([]byte("another secret of sufficient length"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	otherAlg, err := jwt.NewWithClaims(jwt.SigningMethodHS512, jwt.MapClaims{"sub": "1", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(secret))
+	otherAlg, err := jwt.NewWithClaims(jwt.SigningMethodHS512,
+		jwt.MapClaims{"sub": "1", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _ := b.connect(t, n.url, nil)
 	for name, payload := range map[string]any{
-		"garbage":           map[string]any{"token": "garbage"},
-		"bare garbage":      "garbage",
-		"empty":             map[string]any{"token": ""},
-		"missing":           map[string]any{},
-		"number":            map[string]any{"token": 7},
-		"wrong signature":   map[string]any{"token": parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))},
-		"wrong secret":      map[string]any{"token": foreignKey},
-		"alg none":          map[string]any{"token": none},
-		"unlisted alg":      map[string]any{"token": otherAlg},
-		"expired":           map[string]any{"token": mint(t, jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()})},
+		"garbage":      map[string]any{"token": "garbage"},
+		"bare garbage": "garbage",
+		"empty":        map[string]any{"token": ""},
+		"missing":      map[string]any{},
+		"number":       map[string]any{"token": 7},
+		"wrong signature": map[string]any{
+			"token": parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
+		},
+		"wrong secret": map[string]any{"token": foreignKey},
+		"alg none":     map[string]any{"token": none},
+		"unlisted alg": map[string]any{"token": otherAlg},
+		"expired": map[string]any{"token": mint(t,
+			jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()})},
 		"no exp":            map[string]any{"token": mint(t, jwt.MapClaims{"exp": nil})},
 		"not yet":           map[string]any{"token": mint(t, jwt.MapClaims{"nbf": time.Now().Add(time.Hour).Unix()})},
 		"no subject":        map[string]any{"token": mint(t, jwt.MapClaims{"sub": nil})},
@@ -60,7 +66,8 @@ func TestBadTokens(t *testing.T) {
 		h := c.wait(t, "an answer to "+name, func(h heard) bool {
 			return h.Type == "event" && (h.Event == "request_elevation_return" || h.Event == "error")
 		})
-		if strings.Contains(compact(t, h.Args), `"success":true`) || strings.Contains(compact(t, h.Args), `\"success\":true`) {
+		if strings.Contains(compact(t, h.Args), `"success":true`) ||
+			strings.Contains(compact(t, h.Args), `\"success\":true`) {
 			t.Errorf("%s: elevated: %v", name, h)
 		}
 		if text := compact(t, h.Args); !strings.Contains(text, "code") {
@@ -122,18 +129,24 @@ func TestGarbageOnRedis(t *testing.T) {
 		c.elevate(t, token)
 		c.spectate(t, token, guild, true)
 
-		garbage := []string{"", "null", "[]", "{", "\x00\xff", "42", `"text"`, `{"kind":7,"payload":1}`, `{"payload":1}`,
+		garbage := []string{"", "null", "[]", "{", "\x00\xff", "42", `"text"`, `{"kind":7,"payload":1}`,
+			`{"payload":1}`,
 			`{"kind":"no_such_kind","payload":1}`, `{"kind":"guild"}`, `{"event":"connect","kind":"guild","payload":1}`,
-			`{"event":"disconnect","kind":"guild","payload":1}`, `{"kind":"guild","requires":["NO_SUCH_BIT"],"payload":1}`,
+			`{"event":"disconnect","kind":"guild","payload":1}`,
+			`{"kind":"guild","requires":["NO_SUCH_BIT"],"payload":1}`,
 			strings.Repeat("[", 100_000), `{"action_number":999999,"id":"1"}`}
 		for _, topic := range []string{guild, guild + "_logs"} {
 			for _, g := range garbage {
 				publish(t, redis.url, topic, g)
 			}
 		}
-		for _, channel := range []string{"socket.io#/#", "socket.io#/#" + sid + "#", "socket.io-request#/#", "socket.io-response#/#"} {
-			for _, g := range append(garbage, "\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\x93\xa1x\xc0\xc0", "\x93\xa1x\x80\x80",
-				strings.Repeat("\x91", 100_000), `{"type":3}`, `{"requestId":"x","type":99}`, `{"requestid":"x","type":0}`, "\xc1") {
+		for _, channel := range []string{
+			"socket.io#/#", "socket.io#/#" + sid + "#", "socket.io-request#/#", "socket.io-response#/#",
+		} {
+			for _, g := range append(garbage, "\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\x93\xa1x\xc0\xc0",
+				"\x93\xa1x\x80\x80",
+				strings.Repeat("\x91", 100_000), `{"type":3}`, `{"requestId":"x","type":99}`,
+				`{"requestid":"x","type":0}`, "\xc1") {
 				publish(t, redis.url, channel, g)
 			}
 		}

@@ -77,11 +77,11 @@ type Config struct {
 	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a connection
 	// that is over QueueSoft is cut when more is sent to it.
 	QueueBudget int
-	// StallTimeout is how long the rest of an unwanted body may take to come. It also cuts a WebSocket that takes nothing of
-	// what waits for it: if its system does not answer, or half of QueueBudget is in use. Default 10 s.
+	// StallTimeout is how long the rest of an unwanted body may take to come. It also cuts a WebSocket that takes
+	// nothing of what waits for it: if its system does not answer, or half of QueueBudget is in use. Default 10 s.
 	StallTimeout time.Duration
-	// UnreadTimeout cuts a WebSocket whose system answers and takes nothing of what waits for it. Such a system may hide for
-	// a minute that its program reads a few KB a second. Default 9 times StallTimeout: 90 s.
+	// UnreadTimeout cuts a WebSocket whose system answers and takes nothing of what waits for it. Such a system may
+	// hide for a minute that its program reads a few KB a second. Default 9 times StallTimeout: 90 s.
 	UnreadTimeout time.Duration
 
 	// Flushers is the number of goroutines that write. Default GOMAXPROCS.

@@ -26,8 +26,8 @@ type Handler interface {
 	// cannot be seen): the owner blocks for backpressure and may do so for minutes.
 	OnMessage(c *Conn, binary bool, data []byte)
 	// OnInflate is called before a compressed message is inflated, which may take n bytes, then with the bytes that it
-	// has taken, and with 0 when it has been handled. It may block like OnMessage. An error ends the session. Messages of
-	// up to 4 KiB are inflated without a call.
+	// has taken, and with 0 when it has been handled. It may block like OnMessage. An error ends the session. Messages
+	// of up to 4 KiB are inflated without a call.
 	OnInflate(c *Conn, n int) error
 	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside of
 	// Close). err says more where there is more to say; it may be nil.

@@ -95,8 +95,8 @@ func TestOverlappedPostIsCut(t *testing.T) {
 	f.expectCut(nc)
 }
 
-// A client that sends requests and never reads the answers is cut. That is seen at the server: with its window shut, the
-// client may not notice.
+// A client that sends requests and never reads the answers is cut. That is seen at the server: with its window shut,
+// the client may not notice.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	closed := make(chan struct{}, 1)
 	watched := driver{noPoller: true, transport: func(h http.Handler) *httptest.Server {

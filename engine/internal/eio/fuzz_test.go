@@ -47,7 +47,8 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (z *fuzzSession) dial() {
 	server, client := net.Pipe()
 	z.peers = append(z.peers, client)
-	r := httptest.NewRequestWithContext(z.ctx, http.MethodGet, "/engine.io/?"+strings.Replace(z.query, "polling", "websocket", 1), nil)
+	r := httptest.NewRequestWithContext(z.ctx, http.MethodGet,
+		"/engine.io/?"+strings.Replace(z.query, "polling", "websocket", 1), nil)
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "websocket")
 	r.Header.Set("Sec-WebSocket-Version", "13")
@@ -94,10 +95,11 @@ func FuzzSession(f *testing.F) {
 		z.ctx, z.cancel = context.WithCancel(t.Context())
 		fx := &fixture{t: t, owners: make(chan *owner, 1), onMsg: echo}
 		var err error
-		z.s, err = NewServer(Config{MaxHTTPBufferSize: 1000, DisablePoller: true, Flushers: 1}, func(h *Handshake) (Handler, *Conn, error) {
-			o := &owner{f: fx, closed: make(chan closing, 2)}
-			return o, &o.Conn, nil
-		})
+		z.s, err = NewServer(Config{MaxHTTPBufferSize: 1000, DisablePoller: true, Flushers: 1},
+			func(h *Handshake) (Handler, *Conn, error) {
+				o := &owner{f: fx, closed: make(chan closing, 2)}
+				return o, &o.Conn, nil
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +121,8 @@ func FuzzSession(f *testing.F) {
 		z.cancel()
 		z.wg.Wait()
 		if z.owner.closes.Load() != 1 || z.s.budget.Load() != 0 || z.s.conns.Len() != 0 {
-			t.Fatalf("closed %d times, budget %d, %d sessions", z.owner.closes.Load(), z.s.budget.Load(), z.s.conns.Len())
+			t.Fatalf("closed %d times, budget %d, %d sessions", z.owner.closes.Load(), z.s.budget.Load(),
+				z.s.conns.Len())
 		}
 	})
 }

@@ -53,9 +53,10 @@ func TestPingTimeout(t *testing.T) {
 // An owner that blocks does not cost its client the session.
 func TestPingTimeoutWhileBlocked(t *testing.T) {
 	block := make(chan struct{})
-	f := newFixture(t, plain, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}, func(f *fixture) {
-		f.onMsg = func(o *owner, _ bool, _ []byte) { o.messages <- "in"; <-block }
-	})
+	f := newFixture(t, plain, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond},
+		func(f *fixture) {
+			f.onMsg = func(o *owner, _ bool, _ []byte) { o.messages <- "in"; <-block }
+		})
 	p := f.dial("EIO=4&transport=websocket")
 	p.expectOpen()
 	o := f.owner()
@@ -74,7 +75,9 @@ func TestPingTimeoutWhileBlocked(t *testing.T) {
 // virtual runs test in virtual time, with a server and what makes a session that polls.
 func virtual(t *testing.T, test func(t *testing.T, s *Server, session func(id string, protocol uint8) *owner)) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := NewServer(Config{DisablePoller: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, AllowEIO3: true}, nil)
+		s, err := NewServer(Config{
+			DisablePoller: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, AllowEIO3: true,
+		}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +107,8 @@ func TestPingTimeoutIsOnTime(t *testing.T) {
 			o := session(id, 4)
 			go func() {
 				<-o.closed
-				if took := s.now() - opened; took > 45*time.Second+2*timeoutQuantum || took < 45*time.Second-s.beats.quantum {
+				if took := s.now() - opened; took > 45*time.Second+2*timeoutQuantum ||
+					took < 45*time.Second-s.beats.quantum {
 					t.Errorf("%s ended after %v", id, took)
 				}
 			}()

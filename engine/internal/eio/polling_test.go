@@ -70,7 +70,8 @@ func TestRefusals(t *testing.T) {
 		if a.status != c.status || a.body != c.body || a.header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s: %d %s", c.method, c.query, a.status, a.body)
 		}
-		if len(refused) != i+1 || refused[i].Request == nil || refused[i].Context == nil || !strings.Contains(c.body, refused[i].Error()) {
+		if len(refused) != i+1 || refused[i].Request == nil || refused[i].Context == nil ||
+			!strings.Contains(c.body, refused[i].Error()) {
 			t.Fatalf("%s %s: the hook saw %d", c.method, c.query, len(refused))
 		}
 	}
@@ -116,7 +117,8 @@ func TestPollingBadPayloads(t *testing.T) {
 		query, o := f.openPolling()
 		waits := f.goGet(query)
 		o.waiting()
-		if a := f.do("POST", query, c.body, "Content-Type", c.contentType); a.status != 400 || !strings.HasPrefix(a.body, `{"code":3`) {
+		if a := f.do("POST", query, c.body, "Content-Type", c.contentType); a.status != 400 ||
+			!strings.HasPrefix(a.body, `{"code":3`) {
 			t.Errorf("%q: %d %s", c.body, a.status, a.body)
 		}
 		o.expectClose(c.reason)
@@ -135,7 +137,8 @@ func TestPollingBodyLimit(t *testing.T) {
 	if a := f.post(query, "4"+strings.Repeat("x", 1000)); a.status != 413 {
 		t.Errorf("status %d", a.status)
 	}
-	r, _ := http.NewRequest("POST", f.url(query), io.MultiReader(strings.NewReader("4"), strings.NewReader(strings.Repeat("x", 5000))))
+	r, _ := http.NewRequest("POST", f.url(query),
+		io.MultiReader(strings.NewReader("4"), strings.NewReader(strings.Repeat("x", 5000))))
 	r.ContentLength = -1 // chunked
 	resp, err := f.http.Client().Do(r)
 	if err != nil {
@@ -199,7 +202,8 @@ func TestPostWhoseBodyDoesNotCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "POST /engine.io/?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", query)
+	fmt.Fprintf(c, "POST /engine.io/?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+		query)
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	r := bufio.NewReader(c)
 	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") { // the body is being read
@@ -265,7 +269,8 @@ func TestClientLeavesByPost(t *testing.T) {
 		f := newFixture(t, plain, Config{})
 		query, o := f.openPolling()
 		f.post(query, "1")
-		if a := f.get(query); a.status != 200 && a.status != 400 || a.status == 200 && a.body != "6" { // it has 30 ms to come
+		// it has 30 ms to come
+		if a := f.get(query); a.status != 200 && a.status != 400 || a.status == 200 && a.body != "6" {
 			t.Errorf("the poll got %d %q", a.status, a.body)
 		}
 		o.expectClose(ReasonTransportClose)
@@ -318,7 +323,9 @@ func TestServerClosesPolling(t *testing.T) {
 func TestCookieAndHooks(t *testing.T) {
 	var initial, every int
 	f := newFixture(t, plain, Config{
-		Cookie: &http.Cookie{Name: "sid", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: true, MaxAge: 60},
+		Cookie: &http.Cookie{
+			Name: "sid", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: true, MaxAge: 60,
+		},
 		Hooks: Hooks{
 			InitialHeaders: func(h http.Header, _ *http.Request) { initial++; h.Set("X-Initial", "1") },
 			Headers:        func(h http.Header, _ *http.Request) { every++; h.Set("X-Every", "1") },
@@ -326,7 +333,8 @@ func TestCookieAndHooks(t *testing.T) {
 	})
 	a := f.get("EIO=4&transport=polling")
 	o := f.owner()
-	if want := "sid=" + o.ID() + "; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"; a.header.Get("Set-Cookie") != want {
+	want := "sid=" + o.ID() + "; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"
+	if a.header.Get("Set-Cookie") != want {
 		t.Errorf("cookie %q", a.header.Get("Set-Cookie"))
 	}
 	if a.header.Get("X-Initial") == "" || a.header.Get("X-Every") == "" {

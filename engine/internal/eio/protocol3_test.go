@@ -29,7 +29,10 @@ func TestProtocol3Polling(t *testing.T) {
 		{"", "text/plain", "6:2probe", "6:3probe"},
 		{"", "text/plain", "2:4a10:b4AQIDBA==", "\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04"},
 		{"&b64=1", "text/plain", "2:4a10:b4AQIDBA==", "2:4a10:b4AQIDBA=="},
-		{"", "application/octet-stream", "\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04", "\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04"},
+		{
+			"", "application/octet-stream", "\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04",
+			"\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04",
+		},
 	} {
 		query, _ := f.openPolling3(c.more)
 		if a := f.do("POST", query, c.body, "Content-Type", c.contentType); a.status != 200 || a.body != "ok" {
@@ -70,7 +73,8 @@ func TestProtocol3JSONP(t *testing.T) {
 	}
 	sid := f.owner().ID()
 	query := "EIO=3&transport=polling&j=4&b64=1&sid=" + sid
-	if a := f.do("POST", query, "d=7%3A4a%5Cn%26%3D%2B%22", "Content-Type", "application/x-www-form-urlencoded"); a.body != "ok" {
+	if a := f.do("POST", query, "d=7%3A4a%5Cn%26%3D%2B%22", "Content-Type",
+		"application/x-www-form-urlencoded"); a.body != "ok" {
 		t.Errorf("%d %q", a.status, a.body)
 	}
 	if a := f.get(query); a.body != `___eio[4]("7:4a\n&=+\"");` {
@@ -118,7 +122,9 @@ func TestProtocol3Upgrade(t *testing.T) {
 }
 
 func TestProtocol3PingTimeout(t *testing.T) {
-	f := newFixture(t, plain, Config{AllowEIO3: true, PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
+	f := newFixture(t, plain, Config{
+		AllowEIO3: true, PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond,
+	})
 	p := f.dial("EIO=3&transport=websocket")
 	p.expectOpen()
 	o := f.owner()

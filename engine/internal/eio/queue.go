@@ -91,8 +91,8 @@ func (q *queue) clear(p *chunks) {
 	}
 }
 
-// replaceLast puts f in the place of the last frame that match reports true for, or of the last one if there is none. q is
-// not empty.
+// replaceLast puts f in the place of the last frame that match reports true for, or of the last one if there is none. q
+// is not empty.
 func (q *queue) replaceLast(match func(*Frame) bool, f *Frame) {
 	at := &q.tail.frames[q.tail.last-1]
 	for ch := q.head; ch != nil; ch = ch.next {

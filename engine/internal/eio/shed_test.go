@@ -138,8 +138,8 @@ func TestSheddingWhilePolling(t *testing.T) {
 	}
 }
 
-// A ping behind much that is queued is answered late. A peer that takes what is before it is alive, also when the kernel
-// has all of that; one that takes nothing more of it is lost.
+// A ping behind much that is queued is answered late. A peer that takes what is before it is alive, also when the
+// kernel has all of that; one that takes nothing more of it is lost.
 func TestHeartbeatOfTheSlow(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
 		f := newFixture(t, d, Config{UnreadTimeout: time.Minute})

@@ -362,7 +362,9 @@ func TestHTTP2(t *testing.T) {
 // Sessions come, talk and go in every way at once, under the race detector.
 func TestStress(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
-		f := newFixture(t, d, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 2 * time.Second, AllowEIO3: true}, echoing)
+		f := newFixture(t, d, Config{
+			PingInterval: 20 * time.Millisecond, PingTimeout: 2 * time.Second, AllowEIO3: true,
+		}, echoing)
 		stop := make(chan struct{})
 		var wg, casts sync.WaitGroup
 		casts.Go(func() { // broadcasts to whoever is there
@@ -460,7 +462,9 @@ func TestLaggingByShareOfBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown(t.Context())
-	for _, want := range []struct{ conns, lag int }{{1, 1 << 20}, {32, 1 << 20}, {64, 512 << 10}, {10_000, budgetStep}, {1, 1 << 20}} {
+	for _, want := range []struct{ conns, lag int }{
+		{1, 1 << 20}, {32, 1 << 20}, {64, 512 << 10}, {10_000, budgetStep}, {1, 1 << 20},
+	} {
 		s.mu.Lock()
 		s.conns = compact.Map[string, *Conn]{}
 		for i := range want.conns {

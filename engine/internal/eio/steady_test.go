@@ -262,7 +262,10 @@ func TestShareOfAPoll(t *testing.T) {
 	for i, c := range []struct {
 		ago  time.Duration
 		want int // KiB, about
-	}{{0, 64}, {0, 128}, {0, 256}, {0, 256}, {4 * time.Second, 256}, {9 * time.Second, 128}, {time.Minute, 64}, {0, 128}} {
+	}{
+		{0, 64}, {0, 128}, {0, 256}, {0, 256}, {4 * time.Second, 256}, {9 * time.Second, 128}, {time.Minute, 64},
+		{0, 128},
+	} {
 		late(c.ago)
 		if got := len(f.get(query).body) >> 10; got < c.want*9/10 || got > c.want*11/10 {
 			t.Errorf("poll %d has %d KiB, want %d", i, got, c.want)

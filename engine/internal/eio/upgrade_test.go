@@ -182,7 +182,8 @@ func TestUpgradeHooks(t *testing.T) {
 	query, o := f.openPolling()
 	f.post(query, "4unseen")
 	f.get(query)
-	o.Observe(ObserveUpgrading | ObserveUpgrade | ObservePacket | ObservePacketCreate | ObserveHeartbeat | ObserveFlush | ObserveDrain)
+	o.Observe(ObserveUpgrading | ObserveUpgrade | ObservePacket | ObservePacketCreate | ObserveHeartbeat |
+		ObserveFlush | ObserveDrain)
 	p := f.probed(query)
 	p.text("5")
 	p.text("4a")

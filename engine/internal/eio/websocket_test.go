@@ -20,11 +20,13 @@ func TestWebSocketOpens(t *testing.T) {
 		f := newFixture(t, d, Config{})
 		p := f.dial("EIO=4&transport=websocket")
 		got := p.expectOpen()
-		if got.SID == "" || len(got.Upgrades) != 0 || got.PingInterval != 25000 || got.PingTimeout != 20000 || got.MaxPayload != 1000000 {
+		if got.SID == "" || len(got.Upgrades) != 0 || got.PingInterval != 25000 || got.PingTimeout != 20000 ||
+			got.MaxPayload != 1000000 {
 			t.Errorf("open packet %+v", got)
 		}
 		o := f.owner()
-		if o.ID() != got.SID || o.Protocol() != 4 || o.Transport() != WebSocket || o.State() != Open || o.Handler() != Handler(o) {
+		if o.ID() != got.SID || o.Protocol() != 4 || o.Transport() != WebSocket || o.State() != Open ||
+			o.Handler() != Handler(o) {
 			t.Errorf("session %q %d %s %s", o.ID(), o.Protocol(), o.Transport(), o.State())
 		}
 		if (o.ws.poller != nil) != (d.name == "poller" && len(f.eio.pollers) > 0) {
@@ -168,7 +170,8 @@ func TestWebSocketPeerLeaves(t *testing.T) {
 		p, o = f.openWS()
 		p.nc.Close()
 		o.expectClose(ReasonTransportClose)
-		if o.State() != Closed || o.Send(TextFrame([]byte("late"))) != Dropped || o.SendVolatile(TextFrame()) != Dropped {
+		if o.State() != Closed || o.Send(TextFrame([]byte("late"))) != Dropped ||
+			o.SendVolatile(TextFrame()) != Dropped {
 			t.Error("a closed session takes messages")
 		}
 		if st := f.eio.Stats(); st.WebSocket+st.Polling != 0 {
@@ -494,7 +497,9 @@ func TestEarlyFrames(t *testing.T) {
 
 func TestAcceptRefuses(t *testing.T) {
 	var refused []*ConnectionError
-	f := newFixture(t, plain, Config{Hooks: Hooks{ConnectionError: func(e *ConnectionError) { refused = append(refused, e) }}},
+	f := newFixture(t, plain, Config{Hooks: Hooks{ConnectionError: func(e *ConnectionError) {
+		refused = append(refused, e)
+	}}},
 		func(f *fixture) { f.refuse = errors.New("no") })
 	if a := f.get("EIO=4&transport=polling"); a.status != 400 || a.body != `{"code":3,"message":"Bad request"}` {
 		t.Errorf("%d %s", a.status, a.body)

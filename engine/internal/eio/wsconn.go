@@ -20,8 +20,8 @@ const (
 	wsLinger       = 30 * time.Second
 )
 
-// maxControl bounds the control frames that wait to be sent. When it is reached, the pong for a new ping takes the place
-// of the newest one that waits: RFC 6455, 5.5.3 lets an endpoint leave pings out, but for the most recent one.
+// maxControl bounds the control frames that wait to be sent. When it is reached, the pong for a new ping takes the
+// place of the newest one that waits: RFC 6455, 5.5.3 lets an endpoint leave pings out, but for the most recent one.
 const maxControl = 32
 
 // wsConn is one WebSocket: the transport of a session, or on probation for an upgrade.

@@ -46,9 +46,9 @@ func (w *wsConn) writeOnce(wr *writer) {
 	}
 }
 
-// answerGap is the least time between the answer to the opening handshake and the open packet. Written at once after it,
-// the open packet may be read together with the answer: clients that begin to listen when they are told of the answer
-// would lose it.
+// answerGap is the least time between the answer to the opening handshake and the open packet. Written at once after
+// it, the open packet may be read together with the answer: clients that begin to listen when they are told of the
+// answer would lose it.
 const answerGap = time.Millisecond
 
 // answering reports whether the answer to the opening handshake is what is written next, or is being written.

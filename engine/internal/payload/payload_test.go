@@ -78,12 +78,16 @@ func collect(decode func([]byte, int, func(Packet) bool) error, body []byte, lim
 }
 
 func TestMalformed(t *testing.T) {
-	decoders := map[string]func([]byte, int, func(Packet) bool) error{"4": Decode4, "3": Decode3, "3 binary": DecodeBinary3}
+	decoders := map[string]func([]byte, int, func(Packet) bool) error{
+		"4": Decode4, "3": Decode3, "3 binary": DecodeBinary3,
+	}
 	for _, c := range []struct{ decoder, body string }{
 		{"4", ""}, {"4", "4a\x1e"}, {"4", "\x1e4a"}, {"4", "4\xff"}, {"4", "b!"},
 		{"3", ""}, {"3", "abc"}, {"3", ":4"}, {"3", "1"}, {"3", "2:4"}, {"3", "-1:4"}, {"3", "+1:4"}, {"3", "1:42"},
-		{"3", "99999999999:4"}, {"3", "2:4a:"}, {"3", "2:😀x"}, {"3", "1:😀"}, {"3", "3:b2AA"}, {"3", "3:b4!"}, {"3", "0x1:4"},
-		{"3 binary", "\x02\x01\xff4"}, {"3 binary", "\x00\xff4"}, {"3 binary", "\x00\x01"}, {"3 binary", "\x00\x02\xff4"},
+		{"3", "99999999999:4"}, {"3", "2:4a:"}, {"3", "2:😀x"}, {"3", "1:😀"}, {"3", "3:b2AA"}, {"3", "3:b4!"},
+		{"3", "0x1:4"},
+		{"3 binary", "\x02\x01\xff4"}, {"3 binary", "\x00\xff4"}, {"3 binary", "\x00\x01"},
+		{"3 binary", "\x00\x02\xff4"},
 		{"3 binary", "\x00\x0b\xff4"}, {"3 binary", "\x00\x02\xff4\xff"}, {"3 binary", "\x00\x00\xff"},
 		{"3 binary", "\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff4"},
 	} {
@@ -165,7 +169,8 @@ func FuzzDecode(f *testing.F) {
 			}
 			back, err := collect(c.decode, again, 50)
 			if err != nil || !slices.EqualFunc(back, packets, same) {
-				t.Fatalf("%s: %q decoded to %v, whose payload %q decodes to %v %v", name, body, packets, again, back, err)
+				t.Fatalf("%s: %q decoded to %v, whose payload %q decodes to %v %v", name, body, packets, again, back,
+					err)
 			}
 		}
 	})

@@ -13,7 +13,8 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // IsUpgrade tells whether r asks to become a WebSocket.
 func IsUpgrade(r *http.Request) bool {
-	return r.ProtoMajor == 1 && hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
+	return r.ProtoMajor == 1 && hasToken(r.Header["Connection"], "upgrade") &&
+		hasToken(r.Header["Upgrade"], "websocket")
 }
 
 // Accept checks the opening handshake (RFC 6455, 4.2.1) and returns the value of Sec-WebSocket-Accept. status is 0, or

@@ -44,7 +44,10 @@ func TestFramesOfNode(t *testing.T) {
 	}{
 		{"text", "818601020304356a66686d6d", Text, "4hello"},
 		{"16 bit length", "81fe007e01020304" + strings.Repeat("797a7b7c", 31) + "797a", Text, strings.Repeat("x", 126)},
-		{"64 bit length", "82ff000000000001000001020304" + strings.Repeat("797a7b7c", 1<<14), Binary, strings.Repeat("x", 1<<16)},
+		{
+			"64 bit length", "82ff000000000001000001020304" + strings.Repeat("797a7b7c", 1<<14), Binary,
+			strings.Repeat("x", 1<<16),
+		},
 		{"ping", "898201020304696b", Ping, "hi"},
 		{"close", "88840102030402ea617d", Close, "\x03\xe8by"},
 		{"fragments", "01830102030469676f8082010203046d6d", Text, "hello"},
@@ -110,14 +113,25 @@ func TestBreaches(t *testing.T) {
 		{"continuation of nothing", limits, [][]byte{clientFrame(0x80, "a")}, CodeProtocol},
 		{"interleaved", limits, [][]byte{clientFrame(0x01, "a"), clientFrame(0x81, "b")}, CodeProtocol},
 		{"compressed continuation", inflating, [][]byte{clientFrame(0x01, "a"), clientFrame(0xc0, "b")}, CodeProtocol},
-		{"length with the top bit", limits, [][]byte{{0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}}, CodeProtocol},
+		{
+			"length with the top bit", limits, [][]byte{{0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}},
+			CodeProtocol,
+		},
 		{"too long", limits, [][]byte{clientFrame(0x81, strings.Repeat("a", 11))}, CodeTooBig},
 		{"huge", limits, [][]byte{{0x81, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4}}, CodeTooBig},
-		{"too long in fragments", limits, [][]byte{clientFrame(0x01, "aaaaaa"), clientFrame(0x80, "aaaaa")}, CodeTooBig},
-		{"too many fragments", limits, [][]byte{clientFrame(0x01, ""), clientFrame(0, ""), clientFrame(0, ""), clientFrame(0x80, "")}, CodePolicy},
+		{
+			"too long in fragments", limits, [][]byte{clientFrame(0x01, "aaaaaa"), clientFrame(0x80, "aaaaa")},
+			CodeTooBig,
+		},
+		{"too many fragments", limits, [][]byte{
+			clientFrame(0x01, ""), clientFrame(0, ""), clientFrame(0, ""), clientFrame(0x80, ""),
+		}, CodePolicy},
 		{"not UTF-8", limits, [][]byte{clientFrame(0x81, "a\xff")}, CodeInvalid},
 		{"surrogate", limits, [][]byte{clientFrame(0x81, "\xed\xa0\x80")}, CodeInvalid},
-		{"not UTF-8 over fragments", limits, [][]byte{clientFrame(0x01, "\xe2\x82"), clientFrame(0x80, "\xff")}, CodeInvalid},
+		{
+			"not UTF-8 over fragments", limits, [][]byte{clientFrame(0x01, "\xe2\x82"), clientFrame(0x80, "\xff")},
+			CodeInvalid,
+		},
 		{"not deflate", inflating, [][]byte{clientFrame(0xc1, "\xff\xff\xff")}, CodeInvalid},
 		{"bomb", inflating, [][]byte{bomb}, CodeTooBig},
 	} {
@@ -185,8 +199,10 @@ func TestParseClose(t *testing.T) {
 		breach  int
 	}{
 		{"", CodeNone, 0}, {"\x03\xe8", 1000, 0}, {"\x03\xf5", 1013, 0}, {"\x0b\xb8ok", 3000, 0}, {"\x13\x87", 4999, 0},
-		{"\x03", 0, CodeProtocol}, {"\x03\xe7", 0, CodeProtocol}, {"\x03\xec", 0, CodeProtocol}, {"\x03\xed", 0, CodeProtocol},
-		{"\x03\xee", 0, CodeProtocol}, {"\x03\xf7", 0, CodeProtocol}, {"\x0b\xb7", 0, CodeProtocol}, {"\x13\x88", 0, CodeProtocol},
+		{"\x03", 0, CodeProtocol}, {"\x03\xe7", 0, CodeProtocol}, {"\x03\xec", 0, CodeProtocol},
+		{"\x03\xed", 0, CodeProtocol},
+		{"\x03\xee", 0, CodeProtocol}, {"\x03\xf7", 0, CodeProtocol}, {"\x0b\xb7", 0, CodeProtocol},
+		{"\x13\x88", 0, CodeProtocol},
 		{"\x03\xe8\xff", 0, CodeInvalid},
 	} {
 		code, _, err := ParseClose([]byte(c.payload))
@@ -231,7 +247,9 @@ func TestAccept(t *testing.T) {
 			t.Errorf("status %d, want %d", status, want)
 		}
 	}
-	if !IsUpgrade(get(func(*http.Request) {})) || IsUpgrade(get(func(r *http.Request) { r.Header.Del("Connection") })) ||
+	if !IsUpgrade(get(func(*http.Request) {})) || IsUpgrade(get(func(r *http.Request) {
+		r.Header.Del("Connection")
+	})) ||
 		IsUpgrade(get(func(r *http.Request) { r.ProtoMajor = 2 })) {
 		t.Error("IsUpgrade is wrong")
 	}
@@ -243,9 +261,10 @@ func TestNegotiateDeflate(t *testing.T) {
 		"":                   "",
 		"x-other":            "",
 		"permessage-deflate": base,
-		"permessage-deflate; client_max_window_bits":                                                        base,
-		"permessage-deflate; client_max_window_bits=15; server_no_context_takeover":                         base,
-		`permessage-deflate; server_max_window_bits="15"`:                                                   base + "; server_max_window_bits=15",
+		"permessage-deflate; client_max_window_bits":                                base,
+		"permessage-deflate; client_max_window_bits=15; server_no_context_takeover": base,
+		`permessage-deflate; server_max_window_bits="15"`: base +
+			"; server_max_window_bits=15",
 		"permessage-deflate; server_max_window_bits=10":                                                     "",
 		"permessage-deflate; server_max_window_bits=10, permessage-deflate":                                 base,
 		"permessage-deflate; server_max_window_bits":                                                        "",
@@ -329,7 +348,8 @@ func FuzzDeflate(f *testing.F) {
 		if _, _, err := inflater.inflate(deflated, len(p)-1, nil); !errors.Is(err, ErrTooBig) {
 			t.Fatalf("%d bytes, one over the limit: %v", len(p), err)
 		}
-		whole, err := assemble(clientFrame(0xc2, string(deflated)), &Limits{Message: len(p), Fragments: 1, Inflate: &inflater}, 1<<20)
+		whole, err := assemble(clientFrame(0xc2, string(deflated)),
+			&Limits{Message: len(p), Fragments: 1, Inflate: &inflater}, 1<<20)
 		if err != nil || len(whole) != 1 || !bytes.Equal(whole[0].Data, p) {
 			t.Fatalf("%x as a frame came back as %v, %v", p, whole, err)
 		}
