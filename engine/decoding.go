@@ -51,13 +51,23 @@ func newDecodePool(budget int) *decodePool {
 
 // enter waits until an event that takes cost bytes can be decoded, and reports whether that came in time. Then leave
 // has to be called.
-func (p *decodePool) enter(cost int) bool {
+//
+// It gives up when the channel that gone returns is closed.
+func (p *decodePool) enter(cost int, gone func() <-chan struct{}) bool {
 	weight := p.weight(cost)
 	if p.free.TryAcquire(weight) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), decodeWait)
 	defer cancel()
+	left := gone()
+	go func() {
+		select {
+		case <-left:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	return p.free.Acquire(ctx, weight) == nil
 }
 

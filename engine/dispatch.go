@@ -7,6 +7,8 @@ import (
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/engine/internal/eio"
 )
 
 // handle handles one packet. It runs on the worker of the packet's lane.
@@ -126,8 +128,10 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 		return
 	}
 	if pool := c.srv.decoding.of(cost); pool != nil {
-		if !pool.enter(cost) {
-			c.flood(ErrBusy)
+		if !pool.enter(cost, c.inbox.goneChan) {
+			if c.eio.State() != eio.Closed {
+				c.flood(ErrBusy)
+			}
 			return
 		}
 		defer pool.leave(cost)
@@ -141,6 +145,7 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 		return
 	}
 	args := data.([]any)
+	c.inbox.took(p)
 	if p.ackID() {
 		args = append(args, c.answer(s, p.id))
 	}

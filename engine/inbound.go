@@ -41,11 +41,40 @@ func (b *inbound) scarce() bool { return b.sum.Load() > b.budget/2 }
 
 // countLocked counts what the inbox holds.
 func (i *inbox) countLocked() {
-	n := (i.queued + i.unfinished + i.inflating) / inboundStep * inboundStep
+	n := (i.queued - i.taken + i.unfinished + i.inflating) / inboundStep * inboundStep
+	if i.broken { // what a handler is about to take it drops
+		n = 0
+	}
 	if n != i.counted {
 		i.inbound.sum.Add(int64(n - i.counted))
 		i.counted = n
 	}
+}
+
+// took stops to count a packet that is decoded and in the hands of its listeners: Options.MaxDecodingBudget bounds it.
+func (i *inbox) took(p *packet) {
+	p.body, p.bins = nil, nil
+	if p.size < inboundStep {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p.taken = true
+	i.taken += p.size
+	i.countLocked()
+}
+
+// goneChan returns a channel that is closed when the inbox is broken.
+func (i *inbox) goneChan() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.gone == nil {
+		i.gone = make(chan struct{})
+		if i.broken {
+			close(i.gone)
+		}
+	}
+	return i.gone
 }
 
 // held returns what the inbox counts for, if closing the connection frees it.

@@ -67,7 +67,10 @@ func TestUnfinishedPacketOfOneClient(t *testing.T) {
 func (s *server) held() (bytes int) {
 	for _, c := range s.conns() {
 		c.inbox.mu.Lock()
-		bytes += c.inbox.queued + c.inbox.unfinished + c.inbox.inflating
+		if !c.inbox.broken {
+			bytes += c.inbox.queued - c.inbox.taken
+		}
+		bytes += c.inbox.unfinished + c.inbox.inflating
 		c.inbox.mu.Unlock()
 	}
 	return bytes

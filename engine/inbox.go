@@ -25,6 +25,8 @@ type inbox struct {
 	mu         sync.Mutex
 	boxes      *box          // Guarded by mu, as all below. A list: it is short, mostly of one.
 	queued     int           // bytes in the lanes
+	taken      int           // bytes of them that listeners have
+	gone       chan struct{} // closed when it is broken; nil while nobody waits for that
 	unfinished int           // bytes of the packet that waits for attachments
 	inflating  int           // bytes of the message that is being inflated
 	counted    int           // of them in inbound.sum
@@ -196,6 +198,9 @@ func (i *inbox) readyLocked(b *box, l *lane) bool {
 // doneLocked accounts for a packet that has been handled or dropped.
 func (i *inbox) doneLocked(p *packet) {
 	i.queued -= p.size
+	if p.taken {
+		i.taken -= p.size
+	}
 	i.countLocked()
 	if i.room != nil && i.queued <= maxResume {
 		i.wakeLocked()

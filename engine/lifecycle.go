@@ -132,6 +132,9 @@ func (i *inbox) abort() {
 
 // breakLocked drops all that nobody is handling.
 func (i *inbox) breakLocked() {
+	if i.gone != nil && !i.broken {
+		close(i.gone)
+	}
 	i.broken = true
 	for b := i.boxes; b != nil; b = b.next {
 		i.readyLocked(b, &b.events)

@@ -124,6 +124,7 @@ type packet struct {
 	bins      [][]byte // attachments, owned
 	missing   int      // attachments that have not arrived yet
 	size      int      // bytes that it counts for in the inbox
+	taken     bool     // it is in the hands of listeners, and is not counted in inbound. Guarded by the inbox.
 	again     bool     // of a CONNECT: the namespace was not connected when it came, which another CONNECT may change
 
 	decoded *parser.Packet // set where a parser other than ours has decoded the packet
