@@ -146,7 +146,7 @@ func TestDemoted(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			m := newMoving(t, client, bus.Options{})
 			host, port, _ := strings.Cut(to.Addr(), ":")
-			must(t, from.Client().SlaveOf(within(t), host, port).Err())
+			must(t, from.Client().ReplicaOf(within(t), host, port).Err())
 			wait.Until(t, "the bus not to be believed", func() bool { s := m.State(); return !s.Hearing && s.Gap })
 			proxy.Retarget(to.Addr())
 			m.follows(t, to)

@@ -39,7 +39,7 @@ type row struct {
 
 var (
 	decoding     = row{"large JSON being decoded", 64}
-	unfinished   = row{"attachments of unfinished packets", 64}
+	unfinished   = row{"what clients sent and no handler took", 64}
 	oneAddress   = row{"requests of an address", 8}
 	fourUsers    = row{"requests of four users", 4 * 8}
 	mockGuilds   = row{"mock guilds", 64}

@@ -165,9 +165,12 @@ func anchor(heading string) string {
 	}, heading)
 }
 
-// isOurs reports whether a path begins with a folder of the repository.
+// isOurs reports whether a path begins with a folder of the repository, but for those that are built.
 func isOurs(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
+	if first == "bin" || first == "dist" {
+		return false
+	}
 	info, err := os.Stat(filepath.Join(root, first))
 	return err == nil && info.IsDir()
 }

@@ -20,9 +20,9 @@ func TestOneLineAMinuteAndKind(t *testing.T) {
 		allowed("a", true)
 		allowed("a", false)
 		allowed("b", true) // another kind does not wait for the first
-		time.Sleep(interval - 1)
+		time.Sleep(interval - time.Nanosecond)
 		allowed("a", false)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		allowed("a", true)
 		allowed("a", false)
 	})
