@@ -26,7 +26,7 @@ func (o *Options) failedAgain(waiting map[route]*backoff, r route) {
 	p.until = time.Now().Add(p.Next())
 }
 
-// lostLocked takes note that messages of t may be missed from now on. held says whether Redis had confirmed it.
+// lostLocked takes note that messages of t may be missed from now on. held reports whether Redis had confirmed it.
 func (b *Bus) lostLocked(t *topic, held bool, err error) {
 	if len(t.subs) > 0 && !t.lost {
 		t.lost = true
@@ -35,7 +35,7 @@ func (b *Bus) lostLocked(t *topic, held bool, err error) {
 	b.deafToLocked(t.kind, held && len(t.subs) > 0, err)
 }
 
-// deafToLocked announces that not everything is heard, because of what is subscribed to as k is. gap says whether
+// deafToLocked announces that not everything is heard, because of what is subscribed to as k is. gap reports whether
 // somebody relies on a subscription that was lost: where that happens before the first probe, or between two, it is
 // announced by itself.
 func (b *Bus) deafToLocked(k Kind, gap bool, err error) {

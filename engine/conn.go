@@ -48,7 +48,7 @@ func (c *Conn) Queued() int { return c.eio.Queued() }
 // ctx ends before.
 func (c *Conn) AwaitRoom(ctx context.Context, limit int) error { return c.eio.AwaitRoom(ctx, limit) }
 
-// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and tells whether it
+// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and reports whether it
 // has. It is true, too, for a connection that is closed, or for which nothing was left out.
 func (c *Conn) Resume() bool { return c.eio.Resume() }
 

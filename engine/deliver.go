@@ -23,7 +23,7 @@ func (l *Lag) Wait(stop <-chan struct{}) {
 	eio.Pace(l.conns, paceLimit, stop)
 }
 
-// Loss says whether a message may be left out for a connection that is behind, because the sender can make up for it
+// Loss says if a message may be left out for a connection that is behind, because the sender can make up for it
 // once Conn.Resume says so.
 type Loss uint8
 

@@ -95,7 +95,7 @@ func (c *Conn) handleAck(b *box, p *packet) {
 	}
 }
 
-// ackID tells whether the packet has an acknowledgement id, and sets p.id.
+// ackID reports whether the packet has an acknowledgement id, and sets p.id.
 func (p *packet) ackID() bool {
 	if p.decoded != nil && p.decoded.Id != nil {
 		p.id, p.hasID = *p.decoded.Id, true

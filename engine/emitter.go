@@ -12,7 +12,7 @@ import (
 //
 // As in the library, listeners run on the emitting goroutine in the order of registration, one that is removed while
 // an emission runs may still run in it, and RemoveListener compares code pointers, so that two closures made by one
-// line are the same listener. Unlike there, a Once listener is gone before it runs, as in Node.
+// line are the same listener. Unlike there, a Once listener is gone before it runs, as in Node.js.
 type emitter struct {
 	mu        sync.Mutex
 	listeners []listener // Guarded by mu, in order of registration.

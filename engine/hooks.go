@@ -51,7 +51,7 @@ func (c *Conn) observe(event events.EventName) {
 }
 
 // On registers listeners of the server's events: "connection", "connection_error", "initial_headers", "headers",
-// "flush" and "drain", as in Node.
+// "flush" and "drain", as in Node.js.
 func (s *server) On(event events.EventName, fns ...events.Listener) error {
 	s.observe(event)
 	return s.BaseServer.On(event, fns...)

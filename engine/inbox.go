@@ -177,7 +177,7 @@ func (i *inbox) startBothLocked(c *Conn, b *box) {
 	i.startLocked(c, b, &b.acks)
 }
 
-// readyLocked tells whether the head of a lane can be handled now. It drops what never can.
+// readyLocked reports whether the head of a lane can be handled now. It drops what never can.
 func (i *inbox) readyLocked(b *box, l *lane) bool {
 	for l.head != nil {
 		connect := l.head.kind == parser.CONNECT
@@ -272,7 +272,7 @@ func (i *inbox) restLocked() {
 	}
 }
 
-// quietLocked tells whether no packet is being handled, nor will be.
+// quietLocked reports whether no packet is being handled, nor will be.
 func (i *inbox) quietLocked() bool {
 	for b := i.boxes; b != nil; b = b.next {
 		if b.events.busy || b.acks.busy {

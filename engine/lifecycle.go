@@ -17,7 +17,7 @@ func (i *inbox) connecting(name string) {
 }
 
 // connected is called when the library has connected a socket, before any "connection" listener runs. It returns the
-// answer to the CONNECT, which is to be sent; or, where the connection has closed meanwhile, why: nobody has told this
+// answer to the CONNECT, which is to be sent; or, if the connection has closed meanwhile, why: nobody has told this
 // socket.
 func (i *inbox) connected(s *socket.Socket) (answer *Message, ended []any) {
 	i.mu.Lock()
@@ -29,7 +29,7 @@ func (i *inbox) connected(s *socket.Socket) (answer *Message, ended []any) {
 	return answer, i.ended
 }
 
-// has tells whether s is a socket of this connection.
+// has reports whether s is a socket of this connection.
 func (i *inbox) has(s *socket.Socket) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

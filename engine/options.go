@@ -18,7 +18,7 @@ type Options struct {
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
 
-	// MaxAttachments bounds the binary attachments of a packet. Default 10, as in Node.
+	// MaxAttachments bounds the binary attachments of a packet. Default 10, as in Node.js.
 	MaxAttachments int
 	// MaxJSONDepth bounds the nesting of a packet's JSON. Default 128.
 	MaxJSONDepth int

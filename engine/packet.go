@@ -127,7 +127,7 @@ type packet struct {
 	taken     bool     // it is in the hands of listeners, and is not counted in inbound. Guarded by the inbox.
 	again     bool     // of a CONNECT: the namespace was not connected when it came, which another CONNECT may change
 
-	decoded *parser.Packet // set where a parser other than ours has decoded the packet
+	decoded *parser.Packet // set if a parser other than ours has decoded the packet
 	run     func()         // not a packet at all: a function to run in its place in the lane
 	next    *packet        // in the lane; guarded by the inbox
 }

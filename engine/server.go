@@ -97,7 +97,7 @@ func (s *server) prepare(own *socket.ServerOptions) {
 		own.SetParser(&codec{s})
 	}
 	if r := own.GetRawConnectionStateRecovery(); r != nil {
-		// The defaults that the library sets where it chooses the adapter.
+		// The defaults that the library sets if it chooses the adapter.
 		if r.GetRawMaxDisconnectionDuration() == nil {
 			r.SetMaxDisconnectionDuration((2 * time.Minute).Milliseconds())
 		}

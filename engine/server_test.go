@@ -537,7 +537,7 @@ func (n closeNoter) New(nsp socket.Namespace) socket.Adapter {
 	return a
 }
 
-// io.Close ends all, as in Node.
+// io.Close ends all, as in Node.js.
 func TestServerClose(t *testing.T) {
 	reasons, connected := make(chan any, 1), make(chan struct{}, 1)
 	s := serve(t, nil, Options{}, func(s *socket.Socket) {

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// pollCloseTimeout is how long a closing session waits for the poll that takes the close packet, as in Node.
+	// pollCloseTimeout is how long a closing session waits for the poll that takes the close packet, as in Node.js.
 	pollCloseTimeout = 30 * time.Second
 	// leaveTimeout is how long a session whose peer has POSTed a close packet waits for the poll that the peer may have
 	// under way, to answer it properly.
@@ -61,7 +61,7 @@ func (c *Conn) cut() {
 
 func (c *Conn) finish(reason string, err error) { c.finishWith(reason, err, c.srv.frames.wsClose) }
 
-// finishWith ends the session at once. bye is the close frame for a WebSocket. It tells whether the session had not
+// finishWith ends the session at once. bye is the close frame for a WebSocket. It reports whether the session had not
 // ended before.
 func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
 	over := c.end(bye)
@@ -71,7 +71,7 @@ func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
 	return over
 }
 
-// end is finishWith, but for telling the owner: where it returns true the caller owes a call of closed, without c.in.
+// end is finishWith, but for telling the owner: if it returns true the caller owes a call of closed, without c.in.
 func (c *Conn) end(bye *Frame) bool {
 	c.mu.Lock()
 	if s := c.State(); s == Closed || s == Opening {

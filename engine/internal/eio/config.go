@@ -38,26 +38,26 @@ type Config struct {
 	DisableUpgrades bool
 	// AllowEIO3 admits clients of revision 3 of the protocol (socket.io-client 2.x), which includes JSONP polling.
 	AllowEIO3 bool
-	// Cookie, where not nil, is the template of the cookie that carries the session's id in the answer to a polling
+	// Cookie, if not nil, is the template of the cookie that carries the session's id in the answer to a polling
 	// handshake. Its Name defaults to "io"; its Value is not used.
 	Cookie *http.Cookie
 	// BareMessages has WebSockets carry messages without Engine.IO: no open packet, and what arrives is a message as it
 	// is. For tests of the WebSocket layer.
 	BareMessages bool
-	// InitialPacket, where not nil, is queued right behind the open packet of every session.
+	// InitialPacket, if not nil, is queued right behind the open packet of every session.
 	InitialPacket *Frame
 
-	// Deflate, where not nil, offers permessage-deflate (without context takeover) to WebSocket peers.
+	// Deflate, if not nil, offers permessage-deflate (without context takeover) to WebSocket peers.
 	Deflate *Compression
-	// HTTPCompression, where not nil, compresses polling answers for peers that accept gzip.
+	// HTTPCompression, if not nil, compresses polling answers for peers that accept gzip.
 	HTTPCompression *Compression
 
-	// AllowRequest, where not nil, is asked before a session is made; an error's text goes to the peer with code 4.
+	// AllowRequest, if not nil, is asked before a session is made; an error's text goes to the peer with code 4.
 	AllowRequest func(*http.Request) error
-	// GenerateID, where not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
+	// GenerateID, if not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
 	// base64url.
 	GenerateID func(*http.Request) (string, error)
-	// Hooks are called where they are not nil.
+	// Hooks are called if they are not nil.
 	Hooks Hooks
 	// Logger receives what an operator must know. nil discards.
 	Logger *slog.Logger
@@ -72,7 +72,7 @@ type Config struct {
 	// QueueBudget is less. Default 1 MiB.
 	QueueSoft int
 	// QueueHard is the number of queued bytes that cuts a connection. Default 16 MiB. A single message that is larger
-	// still passes where the queue is empty.
+	// still passes if the queue is empty.
 	QueueHard int
 	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a connection
 	// that is over QueueSoft is cut when more is sent to it.

@@ -30,7 +30,7 @@ type Handler interface {
 	// of up to 4 KiB are inflated without a call.
 	OnInflate(c *Conn, n int) error
 	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside of
-	// Close). err says more where there is more to say; it may be nil.
+	// Close). err says more if there is more to say; it may be nil.
 	OnClose(c *Conn, reason string, err error)
 }
 
@@ -78,7 +78,7 @@ type Conn struct {
 	rooms    *room         // who waits for the queue to become shorter
 	late     time.Duration // since when much is queued; since the server's epoch; 0: the peer keeps up
 	ws       *wsConn       // the transport; nil: polling
-	poll     *polling      // nil where the session began as a WebSocket
+	poll     *polling      // nil if the session began as a WebSocket
 	probe    *probe        // the WebSocket that wants to become the transport
 }
 
@@ -101,7 +101,7 @@ func (c *Conn) Transport() string {
 	return Polling
 }
 
-// Upgrading tells whether a WebSocket is about to replace polling.
+// Upgrading reports whether a WebSocket is about to replace polling.
 func (c *Conn) Upgrading() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +123,7 @@ func (c *Conn) Queued() int {
 	return c.queued
 }
 
-// Lagging tells whether the peer is behind (more than Config.QueueSoft queued, or its share of half of
+// Lagging reports whether the peer is behind (more than Config.QueueSoft queued, or its share of half of
 // Config.QueueBudget) but reading (it took something in the lagTime before now): who sends a lot should wait for such a
 // peer. A peer that has stopped reading is not Lagging.
 func (c *Conn) Lagging(now time.Time) bool {
@@ -141,7 +141,7 @@ func (c *Conn) laggingLocked(now time.Duration) bool {
 	return int64(c.queued) > c.srv.lag.Load() && now-c.progress < lagTime && c.State() == Open
 }
 
-// Writable tells whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
+// Writable reports whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,7 @@ func (s *Server) Limit(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	now := time.Now()
 	if r.ContentLength != 0 { // without a body, net/http only looks whether the client is still there
-		_ = rc.SetReadDeadline(now.Add(s.cfg.StallTimeout)) // where it is supported
+		_ = rc.SetReadDeadline(now.Add(s.cfg.StallTimeout)) // if it is supported
 	}
 	_ = rc.SetWriteDeadline(now.Add(s.beatTime()))
 }

@@ -28,7 +28,7 @@ type forms struct {
 
 type form struct {
 	once  sync.Once
-	bytes []byte // nil where the form has no advantage
+	bytes []byte // nil if the form has no advantage
 }
 
 func (f *form) get(build func() []byte) []byte {
@@ -103,7 +103,7 @@ func (f *Frame) Len() int { return len(f.wire) }
 // Data returns the data of the packet, which is read-only.
 func (f *Frame) Data() []byte { return f.wire[f.data:] }
 
-// Binary tells whether the message is binary.
+// Binary reports whether the message is binary.
 func (f *Frame) Binary() bool { return f.binary }
 
 // packet is what the PacketCreate hook sees.

@@ -151,7 +151,7 @@ type opening struct {
 	compress *compressor
 }
 
-// openWebSocket does the opening handshake of RFC 6455, 4.2, but for sending the answer. ok is false where the request
+// openWebSocket does the opening handshake of RFC 6455, 4.2, but for sending the answer. ok is false if the request
 // has been refused.
 func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request) (o opening, ok bool) {
 	accept, status := ws.Accept(r)
@@ -222,7 +222,7 @@ func (s *Server) startReading(w *wsConn, rest []byte) {
 	}
 }
 
-// protocolOf is the revision that a request asks for; 3 where it does not say, as in Node.
+// protocolOf is the revision that a request asks for; 3 if it does not say, as in Node.js.
 func protocolOf(q url.Values) int {
 	if q.Get("EIO") == "4" {
 		return 4
@@ -230,13 +230,13 @@ func protocolOf(q url.Values) int {
 	return 3
 }
 
-// upgradeRefusal is the answer to a WebSocket handshake that has been refused, as Node gives it.
+// upgradeRefusal is the answer to a WebSocket handshake that has been refused, as Node.js has it.
 func upgradeRefusal(message string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\n"+
 		"Content-Length: %d\r\n\r\n%s", len(message), message)
 }
 
-// isOldIE tells whether a browser shows warnings about cross-site scripting without reason.
+// isOldIE reports whether a browser shows warnings about cross-site scripting without reason.
 func isOldIE(r *http.Request) bool {
 	ua := r.UserAgent()
 	return strings.Contains(ua, ";MSIE") || strings.Contains(ua, "Trident/")

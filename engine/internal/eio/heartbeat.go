@@ -90,7 +90,7 @@ func (h *heartbeats) beat(c *Conn) {
 	h.rouse(wake)
 }
 
-// packet notes any other packet: the first one while a pong is awaited extends the wait, as in Node.
+// packet notes any other packet: the first one while a pong is awaited extends the wait, as in Node.js.
 func (h *heartbeats) packet(c *Conn) {
 	if !c.awaiting.Load() {
 		return
@@ -119,7 +119,7 @@ func (h *heartbeats) remove(c *Conn) {
 	h.mu.Unlock()
 }
 
-// insert puts c at the end of list, and tells whether run must wake earlier than it planned.
+// insert puts c at the end of list, and reports whether run must wake earlier than it planned.
 func (h *heartbeats) insert(c *Conn, list *beatList) (wake bool) {
 	h.unlink(c)
 	b := &c.beat

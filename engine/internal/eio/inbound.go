@@ -9,7 +9,7 @@ import (
 
 // inbound is what a WebSocket has read and not yet handled. An idle connection has none.
 type inbound struct {
-	borrowed *[]byte // the buffer, where it is from the server's pool
+	borrowed *[]byte // the buffer, if it is from the server's pool
 	buf      []byte
 	r, w     int // buf[r:w] is to be handled
 	messages ws.Assembler
@@ -47,7 +47,7 @@ func (in *inbound) recycle() {
 	in.srv.inbounds.Put(in)
 }
 
-// idle tells whether in holds nothing.
+// idle reports whether in holds nothing.
 func (in *inbound) idle() bool { return in.r == in.w && in.messages.Idle() }
 
 // borrow makes sure that there is a buffer.
@@ -107,7 +107,7 @@ func (in *inbound) shrink() {
 	in.buf, in.w = buf, n
 }
 
-// readOnce reads from the connection once. It returns errWouldBlock where there is nothing and in does not wait.
+// readOnce reads from the connection once. It returns errWouldBlock if there is nothing and in does not wait.
 func (w *wsConn) readOnce(in *inbound) error {
 	if w.raw == nil {
 		in.borrow()
@@ -219,7 +219,7 @@ func (w *wsConn) peerClose(code int) error {
 	return errLeft
 }
 
-// startReader counts the goroutine of readLoop; false where the connection is closed already.
+// startReader counts the goroutine of readLoop; false if the connection is closed already.
 func (w *wsConn) startReader() bool {
 	w.conn.mu.Lock()
 	defer w.conn.mu.Unlock()
@@ -301,7 +301,7 @@ func (w *wsConn) readSome() (left bool, err error) {
 	return left, nil
 }
 
-// keep keeps in for the next event, or gives it back where it holds nothing.
+// keep keeps in for the next event, or gives it back if it holds nothing.
 func (w *wsConn) keep(in *inbound) {
 	if in.idle() {
 		in.recycle()

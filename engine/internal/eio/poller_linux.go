@@ -49,7 +49,7 @@ const (
 	stopped = -1
 )
 
-// newPoller returns nil where the system does not allow it.
+// newPoller returns nil if the system does not allow it.
 func newPoller(s *Server) (*poller, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -161,7 +161,7 @@ func (p *poller) run(turn int) {
 	}
 }
 
-// has tells whether that is the turn. While the goroutine that has it reads from nobody, nobody takes it.
+// has reports whether that is the turn. While the goroutine that has it reads from nobody, nobody takes it.
 func (p *poller) has(turn int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,8 +175,8 @@ func (p *poller) got(events []unix.EpollEvent) {
 	p.batch = events
 }
 
-// next takes an event from the batch and returns whom to read from: nil where it is gone, or is read from by a
-// goroutine of its own. more is false behind the last event, or where the turn is over.
+// next takes an event from the batch and returns whom to read from: nil if it is gone, or is read from by a
+// goroutine of its own. more is false behind the last event, or if the turn is over.
 func (p *poller) next(turn int) (w *wsConn, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,7 +202,7 @@ func (p *poller) next(turn int) (w *wsConn, more bool) {
 }
 
 // popLocked takes an event from the batch, and returns its connection, which the caller has to read from, and whose
-// reader it counts in Server.work; nil where the connection is gone, or is being read from: then it has another event
+// reader it counts in Server.work; nil if the connection is gone, or is being read from: then it has another event
 // later.
 func (p *poller) popLocked() *wsConn {
 	e := p.batch[0]

@@ -101,7 +101,7 @@ func (c *Conn) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// awaitProbe waits until the probe, where there is one, has ended; for holdTime at most.
+// awaitProbe waits until the probe, if there is one, has ended; for holdTime at most.
 func (c *Conn) awaitProbe(r *http.Request) {
 	c.mu.Lock()
 	p := c.probe
@@ -118,7 +118,7 @@ func (c *Conn) awaitProbe(r *http.Request) {
 	}
 }
 
-// beginPoll makes r the poll that waits. ok is false where r has been refused; a reason ends the session behind the
+// beginPoll makes r the poll that waits. ok is false if r has been refused; a reason ends the session behind the
 // answer.
 func (c *Conn) beginPoll(w http.ResponseWriter, r *http.Request) (wt *waiter, reason string, ok bool) {
 	c.mu.Lock()
@@ -234,7 +234,7 @@ func (c *Conn) writePoll(q queue, w http.ResponseWriter, r *http.Request) error 
 	return c.srv.writeBody(w, body)
 }
 
-// encode makes a payload of what is in q, and empties it. compress is false where no frame may be compressed.
+// encode makes a payload of what is in q, and empties it. compress is false if no frame may be compressed.
 func (c *Conn) encode(q queue) (body []byte, contentType string, compress bool) {
 	appendPacket := payload.Append4
 	contentType = "text/plain; charset=UTF-8"
@@ -273,7 +273,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	for len(body) > 0 {
-		_ = rc.SetWriteDeadline(time.Now().Add(s.beatTime())) // where it is supported
+		_ = rc.SetWriteDeadline(time.Now().Add(s.beatTime())) // if it is supported
 		n, err := w.Write(body[:min(len(body), writeChunk)])
 		if err != nil {
 			return err
@@ -283,7 +283,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 	return rc.Flush()
 }
 
-// acceptsGzip tells whether the client takes gzip, by the first coding in its list that says so or not.
+// acceptsGzip reports whether the client takes gzip, by the first coding in its list that says so or not.
 func acceptsGzip(r *http.Request) bool {
 	for _, line := range r.Header["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {

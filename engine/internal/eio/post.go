@@ -54,7 +54,7 @@ func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, ans
 	return http.StatusOK, "ok"
 }
 
-// beginPost makes r the POST that is being handled; false where it has been refused.
+// beginPost makes r the POST that is being handled; false if it has been refused.
 func (c *Conn) beginPost(w http.ResponseWriter, r *http.Request) bool {
 	c.mu.Lock()
 	switch {
@@ -91,7 +91,7 @@ func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, 
 	}
 	buf.Reset()
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(s.beatTime())) // where it is supported
+	_ = rc.SetReadDeadline(time.Now().Add(s.beatTime())) // if it is supported
 	if !c.setBody(rc) {
 		return buf, errPostBroken
 	}
@@ -104,7 +104,7 @@ func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, 
 	return buf, err
 }
 
-// setBody says through what the reading of a body can be ended, nil when it is over; false where the session has ended.
+// setBody says through what the reading of a body can be ended, nil when it is over; false if the session has ended.
 func (c *Conn) setBody(rc *http.ResponseController) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +141,7 @@ func (c *Conn) payloadIn(body []byte, binary bool) error {
 	return errors.Join(err, bad)
 }
 
-// polledIn handles one packet of a payload. more is false where it is the last one.
+// polledIn handles one packet of a payload. more is false if it is the last one.
 func (c *Conn) polledIn(p payload.Packet) (more bool, err error) {
 	if p.Binary {
 		c.handle(Packet{Type: PacketMessage, Binary: true, Data: p.Data})

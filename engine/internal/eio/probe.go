@@ -64,7 +64,7 @@ func (c *Conn) probeMessage(w *wsConn, binary bool, data []byte) {
 		w.sendControl(rawFrame(c.srv.frames.probe.wire))
 		c.notify(ObserveUpgrading, c.srv.cfg.Hooks.Upgrading)
 		if waiter != nil {
-			waiter.wake() // with a noop, where there is nothing else
+			waiter.wake() // with a noop, if there is nothing else
 		}
 	case !binary && string(data) == "5" && c.State() != Closed:
 		c.upgradeLocked(p)

@@ -24,7 +24,7 @@ func (c *Conn) packetIn(binary bool, data []byte) {
 		c.handle(Packet{Type: PacketMessage, Binary: true, Data: data})
 		return
 	}
-	// In revision 3 the first byte is the type. One that there is not is no error, as in Node.
+	// In revision 3 the first byte is the type. One that there is not is no error, as in Node.js.
 	if len(data) > 0 && data[0] <= byte(PacketNoop) {
 		c.handle(Packet{Type: PacketType(data[0]), Binary: true, Data: data[1:]})
 	}

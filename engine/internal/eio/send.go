@@ -71,7 +71,7 @@ func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *
 	return status, ws, waiter
 }
 
-// overfullLocked tells whether size more bytes are more than the connection may have queued.
+// overfullLocked reports whether size more bytes are more than the connection may have queued.
 func (c *Conn) overfullLocked(size int) bool {
 	cfg := &c.srv.cfg
 	return c.queued > 0 && c.queued+size > cfg.QueueHard ||
@@ -142,7 +142,7 @@ func (c *Conn) created(frames []*Frame) {
 	}
 }
 
-// notify calls a hook without arguments where it is observed.
+// notify calls a hook without arguments if it is observed.
 func (c *Conn) notify(e Events, hook func(*Conn)) {
 	if hook != nil && c.observes(e) {
 		hook(c)

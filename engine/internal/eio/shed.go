@@ -2,7 +2,7 @@ package eio
 
 import "time"
 
-// Loss says whether frames may be left out for a connection that is behind, whose owner can make up for it later.
+// Loss says if frames may be left out for a connection that is behind, whose owner can make up for it later.
 type Loss uint8
 
 // Losses, from the strictest.
@@ -39,7 +39,7 @@ func (c *Conn) Resume() bool {
 // caughtUp is the number of queued bytes up to which a peer that was behind is no longer.
 func (c *Conn) caughtUp() int { return int(c.srv.lag.Load()) / 4 }
 
-// shedsLocked tells whether size more bytes are to be left out.
+// shedsLocked reports whether size more bytes are to be left out.
 func (c *Conn) shedsLocked(loss Loss, size int) bool {
 	switch {
 	case loss == Keep:
@@ -56,7 +56,7 @@ func (c *Conn) behindLocked(size int) bool {
 	return c.queued+size > c.srv.cfg.QueueHard/4 || c.slowLocked(c.srv.now())
 }
 
-// slowLocked tells whether it is the peer that keeps the queue long: its window is full, and the queue has been over
+// slowLocked reports whether it is the peer that keeps the queue long: its window is full, and the queue has been over
 // what counts as Lagging for behindTime, and never near empty.
 func (c *Conn) slowLocked(now time.Duration) bool {
 	return c.late != 0 && now-c.late > behindTime && c.ws != nil && (c.ws.blocked || c.ws.raw == nil)

@@ -31,7 +31,7 @@ type wsConn struct {
 	conn     *Conn
 	nc       net.Conn
 	raw      syscall.RawConn // for reads and writes that do not block; nil: TLS, or a system without
-	flusher  *flusher        // nil where raw is
+	flusher  *flusher        // nil if raw is
 	poller   *poller         // nil: a goroutine of its own reads
 	compress *compressor     // nil: not negotiated
 
@@ -210,7 +210,7 @@ var (
 	errAnswered = errors.New("close frame answered")
 )
 
-// keepReading tells whether to go on after err: until the end of a connection that has been told what it did wrong,
+// keepReading reports whether to go on after err: until the end of a connection that has been told what it did wrong,
 // because closing it with something unread would take that away.
 func keepReading(err error) bool {
 	var breach *ws.Error
@@ -254,7 +254,7 @@ func (w *wsConn) breach(e *ws.Error) {
 	w.tell(ReasonTransportError, err)
 }
 
-// isTransport tells whether the session sends through w.
+// isTransport reports whether the session sends through w.
 func (w *wsConn) isTransport() bool {
 	w.conn.mu.Lock()
 	defer w.conn.mu.Unlock()
@@ -268,7 +268,7 @@ func (w *wsConn) tell(reason string, err error) {
 	}
 }
 
-// end is tell, but for telling the session's owner, which is left to the caller where it returns true.
+// end is tell, but for telling the session's owner, which is left to the caller if it returns true.
 func (w *wsConn) end() bool {
 	c := w.conn
 	c.mu.Lock()
@@ -286,7 +286,7 @@ func (w *wsConn) end() bool {
 	return false
 }
 
-// isDisconnect tells whether err is what a peer causes that goes away without a word.
+// isDisconnect reports whether err is what a peer causes that goes away without a word.
 func isDisconnect(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }

@@ -56,7 +56,7 @@ func (w *wsConn) answering() bool {
 	return !w.out.empty() && w.out.front().isAnswer()
 }
 
-// gather moves what is queued to w.out. It returns false, and gives up the claim, where there is nothing to write.
+// gather moves what is queued to w.out. It returns false, and gives up the claim, if there is nothing to write.
 func (w *wsConn) gather() bool {
 	if !w.out.empty() {
 		return true
@@ -151,7 +151,7 @@ func (w *wsConn) advance(n int) (done int) {
 	return done
 }
 
-// wrote notes that n bytes have been written, and tells whether there is more to write; if not, the claim is over.
+// wrote notes that n bytes have been written, and reports whether there is more to write; if not, the claim is over.
 func (w *wsConn) wrote(n int) bool {
 	done := w.advance(n)
 	c := w.conn

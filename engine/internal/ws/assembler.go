@@ -12,7 +12,7 @@ type Limits struct {
 // Message is a complete data message, or a control frame.
 type Message struct {
 	Op   Opcode // Text, Binary, Close, Ping or Pong
-	Data []byte // inside of the buffer that was parsed where the message is one plain frame; else its own
+	Data []byte // inside of the buffer that was parsed if the message is one plain frame; else its own
 	Held bool   // a Holder was asked, who should know when the message has been handled
 }
 
@@ -25,10 +25,10 @@ type Assembler struct {
 	compressed bool
 }
 
-// Idle tells whether the Assembler holds nothing, and can be thrown away.
+// Idle reports whether the Assembler holds nothing, and can be thrown away.
 func (a *Assembler) Idle() bool { return a.frames == 0 }
 
-// Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok tells whether it
+// Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok reports whether it
 // completed a message; n is 0 where b ends before the frame does, and need is then the size from which it is worth to
 // call again. Errors are *Error, or those of h, who may be nil.
 func (a *Assembler) Next(b []byte, l *Limits, h Holder) (m Message, ok bool, n, need int, err error) {

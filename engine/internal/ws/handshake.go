@@ -11,7 +11,7 @@ import (
 // acceptGUID is from RFC 6455, 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// IsUpgrade tells whether r asks to become a WebSocket.
+// IsUpgrade reports whether r asks to become a WebSocket.
 func IsUpgrade(r *http.Request) bool {
 	return r.ProtoMajor == 1 && hasToken(r.Header["Connection"], "upgrade") &&
 		hasToken(r.Header["Upgrade"], "websocket")
@@ -42,7 +42,7 @@ func Subprotocol(r *http.Request) string {
 }
 
 // NegotiateDeflate picks the first offer of permessage-deflate in r that can be met without context takeover on either
-// side, and returns the value of Sec-WebSocket-Extensions for the answer; "" where there is none (RFC 7692, 7.1).
+// side, and returns the value of Sec-WebSocket-Extensions for the answer; "" if there is none (RFC 7692, 7.1).
 func NegotiateDeflate(r *http.Request) string {
 	for _, line := range r.Header["Sec-Websocket-Extensions"] {
 		for offer := range strings.SplitSeq(line, ",") {
@@ -94,7 +94,7 @@ func windowBits(s string, least int) bool {
 	return err == nil && s == strconv.Itoa(n) && n >= least && n <= 15
 }
 
-// hasToken tells whether the comma-separated lists in lines contain token, whatever its case.
+// hasToken reports whether the comma-separated lists in lines contain token, whatever its case.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for t := range strings.SplitSeq(line, ",") {

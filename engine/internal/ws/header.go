@@ -58,7 +58,7 @@ type header struct {
 	length     uint64 // of the payload
 }
 
-// parseHeader reads the header at the start of b; ok is false where b ends before it does. What is wrong with the
+// parseHeader reads the header at the start of b; ok is false if b ends before it does. What is wrong with the
 // first two bytes is reported before the rest has arrived.
 func parseHeader(b []byte) (h header, ok bool, err error) {
 	if len(b) < 2 {
