@@ -25,6 +25,13 @@ type Limits struct {
 	AddressRequests int // of all sockets of one address that are not elevated; default 256
 	UserRequests    int // of all sockets of one elevated user; default 512
 
+	// What requests in progress hold, in bytes. A request that is alone under its bound always fits.
+	SocketBytes    int // one socket; default 4 MiB
+	AddressBytes   int // all sockets of one address that are not elevated; default 8 MiB
+	UserBytes      int // all sockets of one elevated user; default 8 MiB
+	AnonymousBytes int // all sockets that are not elevated; default 64 MiB
+	ElevatedBytes  int // all elevated sockets; default 192 MiB
+
 	Payload int // bytes of an event's payload with its attachments; default 262144
 	PoolIDs int // ids in one pool request; default 10000
 	Content int // characters of an interpret message; default 4000
@@ -45,6 +52,8 @@ func DefaultLimits() Limits {
 		SocketRate: 100, SocketBurst: 400, UserRate: 200, UserBurst: 1000, AddressRate: 2000, AddressBurst: 10000,
 		Flood:          1000,
 		SocketRequests: 128, NodeRequests: 8192, AddressRequests: 256, UserRequests: 512,
+		SocketBytes: 4 << 20, AddressBytes: 8 << 20, UserBytes: 8 << 20,
+		AnonymousBytes: 64 << 20, ElevatedBytes: 192 << 20,
 		Payload: 256 << 10, PoolIDs: 10000, Content: 4000,
 		SearchEntries: 1_000_000, SearchPools: 1000, Remembered: 65536,
 	}
@@ -60,6 +69,10 @@ func (l Limits) withDefaults() Limits {
 	l.NodeRequests = cmp.Or(l.NodeRequests, d.NodeRequests)
 	l.AddressRequests = cmp.Or(l.AddressRequests, d.AddressRequests)
 	l.UserRequests = cmp.Or(l.UserRequests, d.UserRequests)
+	l.SocketBytes = cmp.Or(l.SocketBytes, d.SocketBytes)
+	l.AddressBytes, l.UserBytes = cmp.Or(l.AddressBytes, d.AddressBytes), cmp.Or(l.UserBytes, d.UserBytes)
+	l.AnonymousBytes = cmp.Or(l.AnonymousBytes, d.AnonymousBytes)
+	l.ElevatedBytes = cmp.Or(l.ElevatedBytes, d.ElevatedBytes)
 	l.Payload = cmp.Or(l.Payload, d.Payload)
 	l.PoolIDs = cmp.Or(l.PoolIDs, d.PoolIDs)
 	l.Content = cmp.Or(l.Content, d.Content)

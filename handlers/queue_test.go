@@ -79,7 +79,7 @@ func TestInterpretBytes(t *testing.T) {
 		refused := 0
 		for range 20 {
 			r := &request{session: s, event: "interpret"}
-			r.fields = map[string]any{"allowed_commands": strings.Repeat("x", socketHeld/10)}
+			r.fields = map[string]any{"allowed_commands": strings.Repeat("x", DefaultLimits().SocketBytes/10)}
 			if err := onInterpret(r); err != nil {
 				refused++
 			}

@@ -2,14 +2,6 @@ package handlers
 
 import "sync"
 
-// Bounds on what requests in progress hold, in bytes. A request that is alone under its bound always fits.
-const (
-	socketHeld    = 4 << 20   // one socket
-	keyHeld       = 8 << 20   // one address or user
-	anonymousHeld = 64 << 20  // all sockets that are not elevated
-	elevatedHeld  = 192 << 20 // all elevated sockets
-)
-
 // slots count the requests in progress and the bytes that they hold. Elevated sockets and the others have separate
 // budgets. Each address or user has a share of its budget, so that one that takes too much is refused and nobody else.
 type slots struct {
@@ -20,10 +12,10 @@ type slots struct {
 
 // budget is what the elevated sockets share, or the others. Guarded by slots.mu.
 type budget struct {
-	requests, share int // limits on the requests of all keys and of one; negative means none
-	bytes           int // limit on the bytes of all keys
-	used            usage
-	of              map[string]usage // by key; only keys with requests
+	requests, share  int // limits on the requests of all keys and of one; negative means none
+	bytes, byteShare int // limits on the bytes of all keys and of one; negative means none
+	used             usage
+	of               map[string]usage // by key; only keys with requests
 }
 
 type usage struct{ requests, bytes int }
@@ -43,8 +35,14 @@ func newSlots(l Limits) *slots {
 		anonymous, elevated = max(n/4, 1), max(n-n/4, 1)
 	}
 	return &slots{
-		anonymous: budget{requests: anonymous, share: l.AddressRequests, bytes: anonymousHeld, of: map[string]usage{}},
-		elevated:  budget{requests: elevated, share: l.UserRequests, bytes: elevatedHeld, of: map[string]usage{}},
+		anonymous: budget{
+			requests: anonymous, share: l.AddressRequests, bytes: l.AnonymousBytes, byteShare: l.AddressBytes,
+			of: map[string]usage{},
+		},
+		elevated: budget{
+			requests: elevated, share: l.UserRequests, bytes: l.ElevatedBytes, byteShare: l.UserBytes,
+			of: map[string]usage{},
+		},
 	}
 }
 
@@ -60,7 +58,10 @@ func (x *slots) take(s *session, bytes int) *slot {
 	switch {
 	case !within(b.used.requests+1, b.requests), !within(mine.requests+1, b.share):
 		return nil
-	case mine.requests > 0 && mine.bytes+bytes > keyHeld, b.used.requests > 0 && b.used.bytes+bytes > b.bytes:
+	// A request that is alone under a bound always fits.
+	case mine.requests > 0 && !within(mine.bytes+bytes, b.byteShare):
+		return nil
+	case b.used.requests > 0 && !within(b.used.bytes+bytes, b.bytes):
 		return nil
 	}
 	b.add(key, 1, bytes)
@@ -73,8 +74,8 @@ func (s *slot) hold(bytes int) bool {
 	s.slots.mu.Lock()
 	defer s.slots.mu.Unlock()
 	b := s.budget
-	over := func(used, limit int) bool { return used+bytes > limit && used-s.bytes > limit/2 }
-	if bytes > 0 && (over(b.of[s.key].bytes, keyHeld) || over(b.used.bytes, b.bytes)) {
+	over := func(used, limit int) bool { return !within(used+bytes, limit) && used-s.bytes > limit/2 }
+	if bytes > 0 && (over(b.of[s.key].bytes, b.byteShare) || over(b.used.bytes, b.bytes)) {
 		return false
 	}
 	s.bytes += bytes

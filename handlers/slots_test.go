@@ -49,17 +49,17 @@ func TestSlots(t *testing.T) {
 		x.anonymous.used.bytes+x.elevated.used.bytes != 0 {
 		t.Fatal("slots are left taken")
 	}
-	if n := len(fill(of("a", ""), keyHeld/2)); n != 2 {
+	if n := len(fill(of("a", ""), DefaultLimits().AddressBytes/2)); n != 2 {
 		t.Errorf("%d requests of half of the bytes", n)
 	}
-	if n := len(fill(of("b", ""), keyHeld*2)); n != 1 {
+	if n := len(fill(of("b", ""), DefaultLimits().AddressBytes*2)); n != 1 {
 		t.Errorf("%d requests of twice the bytes", n)
 	}
 }
 
 // Many addresses with one request each do not exceed the common bound.
 func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
-	x := newSlots(Limits{NodeRequests: -1, AddressRequests: -1, UserRequests: -1})
+	x := newSlots(Limits{NodeRequests: -1, AddressRequests: -1, UserRequests: -1}.withDefaults())
 	const each = 1 << 20
 	var gives []func()
 	for i := range 1000 {
@@ -67,8 +67,8 @@ func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
 			gives = append(gives, slot.give)
 		}
 	}
-	if held := len(gives) * each; held != anonymousHeld {
-		t.Fatalf("%d bytes are held, want %d", held, anonymousHeld)
+	if held := len(gives) * each; held != DefaultLimits().AnonymousBytes {
+		t.Fatalf("%d bytes are held, want %d", held, DefaultLimits().AnonymousBytes)
 	}
 	for _, give := range gives {
 		give()
@@ -76,7 +76,7 @@ func TestSlotsBoundBytesOfManyAddresses(t *testing.T) {
 	if x.inProgress() != 0 || x.anonymous.used.bytes != 0 || len(x.anonymous.of) != 0 {
 		t.Fatalf("after all were given back: %+v", x.anonymous)
 	}
-	if x.take(&session{address: "a"}, anonymousHeld+1) == nil {
+	if x.take(&session{address: "a"}, DefaultLimits().AnonymousBytes+1) == nil {
 		t.Error("a request that is alone does not fit")
 	}
 }

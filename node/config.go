@@ -8,6 +8,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token"
 )
@@ -65,6 +66,7 @@ type Config struct {
 	MaxStream          int           // requests that wait in one stream, about
 	Interpreter        Interpreter   //
 	RevocationLifetime time.Duration // how long a revocation without exp is remembered
+	MaxRevocations     int           // held; with more, tokens that may be revoked are refused
 
 	// Tokens and permissions.
 
@@ -132,6 +134,7 @@ func DefaultConfig() Config {
 		Shards: r.Shards, RequestTimeout: r.Timeout,
 		MaxAnswerBytes: r.MaxAnswerBytes, MaxAnswerBudget: r.MaxAnswerBudget, MaxStream: r.MaxStream,
 		Interpreter: InterpreterEmbedded, RevocationLifetime: 30 * 24 * time.Hour,
+		MaxRevocations: permissions.DefaultMaxRevocations,
 
 		JWTJWKSRefresh: 15 * time.Minute, JWTLeeway: token.MaxLeeway,
 		TokenPerRequest: handlers.TokenRequired, UserPool: handlers.UserPoolAll, ExpiryWarning: time.Minute,

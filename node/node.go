@@ -61,6 +61,7 @@ type Node struct {
 // configuration.
 func New(c Config) (_ *Node, err error) {
 	n := &Node{config: c.withDefaults(), registry: prometheus.NewRegistry()}
+	n.known.Max = n.config.MaxRevocations
 	defer func() {
 		if err != nil {
 			n.discard()

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxRevocations is the default of Revocations.Max.
-	maxRevocations = 2_000_000
+	// DefaultMaxRevocations is the default of Revocations.Max.
+	DefaultMaxRevocations = 2_000_000
 	// expirePerAdd bounds how many expired revocations one Add removes, so that none takes long.
 	expirePerAdd = 64
 	// revocationBatch is how many users or tokens Batches looks at under the lock.
@@ -83,7 +83,7 @@ func (s *Revocations) Add(r Revocation, now time.Time) (added bool, err error) {
 	}
 	limit := s.Max
 	if limit <= 0 {
-		limit = maxRevocations
+		limit = DefaultMaxRevocations
 	}
 	if s.len >= limit {
 		s.incompleteUntil = max(s.incompleteUntil, fresh.expires)

@@ -48,6 +48,7 @@ type serve struct {
 	MaxStream          int           `group:"Cluster:" default:"${max_stream}" placeholder:"N" help:"Requests that wait in one stream, about; with more, the oldest are forgotten."`
 	Interpreter        string        `group:"Cluster:" enum:"embedded,worker" default:"${interpreter}" placeholder:"MODE" help:"Who answers interpret: embedded, or a worker through Redis."`
 	RevocationLifetime time.Duration `group:"Cluster:" default:"${revocation_lifetime}" placeholder:"DURATION" help:"How long a revocation is remembered: the longest life of a token."`
+	MaxRevocations     int           `group:"Cluster:" default:"${max_revocations}" placeholder:"N" help:"Revocations that are held; with more, tokens that may be revoked are refused."`
 
 	secretOptions   `group:"Tokens and permissions:"`
 	JwtJwks         string        `group:"Tokens and permissions:" placeholder:"URL|FILE" help:"JSON Web Key Set of the token issuer; accepts RS256, ES256 and EdDSA."`
@@ -97,6 +98,12 @@ type limits struct {
 	LimitAddressRequests int `default:"${limit_address_requests}" placeholder:"N" help:"Requests in progress of one client address, of sockets that are not elevated."`
 	LimitUserRequests    int `default:"${limit_user_requests}" placeholder:"N" help:"Requests in progress of one elevated user."`
 
+	LimitSocketBytes    int `default:"${limit_socket_bytes}" placeholder:"BYTES" help:"Most that requests in progress of one socket hold."`
+	LimitAddressBytes   int `default:"${limit_address_bytes}" placeholder:"BYTES" help:"The same of one client address, of sockets that are not elevated."`
+	LimitUserBytes      int `default:"${limit_user_bytes}" placeholder:"BYTES" help:"The same of one elevated user."`
+	LimitAnonymousBytes int `default:"${limit_anonymous_bytes}" placeholder:"BYTES" help:"The same of all sockets that are not elevated."`
+	LimitElevatedBytes  int `default:"${limit_elevated_bytes}" placeholder:"BYTES" help:"The same of all elevated sockets."`
+
 	LimitPayload int `default:"${limit_payload}" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
 	LimitPoolIds int `default:"${limit_pool_ids}" placeholder:"N" help:"Ids in one pool request."`
 	LimitContent int `default:"${limit_content}" placeholder:"N" help:"Characters of an interpret message."`
@@ -121,6 +128,8 @@ func (l limits) forHandlers() handlers.Limits {
 		Flood: count(l.LimitFlood), SocketRequests: count(l.LimitSocketRequests),
 		NodeRequests:    count(l.LimitNodeRequests),
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
+		SocketBytes: count(l.LimitSocketBytes), AddressBytes: count(l.LimitAddressBytes),
+		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes), ElevatedBytes: count(l.LimitElevatedBytes),
 		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
 		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
 	}
@@ -176,7 +185,8 @@ func (s *serve) config() (node.Config, error) {
 		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
 		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
 		Interpreter: node.Interpreter(s.Interpreter), RevocationLifetime: s.RevocationLifetime,
-		JWTJWKS: s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience,
+		MaxRevocations: s.MaxRevocations,
+		JWTJWKS:        s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience,
 		JWTLeeway:       s.JwtLeeway,
 		TokenPerRequest: handlers.TokenPerRequest(s.TokenPerRequest), UserPool: handlers.UserPool(s.UserPool),
 		ExpiryWarning: s.ExpiryWarning, Policy: s.Policy, Limits: s.forHandlers(),
@@ -222,7 +232,7 @@ func (s *serve) positive() error {
 		"max-namespaces": s.MaxNamespaces, "shards": s.Shards, "max-answer-bytes": s.MaxAnswerBytes,
 		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,
 		"limit-search-pools": s.LimitSearchPools, "limit-remembered": s.LimitRemembered,
-		"demo-members": s.DemoMembers,
+		"demo-members": s.DemoMembers, "max-revocations": s.MaxRevocations,
 	} {
 		if n <= 0 {
 			return usagef("--%s: must be more than 0", name)
