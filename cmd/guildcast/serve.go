@@ -129,7 +129,8 @@ func (l limits) forHandlers() handlers.Limits {
 		NodeRequests:    count(l.LimitNodeRequests),
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
 		SocketBytes: count(l.LimitSocketBytes), AddressBytes: count(l.LimitAddressBytes),
-		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes), ElevatedBytes: count(l.LimitElevatedBytes),
+		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes),
+		ElevatedBytes: count(l.LimitElevatedBytes),
 		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
 		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
 	}

@@ -171,6 +171,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Has reports whether the server has a session of that id.
 func (s *Server) Has(sid string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	_, ok := s.conns.Get(sid)
 	return ok
 }
