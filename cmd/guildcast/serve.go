@@ -131,7 +131,7 @@ func (l limits) forHandlers() handlers.Limits {
 		SocketBytes: count(l.LimitSocketBytes), AddressBytes: count(l.LimitAddressBytes),
 		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes),
 		ElevatedBytes: count(l.LimitElevatedBytes),
-		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
+		Payload:       count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
 		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
 	}
 }
