@@ -18,6 +18,7 @@ func TestCluster(t *testing.T) {
 		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
 	},
 		nil, "../scripts/cluster")
+	t.Cleanup(func() { p.stop(t, syscall.SIGTERM, 90*time.Second) }) // with its members, if the test has failed before
 	p.waitOutput(t, "cluster ready")
 	front := fmt.Sprint("http://127.0.0.1:", port)
 	redisURL := fmt.Sprintf("redis://127.0.0.1:%d/0", port+4)

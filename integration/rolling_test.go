@@ -31,6 +31,7 @@ func TestRollingRestart(t *testing.T) {
 		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
 		"GUILDCAST_GRACE=5s",
 	}, nil, "../scripts/cluster")
+	t.Cleanup(func() { cluster.stop(t, syscall.SIGTERM, 90*time.Second) }) // with its members
 	cluster.waitOutput(t, "cluster ready")
 
 	type report struct {
