@@ -248,7 +248,9 @@ func TestWorkersAnswersHaveABudget(t *testing.T) {
 		time.Sleep(500 * time.Millisecond) // the workers have been asked; from here on no client reads
 		synctest.Wait()
 		reads := make(chan struct{})
+		b.mu.Lock()
 		b.full = reads
+		b.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		for _, s := range []*session{s, other} {
 			got := b.take(s)
@@ -256,9 +258,10 @@ func TestWorkersAnswersHaveABudget(t *testing.T) {
 				t.Errorf("%s got %.300q", s.id, got)
 			}
 		}
-		if used := b.g.slots.elevated.used; used.requests != 2 || used.bytes < 12<<20 || used.bytes > 13<<20 {
+		if used := usedOf(b.g.slots); used.requests != 2 || used.bytes < 12<<20 || used.bytes > 13<<20 {
 			t.Errorf("%+v", used)
 		}
+		synctest.Wait()
 		if held := b.g.results.bytes; held > 7<<20 {
 			t.Errorf("the node holds %d bytes of one answer", held)
 		}
@@ -269,10 +272,18 @@ func TestWorkersAnswersHaveABudget(t *testing.T) {
 				t.Errorf("%s got %.300q", s.id, got)
 			}
 		}
-		if used := b.g.slots.elevated.used; used.requests != 0 || used.bytes != 0 || b.g.results.bytes != 0 {
+		synctest.Wait()
+		if used := usedOf(b.g.slots); used.requests != 0 || used.bytes != 0 || b.g.results.bytes != 0 {
 			t.Errorf("%+v and %d bytes are left", used, b.g.results.bytes)
 		}
 	})
+}
+
+// usedOf is what the requests of elevated sockets hold.
+func usedOf(x *slots) usage {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.elevated.used
 }
 
 func TestIDSet(t *testing.T) {

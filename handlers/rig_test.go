@@ -78,8 +78,11 @@ func (b *bench) encode(args []byte) *engine.Message {
 func (b *bench) resume(c *engine.Conn) bool { return b.resumes == nil || b.resumes(c) }
 
 func (b *bench) room(ctx context.Context, _ *engine.Conn, _ int) error {
-	if b.full != nil {
-		return await(ctx, b.full)
+	b.mu.Lock()
+	full := b.full
+	b.mu.Unlock()
+	if full != nil {
+		return await(ctx, full)
 	}
 	return ctx.Err()
 }
