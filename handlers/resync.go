@@ -28,9 +28,9 @@ func (g *Gateway) Resync(topics []event.Topic, reason string) {
 			g.directories.Lost(t.Guild)
 		}
 	}
-	due := g.resyncs.add(g.spectators.of(topics))
+	due := g.resyncs.add(g.spectators.of(topics), reason)
 	if len(due) > 0 {
-		g.spawn(func() { g.resyncs.send(due, reason) })
+		g.spawn(func() { g.resyncs.send(due) })
 	}
 }
 
@@ -40,33 +40,42 @@ type spectating struct {
 	guild   string
 }
 
-// resyncs are the resyncs that are still to be sent.
+// resyncs are the resyncs that are still to be sent. One that waits for its time is sent at once if its socket turns to
+// another guild: it has missed events all the same.
 type resyncs struct {
 	gateway *Gateway
 
 	mu      sync.Mutex
-	pending map[spectating]struct{}
+	pending map[spectating]*dueResync
+}
+
+// dueResync is a resync to be sent. Guarded by resyncs.mu.
+type dueResync struct {
+	reason string
+	again  bool // events were lost once more, so that what is kept now must come before it, too
 }
 
 func newResyncs(g *Gateway) *resyncs {
-	return &resyncs{gateway: g, pending: map[spectating]struct{}{}}
+	return &resyncs{gateway: g, pending: map[spectating]*dueResync{}}
 }
 
 // add returns those of list that have no resync pending yet.
-func (x *resyncs) add(list []spectating) (due []spectating) {
+func (x *resyncs) add(list []spectating, reason string) (due []spectating) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, s := range list {
-		if _, told := x.pending[s]; !told {
-			x.pending[s] = struct{}{}
-			due = append(due, s)
+		if p := x.pending[s]; p != nil {
+			p.again = true
+			continue
 		}
+		x.pending[s] = &dueResync{reason: reason}
+		due = append(due, s)
 	}
 	return due
 }
 
 // send sends the resyncs of due, one after another.
-func (x *resyncs) send(due []spectating, reason string) {
+func (x *resyncs) send(due []spectating) {
 	step := min(resyncStep, resyncSpread/time.Duration(len(due)))
 	begin := time.Now()
 	timer := time.NewTimer(0)
@@ -80,22 +89,62 @@ func (x *resyncs) send(due []spectating, reason string) {
 				return
 			}
 		}
-		x.mu.Lock()
-		delete(x.pending, s) // before its resync: what it misses from here on is another loss
-		x.mu.Unlock()
-		x.gateway.spawn(func() { s.session.resync(s.guild, reason) }) // which may have to wait for its turn
+		x.gateway.spawn(func() { s.session.resync(s.guild) }) // which may have to wait for its turn
 	}
 }
 
-// resync sends a resync, unless the socket spectates another guild by now.
+// next reports whether a resync of s is pending, and if so takes it, or, if again is true, only takes note that what
+// was kept when events were lost once more comes before it.
+func (x *resyncs) next(s spectating) (reason string, again, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := x.pending[s]
+	if p == nil {
+		return "", false, false
+	}
+	if p.again {
+		p.again = false
+		return "", true, true
+	}
+	delete(x.pending, s)
+	return p.reason, false, true
+}
+
+// take takes the resync of s, if one is pending.
+func (x *resyncs) take(s spectating) (reason string, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := x.pending[s]
+	if p == nil {
+		return "", false
+	}
+	delete(x.pending, s)
+	return p.reason, true
+}
+
+// resync sends a pending resync.
 //
 // It comes behind the kept events of the guild, which may be older than what the client requests upon it.
-func (s *session) resync(guild, reason string) {
-	s.gateway.backlogs.pass(guild)
-	s.take()
-	defer s.give()
-	if s.watched.guild == guild {
-		s.gateway.metrics.resyncs.Inc()
-		s.emit(eventResync, s.form, encode(resyncBody{guild, reason}))
+func (s *session) resync(guild string) {
+	for again := true; again; {
+		s.gateway.backlogs.pass(guild)
+		s.take()
+		reason, more, ok := s.gateway.resyncs.next(spectating{s, guild})
+		if again = more; ok && !more {
+			s.tellMissed(guild, reason)
+		}
+		s.give()
 	}
+}
+
+// leave sends the resync that is pending for a guild that the socket turns away from. The turn is held.
+func (s *session) leave(guild string) {
+	if reason, ok := s.gateway.resyncs.take(spectating{s, guild}); ok && !s.closed {
+		s.tellMissed(guild, reason)
+	}
+}
+
+func (s *session) tellMissed(guild, reason string) {
+	s.gateway.metrics.resyncs.Inc()
+	s.emit(eventResync, s.form, encode(resyncBody{guild, reason}))
 }

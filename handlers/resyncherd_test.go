@@ -119,7 +119,7 @@ func TestResyncSpreadIsBounded(t *testing.T) {
 	})
 }
 
-// A socket that spectates another guild by the time of its resync gets none.
+// A socket that turns away from the guild before its resync is due gets it at once.
 func TestResyncOfWhatIsNoLongerSpectated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, sockets, at := resyncHerd(t, 100, 1)
@@ -132,10 +132,19 @@ func TestResyncOfWhatIsNoLongerSpectated(t *testing.T) {
 				s.send("spectate", m{"token": claims(fmt.Sprint(i), time.Now(), time.Hour, `{"1":6}`), "guild_id": nil})
 			}
 		}
+		synctest.Wait()
+		if told := len(at); left < 50 || told != len(sockets) {
+			t.Errorf("%d left before their turn, and %d of %d were told", left, told, len(sockets))
+		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if told := len(at); left < 50 || told != len(sockets)-left {
-			t.Errorf("%d left before they were told, and %d of %d were told", left, told, len(sockets))
+		for i, s := range sockets {
+			if got := at[s.conn()]; len(got) != 1 {
+				t.Errorf("socket %d was told %v", i, got)
+			}
+		}
+		if len(b.g.resyncs.pending) != 0 {
+			t.Errorf("%d are left", len(b.g.resyncs.pending))
 		}
 	})
 }

@@ -60,6 +60,9 @@ func (s *session) unwatch() {
 // settle records the view that the filter has, and releases subscriptions that it no longer needs. The turn is held.
 func (s *session) settle(v view, topics, superfluous subscriptions) {
 	s.gateway.spectators.move(s, s.watched, v)
+	if old := s.watched.guild; old != "" && old != v.guild {
+		s.leave(old) // after the move: no resync becomes pending from here on
+	}
 	s.watched, s.topics = v, topics
 	superfluous.release()
 }
