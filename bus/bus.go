@@ -35,6 +35,8 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrRefused is wrapped if Redis understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
 	ErrRefused = errors.New("redis refuses")
+	// ErrUnauthenticated is wrapped, beside ErrRefused, if Redis does not take the user or the password.
+	ErrUnauthenticated = errors.New("redis does not take the user or the password")
 )
 
 // Options of a Bus. The zero value works.

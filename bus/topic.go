@@ -342,11 +342,25 @@ func (e replyError) transient() bool {
 	return strings.Contains(string(e), "max number of clients")
 }
 
-// Is makes errors.Is true for ErrRefused, and for ErrUnsupported if the server does not know the command.
+// unauthenticated reports whether Redis does not know who asks. Redis before 6 has no code of its own for it.
+func (e replyError) unauthenticated() bool {
+	switch e.code() {
+	case "WRONGPASS", "NOAUTH":
+		return true
+	}
+	text := strings.ToLower(string(e))
+	return strings.HasPrefix(text, "err auth") || strings.HasPrefix(text, "err invalid password") ||
+		strings.HasPrefix(text, "err client sent auth")
+}
+
+// Is makes errors.Is true for ErrRefused, for ErrUnauthenticated if that is the reason, and for ErrUnsupported if the
+// server does not know the command.
 func (e replyError) Is(target error) bool {
 	switch target {
 	case ErrRefused:
 		return !e.transient() && e.code() != "MOVED" && e.code() != "ASK" && e.code() != "READONLY"
+	case ErrUnauthenticated:
+		return e.unauthenticated()
 	case ErrUnsupported:
 		return strings.HasPrefix(strings.ToLower(string(e)), "err unknown command")
 	}

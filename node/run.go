@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/architus/guildcast/adapter"
@@ -79,8 +78,8 @@ func (n *Node) checkRights(ctx context.Context) error {
 	defer cancel()
 	err := adapter.Ready(ctx, n.io.Sockets())
 	switch {
-	case unauthenticated(err):
-		return fmt.Errorf("redis does not take the password, or the user: %w", err)
+	case errors.Is(err, bus.ErrUnauthenticated):
+		return fmt.Errorf("redis does not take the user or the password: %w", err)
 	case errors.Is(err, bus.ErrRefused):
 		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w",
 			n.config.AdapterKey, err)
@@ -88,17 +87,6 @@ func (n *Node) checkRights(ctx context.Context) error {
 		n.config.Logger.Warn("node starts without redis", "err", err)
 	}
 	return nil
-}
-
-// unauthenticated reports whether Redis does not know who asks.
-func unauthenticated(err error) bool {
-	if err == nil {
-		return false
-	}
-	text := err.Error()
-	return strings.Contains(text, "WRONGPASS") || strings.Contains(text, "NOAUTH") ||
-		strings.Contains(text, "AUTH failed") ||
-		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password configured")
 }
 
 // part is a service of the node that is running.

@@ -79,7 +79,8 @@ func TestWrongPasswordOfRedis(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := n.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "redis does not take the password") {
+		const want = "redis does not take the user or the password"
+		if err := n.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", user, err)
 		}
 	}
