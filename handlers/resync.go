@@ -93,33 +93,21 @@ func (x *resyncs) send(due []spectating) {
 	}
 }
 
-// next reports whether a resync of s is pending, and if so takes it, or, if again is true, only takes note that what
-// was kept when events were lost once more comes before it.
-func (x *resyncs) next(s spectating) (reason string, again, ok bool) {
+// take takes the resync of s, if one is due. It is not, unless at once is set, if events were lost once more (again):
+// what has been kept since must come before it, too.
+func (x *resyncs) take(s spectating, atOnce bool) (reason string, again, due bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := x.pending[s]
-	if p == nil {
+	switch {
+	case p == nil:
 		return "", false, false
-	}
-	if p.again {
+	case p.again && !atOnce:
 		p.again = false
-		return "", true, true
+		return "", true, false
 	}
 	delete(x.pending, s)
 	return p.reason, false, true
-}
-
-// take takes the resync of s, if one is pending.
-func (x *resyncs) take(s spectating) (reason string, ok bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	p := x.pending[s]
-	if p == nil {
-		return "", false
-	}
-	delete(x.pending, s)
-	return p.reason, true
 }
 
 // resync sends a pending resync.
@@ -129,8 +117,9 @@ func (s *session) resync(guild string) {
 	for again := true; again; {
 		s.gateway.backlogs.pass(guild)
 		s.take()
-		reason, more, ok := s.gateway.resyncs.next(spectating{s, guild})
-		if again = more; ok && !more {
+		var reason string
+		var due bool
+		if reason, again, due = s.gateway.resyncs.take(spectating{s, guild}, false); due {
 			s.tellMissed(guild, reason)
 		}
 		s.give()
@@ -139,7 +128,7 @@ func (s *session) resync(guild string) {
 
 // leave sends the resync that is pending for a guild that the socket turns away from. The turn is held.
 func (s *session) leave(guild string) {
-	if reason, ok := s.gateway.resyncs.take(spectating{s, guild}); ok && !s.closed {
+	if reason, _, due := s.gateway.resyncs.take(spectating{s, guild}, true); due && !s.closed {
 		s.tellMissed(guild, reason)
 	}
 }
