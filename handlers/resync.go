@@ -126,9 +126,14 @@ func (s *session) resync(guild string) {
 	}
 }
 
-// leave sends the resync that is pending for a guild that the socket turns away from. The turn is held.
+// leave sends the resync that is due for a guild that the socket has turned away from. No event of the guild is on its
+// way any more, and no loss is noted from here on. The turn is held.
 func (s *session) leave(guild string) {
-	if reason, _, due := s.gateway.resyncs.take(spectating{s, guild}, true); due && !s.closed {
+	reason, _, due := s.gateway.resyncs.take(spectating{s, guild}, true)
+	if s.gateway.stragglers.leave(s.conn(), guild) && !due {
+		reason, due = reasonClientOverflow, true
+	}
+	if due && !s.closed {
 		s.tellMissed(guild, reason)
 	}
 }

@@ -78,7 +78,8 @@ func word(args []byte) string {
 	return name
 }
 
-// check goes through the history: every event came, or was left out and a resync of its guild followed, once.
+// check goes through the history: every event came, or was left out and a resync of its guild followed, once, and before
+// the guild was left.
 func (r *reader) check(t *testing.T) (shed, resyncs int) {
 	t.Helper()
 	owed := map[string]bool{} // guilds of which something was left out since their last resync
@@ -89,7 +90,11 @@ func (r *reader) check(t *testing.T) (shed, resyncs int) {
 		var seq int
 		switch {
 		case strings.HasPrefix(h, "spectates "):
-			guild, last = strings.TrimPrefix(h, "spectates "), -1
+			g = strings.TrimPrefix(h, "spectates ")
+			if owed[guild] && g != guild {
+				t.Fatalf("%s was left without a word, at the end of %q", guild, r.history[max(0, i-20):i+1])
+			}
+			guild, last = g, -1
 			continue
 		case strings.HasPrefix(h, "resync "):
 			g = strings.TrimPrefix(h, "resync ")
@@ -187,7 +192,7 @@ func fallBehind(t *testing.T, seed uint64) {
 	if shed < 1000 || resyncs < 100 {
 		t.Error("this proves little")
 	}
-	if n := len(b.g.stragglers.missed); n > 0 || b.g.stragglers.watching {
+	if n := len(b.g.stragglers.missed) + len(b.g.stragglers.owed); n > 0 || b.g.stragglers.watching {
 		t.Errorf("%d stragglers are left", n)
 	}
 }

@@ -40,6 +40,9 @@ func (s *session) watch(v view, topics subscriptions) *Error {
 	if old != "" {
 		s.gateway.flights.wait(old)
 	}
+	if old != "" && old != v.guild {
+		s.leave(old)
+	}
 	return nil
 }
 
@@ -55,14 +58,12 @@ func (s *session) unwatch() {
 	if !s.closed {
 		s.gateway.flights.wait(old)
 	}
+	s.leave(old)
 }
 
 // settle records the view that the filter has, and releases subscriptions that it no longer needs. The turn is held.
 func (s *session) settle(v view, topics, superfluous subscriptions) {
 	s.gateway.spectators.move(s, s.watched, v)
-	if old := s.watched.guild; old != "" && old != v.guild {
-		s.leave(old) // after the move: no resync becomes pending from here on
-	}
 	s.watched, s.topics = v, topics
 	superfluous.release()
 }
