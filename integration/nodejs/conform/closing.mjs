@@ -1,5 +1,4 @@
 // Every reason of a disconnect, as both sides see it; connection state recovery.
-import { sleep } from "./peer.mjs";
 
 const ways = { websocket: ["websocket"], polling: ["polling"] };
 const both = (name, options, run) =>
@@ -103,7 +102,7 @@ export default {
       await p.post(s, "40");
       await p.poll(s);
       const first = p.http("GET", s).catch(() => {});
-      await sleep(50);
+      await p.sleep(50);
       await p.http("GET", s);
       await first;
       await p.serverLog(3);
@@ -158,7 +157,7 @@ export default {
       const shape = (m) => m.replace(/^42\d/, "42<id>").replace(/"[^"]{7,}"\]$/, '"<offset>"]');
       ws.send('42["do",[{"op":"send","event":"x","args":[1]},{"op":"emit","event":"y"}]]');
       for (let i = 0; i < 2; i++) p.log(shape(await ws.next()));
-      await sleep(50);
+      await p.sleep(50);
       ws.send('42["do",[{"op":"send","event":"v","volatile":true}]]');
       p.log("volatile", shape(await ws.next()));
       ws.send('42["do",[{"op":"call","event":"q"}]]');
@@ -224,7 +223,7 @@ export default {
       await s.do({ op: "join", rooms: ["a"] });
       const id = s.id;
       await cut(s);
-      await sleep(400);
+      await p.sleep(400);
       s.connect();
       await s.until("connect");
       p.log(s.id === id, s.recovered, await s.do({ op: "rooms" }));

@@ -1,5 +1,5 @@
 // Socket.IO packets by socket.io-protocol v5, over a raw WebSocket.
-import { sleep, text } from "./peer.mjs";
+import { text } from "./peer.mjs";
 
 /** A packet whose objects have their keys in order. */
 const shape = (m) => (typeof m === "string" ? m.replace(/^(44[^{]*)({.*})$/, (_, head, json) => head + text(JSON.parse(json))) : m);
@@ -12,7 +12,7 @@ const exchange = async (p, what, list, { connect = true } = {}) => {
   if (!connect) await ws.next();
   const heard = [];
   const listen = async (ms) => {
-    const until = sleep(ms);
+    const until = p.sleep(ms);
     for (;;) {
       const m = await Promise.race([ws.next(), until]);
       if (m === undefined) return;
@@ -20,7 +20,18 @@ const exchange = async (p, what, list, { connect = true } = {}) => {
       if (m.code) return;
     }
   };
-  for (const m of list) m === PAUSE ? await listen(200) : ws.send(m);
+  // What no pause parts goes out in one write, so that the server reads it at once, as a client that does not wait has it.
+  ws.hold();
+  for (const m of list) {
+    if (m !== PAUSE) {
+      ws.send(m);
+      continue;
+    }
+    ws.flush();
+    await listen(200);
+    ws.hold();
+  }
+  ws.flush();
   await listen(400);
   p.log(what, "=>", heard);
   ws.terminate();
@@ -246,7 +257,7 @@ export default {
       await refused.end("refused");
       const left = await p.connected();
       left.send("41");
-      const heard = await Promise.race([left.next(), sleep(500)]);
+      const heard = await Promise.race([left.next(), p.sleep(500)]);
       p.log("left", heard);
     },
   },

@@ -23,13 +23,19 @@ const unstable = new Set(["date", "connection", "keep-alive", "transfer-encoding
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
 export class Peer {
-  constructor({ port, admin, tls }) {
+  /** patience multiplies how long a scenario waits for what may come. */
+  constructor({ port, admin, tls }, patience = 1) {
+    this.patience = patience;
     this.tls = tls;
     this.port = port;
     this.admin = `http://127.0.0.1:${admin}`;
     this.url = `${tls ? "https" : "http"}://127.0.0.1:${port}`;
     this.lines = [];
     this.open = [];
+  }
+
+  sleep(ms) {
+    return sleep(ms * this.patience);
   }
 
   log(...parts) {
@@ -128,6 +134,9 @@ export class Peer {
         if (m.code) break;
       }
     };
+    /** Keeps what is sent until flush, which writes it at once. */
+    ws.hold = () => ws._socket?.cork();
+    ws.flush = () => ws._socket?.uncork();
     /** Logs everything until the close. */
     ws.end = (what) => ws.show(1e9, what);
     this.open.push(() => ws.terminate());

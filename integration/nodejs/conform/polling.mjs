@@ -1,6 +1,5 @@
 // HTTP long-polling: engine.io-protocol v4, "Sending and receiving data", "Heartbeat", "Upgrade", "Packet encoding".
 import { request } from "node:http";
-import { sleep } from "./peer.mjs";
 
 const big = (n) => "x".repeat(n);
 
@@ -106,7 +105,7 @@ export default {
     run: async (p) => {
       const s = await p.session();
       const first = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       const second = await p.http("GET", `${s}&t=2`);
       p.log("second", second.status);
       const { status, body } = await first;
@@ -123,9 +122,9 @@ export default {
         req.on("response", (res) => r(res.statusCode >= 400 ? "gone" : res.statusCode));
       });
       req.write("4");
-      await sleep(50);
+      await p.sleep(50);
       p.log("second", (await p.http("POST", s, { body: "40" })).status);
-      p.log("first", await Promise.race([gone, sleep(3000).then(() => "still there")]));
+      p.log("first", await Promise.race([gone, p.sleep(3000).then(() => "still there")]));
       p.log("then", (await p.http("GET", s)).status);
     },
   },
@@ -136,7 +135,7 @@ export default {
       await p.poll(s);
       const cancel = new AbortController();
       const poll = p.http("GET", s, { signal: cancel.signal }).catch(() => {});
-      await sleep(50);
+      await p.sleep(50);
       cancel.abort();
       await poll;
       await p.serverLog(3);
@@ -149,7 +148,7 @@ export default {
       await p.post(s, "40");
       await p.poll(s);
       const poll = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       await p.post(s, "1");
       const { status, body } = await poll;
       p.log("poll", status, body);
@@ -164,7 +163,7 @@ export default {
       await p.post(s, "40");
       await p.poll(s);
       const poll = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       await p.post(s, '42["count",1]\x1e1\x1e42["count",2]');
       p.log("poll", (await poll).body);
       await p.serverLog(4);
@@ -229,7 +228,7 @@ export default {
       await p.post(s, "40");
       await p.poll(s);
       const poll = p.http("GET", s);
-      await sleep(30);
+      await p.sleep(30);
       const ws = await p.ws(s.replace("polling", "websocket"));
       ws.send("2probe");
       await ws.show();
@@ -336,7 +335,7 @@ export default {
       await p.post(s, "40");
       await p.poll(s);
       const poll = p.http("GET", s);
-      await sleep(30);
+      await p.sleep(30);
       await p.post(s, '42["do",[{"op":"disconnect","close":true}]]');
       p.log("poll", (await poll).body);
       await p.serverLog(3);

@@ -130,7 +130,7 @@ export default {
     run: async (p) => {
       const s = await open(p, "&b64=1");
       const poll = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       await p.post(s, "1:1");
       p.log((await poll).body);
       p.log("then", (await p.http("GET", s)).status);
@@ -142,7 +142,7 @@ export default {
     run: async (p) => {
       const s = await open(p, "&b64=1");
       const first = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       p.log("second", (await p.http("GET", s)).status);
       p.log("first", (await first).body);
     },
@@ -210,7 +210,7 @@ export default {
         const ws = await p.ws("EIO=3&transport=websocket");
         for (let i = 0; i < 3; i++) await ws.next();
         list.forEach((m) => ws.send(m));
-        const until = sleep(200);
+        const until = p.sleep(200);
         const heard = [];
         for (let m; (m = await Promise.race([ws.next(), until])); ) {
           heard.push(m);

@@ -1,7 +1,7 @@
 // Runs scenarios, driven over stdin and stdout, a JSON object a line:
 //   out: {type: "scenarios", scenarios: [{name, options, differs}]}    first
 //        differs: why lines that begin so are not the same, where the engine is meant to differ
-//   in:  {id, name, target: {port, admin, tls}}               out: {id, lines} of the transcript
+//   in:  {id, name, target: {port, admin, tls}, patience}     out: {id, lines} of the transcript
 import { createInterface } from "node:readline";
 import { Peer } from "./peer.mjs";
 
@@ -11,9 +11,9 @@ const modules = await Promise.all(
 const scenarios = new Map(modules.flatMap((m) => Object.entries(m.default)));
 const out = (o) => process.stdout.write(JSON.stringify(o) + "\n");
 
-const run = async ({ id, name, target }) => {
-  const peer = new Peer(target);
-  const limit = new Promise((_, reject) => setTimeout(() => reject(new Error("the scenario takes too long")), 12_000).unref());
+const run = async ({ id, name, target, patience }) => {
+  const peer = new Peer(target, patience);
+  const limit = new Promise((_, reject) => setTimeout(() => reject(new Error("the scenario takes too long")), 12_000 * patience).unref());
   try {
     await Promise.race([scenarios.get(name).run(peer), limit]);
   } catch (err) {

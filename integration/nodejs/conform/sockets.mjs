@@ -129,12 +129,12 @@ export default {
         { op: "emit", event: "end" },
       );
       await heard;
-      await sleep(50);
+      await p.sleep(50);
       const got = s.until("volatile");
       s.emit("do", [{ op: "emit", event: "volatile", args: [2], volatile: true }]);
       p.log(await got);
       const all = s.until("all");
-      await sleep(50);
+      await p.sleep(50);
       s.emit("do", [{ op: "send", event: "all", args: [3], volatile: true }]);
       p.log(await all);
     },
@@ -148,7 +148,7 @@ export default {
       await p.post(s, '42["do",[{"op":"emit","event":"v1","volatile":true},{"op":"emit","event":"kept"},{"op":"emit","event":"v2","volatile":true},{"op":"send","event":"v3","volatile":true}]]');
       await p.poll(s);
       const poll = p.http("GET", s);
-      await sleep(50);
+      await p.sleep(50);
       await p.post(s, '42["do",[{"op":"emit","event":"v4","volatile":true}]]');
       p.log("poll", (await poll).body);
     },

@@ -1,6 +1,5 @@
 // The WebSocket transport: frames by RFC 6455 as a client of ws sees them, close codes, limits, compression.
 import { randomBytes } from "node:crypto";
-import { sleep } from "./peer.mjs";
 
 /** A masked frame, with whatever first byte. */
 const frame = (first, data, { masked = true, declared } = {}) => {
@@ -114,7 +113,7 @@ export default {
       for (const bad of ["abc", "", "7", "9x", "2", "0", "5", "6", "3", "1", "2probe"]) {
         const ws = await p.connected();
         ws.send(bad);
-        const heard = await Promise.race([ws.next(), sleep(300).then(() => "nothing")]);
+        const heard = await Promise.race([ws.next(), p.sleep(300).then(() => "nothing")]);
         p.log(JSON.stringify(bad), heard);
       }
       await p.serverLog(23, { sorted: true });
@@ -173,7 +172,7 @@ export default {
       ws.send("40");
       await ws.next();
       for (const n of [10, 5000]) {
-        await sleep(30);
+        await p.sleep(30);
         compressed.length = 0;
         ws.send(`42${huge(n)}`);
         await ws.next();
