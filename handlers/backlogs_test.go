@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 )
 
 // gate is connections that lag until it is opened.
@@ -44,7 +45,7 @@ func slowGuild(t *testing.T) (b *bench, slow, quick *session, lagging gate) {
 
 // publish publishes event number n of a guild.
 func (b *bench) publish(guild string, n int, pad string) {
-	b.g.Message(event.Topic{Guild: guild},
+	b.g.Message(event.Topic{Guild: guild}, history.Position{},
 		fmt.Appendf(nil, `{"kind":"member","payload":{"guild_id":"%s","seq":%d,"pad":"%s"}}`, guild, n, pad))
 }
 

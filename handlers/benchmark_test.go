@@ -8,6 +8,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
@@ -46,7 +47,7 @@ func BenchmarkGuildEvent(b *testing.B) {
 		`{"type":"member","guild_id":"7","data":[{"id":"1","name":"somebody","roles":[]}]}}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		bench.g.Message(event.Topic{Guild: "7"}, data)
+		bench.g.Message(event.Topic{Guild: "7"}, history.Position{}, data)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 )
 
 func TestExpiry(t *testing.T) {
@@ -35,12 +36,12 @@ func TestExpiry(t *testing.T) {
 				wantNames(t, b.take(s), "elevation_expiring")
 
 				time.Sleep(tt.lapse - tt.warns - time.Millisecond)
-				b.g.Message(event.Topic{Guild: "7"}, []byte(`{"kind":"member","payload":1}`))
+				b.g.Message(event.Topic{Guild: "7"}, history.Position{}, []byte(`{"kind":"member","payload":1}`))
 				synctest.Wait()
 				wantNames(t, b.take(s), "log_pool")
 				time.Sleep(time.Millisecond)
 				// Even if nobody was woken yet.
-				b.g.Message(event.Topic{Guild: "7"}, []byte(`{"kind":"member","payload":2}`))
+				b.g.Message(event.Topic{Guild: "7"}, history.Position{}, []byte(`{"kind":"member","payload":2}`))
 				synctest.Wait()
 				if got := b.take(s); !slices.Equal(got, []string{`["elevation_expired","{\"reason\":\"expired\"}"]`}) {
 					t.Fatalf("got %q", got)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -16,8 +17,10 @@ type batches struct {
 // Message delivers one message of a topic to the sockets that may see it. The messages of a guild must come one at a
 // time, in the order in which Redis delivered them. Message does not wait for slow recipients: while the guild does,
 // data is kept, and must not change. A malformed message is dropped, counted, and logged at most once per topic and
-// minute.
-func (g *Gateway) Message(topic event.Topic, data []byte) { g.take(notice{topic: topic, data: data}) }
+// minute. The position is the event's place in the history of its guild; it is zero if the event has none.
+func (g *Gateway) Message(topic event.Topic, _ history.Position, data []byte) {
+	g.take(notice{topic: topic, data: data})
+}
 
 // take handles a message of a topic, or keeps it while the guild waits for slow recipients.
 func (g *Gateway) take(n notice) {

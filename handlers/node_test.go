@@ -14,6 +14,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/permissions"
@@ -127,7 +128,9 @@ func (n *node) metric(name string) (sum float64) {
 }
 
 // publish is what Redis would bring.
-func (n *node) publish(topic event.Topic, data string) { n.gateway.Message(topic, []byte(data)) }
+func (n *node) publish(topic event.Topic, data string) {
+	n.gateway.Message(topic, history.Position{}, []byte(data))
+}
 
 func (n *node) revoke(r permissions.Revocation) {
 	r.Expires = time.Now().Add(time.Hour)

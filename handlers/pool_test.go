@@ -11,6 +11,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
@@ -435,7 +436,7 @@ func TestSearchOfUsersFollows(t *testing.T) {
 		t.Fatal("nobody found")
 	}
 	n.pools.put("", "user", "99", `{"id":"99","username":"Zachary"}`)
-	n.gateway.Message(event.Topic{Guild: guildA}, []byte(`{"kind":"user","payload":{"id":"99"}}`))
+	n.gateway.Message(event.Topic{Guild: guildA}, history.Position{}, []byte(`{"kind":"user","payload":{"id":"99"}}`))
 	wait.Until(t, "the user of the event", func() bool { return slices.Equal(search("zach"), []string{"99"}) })
 	n.pools.put("", "user", "100", `{"id":"100","username":"Xavier"}`)
 	wait.Until(t, "the user without an event", func() bool { return slices.Equal(search("xavi"), []string{"100"}) })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -335,7 +336,7 @@ func publish(b *bench, guild string, rng *rand.Rand, stop <-chan struct{}) {
 		if err != nil {
 			panic(err)
 		}
-		b.g.Message(event.Topic{Guild: guild, Logs: p.Logs},
+		b.g.Message(event.Topic{Guild: guild, Logs: p.Logs}, history.Position{},
 			fmt.Appendf(nil, `{"kind":%q,"private":%t,"payload":%s}`, p.Kind, p.Private, payload))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -34,7 +35,7 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 	var n *node
 	topics := redis.NewTopics(b, redis.TopicsOptions{
 		Linger:    -1,
-		OnMessage: func(topic event.Topic, data []byte) { n.gateway.Message(topic, data) },
+		OnMessage: func(topic event.Topic, p history.Position, data []byte) { n.gateway.Message(topic, p, data) },
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: 3 * time.Second})

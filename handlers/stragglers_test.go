@@ -12,6 +12,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 )
 
 // reader is a client that falls behind now and then, and its history in words: "event 7 12" of guild 7, "shed 7 13",
@@ -161,7 +162,7 @@ func fallBehind(t *testing.T, seed uint64) {
 					return
 				case <-time.After(time.Duration(rng.IntN(2000)) * time.Microsecond):
 				}
-				b.g.Message(event.Topic{Guild: fmt.Sprint(guild)},
+				b.g.Message(event.Topic{Guild: fmt.Sprint(guild)}, history.Position{},
 					fmt.Appendf(nil, `{"kind":"member","payload":{"guild_id":"%d","seq":%d}}`, guild, seq))
 			}
 		})

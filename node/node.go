@@ -19,6 +19,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/service"
@@ -124,7 +125,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
 		Prefix: c.TopicPrefix, Logger: c.Logger,
-		OnMessage: func(t event.Topic, payload []byte) { n.gateway.Message(t, payload) },
+		OnMessage: func(t event.Topic, p history.Position, payload []byte) { n.gateway.Message(t, p, payload) },
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)

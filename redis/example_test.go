@@ -11,6 +11,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/redis"
 )
 
@@ -30,7 +31,7 @@ func ExampleTopics() {
 	b := bus.New(client, bus.Options{})
 	defer b.Close(ctx)
 	heard := make(chan struct{})
-	topics := redis.NewTopics(b, redis.TopicsOptions{OnMessage: func(t event.Topic, payload []byte) {
+	topics := redis.NewTopics(b, redis.TopicsOptions{OnMessage: func(t event.Topic, _ history.Position, payload []byte) {
 		fmt.Println(t.Guild, t.Logs, string(payload))
 		close(heard)
 	}})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
@@ -32,8 +33,9 @@ type TopicsOptions struct {
 
 	// OnMessage is called with each message of an acquired topic. Messages of one guild, on both its topics, come one
 	// at a time and in the order in which Redis delivered them; those of different guilds may come concurrently. While
-	// it runs, guilds that share its queue wait. It must not change payload.
-	OnMessage func(t event.Topic, payload []byte)
+	// it runs, guilds that share its queue wait. It must not change payload. The position is the event's place in the
+	// history of its guild; it is zero if the event was published without one.
+	OnMessage func(t event.Topic, p history.Position, payload []byte)
 
 	// OnMissed is called once after each loss, when topics are heard again, with the acquired topics whose messages may
 	// have been missed and with a Reason. It must not block.
@@ -166,6 +168,11 @@ func (t *Topics) Stats() TopicsStats {
 	return TopicsStats{Acquired: len(t.refs), Lingering: len(t.lingering)}
 }
 
+// Position returns where a guild stands in its history: the position that was passed to OnMessage last or, if there was
+// none yet, the last one at the time at which a topic of the guild was acquired. It returns false if no topic of the
+// guild is acquired or its history can't be read.
+func (t *Topics) Position(guild string) (history.Position, bool) { return history.Position{}, false }
+
 func (t *Topics) index(guild string) int {
 	return int(maphash.String(t.seed, guild) % uint64(len(t.subs)))
 }
@@ -184,7 +191,7 @@ func (t *Topics) handle(queue int, m bus.Message) {
 		t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
 	}
 	if topic, ok := event.ParseChannel(t.opts.Prefix, m.Channel); ok && t.opts.OnMessage != nil {
-		t.opts.OnMessage(topic, m.Payload)
+		t.opts.OnMessage(topic, history.Position{}, m.Payload)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -48,7 +49,7 @@ type record struct {
 	losses   int // how often something was missed
 }
 
-func (r *record) message(topic event.Topic, payload []byte) {
+func (r *record) message(topic event.Topic, _ history.Position, payload []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.messages = append(r.messages, topic.Channel("")+" "+string(payload))
@@ -239,7 +240,7 @@ func TestTopicsOverflow(t *testing.T) {
 	r, gate := &record{}, make(chan struct{})
 	topics := NewTopics(b, TopicsOptions{
 		Queues: 1, OnMissed: r.miss,
-		OnMessage: func(topic event.Topic, payload []byte) { <-gate; r.message(topic, payload) },
+		OnMessage: func(topic event.Topic, p history.Position, payload []byte) { <-gate; r.message(topic, p, payload) },
 	})
 	lifecycle.Start(t, topics.Run)
 	acquire(t, topics, event.Topic{Guild: "1"})
