@@ -29,6 +29,27 @@ func ParseChannel(prefix, channel string) (Topic, bool) {
 	return Topic{Guild: guild, Logs: logs}, ValidID(guild)
 }
 
+// ShardedChannel returns the sharded channel of t under a deployment's prefix. On a Redis Cluster it is in the slot of
+// the guild's other keys.
+func (t Topic) ShardedChannel(prefix string) string {
+	name := prefix + "{" + t.Guild + "}"
+	if t.Logs {
+		name += logsSuffix
+	}
+	return name
+}
+
+// ParseShardedChannel is the inverse of ShardedChannel, as ParseChannel is of Channel.
+func ParseShardedChannel(prefix, channel string) (Topic, bool) {
+	name, ok := strings.CutPrefix(channel, prefix)
+	name, logs := strings.CutSuffix(name, logsSuffix)
+	if !ok || len(name) < 2 || name[0] != '{' || name[len(name)-1] != '}' {
+		return Topic{}, false
+	}
+	guild := name[1 : len(name)-1]
+	return Topic{Guild: guild, Logs: logs}, ValidID(guild)
+}
+
 // ValidID reports whether s is written as a Snowflake or HoarFrost id: 1 to 20 digits.
 func ValidID(s string) bool {
 	if len(s) == 0 || len(s) > 20 {

@@ -23,6 +23,7 @@ const (
 	requestsPrefix = "guildcast:requests:"
 	poolPrefix     = "guildcast:pool:"
 	onlinePrefix   = "guildcast:online:"
+	historyPrefix  = "guildcast:history:"
 
 	// noGuild stands for the guild in the keys of entities that belong to none.
 	noGuild = "global"
@@ -61,3 +62,7 @@ func PoolKey(guild, kind string) string {
 
 // OnlineKey returns the key of the set of the ids of a guild's members who are online.
 func OnlineKey(guild string) string { return onlinePrefix + "{" + guild + "}" }
+
+// HistoryKey returns the key of the stream that holds a guild's durable events. It is in the same slot of a Redis
+// Cluster as the guild's sharded topics.
+func HistoryKey(guild string) string { return historyPrefix + "{" + guild + "}" }

@@ -1,0 +1,9 @@
+package history_test
+
+import (
+	"testing"
+
+	"github.com/architus/guildcast/internal/test/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }

@@ -1,0 +1,65 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/defaults"
+)
+
+// PublisherOptions configure a Publisher. The zero value works.
+type PublisherOptions struct {
+	// TopicPrefix precedes the guild's id in the names of channels. Default "".
+	TopicPrefix string
+
+	// MaxEntries is how many entries a guild's history keeps at most. Default 1,000.
+	MaxEntries int
+
+	// MaxAge is how long an entry is kept. Default 1 hour. The newest entry is kept for a day more.
+	MaxAge time.Duration
+
+	// Sharded publishes to sharded channels, for nodes that subscribe to these. It takes Redis 7.
+	Sharded bool
+}
+
+// Publisher publishes events durably. All methods may be called concurrently.
+type Publisher struct {
+	client goredis.UniversalClient
+	opts   PublisherOptions
+}
+
+// NewPublisher returns a publisher that uses client, which stays the caller's.
+func NewPublisher(client goredis.UniversalClient, o PublisherOptions) *Publisher {
+	o.MaxEntries = defaults.Positive(o.MaxEntries, DefaultMaxEntries)
+	o.MaxAge = defaults.Positive(o.MaxAge, DefaultMaxAge)
+	return &Publisher{client: client, opts: o}
+}
+
+// Publish publishes a message on a topic and returns the event's position once Redis has both kept and published it.
+// It fails with an *event.ParseError if nodes would drop the message, with ErrUnreadable if Redis refuses it, and with
+// ErrUnavailable if Redis could not be asked or its answer was lost. Only in the last case the event may have been
+// published; Publish does not repeat it, for it would come twice.
+func (p *Publisher) Publish(ctx context.Context, topic event.Topic, message []byte) (Position, error) {
+	if !event.ValidID(topic.Guild) {
+		return Position{}, errors.New("publish durably: the guild's id is not 1 to 20 digits")
+	}
+	if _, err := event.Parse(topic, message); err != nil {
+		return Position{}, fmt.Errorf("publish durably: %w", err)
+	}
+	channel := topic.Channel(p.opts.TopicPrefix)
+	if p.opts.Sharded {
+		channel = topic.ShardedChannel(p.opts.TopicPrefix)
+	}
+	id, err := publish.once(ctx, p.client, botwire.HistoryKey(topic.Guild),
+		channel, message, p.opts.MaxEntries, p.opts.MaxAge.Milliseconds()).Text()
+	if err != nil {
+		return Position{}, because("publish durably", err)
+	}
+	return ParsePosition(id)
+}
