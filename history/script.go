@@ -27,63 +27,41 @@ end
 if not guild then
   return redis.error_reply('ERR the key is not guildcast:history:{<guild_id>}')
 end
-local sharded = string.sub(name, -#guild - 2) == '{' .. guild .. '}'
-if not sharded and string.sub(name, -#guild) ~= guild then
+local sharded = string.sub(name, -1) == '}'
+if string.sub(name, -#guild) ~= guild and string.sub(name, -#guild - 2) ~= '{' .. guild .. '}' then
   return redis.error_reply('ERR the channel is not a topic of the guild of the key')
 end
 if not most or not age or age < 0 then
   return redis.error_reply('ERR the most entries or the longest age is not a number')
 end
+if most < 1 then most = 1 end
 if #message > 4194304 then
   return redis.error_reply('ERR the message is larger than 4 MiB')
 end
-most = math.max(1, math.floor(most))
-local limit = string.format('%.0f', most)
 local redis7 = redis.REDIS_VERSION_NUM -- before, a stream does not count what was added to it
 
 -- trimmed notes the last entry that was trimmed, as where a consumer group stands: who has read up to there misses
 -- nothing. What MAXLEN trims afterwards is seen by the number of entries that are gone or, before 7, noted as unknown.
 local function trimmed(last)
   call('XGROUP', 'DESTROY', key, 'trimmed')
-  if not redis7 then
-    call('XGROUP', 'CREATE', key, 'trimmed', last)
-    return
-  end
+  if not redis7 then return call('XGROUP', 'CREATE', key, 'trimmed', last) end
   local info, n = call('XINFO', 'STREAM', key), {}
   for i = 1, #info, 2 do n[info[i]] = info[i + 1] end
   call('XGROUP', 'CREATE', key, 'trimmed', last, 'ENTRIESREAD', n['entries-added'] - n['length'])
 end
 
-local function size(entry)
-  local bytes = 0
-  for _, text in ipairs(entry[2]) do bytes = bytes + #text end
-  return bytes
-end
-
--- used returns about how many bytes the history takes.
-local function used()
-  local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
-  if type(bytes) == 'number' then return bytes end
-  bytes = 0
-  for _, entry in ipairs(call('XRANGE', key, '-', '+')) do bytes = bytes + size(entry) end
-  return bytes
-end
-
--- bound trims what is too old and what is too much.
-local function bound(id)
-  if not redis7 and call('XTRIM', key, 'MAXLEN', '=', limit) > 0 then trimmed('0-0') end
-  local from = tonumber(string.match(id, '^%d+')) - age
-  if from >= 1 then
-    local oldest = string.format('%.0f-0', from)
-    local old = call('XREVRANGE', key, '(' .. oldest, '-', 'COUNT', 1)[1]
-    if old then
-      call('XTRIM', key, 'MINID', '=', oldest)
-      trimmed(old[1])
-    end
+-- shorten trims from the front what is more than 12 MiB, if the history is larger than 14 MiB.
+local function shorten()
+  local function size(entry)
+    local bytes = 0
+    for _, text in ipairs(entry[2]) do bytes = bytes + #text end
+    return bytes
   end
-  -- Messages that are not looked at here are 2 MiB together, and the others 14 MiB.
-  if #message * most <= 2097152 then return end
-  local bytes = used()
+  local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
+  if type(bytes) ~= 'number' then -- Redis does not tell
+    bytes = 0
+    for _, entry in ipairs(call('XRANGE', key, '-', '+')) do bytes = bytes + size(entry) end
+  end
   if bytes <= 14680064 then return end
   local entries, last = call('XLEN', key), nil
   while bytes > 12582912 and entries > 1 do
@@ -96,14 +74,24 @@ end
 
 local id
 if redis7 then
-  id = call('XADD', key, 'MAXLEN', '=', limit, '*', 't', topic, 'm', message)
+  id = call('XADD', key, 'MAXLEN', '=', most, '*', 't', topic, 'm', message)
 else
   id = call('XADD', key, '*', 't', topic, 'm', message)
 end
 local ok, err = pcall(function()
-  bound(id)
-  -- A guild that is silent does not stay for ever.
-  call('PEXPIRE', key, string.format('%.0f', age + 86400000))
+  if not redis7 and call('XTRIM', key, 'MAXLEN', '=', most) > 0 then trimmed('0-0') end
+  if string.sub(id, -2) == '-0' then -- once a millisecond is enough
+    local old = string.sub(id, 1, -3) - age - 1
+    -- XREVRANGE alone would go through the whole history if nothing is too old.
+    if old >= 0 and call('XRANGE', key, '-', old, 'COUNT', 1)[1] then
+      local last = call('XREVRANGE', key, old, '-', 'COUNT', 1)[1]
+      call('XTRIM', key, 'MINID', '=', old + 1)
+      trimmed(last[1])
+    end
+    call('PEXPIRE', key, age + 86400000) -- the history of a guild that is silent does not stay for ever
+  end
+  -- Messages that are too small for this are less than 2 MiB together.
+  if #message * most > 2097152 then shorten() end
   call(sharded and 'SPUBLISH' or 'PUBLISH', channel, id .. ' ' .. message)
 end)
 if ok then return id end
