@@ -44,11 +44,18 @@ type link struct {
 	again    []*topic   // refused; dirty again at againAt
 	againAt  time.Time
 	verified bool            // the probe came back
-	silent   bool            // Redis has not answered a PING yet
+	silent   bool            // Redis did not answer in time, and has not been looked at since it did
+	stirred  time.Time       // when it did; zero: it has not
 	unheard  bool            // what is published has not come back yet
 	pinging  []chan struct{} // PINGs to send
-	pings    []chan struct{} // PINGs sent; closed when they are answered
+	pings    []ping          // PINGs sent
 	probe    probe
+}
+
+// ping is a PING that Redis has not answered yet.
+type ping struct {
+	answered chan struct{} // closed then
+	sent     time.Time
 }
 
 // command is a subscribe or unsubscribe command that Redis answers with one confirmation for each topic.
@@ -158,6 +165,10 @@ const (
 	lossTick  = 2 * ticks
 )
 
+// late returns how long an answer to a PING may take. Together with the time before a PING it is less than what the
+// others of a cluster wait before they drop what they have queued for a server, unless they are told to be impatient.
+func (o *Options) late() time.Duration { return o.HealthInterval * 2 / 5 }
+
 // write sends what the topics need, and asks for signs of life.
 func (l *link) write(ctx context.Context, c *conn) error {
 	health := time.NewTicker(max(l.b.opts.HealthInterval/ticks, 1))
@@ -209,18 +220,27 @@ func (l *link) check(silent int) error {
 	defer l.b.mu.Unlock()
 	switch {
 	case silent == 0 && l.silent:
-		l.silent = false
-		l.b.reviewLocked()
+		if l.stirred.IsZero() {
+			l.stirred = time.Now()
+		}
+		l.doubt.Send()
 	case silent == pingTick:
 		l.pinging = append(l.pinging, make(chan struct{}))
 	case silent == doubtTick:
-		l.silent = true
-		l.b.deafToLocked(l.route.kind(), false, fmt.Errorf("redis at %s does not answer", l.opts.Addr))
+		l.silentLocked(errors.New("it does not answer"))
+		l.stirred = time.Time{}
 		l.doubt.Send()
 	case silent == lossTick:
 		return fmt.Errorf("silent for %v", 2*l.b.opts.HealthInterval)
 	}
 	return nil
+}
+
+// silentLocked announces a gap: others may have dropped what they could not pass on to a server that hung, or may have
+// put another in its place. The link is believed to hear again once the server has been looked at.
+func (l *link) silentLocked(err error) {
+	l.silent = true
+	l.b.deafToLocked(l.route.kind(), false, fmt.Errorf("redis at %s: %w", l.opts.Addr, err))
 }
 
 // ping sends a PING. What it returns is closed when that has been answered: all that Redis had sent before has been
@@ -238,9 +258,16 @@ func (l *link) ping() <-chan struct{} {
 func (l *link) pong() {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
-	if len(l.pings) > 0 {
-		close(l.pings[0])
-		l.pings = l.pings[1:]
+	if len(l.pings) == 0 {
+		return
+	}
+	p := l.pings[0]
+	l.pings = l.pings[1:]
+	close(p.answered)
+	if took := time.Since(p.sent); took > l.b.opts.late() && l.verified && !l.silent {
+		l.silentLocked(fmt.Errorf("it took %v to answer", took.Round(time.Millisecond)))
+		l.stirred = time.Now()
+		l.doubt.Send()
 	}
 }
 
@@ -283,7 +310,7 @@ func (l *link) commandsLocked(buf []byte) []byte {
 	buf = l.probe.commandLocked(l, buf)
 	for _, answered := range l.pinging {
 		buf = appendCommand(buf, "ping")
-		l.pings = append(l.pings, answered)
+		l.pings = append(l.pings, ping{answered, time.Now()})
 	}
 	l.pinging = l.pinging[:0]
 	return buf

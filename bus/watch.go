@@ -30,9 +30,25 @@ func (l *link) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		began := time.Now()
 		if err := l.look(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
+		l.awake(began)
+	}
+}
+
+// awake has a link whose server was silent believed again, if the server has answered before it was looked at from began
+// on. In a cluster it has had some time before to learn that another is in its place.
+func (l *link) awake(began time.Time) {
+	if _, cluster := l.b.router.(*clusterRouter); cluster {
+		began = began.Add(-settleCluster)
+	}
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if l.silent && !l.stirred.IsZero() && l.stirred.Before(began) {
+		l.silent, l.stirred = false, time.Time{}
+		l.b.reviewLocked()
 	}
 }
 
