@@ -24,6 +24,11 @@ type dialer struct {
 }
 
 func newDialer(timeout time.Duration, c *tls.Config) *dialer {
+	if c != nil {
+		// A new connection asks every few seconds who the primary is: its handshake should cost little.
+		c = c.Clone()
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
 	return &dialer{net: net.Dialer{Timeout: timeout}, tls: c, open: map[*remembered]struct{}{}}
 }
 

@@ -2,8 +2,10 @@ package redisurl
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 )
 
 // embedded is a miniredis in this process. It is for demonstrations and tests:
@@ -23,5 +25,16 @@ func startEmbedded(addr string) (*embedded, error) {
 	}
 	// Left alone, miniredis's clock stands still and no key ever expires.
 	m.ClockTTL(true)
+	m.Server().SetPreHook(commandDocs)
 	return &embedded{m}, nil
+}
+
+// commandDocs answers COMMAND DOCS with nothing. miniredis answers it as COMMAND without arguments, on which redis-cli,
+// which asks when it starts, aborts.
+func commandDocs(c *server.Peer, command string, args ...string) bool {
+	docs := command == "COMMAND" && len(args) > 0 && strings.EqualFold(args[0], "DOCS")
+	if docs {
+		c.WriteMapLen(0)
+	}
+	return docs
 }

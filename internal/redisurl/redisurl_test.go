@@ -127,6 +127,30 @@ func TestEmbeddedExpires(t *testing.T) {
 	}
 }
 
+// redis-cli asks for the docs of all commands when it starts, and takes nothing but a map of them.
+func TestEmbeddedHasNoDocs(t *testing.T) {
+	c, err := Connect("embedded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, protocol := range []int{2, 3} {
+		client := goredis.NewClient(&goredis.Options{Addr: c.Embedded, Protocol: protocol})
+		defer client.Close()
+		docs, err := client.Do(ctx, "command", "docs").Result()
+		list, _ := docs.([]any)
+		byName, _ := docs.(map[any]any)
+		if err != nil || len(list)+len(byName) > 0 {
+			t.Errorf("RESP%d: %d docs, %v", protocol, len(list)+len(byName), err)
+		}
+		if all, err := client.Do(ctx, "command").Slice(); err != nil || len(all) < 100 {
+			t.Errorf("RESP%d: %d commands, %v", protocol, len(all), err)
+		}
+	}
+}
+
 func TestConnectToEveryKind(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "p@ss/word")
 	primary := redistest.Start(t)
