@@ -115,7 +115,7 @@ func joinNegatives(args []string) []string {
 var negative = regexp.MustCompile(`^-\.?[0-9]`)
 
 // ends reports whether a flag prints something and ends. Such a flag is no option, and has no variable.
-func ends(flag string) bool { return flag == "help" || flag == "version" }
+func ends(flag string) bool { return flag == "help" || flag == "version" || flag == "print-script" }
 
 func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
 	return kong.New(&cli{},

@@ -16,6 +16,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
 )
@@ -118,6 +119,13 @@ func TestWrongValues(t *testing.T) {
 			"kid"},
 		"publish guild":   {nil, []string{"publish", "x", "{}"}, "guild id"},
 		"publish payload": {nil, []string{"publish", "1", "{"}, "JSON"},
+		"publish nothing": {nil, []string{"publish"}, "publish takes a guild id and a payload"},
+		"publish no payload": {nil, []string{"publish", "--durable", "1"},
+			"publish takes a guild id and a payload"},
+		"publish entries": {nil, []string{"publish", "--durable", "--max-entries", "0", "1", "{}"}, "--max-entries"},
+		"publish age":     {nil, []string{"publish", "--durable", "--max-age", "-1s", "1", "{}"}, "--max-age"},
+		"publish action": {nil, []string{"publish", "--durable", "1", `{"action_number":1,"guild_id":"2"}`},
+			"guild_id is not the topic's"},
 		"publish requires": {nil, []string{
 			"publish", "--kind", "guild", "--requires", "VIEW_SETTINGS,NONSENSE", "1", "{}",
 		}, "NONSENSE"},
@@ -320,6 +328,53 @@ func TestPublish(t *testing.T) {
 	server.Close()
 	if o := execute(t, nil, "publish", "--redis", url, "1", "{}"); o.code != 1 || !strings.Contains(o.err, "publish") {
 		t.Errorf("without Redis: %+v", o)
+	}
+}
+
+func TestPublishDurably(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer client.Close()
+	subscriber := client.PSubscribe(t.Context(), "*")
+	defer subscriber.Close()
+	if _, err := subscriber.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"GUILDCAST_REDIS=redis://" + server.Addr(), "GUILDCAST_TOPIC_PREFIX=p:"}
+	const want = `{"kind":"guild","private":false,"payload":{"a":  1}}`
+	for i := range 3 {
+		o := execute(t, env, "publish", "--durable", "--max-entries", "2", "--logs", "--kind", "guild", "1", `{"a":  1}`)
+		position, err := history.ParsePosition(strings.TrimSuffix(o.out, "\n"))
+		if o.code != 0 || err != nil {
+			t.Fatalf("%+v: %v", o, err)
+		}
+		m, err := subscriber.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Channel != "p:1_logs" || m.Payload != position.String()+" "+want {
+			t.Errorf("%s on %s", m.Payload, m.Channel)
+		}
+		entries, err := client.XRange(t.Context(), "guildcast:history:{1}", "-", "+").Result()
+		if err != nil || len(entries) != min(i+1, 2) || entries[len(entries)-1].Values["m"] != want {
+			t.Errorf("the history is %v, %v", entries, err)
+		}
+	}
+	client.Set(t.Context(), "guildcast:history:{2}", "x", 0)
+	if o := execute(t, env, "publish", "--durable", "2", "{}"); o.code != 1 ||
+		!strings.Contains(o.err, "redis refuses the history") || !strings.Contains(o.err, "WRONGTYPE") {
+		t.Errorf("a key of another type: %+v", o)
+	}
+	server.Close()
+	if o := execute(t, env, "publish", "--durable", "1", "{}"); o.code != 1 ||
+		!strings.Contains(o.err, "redis is unavailable") {
+		t.Errorf("without Redis: %+v", o)
+	}
+}
+
+func TestPrintScript(t *testing.T) {
+	if o := execute(t, nil, "publish", "--print-script"); o.code != 0 || o.out != history.Script {
+		t.Errorf("%+v", o)
 	}
 }
 

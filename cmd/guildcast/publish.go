@@ -7,7 +7,10 @@ import (
 	"io"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/permissions"
 )
@@ -25,15 +28,31 @@ type publish struct {
 	Private     bool     `help:"Only for those who see private logs."`
 	Requires    []string `placeholder:"PERMISSION" help:"Permissions that it takes to see the event, with commas between them."`
 
-	GuildID string `arg:"" name:"guild" help:"Guild id."`
-	Payload string `arg:"" help:"Payload as JSON, a log action as JSON, or - to read it from standard input."`
+	Durable     bool          `help:"Keep the event in the history of its guild, so that nobody misses it, and print its position."`
+	MaxEntries  int           `default:"1000" placeholder:"N" help:"With --durable, entries that the guild's history keeps at most."`
+	MaxAge      time.Duration `default:"1h" placeholder:"DURATION" help:"With --durable, how long the guild's history keeps an entry."`
+	PrintScript bool          `help:"Print the Lua script that publishes durably, for programs of your own, and end."`
+
+	GuildID string `arg:"" optional:"" name:"guild" help:"Guild id."`
+	Payload string `arg:"" optional:"" help:"Payload as JSON, a log action as JSON, or - to read it from standard input."`
 }
 
-// Run publishes and prints how many nodes heard.
+// Run publishes and prints how many nodes heard or, of a durable event, its position.
 func (c *publish) Run(ctx context.Context, t terminal) error {
+	if c.PrintScript {
+		_, err := io.WriteString(t.out, history.Script)
+		return err
+	}
 	topic := event.Topic{Guild: c.GuildID, Logs: c.Logs}
-	if !event.ValidID(c.GuildID) {
+	switch {
+	case c.GuildID == "" || c.Payload == "":
+		return usagef("publish takes a guild id and a payload")
+	case !event.ValidID(c.GuildID):
 		return usagef("%q is not a guild id", c.GuildID)
+	case c.MaxEntries < 1:
+		return usagef("--max-entries must be at least 1")
+	case c.MaxAge < time.Millisecond:
+		return usagef("--max-age must be at least 1ms")
 	}
 	for _, name := range c.Requires {
 		if _, ok := permissions.BitNamed(name); !ok { // nobody would get the event
@@ -61,11 +80,28 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	if c.Durable {
+		return c.durably(ctx, t, connection.Client, topic, message)
+	}
 	nodes, err := connection.Client.Publish(ctx, topic.Channel(c.TopicPrefix), message).Result()
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	_, err = fmt.Fprintf(t.out, "%d subscribed\n", nodes)
+	return err
+}
+
+func (c *publish) durably(ctx context.Context, t terminal, client goredis.UniversalClient, topic event.Topic,
+	message []byte,
+) error {
+	p := history.NewPublisher(client, history.PublisherOptions{
+		TopicPrefix: c.TopicPrefix, MaxEntries: c.MaxEntries, MaxAge: c.MaxAge,
+	})
+	position, err := p.Publish(ctx, topic, message)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(t.out, position)
 	return err
 }
 
