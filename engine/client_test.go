@@ -131,8 +131,18 @@ func (w *wire) send(packets ...string) {
 func (w *wire) sendBinary(b []byte) { w.frame(2, b) }
 
 // frame sends a frame. op is its first byte, without FIN.
-func (w *wire) frame(op byte, b []byte) {
-	head := []byte{0x80 | op}
+func (w *wire) frame(op byte, b []byte) { w.raw(frame(0x80|op, b)) }
+
+// raw sends bytes as they are.
+func (w *wire) raw(b []byte) {
+	if _, err := w.conn.Write(b); err != nil && !errors.Is(err, net.ErrClosed) {
+		w.t.Logf("send: %v", err)
+	}
+}
+
+// frame returns a frame as clients send it.
+func frame(first byte, b []byte) []byte {
+	head := []byte{first}
 	switch n := len(b); {
 	case n < 126:
 		head = append(head, 0x80|byte(n))
@@ -142,9 +152,7 @@ func (w *wire) frame(op byte, b []byte) {
 		head = binary.BigEndian.AppendUint64(append(head, 0x80|127), uint64(n))
 	}
 	head = append(head, 0, 0, 0, 0) // a mask of zeros
-	if _, err := w.conn.Write(append(head, b...)); err != nil && !errors.Is(err, net.ErrClosed) {
-		w.t.Logf("send: %v", err)
-	}
+	return append(head, b...)
 }
 
 // next reads a message and reports whether it is text. At the end of the connection it returns an error.

@@ -81,7 +81,7 @@ func (s *session) OnOpen(*eio.Conn) {
 }
 
 // OnMessage implements eio.Handler.
-func (s *session) OnMessage(_ *eio.Conn, binary bool, data []byte) { s.conn().receive(binary, data) }
+func (s *session) OnMessage(_ *eio.Conn, m eio.Packet) { s.conn().receive(m) }
 
 // OnClose implements eio.Handler: what the client sent before is handled first, then its sockets disconnect.
 func (s *session) OnClose(_ *eio.Conn, reason string, err error) {

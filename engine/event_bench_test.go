@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
@@ -29,7 +30,7 @@ func BenchmarkEvent(b *testing.B) {
 			data := []byte(text)
 			b.ReportAllocs()
 			for b.Loop() {
-				p, err := c.asm.text(data, 4, 10)
+				p, err := c.asm.text(bytes.Clone(data), 4, 10)
 				if err != nil {
 					b.Fatal(err)
 				}

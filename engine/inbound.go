@@ -18,7 +18,7 @@ var ErrAttachments = errors.New("too much waits for the last attachment of a pac
 var ErrInbound = errors.New("too much that clients have sent waits, and most of it is of this one")
 
 // inbound counts what the clients have sent and nobody has handled: the packets in their inboxes, those that wait for
-// attachments, and messages that are being inflated. Each inbox counts in steps, so that small packets cost nothing.
+// attachments, and messages that are arriving or being inflated. Each inbox counts in steps, so that small packets cost nothing.
 type inbound struct {
 	budget int64
 	sum    atomic.Int64 // of inbox.counted
@@ -41,7 +41,7 @@ func (b *inbound) scarce() bool { return b.sum.Load() > b.budget/2 }
 
 // countLocked counts what the inbox holds.
 func (i *inbox) countLocked() {
-	n := (i.queued - i.taken + i.unfinished + i.inflating) / inboundStep * inboundStep
+	n := (i.queued - i.taken + i.unfinished + i.inflating + i.receiving) / inboundStep * inboundStep
 	if i.broken { // what a handler is about to take it drops
 		n = 0
 	}
@@ -150,6 +150,33 @@ func (i *inbox) holdUnfinished(a *assembler, limit int) bool {
 	}
 	i.countLocked()
 	return i.unfinished == 0 || i.queued+i.unfinished <= limit
+}
+
+// OnReceive implements eio.Handler: when the budget is spent, the clients that hold the most are closed.
+func (s *session) OnReceive(_ *eio.Conn, n int) error {
+	c := s.conn()
+	if !c.inbox.receive(n) {
+		return errGone
+	}
+	if n > 0 {
+		c.relieve()
+	}
+	if !c.inbox.receive(0) {
+		return errGone
+	}
+	return nil
+}
+
+// receive counts n more bytes of what is arriving, and reports whether it is wanted.
+func (i *inbox) receive(n int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed || i.broken {
+		return false
+	}
+	i.receiving += n
+	i.countLocked()
+	return true
 }
 
 // OnInflate implements eio.Handler: it waits until there is room for n bytes.

@@ -29,6 +29,7 @@ type inbox struct {
 	gone       chan struct{} // closed when it is broken; nil while nobody waits for that
 	unfinished int           // bytes of the packet that waits for attachments
 	inflating  int           // bytes of the message that is being inflated
+	receiving  int           // bytes of messages and bodies that are arriving
 	counted    int           // of them in inbound.sum
 	room       chan struct{} // closed when the reader should look again; nil while it does not wait
 	idle       chan struct{} // closed when the lanes are done; nil while nobody waits for that
@@ -293,7 +294,7 @@ func (i *inbox) quietLocked() bool {
 func (i *inbox) waitForRoom(c *Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for (i.queued > maxInbound || i.counted > 0 && i.inbound.scarce()) && !i.closed && !i.broken {
+	for (i.queued > maxInbound || i.queued-i.taken >= inboundStep && i.inbound.scarce()) && !i.closed && !i.broken {
 		if i.queued > c.srv.options.MaxInboundBytes {
 			return ErrFlood
 		}

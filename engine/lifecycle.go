@@ -140,7 +140,7 @@ func (i *inbox) breakLocked() {
 		i.readyLocked(b, &b.events)
 		i.readyLocked(b, &b.acks)
 	}
-	i.unfinished, i.inflating = 0, 0
+	i.unfinished, i.inflating, i.receiving = 0, 0, 0
 	i.countLocked()
 }
 
@@ -148,7 +148,8 @@ func (i *inbox) breakLocked() {
 // have returned, within limits. From then on no socket connects any more: why is what one that tries is told.
 func (i *inbox) close(c *Conn, why []any) {
 	i.mu.Lock()
-	i.closed = true
+	i.closed, i.receiving = true, 0 // it is not wanted any more
+	i.countLocked()
 	i.wakeLocked()
 	limit := drainLimit
 	if i.awaitsAckLocked() {

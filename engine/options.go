@@ -38,11 +38,12 @@ type Options struct {
 	// its acknowledgements, which may be behind what is queued; a client that comes to the limit then is disconnected.
 	// The attachments of a packet that waits for others count as well.
 	MaxInboundBytes int
-	// MaxInboundBudget bounds what all clients together have sent and no handler has taken, in bytes, beyond 4 KiB for
-	// each: packets that wait for their turn or for attachments, and compressed messages, which count for what they may
-	// become before they are inflated. Default 64 MiB. While half of it is spent, clients of which a packet waits are
-	// not read, unless the server waits for one of their acknowledgements. A compressed message waits for room; after a
-	// second, and whenever the budget is spent, the clients that hold the most are disconnected.
+	// MaxInboundBudget bounds what all clients together have sent and no handler has taken, in bytes, beyond 8 KiB for
+	// each: packets that wait for their turn or for attachments, WebSocket messages and POST bodies that are arriving,
+	// and compressed messages, which count for what they may become before they are inflated. Default 64 MiB. While
+	// half of it is spent, clients of which a packet waits are not read, unless the server waits for one of their
+	// acknowledgements. A compressed message waits for room; after a second, and whenever the budget is spent, the
+	// clients that hold the most are disconnected.
 	MaxInboundBudget int
 
 	// Admit, if not nil, is asked about every event of a client before its JSON is decoded, in the socket's order and

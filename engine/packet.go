@@ -146,8 +146,7 @@ var (
 	errBinaryAlone  = fmt.Errorf("%w: got binary data when not reconstructing a packet", ErrPacket)
 )
 
-// text takes a text message and returns a packet when it is complete, nil when it waits for attachments. data is
-// copied.
+// text takes a text message and returns a packet when it is complete, nil when it waits for attachments. data is kept.
 func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, error) {
 	if a.pending.Load() != nil {
 		return nil, errTextInBinary
@@ -158,7 +157,7 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 	}
 	p := &packet{
 		kind: h.kind, hasID: h.hasID, id: h.id, missing: h.attachments,
-		body: bytes.Clone(h.body), size: len(data) + packetOverhead,
+		body: h.body, size: len(data) + packetOverhead,
 	}
 	if p.namespace, err = h.namespaceOf(protocol); err != nil {
 		return nil, err
@@ -176,13 +175,13 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 	return p, nil
 }
 
-// binary takes an attachment and returns the packet that it completes, if any. data is copied.
+// binary takes an attachment and returns the packet that it completes, if any. data is kept.
 func (a *assembler) binary(data []byte) (*packet, error) {
 	p := a.pending.Load()
 	if p == nil {
 		return nil, errBinaryAlone
 	}
-	p.bins = append(p.bins, bytes.Clone(data))
+	p.bins = append(p.bins, data)
 	p.size += len(data)
 	if p.missing--; p.missing > 0 {
 		return nil, nil

@@ -6,20 +6,26 @@ import (
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
+
+	"github.com/architus/guildcast/engine/internal/eio"
 )
 
 // receive takes one message of the client. It runs on the connection's reader, and blocks it while too much of what
 // the client has sent is waiting to be handled.
-func (c *Conn) receive(binary bool, data []byte) {
+func (c *Conn) receive(m eio.Packet) {
 	if c.srv.rawListeners.Load() {
-		c.emitRaw(binary, data)
+		c.emitRaw(m.Binary, m.Data)
+	}
+	data := m.Data
+	if !m.Own {
+		data = bytes.Clone(data)
 	}
 	if c.srv.foreign {
-		c.feed(&foreignInput{rawBuffer(binary, bytes.Clone(data)), c.receiveDecoded})
+		c.feed(&foreignInput{rawBuffer(m.Binary, data), c.receiveDecoded})
 	} else {
 		var p *packet
 		var err error
-		if binary {
+		if m.Binary {
 			p, err = c.asm.binary(data)
 		} else {
 			p, err = c.asm.text(data, c.eio.Protocol(), c.srv.options.MaxAttachments)

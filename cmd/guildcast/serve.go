@@ -75,7 +75,7 @@ type bounds struct {
 	MaxQueueBytes     int `default:"${max_queue_bytes}" placeholder:"BYTES" help:"Most that waits to be sent to one client; one that is behind by more is disconnected. From a quarter of it on guild events are left out, and followed by a resync."`
 	MaxQueueBudget    int `default:"${max_queue_budget}" placeholder:"BYTES" help:"Most that waits to be sent to all clients; while it is spent, those with over 1 MiB waiting are disconnected."`
 	MaxInboundBytes   int `default:"${max_inbound_bytes}" placeholder:"BYTES" help:"Most that one client has sent and no handler has taken."`
-	MaxInboundBudget  int `default:"${max_inbound_budget}" placeholder:"BYTES" help:"Most that clients have sent and no handler has taken, of all clients, beyond 4 KiB of each."`
+	MaxInboundBudget  int `default:"${max_inbound_budget}" placeholder:"BYTES" help:"Most that clients have sent and no handler has taken, of all clients, beyond 8 KiB of each."`
 	MaxDecodedBytes   int `placeholder:"BYTES" help:"Most that one message takes when it is decoded; 16 times --max-message-bytes if left out."`
 	MaxDecodingBudget int `default:"${max_decoding_budget}" placeholder:"BYTES" help:"Most that the messages take that are being decoded or handled, for messages of up to 64 KiB, and as much for larger ones."`
 	MaxAttachments    int `default:"${max_attachments}" placeholder:"N" help:"Binary attachments of one message."`

@@ -115,6 +115,12 @@ func (c *Conn) closed(reason string, err error) {
 	defer c.srv.work.Done()
 	c.in.Lock()
 	defer c.in.Unlock()
+	c.mu.Lock()
+	w := c.ws
+	c.mu.Unlock()
+	if w != nil {
+		w.drop()
+	}
 	c.handler.OnClose(c, reason, err)
 	c.srv.work.Done() // the session's own
 }

@@ -21,14 +21,18 @@ type Handshake struct {
 type Handler interface {
 	// OnOpen is called once, when the open packet has been queued and Send works.
 	OnOpen(c *Conn)
-	// OnMessage is called for every message, in order. data is valid until it returns, and may be changed. While it
-	// blocks, nothing is read from the peer, and the heartbeat does not count that time against the peer (its pong
-	// cannot be seen): the owner blocks for backpressure and may do so for minutes.
-	OnMessage(c *Conn, binary bool, data []byte)
+	// OnMessage is called for every message, in order. Its data is valid until OnMessage returns, and may be changed;
+	// with Packet.Own it belongs to the Handler. OnMessage may block for minutes, for backpressure: meanwhile nothing is
+	// read from the peer, and the heartbeat does not count the time against it (its pong cannot be seen).
+	OnMessage(c *Conn, m Packet)
 	// OnInflate is called before a compressed message is inflated, which may take n bytes, then with the bytes that it
 	// has taken, and with 0 when it has been handled. It may block like OnMessage. An error ends the session. Messages
 	// of up to 4 KiB are inflated without a call.
 	OnInflate(c *Conn, n int) error
+	// OnReceive is called before n more bytes are held of what the peer has not finished: the frames of a WebSocket
+	// message, the body of a POST. A negative n gives bytes back. It may be called beside all other methods and after
+	// OnClose, and must not block. An error ends the session. The first 4 KiB are held without a call.
+	OnReceive(c *Conn, n int) error
 	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside of
 	// Close). err says more if there is more to say; it may be nil.
 	OnClose(c *Conn, reason string, err error)

@@ -75,6 +75,7 @@ type owner struct {
 	closed    chan closing
 	busy      atomic.Int32
 	closes    atomic.Int32
+	received  atomic.Int64 // what OnReceive was told
 }
 
 type closing struct {
@@ -91,7 +92,15 @@ func (o *owner) OnOpen(*Conn) {
 
 func (o *owner) OnInflate(*Conn, int) error { return nil }
 
-func (o *owner) OnMessage(_ *Conn, binary bool, data []byte) {
+func (o *owner) OnReceive(_ *Conn, n int) error {
+	if o.received.Add(int64(n)) < 0 {
+		o.f.t.Error("more was given back than was held")
+	}
+	return nil
+}
+
+func (o *owner) OnMessage(_ *Conn, m Packet) {
+	binary, data := m.Binary, m.Data
 	if o.busy.Add(1) != 1 || o.closes.Load() != 0 {
 		o.f.t.Error("OnMessage beside another call, or after OnClose")
 	}

@@ -1,7 +1,9 @@
 package eio
 
 import (
+	"errors"
 	"io"
+	"os"
 	"time"
 
 	"github.com/architus/guildcast/engine/internal/ws"
@@ -13,6 +15,7 @@ type inbound struct {
 	buf      []byte
 	r, w     int // buf[r:w] is to be handled
 	messages ws.Assembler
+	held     int // bytes of an unfinished message that the owner has been told of
 
 	// Of one read.
 	srv  *Server
@@ -43,7 +46,7 @@ func (in *inbound) release() {
 func (in *inbound) recycle() {
 	in.release()
 	in.wait = false
-	in.messages = ws.Assembler{}
+	in.messages, in.held = ws.Assembler{}, 0
 	in.srv.inbounds.Put(in)
 }
 
@@ -71,6 +74,36 @@ func (in *inbound) try(fd uintptr) bool {
 	return !in.wait
 }
 
+// freeHeld is what a connection may hold of an unfinished message before its owner is asked, in bytes.
+const freeHeld = 4 << 10
+
+// size returns how many bytes in will hold of an unfinished message when room(need) has been called.
+func (in *inbound) size(need int) int {
+	n := len(in.buf)
+	switch left := in.w - in.r; {
+	case left == 0:
+		n = 0
+	case left == n:
+		n = in.grown(left, need)
+	case in.borrowed != nil: // see shrink
+		n = 2 * left
+	}
+	return n + in.messages.Held()
+}
+
+// grown returns the size of the buffer that takes the place of a full one, which holds left bytes of need.
+func (in *inbound) grown(left, need int) int { return min(max(need, left+1), 2*len(in.buf)) }
+
+// handOver gives the buffer away if it is not borrowed and holds little but the message data, all of which is handled.
+// It reports whether it has.
+func (in *inbound) handOver(data []byte) bool {
+	if in.borrowed != nil || in.r != in.w || len(in.buf) > len(data)+len(data)/4 {
+		return false
+	}
+	in.release()
+	return true
+}
+
 // room makes place behind what is unhandled, of which the first frame is need bytes long. The buffer grows with what
 // has really arrived, not with what a header promises.
 func (in *inbound) room(need int) {
@@ -86,7 +119,7 @@ func (in *inbound) room(need int) {
 	if in.w < len(in.buf) {
 		return
 	}
-	buf := make([]byte, min(max(need, in.w+1), 2*len(in.buf)))
+	buf := make([]byte, in.grown(in.w, need))
 	n := copy(buf, in.buf[:in.w])
 	in.release()
 	in.buf, in.w = buf, n
@@ -138,8 +171,7 @@ func (w *wsConn) consume(in *inbound) error {
 	for in.r < in.w && !w.broken {
 		m, ok, n, more, err := in.messages.Next(in.buf[in.r:in.w], &w.srv.limits[w.inflates()], w)
 		if err != nil {
-			w.broken = true
-			in.release()
+			w.breakOff(in)
 			return err
 		}
 		if n == 0 {
@@ -150,20 +182,77 @@ func (w *wsConn) consume(in *inbound) error {
 		if !ok {
 			continue
 		}
+		m.Own = m.Own || in.handOver(m.Data)
+		if m.Own && in.held > 0 {
+			w.receive(in, in.size(0)) // the owner counts the message from now on
+		}
+		held := m.Held // of m nothing is used below, so that its data is not kept while the owner blocks
 		if err := w.message(m); err != nil {
-			w.broken = true
-			in.release()
+			w.breakOff(in)
 			return err
 		}
-		if m.Held {
+		if held {
 			_ = w.Hold(0) // less is never refused
 		}
 	}
 	if w.broken {
 		in.r = in.w
 	}
+	if !w.receive(in, in.size(need)) {
+		w.breakOff(in)
+		if !w.live || w.conn.State() == Open {
+			return ws.ErrTooBig
+		}
+	}
 	in.room(need)
 	return nil
+}
+
+// breakOff lets go of what has been read. From now on nothing is looked at. conn.in is held.
+func (w *wsConn) breakOff(in *inbound) {
+	w.broken = true
+	in.release()
+	in.messages = ws.Assembler{}
+}
+
+// receive asks the owner before n bytes are held of an unfinished message, and reports whether they may be. conn.in is
+// held.
+func (w *wsConn) receive(in *inbound, n int) bool {
+	if n <= freeHeld {
+		n = 0
+	}
+	if n == in.held {
+		return true
+	}
+	// A WebSocket that is not yet the transport has nothing long to say, and that of a session that has ended nothing.
+	if !w.live || w.conn.State() == Closed || w.conn.handler.OnReceive(w.conn, n-in.held) != nil {
+		return false
+	}
+	in.held = n
+	return true
+}
+
+// drop lets go of the message that the peer of a session that has ended has not finished. conn.in is held.
+func (w *wsConn) drop() {
+	in := w.read
+	switch {
+	case in == nil || in.held == 0:
+	case w.poller == nil: // readLoop has it
+		_ = w.nc.SetReadDeadline(time.Now())
+	default:
+		w.breakOff(in)
+		in.recycle()
+		w.read = nil
+	}
+}
+
+// dropped lets go of what in holds if err is what drop has caused, and reports whether it is. conn.in is held.
+func (w *wsConn) dropped(in *inbound, err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	w.breakOff(in)
+	return w.nc.SetReadDeadline(time.Time{}) == nil
 }
 
 // Hold implements ws.Holder. conn.in is held.
@@ -193,7 +282,7 @@ func (w *wsConn) message(m ws.Message) error {
 	default:
 		w.asked.Store(true)
 		if w.live {
-			w.conn.packetIn(m.Op == ws.Binary, m.Data)
+			w.conn.packetIn(m)
 		} else {
 			w.conn.probeMessage(w, m.Op == ws.Binary, m.Data)
 		}
@@ -233,14 +322,18 @@ func (w *wsConn) startReader() bool {
 func (w *wsConn) readLoop(in *inbound) {
 	defer w.srv.work.Done()
 	in.wait = true
-	defer in.recycle()
+	w.lend(in)
+	defer func() {
+		w.lend(nil)
+		in.recycle()
+	}()
 	for {
 		err := w.readOnce(in)
-		if err == nil {
-			w.conn.in.Lock()
+		w.conn.in.Lock()
+		if err == nil || w.dropped(in, err) {
 			err = w.consume(in)
-			w.conn.in.Unlock()
 		}
+		w.conn.in.Unlock()
 		if err != nil {
 			w.ended(err)
 			if !keepReading(err) {
@@ -248,6 +341,13 @@ func (w *wsConn) readLoop(in *inbound) {
 			}
 		}
 	}
+}
+
+// lend tells drop what readLoop has.
+func (w *wsConn) lend(in *inbound) {
+	w.conn.in.Lock()
+	defer w.conn.in.Unlock()
+	w.read = in
 }
 
 // pollPatience is how long the goroutine of a poller may be busy with one connection, at least; it is noticed after

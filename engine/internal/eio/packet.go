@@ -17,11 +17,12 @@ const (
 // probe is the data of the ping and the pong that test a WebSocket before an upgrade.
 const probeData = "probe"
 
-// Packet is what the per-packet hooks see.
+// Packet is what a Handler gets and the per-packet hooks see.
 type Packet struct {
 	Type   PacketType
 	Binary bool
-	Data   []byte // read-only
+	Own    bool   // Data is nobody else's: a Handler may keep it
+	Data   []byte // read-only for hooks
 }
 
 // parseText reads a text packet other than "b...".

@@ -37,17 +37,20 @@ func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, ans
 		c.finish(ReasonTransportError, errContent)
 		return http.StatusBadRequest, "INVALID_CONTENT"
 	}
-	body, err := c.readBody(w, r)
-	defer c.srv.bodies.Put(body)
+	body := c.srv.newBody()
+	defer c.srv.putBody(body)
+	held := holding{c: c}
+	defer held.end()
+	err := c.readBody(w, r, body, &held)
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.Is(err, errUnwanted):
 		return http.StatusRequestEntityTooLarge, ""
 	case err != nil:
 		c.finish(ReasonTransportError, errPostBroken)
 		return http.StatusBadRequest, "INCOMPLETE"
 	}
-	if err := c.payloadIn(body.Bytes(), binary); err != nil {
+	if err := c.payloadIn(body.Bytes(), binary, &held); err != nil {
 		c.finish(ReasonParseError, err)
 		return http.StatusBadRequest, "PARSE_ERROR"
 	}
@@ -82,26 +85,64 @@ func (c *Conn) endPost() {
 	c.mu.Unlock()
 }
 
-// readBody reads a body of limited size, in limited time, while the session is open. The buffer goes back to s.bodies.
-func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+// readBody reads a body of limited size into buf, in limited time, while the session is open.
+func (c *Conn) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer, held *holding) error {
 	s := c.srv
-	buf, _ := s.bodies.Get().(*bytes.Buffer)
-	if buf == nil || buf.Cap() > maxPooledBody {
-		buf = new(bytes.Buffer)
-	}
-	buf.Reset()
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(s.beatTime())) // if it is supported
 	if !c.setBody(rc) {
-		return buf, errPostBroken
+		return errPostBroken
 	}
-	_, err := io.Copy(buf, http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxHTTPBufferSize)))
+	body := http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxHTTPBufferSize))
+	_, err := buf.ReadFrom(&countedReader{body, buf, held})
 	c.setBody(nil)
 	if err == nil { // else net/http drains what is left of the body, by the same deadline
 		_ = rc.SetReadDeadline(time.Time{})
 		_ = rc.SetWriteDeadline(time.Time{}) // the handlers may take their time, and writeBody sets it
 	}
-	return buf, err
+	return err
+}
+
+// countedReader counts what the buffer that it is read into takes, before it reads.
+type countedReader struct {
+	io.Reader
+	buf  *bytes.Buffer
+	held *holding
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	if err := r.held.set(r.buf.Cap()); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// holding is memory of what a session receives that its owner is asked for.
+type holding struct {
+	c *Conn
+	n int // bytes
+}
+
+// errUnwanted ends the reading of a body that the session's owner has no room for.
+var errUnwanted = errors.New("there is no room for the body")
+
+// set asks for as much that n bytes can be held.
+func (h *holding) set(n int) error {
+	if n <= freeHeld || n <= h.n {
+		return nil
+	}
+	if h.c.State() == Closed || h.c.handler.OnReceive(h.c, n-h.n) != nil {
+		return errUnwanted
+	}
+	h.n = n
+	return nil
+}
+
+// end gives back what is held.
+func (h *holding) end() {
+	if h.n > 0 {
+		_ = h.c.handler.OnReceive(h.c, -h.n) // less is never refused
+	}
 }
 
 // setBody says through what the reading of a body can be ended, nil when it is over; false if the session has ended.
@@ -115,8 +156,22 @@ func (c *Conn) setBody(rc *http.ResponseController) bool {
 // maxPooledBody is the largest buffer in bytes that is kept for the next body.
 const maxPooledBody = 64 << 10
 
-// payloadIn handles a payload.
-func (c *Conn) payloadIn(body []byte, binary bool) error {
+func (s *Server) newBody() *bytes.Buffer {
+	if b, _ := s.bodies.Get().(*bytes.Buffer); b != nil {
+		return b
+	}
+	return new(bytes.Buffer)
+}
+
+func (s *Server) putBody(b *bytes.Buffer) {
+	if b.Cap() <= maxPooledBody {
+		b.Reset()
+		s.bodies.Put(b)
+	}
+}
+
+// payloadIn handles a payload. held is what it is held by.
+func (c *Conn) payloadIn(body []byte, binary bool, held *holding) error {
 	c.in.Lock()
 	defer c.in.Unlock()
 	decode := payload.Decode4
@@ -127,7 +182,10 @@ func (c *Conn) payloadIn(body []byte, binary bool) error {
 		}
 	}
 	if c.poll.jsonp != "" {
-		var err error
+		err := held.set(held.n + len(body)) // it is decoded beside body
+		if err != nil {
+			return err
+		}
 		if body, err = payload.DecodeJSONP(body); err != nil {
 			return err
 		}
@@ -135,16 +193,17 @@ func (c *Conn) payloadIn(body []byte, binary bool) error {
 	var bad error
 	err := decode(body, c.srv.cfg.MaxPayloadPackets, func(p payload.Packet) bool {
 		var more bool
-		more, bad = c.polledIn(p)
+		more, bad = c.polledIn(p, !binary)
 		return more && c.State() == Open
 	})
 	return errors.Join(err, bad)
 }
 
-// polledIn handles one packet of a payload. more is false if it is the last one.
-func (c *Conn) polledIn(p payload.Packet) (more bool, err error) {
+// polledIn handles one packet of a payload. more is false if it is the last one. decoded says that binary packets have
+// memory of their own.
+func (c *Conn) polledIn(p payload.Packet, decoded bool) (more bool, err error) {
 	if p.Binary {
-		c.handle(Packet{Type: PacketMessage, Binary: true, Data: p.Data})
+		c.handle(Packet{Type: PacketMessage, Binary: true, Own: decoded, Data: p.Data})
 		return true, nil
 	}
 	packet, ok := parseText(p.Data)

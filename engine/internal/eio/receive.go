@@ -5,40 +5,42 @@ import (
 	"fmt"
 
 	"github.com/architus/guildcast/engine/internal/payload"
+	"github.com/architus/guildcast/engine/internal/ws"
 )
 
 // errDirection is a ping in revision 4, or a pong in revision 3.
 var errDirection = fmt.Errorf("%w: invalid heartbeat direction", ErrProtocol)
 
 // packetIn handles a packet from a WebSocket. c.in is held.
-func (c *Conn) packetIn(binary bool, data []byte) {
-	if c.srv.cfg.BareMessages {
-		c.handle(Packet{Type: PacketMessage, Binary: binary, Data: data})
+func (c *Conn) packetIn(m ws.Message) {
+	p := Packet{Type: PacketMessage, Binary: m.Op == ws.Binary, Own: m.Own, Data: m.Data}
+	switch {
+	case c.srv.cfg.BareMessages:
+		c.handle(p)
 		return
-	}
-	if !binary {
-		c.textIn(data)
+	case !p.Binary:
+		c.textIn(m.Data, m.Own)
 		return
-	}
-	if c.protocol == 4 {
-		c.handle(Packet{Type: PacketMessage, Binary: true, Data: data})
+	case c.protocol == 4:
+		c.handle(p)
 		return
 	}
 	// In revision 3 the first byte is the type. One that there is not is no error, as in Node.js.
-	if len(data) > 0 && data[0] <= byte(PacketNoop) {
-		c.handle(Packet{Type: PacketType(data[0]), Binary: true, Data: data[1:]})
+	if len(p.Data) > 0 && p.Data[0] <= byte(PacketNoop) {
+		p.Type, p.Data = PacketType(p.Data[0]), p.Data[1:]
+		c.handle(p)
 	}
 }
 
 // textIn handles a text packet. c.in is held.
-func (c *Conn) textIn(data []byte) {
+func (c *Conn) textIn(data []byte, own bool) {
 	if len(data) > 0 && data[0] == 'b' {
 		p, err := payload.DecodeBase64(data, int(c.protocol))
 		if err != nil {
 			c.finish(ReasonParseError, nil)
 			return
 		}
-		c.handle(Packet{Type: PacketMessage, Binary: true, Data: p.Data})
+		c.handle(Packet{Type: PacketMessage, Binary: true, Own: true, Data: p.Data})
 		return
 	}
 	p, ok := parseText(data)
@@ -46,6 +48,7 @@ func (c *Conn) textIn(data []byte) {
 		c.finish(ReasonParseError, nil)
 		return
 	}
+	p.Own = own
 	c.handle(p)
 }
 
@@ -62,7 +65,7 @@ func (c *Conn) handle(p Packet) {
 	}
 	switch p.Type {
 	case PacketMessage:
-		c.handler.OnMessage(c, p.Binary, p.Data)
+		c.handler.OnMessage(c, p)
 	case PacketPing, PacketPong:
 		c.heartbeat(p)
 	case PacketClose:

@@ -44,7 +44,7 @@ type wsConn struct {
 	ending bool // the peer has sent its last. Owned by who reads.
 
 	// Read state. Guarded by conn.in.
-	read   *inbound // nil while nothing is incomplete
+	read   *inbound // nil while nothing is incomplete; with a goroutine of its own, what that reads into
 	live   bool     // is the session's transport
 	broken bool     // the peer broke the protocol: what it sends is not looked at any more
 

@@ -73,11 +73,13 @@ func (*echo) OnOpen(*eio.Conn) {}
 
 func (*echo) OnInflate(*eio.Conn, int) error { return nil }
 
-func (*echo) OnMessage(c *eio.Conn, binary bool, data []byte) {
-	if binary {
-		c.Send(eio.BinaryFrame(data))
+func (*echo) OnReceive(*eio.Conn, int) error { return nil }
+
+func (*echo) OnMessage(c *eio.Conn, m eio.Packet) {
+	if m.Binary {
+		c.Send(eio.BinaryFrame(m.Data))
 	} else {
-		c.Send(eio.TextFrame(data))
+		c.Send(eio.TextFrame(m.Data))
 	}
 }
 
@@ -109,11 +111,11 @@ type bare struct{ echo }
 
 func (*bare) OnInflate(*eio.Conn, int) error { return nil }
 
-func (*bare) OnMessage(c *eio.Conn, binary bool, data []byte) {
-	if binary {
-		c.Send(eio.BinaryFrame(data))
+func (*bare) OnMessage(c *eio.Conn, m eio.Packet) {
+	if m.Binary {
+		c.Send(eio.BinaryFrame(m.Data))
 	} else {
-		c.Send(eio.BareTextFrame(data))
+		c.Send(eio.BareTextFrame(m.Data))
 	}
 }
 

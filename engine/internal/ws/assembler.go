@@ -12,8 +12,9 @@ type Limits struct {
 // Message is a complete data message, or a control frame.
 type Message struct {
 	Op   Opcode // Text, Binary, Close, Ping or Pong
-	Data []byte // inside of the buffer that was parsed if the message is one plain frame; else its own
+	Own  bool   // Data is nobody else's; else it is inside of the buffer that was parsed: the message is one plain frame
 	Held bool   // a Holder was asked, who should know when the message has been handled
+	Data []byte
 }
 
 // Assembler makes messages of the frames of one client. It holds memory only inside of a fragmented message. The zero
@@ -27,6 +28,9 @@ type Assembler struct {
 
 // Idle reports whether the Assembler holds nothing, and can be thrown away.
 func (a *Assembler) Idle() bool { return a.frames == 0 }
+
+// Held is the memory in bytes that the fragments of an unfinished message take.
+func (a *Assembler) Held() int { return cap(a.parts) }
 
 // Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok reports whether it
 // completed a message; n is 0 where b ends before the frame does, and need is then the size from which it is worth to
@@ -88,7 +92,7 @@ func (a *Assembler) data(h header, p []byte, l *Limits, holder Holder) (m Messag
 		if !h.fin {
 			return Message{}, false, nil
 		}
-		m = Message{Op: a.op, Data: a.parts}
+		m = Message{Op: a.op, Data: a.parts, Own: true}
 		compressed = a.compressed
 		a.parts, a.frames = nil, 0
 	}
@@ -96,6 +100,7 @@ func (a *Assembler) data(h header, p []byte, l *Limits, holder Holder) (m Messag
 		if m.Data, m.Held, err = l.Inflate.inflate(m.Data, l.Message, holder); err != nil {
 			return Message{}, false, err
 		}
+		m.Own = true
 	}
 	if m.Op == Text && !utf8.Valid(m.Data) {
 		return Message{}, false, errUTF8

@@ -61,7 +61,15 @@ func (i *Inflater) inflate(p []byte, limit int, h Holder) (message []byte, held 
 	default:
 		err = nil
 	}
-	return buf.Bytes(), held, err
+	return clip(buf.Bytes()), held, err
+}
+
+// clip returns b, or a copy if b takes much more memory than it has bytes.
+func clip(b []byte) []byte {
+	if cap(b) > len(b)+len(b)/4 {
+		return bytes.Clone(b)
+	}
+	return b
 }
 
 // Deflater compresses messages. It may be used concurrently.
