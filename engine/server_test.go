@@ -581,6 +581,32 @@ func TestShutdownOfAFew(t *testing.T) {
 	}
 }
 
+// A polling client that has left without a word, and for which something is queued, does not hold up the others.
+func TestShutdownOfOneThatLeft(t *testing.T) {
+	io, h := NewServer(nil, Options{})
+	front := httptest.NewServer(h)
+	defer front.Close()
+	connected := make(chan struct{}, 1)
+	onConnection(io.Sockets(), func(*socket.Socket) { connected <- struct{}{} })
+	s := &testServer{Server: io, handler: h, http: front}
+	opened := s.get(t, "/socket.io/?EIO=4&transport=polling")
+	_, rest, _ := strings.Cut(opened, `"sid":"`)
+	sid, _, _ := strings.Cut(rest, `"`)
+	s.post(t, "/socket.io/?EIO=4&transport=polling&sid="+sid, "40")
+	receive(t, connected, "connection")
+	s.get(t, "/socket.io/?EIO=4&transport=polling&sid="+sid) // which is answered at once
+	io.Emit("e", "which nobody fetches")
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	start := time.Now()
+	if err := h.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestShutdownFlushes(t *testing.T) {
 	io, h := NewServer(nil, Options{})
 	front := httptest.NewServer(h)

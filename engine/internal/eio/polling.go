@@ -57,6 +57,18 @@ func (p *polling) readsLocked(c *Conn) bool {
 	return c.srv.now()-c.progress < c.srv.cfg.PingTimeout/2+c.srv.answerTime(p.answer)
 }
 
+// returnTime is how long a client that is not reading an answer may take to ask for the next one.
+const returnTime = 3 * time.Second
+
+// Returns reports whether the client of a polling session is here, or is expected to come back: it may still be reading
+// the last answer, or has read it a moment ago.
+func (c *Conn) Returns() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.poll != nil &&
+		(c.poll.waiter != nil || c.srv.now()-c.progress < returnTime+c.srv.answerTime(c.poll.answer))
+}
+
 // waiter is a poll that waits for something to be sent.
 type waiter struct {
 	ready wake.Signal // read by the poll's goroutine
