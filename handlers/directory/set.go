@@ -98,9 +98,9 @@ func New(p pools, t topics, o Options) *Set {
 func (x *Set) Search(ctx context.Context, h Holder, p Pool, text string, limit int) (ids []string, cached bool,
 	err error) {
 	for range maxTries {
-		d, fresh, superfluous := x.hold(h, p)
+		d, superfluous := x.hold(h, p)
 		end(superfluous)
-		if d == nil || fresh && !x.spawn(d.build) {
+		if d == nil {
 			return nil, false, ErrGone
 		}
 		select {
@@ -187,14 +187,14 @@ func (x *Set) Run(ctx context.Context) error {
 	return nil
 }
 
-// hold finds or makes a directory and counts h among its holders. The directory is nil for a holder that is gone.
-// Superfluous directories were taken out for it, and are to be ended.
-func (x *Set) hold(h Holder, p Pool) (d *directory, fresh bool, superfluous []*directory) {
+// hold finds a directory, or begins to build it, and counts h among its holders. The directory is nil for a holder that
+// is gone. Superfluous directories were taken out for it, and are to be ended.
+func (x *Set) hold(h Holder, p Pool) (d *directory, superfluous []*directory) {
 	now := time.Now()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.closed || !h.Present() { // a holder that goes calls Leave afterwards
-		return nil, false, nil
+		return nil, nil
 	}
 	d = x.byPool[p]
 	if d != nil && d.outdated(now) {
@@ -216,7 +216,8 @@ func (x *Set) hold(h Holder, p Pool) (d *directory, fresh bool, superfluous []*d
 			set: x, pool: p, index: search.New(search.Options{MaxEntries: entries}),
 			ready: make(chan struct{}), holders: map[Holder]struct{}{}, settled: make(chan struct{}),
 		}
-		x.byPool[p], fresh = d, true
+		x.byPool[p] = d
+		x.goroutines.Go(d.build) // at once: whoever finds it waits until it is built
 	}
 	d.holders[h] = struct{}{}
 	d.used = now
@@ -224,7 +225,7 @@ func (x *Set) hold(h Holder, p Pool) (d *directory, fresh bool, superfluous []*d
 		d.linger.Stop()
 		d.linger = nil
 	}
-	return d, fresh, superfluous
+	return d, superfluous
 }
 
 // reserve makes room for n entities in d, and returns for how many there is room. It drops directories that were

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -132,6 +133,37 @@ func TestGoneHolder(t *testing.T) {
 	if _, _, err := x.Search(t.Context(), &holder{}, Pool{"7", "member"}, "name", 1); err != ErrGone {
 		t.Fatalf("got %v from a closed set", err)
 	}
+}
+
+// slowTopics are given up when released is closed.
+type slowTopics struct{ released chan struct{} }
+
+func (s slowTopics) Acquire(context.Context, event.Topic) (func(), error) {
+	return func() { <-s.released }, nil
+}
+
+// The set closes while one search has made a directory and not come to build it, and another waits for it to be built.
+func TestClosedWhileADirectoryIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topics := slowTopics{make(chan struct{})}
+		x := New(&cache{portions: 1, size: 1}, topics, Options{MaxPools: 1})
+		stop := lifecycle.Start(t, x.Run)
+		search := func(guild string) {
+			_, _, _ = x.Search(t.Context(), &holder{}, Pool{guild, "member"}, "name", 1)
+		}
+		search("1")
+		var searches sync.WaitGroup
+		searches.Go(func() { search("2") }) // gives up the topic of guild 1 first
+		synctest.Wait()
+		searches.Go(func() { search("2") })
+		synctest.Wait()
+		stopped := make(chan struct{})
+		go func() { stop(); close(stopped) }()
+		synctest.Wait()
+		close(topics.released)
+		searches.Wait()
+		<-stopped
+	})
 }
 
 func TestMentionsAreBounded(t *testing.T) {
