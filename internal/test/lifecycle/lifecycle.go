@@ -63,10 +63,16 @@ func Conform(t *testing.T, rounds int, build func(t *testing.T) Service) {
 	})
 	t.Run("run twice", func(t *testing.T) {
 		s := build(t)
-		stop := s.start(t)
-		s.runsOnce(t)
-		stop()
-		s.runsOnce(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		runs := make(chan error, 2)
+		for range 2 {
+			go func() { runs <- s.Run(ctx) }()
+		}
+		refused(t, "one of two Runs", func() error { return <-runs })
+		cancel()
+		returns(t, "the other Run", func() error { return <-runs })
+		refused(t, "a third Run", func() error { return s.Run(context.Background()) })
 		s.ended(t)
 	})
 	t.Run("stopped in use", func(t *testing.T) {
@@ -125,18 +131,6 @@ func (s Service) use(t *testing.T, d time.Duration) {
 	})
 }
 
-// runsOnce has another Run fail, which is the first if it wins the race.
-func (s Service) runsOnce(t *testing.T) {
-	t.Helper()
-	hurry(t, "another Run", func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		if err := s.Run(ctx); !errors.Is(err, service.ErrRunTwice) {
-			t.Errorf("another Run returned %v", err)
-		}
-	})
-}
-
 // ended checks that nothing of the service is left, and that its callers get an error.
 func (s Service) ended(t *testing.T) {
 	t.Helper()
@@ -148,11 +142,11 @@ func (s Service) ended(t *testing.T) {
 		})
 	}
 	var left string
-	for range 1000 { // a goroutine that has let go of a WaitGroup takes a moment to end
+	// A goroutine that has let go of a WaitGroup takes a moment to end.
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(time.Millisecond) {
 		if left = goroutinesIn(s.Package); left == "" {
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("left when Run has returned:\n%s", left)
 }
@@ -174,6 +168,16 @@ func returns(t *testing.T, what string, f func() error) {
 	t.Helper()
 	hurry(t, what, func() {
 		if err := f(); err != nil {
+			t.Errorf("%s returned %v", what, err)
+		}
+	})
+}
+
+// refused has a Run fail that is not the first.
+func refused(t *testing.T, what string, f func() error) {
+	t.Helper()
+	hurry(t, what, func() {
+		if err := f(); !errors.Is(err, service.ErrRunTwice) {
 			t.Errorf("%s returned %v", what, err)
 		}
 	})
