@@ -39,7 +39,7 @@ type outcome struct {
 
 func execute(t *testing.T, env []string, args ...string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	err := run(ctx, args, env, strings.NewReader(`{"from": "stdin"}`), &stdout, &stderr)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ type process struct {
 
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	p := &process{cmd: exec.CommandContext(ctx, os.Args[0], args...), lines: make(chan string, 1000)}
 	p.cmd.Env = append([]string{asCommand + "=1"}, env...)
 	p.cmd.Stderr = &p.stderr
@@ -86,7 +87,7 @@ func (p *process) exit(t *testing.T) (int, string) {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
@@ -171,6 +172,10 @@ func TestServeDemo(t *testing.T) {
 
 // TestHangup sends SIGHUP, which drains like SIGTERM.
 func TestHangup(t *testing.T) {
+	// The tests may run under nohup, whose children would inherit that the signal is ignored.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_LOG=json"})
 	p.line(t, `open (http://\S+)`)
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
