@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -10,10 +11,16 @@ import (
 	"github.com/architus/guildcast/adapter"
 )
 
-// classicPeer starts one of "go", "go-pattern", and the adapters of node/adapter/server.mjs.
+// classicPeer starts one of "go", "go-pattern", "go-specific", and the adapters of node/adapter/server.mjs. It waits
+// for answers as long as a test does.
 func classicPeer(t *testing.T, kind, redisURL string) peer {
 	t.Helper()
-	o := adapter.Options{RequestsTimeout: 2 * time.Second}
+	return classicPeerThatWaits(t, kind, redisURL, patience)
+}
+
+func classicPeerThatWaits(t *testing.T, kind, redisURL string, timeout time.Duration) peer {
+	t.Helper()
+	o := adapter.Options{RequestsTimeout: timeout}
 	switch kind {
 	case "go-pattern":
 		o.PatternSubscription = true
@@ -21,7 +28,7 @@ func classicPeer(t *testing.T, kind, redisURL string) peer {
 		o.PublishOnSpecificResponseChannel = true
 	case "go":
 	default:
-		return startNodePeer(t, redisURL, kind, `{"requestsTimeout":2000}`, "/chat")
+		return startNodePeer(t, redisURL, kind, fmt.Sprintf(`{"requestsTimeout":%d}`, timeout.Milliseconds()), "/chat")
 	}
 	return startGoPeer(t, adapter.New(goRedis(t, redisURL), o), "/chat")
 }
@@ -46,6 +53,26 @@ func TestAdapterClassic(t *testing.T) {
 			}
 			adapterConformance(t, b, peers)
 			classicRequests(t, peers, slices.Index(kinds, "redis-7"))
+		})
+	}
+}
+
+// TestAdapterClassicMute has servers of every kind ask the others what none of them answers. It is the only test in
+// which a timeout passes.
+func TestAdapterClassicMute(t *testing.T) {
+	r := startRedis(t)
+	kinds := []string{"go", "go-pattern", "go-specific", "redis", "ioredis", "redis-7"}
+	var peers []peer
+	for _, kind := range kinds {
+		peers = append(peers, classicPeerThatWaits(t, kind, r.url, 500*time.Millisecond))
+	}
+	allCounted(t, peers)
+	for i, p := range peers {
+		t.Run(kinds[i], func(t *testing.T) {
+			a := result[answers](t, p, "sseAck", call{"event": "mute"})
+			if a.Error == "" || len(a.Values) != 0 {
+				t.Errorf("got %+v", a)
+			}
 		})
 	}
 }

@@ -28,14 +28,7 @@ func (m member) args(t *testing.T, event string) string {
 // server of a cluster to the others. The servers must know the namespace /chat.
 func adapterConformance(t *testing.T, b *browsers, peers []peer) {
 	t.Helper()
-	wait.Until(t, "all servers to be counted", func() bool {
-		for _, p := range peers {
-			if result[int](t, p, "serverCount", nil) != len(peers) {
-				return false
-			}
-		}
-		return true
-	})
+	allCounted(t, peers)
 	var members []member
 	for i, p := range peers {
 		c, sid := b.connect(t, p.url(), nil)
@@ -60,6 +53,16 @@ func adapterConformance(t *testing.T, b *browsers, peers []peer) {
 			m.wait(t, "disconnect", func(h heard) bool { return h.Type == "disconnect" })
 		})
 	}
+}
+
+// allCounted returns once each server knows of all.
+func allCounted(t *testing.T, peers []peer) {
+	t.Helper()
+	wait.Until(t, "all servers to be counted", func() bool {
+		return !slices.ContainsFunc(peers, func(p peer) bool {
+			return result[int](t, p, "serverCount", nil) != len(peers)
+		})
+	})
 }
 
 func conformBroadcast(t *testing.T, p peer, peers []peer, members []member) {
@@ -146,7 +149,7 @@ func conformBurst(t *testing.T, p peer, members []member) {
 }
 
 func conformAcks(t *testing.T, p peer, members []member) {
-	timeout := call{"timeout": 5000}
+	timeout := call{"timeout": patience.Milliseconds()}
 	for _, v := range []string{`"q"`, `{"$bin":"AQI="}`, `null`} {
 		a := result[answers](t, p, "ask",
 			call{"event": "ask", "args": []any{json.RawMessage(v)}, "flags": timeout, "rooms": []string{"all"}})
@@ -236,9 +239,5 @@ func conformServerSide(t *testing.T, p peer, peers []peer) {
 	a := result[answers](t, p, "sseAck", call{"event": "ask", "args": []any{7}})
 	if got := a.sorted(); got != `["answer",7] ["answer",7]` {
 		t.Errorf("got %s", got)
-	}
-	a = result[answers](t, p, "sseAck", call{"event": "mute"})
-	if a.Error == "" || len(a.Values) != 0 {
-		t.Errorf("got %+v", a)
 	}
 }

@@ -107,7 +107,7 @@ func startNodePeer(t *testing.T, redisURL, adapter, options string, namespaces .
 	case n.port = <-ready:
 	case <-n.p.done:
 		t.Fatalf("%s ended:\n%s", adapter, n.p.output())
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s is not ready:\n%s", adapter, n.p.output())
 	}
 	return n
@@ -166,7 +166,7 @@ func (n *nodePeer) call(t *testing.T, op string, args call) json.RawMessage {
 		return r
 	case <-n.p.done:
 		t.Fatalf("the server has ended:\n%s", n.p.output())
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s has no result", op)
 	}
 	return nil
@@ -179,7 +179,7 @@ func next(t *testing.T, events chan string) string {
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no event")
 		return ""
 	}
@@ -211,7 +211,7 @@ func startGoPeer(t *testing.T, adapter socket.AdapterConstructor, namespaces ...
 		})
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := handler.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -348,7 +348,7 @@ func (g *goPeer) do(t *testing.T, op string, s selection) any {
 		return out
 	case "remote":
 		got := asked(t, func(ack socket.Ack) {
-			g.fetch(t, b)[0].Timeout(5*time.Second).EmitWithAck(s.Event, s.Args...)(ack)
+			g.fetch(t, b)[0].Timeout(patience).EmitWithAck(s.Event, s.Args...)(ack)
 		})
 		if len(got.Values) != 1 || got.Error != "" {
 			t.Fatalf("remote socket answered %+v", got)
@@ -400,7 +400,7 @@ func asked(t *testing.T, ask func(socket.Ack)) answers {
 	select {
 	case a := <-done:
 		return a
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no answer")
 		return answers{}
 	}

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -164,7 +165,7 @@ func (d *dashboard) do(event string, payload map[string]any, want string, after 
 }
 
 func (d *dashboard) await(want string, lo map[string]int, after state) error {
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	back := d.world.back.Load()
 	for {
 		select {
@@ -176,6 +177,9 @@ func (d *dashboard) await(want string, lo map[string]int, after state) error {
 				!back {
 				return nil // nothing has changed
 			}
+			if want == "request_elevation_return" && strings.Contains(string(a.body), "token_expired") {
+				return errLate // nothing has changed
+			}
 			if a.event != want || strings.Contains(string(a.body), `success":false`) ||
 				strings.Contains(string(a.body), `success\":false`) {
 				return fmt.Errorf("want %s, got %s %s", want, a.event, a.body)
@@ -186,9 +190,22 @@ func (d *dashboard) await(want string, lo map[string]int, after state) error {
 		case <-d.conn.Done():
 			return fmt.Errorf("connection closed while waiting for %s", want)
 		case <-timeout:
+			d.complain("no %s", want) // also after the end of the test
 			return fmt.Errorf("no %s", want)
 		}
 	}
+}
+
+// errLate is the refusal of a token that has expired on its way, on a busy machine.
+var errLate = errors.New("the token has expired")
+
+// certain returns, by topic, the message up to which the dashboard has certainly got all: the node had handled those
+// before when it was asked last, and has answered.
+func (d *dashboard) certain() map[string]int {
+	if len(d.changes) == 0 {
+		return nil
+	}
+	return d.changes[len(d.changes)-1].lo
 }
 
 // claims are random, but let the dashboard keep what it spectates: what a loss of membership does to a running
@@ -266,10 +283,12 @@ func (d *dashboard) demote(ctx context.Context) error {
 // expire takes a token that ends within three seconds, and waits for the end.
 func (d *dashboard) expire(ctx context.Context) error {
 	exp := time.Now().Add(2 * time.Second).Truncate(time.Second).Add(time.Second)
-	if err := d.elevateWith(jwt.MapClaims{"exp": exp.Unix()}); err != nil {
+	lo := d.node.witness.bounds()
+	if err := d.elevateWith(jwt.MapClaims{"exp": exp.Unix()}); errors.Is(err, errLate) {
+		return nil
+	} else if err != nil {
 		return err
 	}
-	lo := d.node.witness.bounds()
 	for left := time.Until(exp); left > 20*time.Millisecond; left = time.Until(exp) {
 		time.Sleep(min(left-20*time.Millisecond, 50*time.Millisecond))
 		if at := d.node.witness.bounds(); time.Now().Before(exp) { // else this goroutine has slept through the end
@@ -279,13 +298,13 @@ func (d *dashboard) expire(ctx context.Context) error {
 	if err := d.await("elevation_expired", lo, state{}); err != nil {
 		return err
 	}
-	if late := time.Since(exp); late > 2*time.Second {
+	if late := time.Since(exp); !onTime(late, 2*time.Second) {
 		return fmt.Errorf("expired %v after exp", late)
 	}
 	return nil
 }
 
-// revoke withdraws the token, by its user or its jti; the socket must be demoted within a second.
+// revoke withdraws the token, by its user or its jti; the socket must be demoted, within a second.
 func (d *dashboard) revoke(ctx context.Context) error {
 	var c struct {
 		JTI string `json:"jti"`
@@ -307,7 +326,7 @@ func (d *dashboard) revoke(ctx context.Context) error {
 	if err := d.await("elevation_expired", lo, state{}); err != nil {
 		return fmt.Errorf("after revoking %s: %w", message, err)
 	}
-	if took := time.Since(begin); took > time.Second+raceAllowance {
+	if took := time.Since(begin); !onTime(took, time.Second+raceAllowance) {
 		return fmt.Errorf("revoked only after %v", took)
 	}
 	return nil

@@ -40,6 +40,7 @@ func newWorld(t *testing.T, redisURL string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.ReadTimeout = patience // what is published again because the answer is late comes twice
 	w := &world{redis: goredis.NewClient(opts), topics: map[string][][]byte{}}
 	t.Cleanup(func() { w.redis.Close() })
 	return w

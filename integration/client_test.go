@@ -75,7 +75,7 @@ func startBrowsers(t testing.TB) *browsers {
 	case <-ready:
 	case <-b.p.done:
 		t.Fatalf("the browsers ended:\n%s", b.p.output())
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the browsers did not start")
 	}
 	return b
@@ -124,7 +124,7 @@ func (c *client) hear(h heard) {
 // wait returns the first thing heard since the last wait that matches; what comes before it counts as looked at.
 func (c *client) wait(t testing.TB, what string, match func(heard) bool) heard {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for {
 		c.mu.Lock()
 		for i := c.taken; i < len(c.log); i++ {

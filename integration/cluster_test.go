@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -18,7 +17,7 @@ func TestCluster(t *testing.T) {
 		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
 	},
 		nil, "../scripts/cluster")
-	t.Cleanup(func() { p.stop(t, syscall.SIGTERM, 90*time.Second) }) // with its members, if the test has failed before
+	t.Cleanup(func() { p.stop(t, syscall.SIGTERM) }) // with its members, if the test has failed before
 	p.waitOutput(t, "cluster ready")
 	front := fmt.Sprint("http://127.0.0.1:", port)
 	redisURL := fmt.Sprintf("redis://127.0.0.1:%d/0", port+4)
@@ -49,7 +48,7 @@ func TestCluster(t *testing.T) {
 	server.event(t, "to-node", nil)
 	cs[0].event(t, "announcement", nil)
 
-	if code := p.stop(t, syscall.SIGTERM, 90*time.Second); code != 0 {
+	if code := p.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("scripts/cluster: exit code %d", code)
 	}
 }

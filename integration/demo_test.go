@@ -135,8 +135,8 @@ func (r *recorder) take(t *testing.T) *goredis.Message {
 	case m := <-r.got:
 		r.log[m.Channel] = append(r.log[m.Channel], []byte(m.Payload))
 		return m
-	case <-time.After(30 * time.Second):
-		t.Fatal("nothing published for 30 s")
+	case <-time.After(patience):
+		t.Fatal("nothing is published")
 		return nil
 	}
 }

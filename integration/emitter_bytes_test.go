@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -59,13 +58,13 @@ func testEmitterBytes(t *testing.T, key string) {
 	listener := server.Client()
 	sub := listener.PSubscribe(t.Context(), "*")
 	defer sub.Close()
-	if _, err := sub.ReceiveTimeout(t.Context(), 5*time.Second); err != nil {
+	if _, err := sub.ReceiveTimeout(t.Context(), patience); err != nil {
 		t.Fatal(err)
 	}
 	e := adapter.NewEmitter(server.Client(), adapter.EmitterOptions{Key: key})
 	for i, call := range emitterCalls {
 		must(t, runEmitter(t, e, call))
-		m, err := sub.ReceiveTimeout(t.Context(), 5*time.Second)
+		m, err := sub.ReceiveTimeout(t.Context(), patience)
 		must(t, err)
 		msg := m.(*goredis.Message)
 		var w struct{ Channel, Payload string }

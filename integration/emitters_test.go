@@ -62,7 +62,7 @@ func commandEmitter(t *testing.T, redisURL, room, event, args string) {
 
 func runTool(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	timer := time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -173,6 +173,7 @@ func publish(t testing.TB, redisURL, channel, message string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.ReadTimeout = patience // what is published again because the answer is late comes twice
 	client := goredis.NewClient(opts)
 	defer client.Close()
 	if err := client.Publish(context.Background(), channel, message).Err(); err != nil {

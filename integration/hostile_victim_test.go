@@ -78,8 +78,7 @@ func attacked(t *testing.T, d time.Duration, attacks ...attack) {
 	for _, a := range attacks {
 		a.begin(t, v)
 	}
-	time.AfterFunc(d, v.end)
-	b.run()
+	b.run(d)
 	v.crowds.Wait()
 	if v.ended() {
 		t.Fatal("the node has ended")
@@ -94,6 +93,11 @@ func attacked(t *testing.T, d time.Duration, attacks ...attack) {
 	if acts < clients { // each has at least begun
 		t.Errorf("only %d acts of %d clients: this was no attack", acts, clients)
 	}
+}
+
+// lasts reports whether an attack that is meant to take d goes on: on a busy machine, until all clients have acted.
+func (v *victim) lasts(since, d time.Duration) bool {
+	return since < d || v.acts.Load() < int64(v.clients.Load()) && since < patience
 }
 
 // peak is the most memory that the node had resident so far, in MiB.
@@ -127,7 +131,7 @@ func (v *victim) crowd(n int, opts sioclient.Options, act func(c *sioclient.Conn
 				}
 				stop := context.AfterFunc(v.ctx, c.Close)
 				for err == nil {
-					if err = act(c); err == nil || errors.Is(err, errHeld) {
+					if err = act(c); err == nil {
 						v.acts.Add(1)
 					}
 				}
@@ -139,7 +143,8 @@ func (v *victim) crowd(n int, opts sioclient.Options, act func(c *sioclient.Conn
 }
 
 // hold is a client's last act on a connection: to keep it until it is cut, or the attack ends.
-func hold(c *sioclient.Conn) error {
+func (v *victim) hold(c *sioclient.Conn) error {
+	v.acts.Add(1)
 	<-c.Done()
 	return errHeld
 }
@@ -185,7 +190,7 @@ func newBystander(t *testing.T, v *victim) *bystander {
 	b.send(`42["spectate",{"guild_id":%q,"token":%q}]`, guild, b.token)
 	select {
 	case <-ready:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the bystander does not spectate")
 	}
 	return b
@@ -214,11 +219,11 @@ func (b *bystander) hear(p []byte) {
 	}
 }
 
-// run publishes and asks until the attack ends, and then waits for what is still on its way.
-func (b *bystander) run() {
+// run publishes and asks for as long as the attack lasts, ends it, and then waits for what is still on its way.
+func (b *bystander) run(d time.Duration) {
 	tick := time.NewTicker(bystanderPause)
 	defer tick.Stop()
-	for b.v.ctx.Err() == nil {
+	for begun := time.Now(); b.v.lasts(time.Since(begun), d); {
 		event := fmt.Sprintf(`{"kind":"guild","payload":{"at":%d}}`, time.Now().UnixNano())
 		if err := b.v.redis.Publish(b.t.Context(), guild, event).Err(); err != nil {
 			b.t.Fatal(err)
@@ -229,6 +234,7 @@ func (b *bystander) run() {
 		}
 		<-tick.C
 	}
+	b.v.end()
 	wait.Until(b.t, "what the bystander is to get", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -242,10 +248,7 @@ func (b *bystander) check() {
 	for _, p := range b.wrong {
 		b.t.Errorf("the bystander got %.300s", p)
 	}
-	most := 15 * time.Second
-	if os.Getenv("GUILDCAST_STRICT_TIMES") != "" {
-		most = 100 * time.Millisecond
-	}
+	const most = 100 * time.Millisecond
 	late := slices.Sorted(slices.Values(b.late))
 	if len(late) == 0 {
 		b.t.Fatal("the bystander got nothing")
@@ -253,7 +256,7 @@ func (b *bystander) check() {
 	p99 := late[len(late)*99/100]
 	b.t.Logf("%d events of the bystander: p50 %v, p99 %v, at most %v; %d pools",
 		len(late), late[len(late)/2], p99, late[len(late)-1], b.answered)
-	if p99 > most {
+	if !onTime(p99, most) {
 		b.t.Errorf("p99 %v, at most %v are allowed", p99, most)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -77,7 +76,7 @@ func TestNodeNeedsRights(t *testing.T) {
 			}
 			p := start(t, "node", []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_REDIS=" + url, "GUILDCAST_JWT_SECRET=" + secret,
 				"GUILDCAST_LOG=json", "GUILDCAST_ADAPTER=" + test.adapter}, nil, binary, "serve")
-			if code := p.wait(t, 30*time.Second); code != 1 {
+			if code := p.wait(t); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
 			p.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -22,16 +21,13 @@ import (
 // promised.
 func TestRollingRestart(t *testing.T) {
 	const clients, everyMillis = 100, 20
-	medianMax, gapMax := 10*time.Second, 30*time.Second
-	if os.Getenv("GUILDCAST_STRICT_TIMES") != "" {
-		medianMax, gapMax = 1500*time.Millisecond, 4*time.Second
-	}
+	const medianMax, gapMax = 1500 * time.Millisecond, 4 * time.Second
 	port := freePort(t)
 	cluster := start(t, "cluster", []string{
 		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
 		"GUILDCAST_GRACE=5s",
 	}, nil, "../scripts/cluster")
-	t.Cleanup(func() { cluster.stop(t, syscall.SIGTERM, 90*time.Second) }) // with its members
+	t.Cleanup(func() { cluster.stop(t, syscall.SIGTERM) }) // with its members
 	cluster.waitOutput(t, "cluster ready")
 
 	type report struct {
@@ -56,8 +52,8 @@ func TestRollingRestart(t *testing.T) {
 			return r
 		case <-spectators.done:
 			t.Fatal("the spectators have ended")
-		case <-time.After(time.Minute):
-			t.Fatal("the spectators said nothing for a minute")
+		case <-time.After(patience):
+			t.Fatal("the spectators say nothing")
 		}
 		panic("unreachable")
 	}
@@ -82,7 +78,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	cluster.waitOutput(t, "cluster restarted")
-	deadline := time.Now().Add(gapMax)
+	deadline := time.Now().Add(patience)
 	r := ask()
 	for r.Connected != clients && time.Now().Before(deadline) {
 		more := ask()
@@ -98,7 +94,7 @@ func TestRollingRestart(t *testing.T) {
 	median, longest := time.Duration(r.Gaps[clients/2])*time.Millisecond,
 		time.Duration(r.Gaps[clients-1])*time.Millisecond
 	t.Logf("longest silence of each of %d clients: median %s, at most %s", clients, median, longest)
-	if median > medianMax || longest > gapMax {
+	if !onTime(median, medianMax) || !onTime(longest, gapMax) {
 		t.Errorf("median %s of %s, at most %s of %s", median, medianMax, longest, gapMax)
 	}
 }

@@ -151,7 +151,7 @@ func startNodeMember(t testing.TB, kind string, r shardedRedis, prefix string,
 	case m.port = <-ready:
 	case <-m.p.done:
 		t.Fatalf("node server ended:\n%s", m.p.output())
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("node server did not start:\n%s", m.p.output())
 	}
 	return m
@@ -181,7 +181,7 @@ func (m *nodeMember) do(t testing.TB, c order) json.RawMessage {
 			t.Fatalf("%s: %s: %s", m.name(), c.Op, l.Error)
 		}
 		return l.Result
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s: %s: no answer\n%s", m.name(), c.Op, m.p.output())
 		return nil
 	}
@@ -197,7 +197,7 @@ func nextHeard(t testing.TB, name string, events chan string) string {
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s heard nothing", name)
 		return ""
 	}
@@ -217,7 +217,7 @@ func startGoMember(t testing.TB, c socket.AdapterConstructor) *goMember {
 	io, handler := engine.NewServer(opts, engine.Options{})
 	m := &goMember{io: io, http: httptest.NewServer(handler), events: make(chan string, 100)}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := handler.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -234,7 +234,7 @@ func startGoMember(t testing.TB, c socket.AdapterConstructor) *goMember {
 			ack([]any{append([]any{"go"}, args[:len(args)-1]...)}, nil)
 		})
 		n.On("mute", func(...any) {})
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		if err := adapter.Ready(ctx, n); err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +357,7 @@ func acked(start func(socket.Ack)) json.RawMessage {
 	select {
 	case r := <-done:
 		return r
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		return json.RawMessage(`{"error":"no acknowledgement"}`)
 	}
 }
@@ -376,7 +376,7 @@ func (m *goMember) do(t testing.TB, c order) json.RawMessage {
 	case "emitToRemote":
 		s := m.fetch(t, c)[0]
 		var r struct{ Responses json.RawMessage }
-		raw := acked(s.Timeout(5*time.Second).EmitWithAck(c.Event, argsOf(c.Args)...))
+		raw := acked(s.Timeout(patience).EmitWithAck(c.Event, argsOf(c.Args)...))
 		var list ackResult
 		must(t, json.Unmarshal(raw, &list))
 		must(t, json.Unmarshal(raw, &r))

@@ -3,13 +3,16 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
@@ -30,16 +33,14 @@ func TestShardedParity(t *testing.T) {
 				name := string(mode) + "/" + strings.Join(kinds, "+")
 				t.Run(name, func(t *testing.T) {
 					prefix := "p-" + strings.ReplaceAll(name, "/", "-")
-					c := &shardedCluster{b: b,
+					c := &shardedCluster{b: b, client: r.client(), prefix: prefix, mode: mode,
 						emitter: adapter.NewShardedEmitter(r.client(), adapter.ShardedEmitterOptions{
 							ChannelPrefix: prefix, SubscriptionMode: mode,
 						})}
 					for _, k := range kinds {
 						if k == "go" {
 							c.members = append(c.members,
-								startGoMember(t, adapter.NewSharded(r.client(), adapter.ShardedOptions{
-									ChannelPrefix: prefix, SubscriptionMode: mode, RequestsTimeout: 2 * time.Second,
-								})))
+								startGoMember(t, adapter.NewSharded(r.client(), c.options(patience))))
 						} else {
 							c.members = append(c.members, startNodeMember(t, k, r, prefix, mode))
 						}
@@ -54,6 +55,9 @@ func TestShardedParity(t *testing.T) {
 // shardedCluster is three servers with a client each.
 type shardedCluster struct {
 	b       *browsers
+	client  goredis.UniversalClient
+	prefix  string
+	mode    adapter.SubscriptionMode
 	emitter *adapter.Emitter
 	members []shardedMember
 	clients []*client
@@ -61,15 +65,23 @@ type shardedCluster struct {
 	marks   int
 }
 
+// options are those of a server that waits so long for answers.
+func (c *shardedCluster) options(timeout time.Duration) adapter.ShardedOptions {
+	return adapter.ShardedOptions{ChannelPrefix: c.prefix, SubscriptionMode: c.mode, RequestsTimeout: timeout}
+}
+
 func (c *shardedCluster) run(t *testing.T) {
 	for _, m := range c.members {
 		wait.Until(t, "three servers", func() bool { return shardedResult[int](t, m, order{Op: "serverCount"}) == 3 })
 	}
+	c.subscribed(t, "/chat", "", len(c.members))
 	for _, m := range c.members {
 		cl, id := c.b.connect(t, m.url(), nil)
 		c.clients, c.ids = append(c.clients, cl), append(c.ids, id)
 	}
-	c.settle(t)
+	for _, id := range c.ids {
+		c.subscribed(t, "/", id, 1)
+	}
 	for _, step := range []struct {
 		name string
 		f    func(*testing.T)
@@ -77,6 +89,7 @@ func (c *shardedCluster) run(t *testing.T) {
 		{"broadcast", c.broadcast}, {"payloads", c.payloads}, {"burst", c.burst}, {"acks", c.acks},
 		{"sockets", c.sockets},
 		{"server-side", c.serverSide}, {"namespaces", c.namespaces}, {"emitter", c.emit}, {"commands", c.commands},
+		{"mute", c.mute},
 	} {
 		if !t.Run(step.name, step.f) {
 			return
@@ -84,14 +97,39 @@ func (c *shardedCluster) run(t *testing.T) {
 	}
 }
 
-// settle lets Node.js servers, which do not wait for Redis when a room is joined, be subscribed.
-func (c *shardedCluster) settle(t testing.TB) {
+// subscribed waits until Redis has n servers subscribed to the channel of a room, or of the namespace if room is "":
+// Node.js does not wait for that when a room is joined. A room without a channel of its own needs none.
+func (c *shardedCluster) subscribed(t testing.TB, nsp, room string, n int) {
 	t.Helper()
-	time.Sleep(100 * time.Millisecond) // nothing observable tells when
+	channel := c.prefix + "#" + nsp + "#"
+	if room != "" {
+		const private = 20 // length of the names of private rooms
+		if c.mode == adapter.Static || c.mode == adapter.Dynamic && len(room) == private {
+			return
+		}
+		channel += room + "#"
+	}
+	wait.Until(t, fmt.Sprintf("%d servers to hear %s", n, channel), func() bool {
+		var count atomic.Int64
+		must(t, eachServer(c.client, func(ctx context.Context, s *goredis.Client) error {
+			subs, err := s.PubSubShardNumSub(ctx, channel).Result()
+			count.Add(subs[channel])
+			return err
+		}))
+		return count.Load() == int64(n)
+	})
 }
 
-// mark sends a last event to everybody and waits for it: what has not come by then will not come. In a cluster the
-// channels of rooms are not ordered with that of the namespace, so a little more is waited.
+// eachServer calls f for each primary.
+func eachServer(client goredis.UniversalClient, f func(context.Context, *goredis.Client) error) error {
+	if c, ok := client.(*goredis.ClusterClient); ok {
+		return c.ForEachMaster(context.Background(), f)
+	}
+	return f(context.Background(), client.(*goredis.Client))
+}
+
+// only sends a last event to everybody and waits for it: what has not come by then will not come. (In a cluster it may,
+// for the channels of rooms are not ordered with that of the namespace.)
 func (c *shardedCluster) only(t testing.TB, event string, want ...int) {
 	t.Helper()
 	for _, i := range want {
@@ -121,7 +159,9 @@ func (c *shardedCluster) broadcast(t *testing.T) {
 	for i, names := range [][]string{{"r1"}, {"r1", "r2", "ü#x", "42", twenty}, {"r2"}} {
 		c.members[i].do(t, order{Op: "join", ID: c.ids[i], Names: names})
 	}
-	c.settle(t)
+	for room, n := range map[string]int{"r1": 2, "r2": 2, "ü#x": 1, "42": 1, twenty: 1} {
+		c.subscribed(t, "/", room, n)
+	}
 	for i, m := range c.members {
 		for j, test := range []struct {
 			order
@@ -197,22 +237,23 @@ func (c *shardedCluster) burst(t *testing.T) {
 }
 
 func (c *shardedCluster) acks(t *testing.T) {
+	unhurried := map[string]any{"timeout": int(patience.Milliseconds())}
 	for _, m := range c.members {
 		r := shardedResult[ackResult](t, m, order{
-			Op: "emitWithAck", Event: "ask", Args: json.RawMessage(`["v"]`), Flags: map[string]any{"timeout": 5000},
+			Op: "emitWithAck", Event: "ask", Args: json.RawMessage(`["v"]`), Flags: unhurried,
 		})
 		if r.Error != "" || canonical(t, r.Responses) != `["v","v","v"]` {
 			t.Errorf("%s: %+v", m.name(), r)
 		}
 		r = shardedResult[ackResult](t, m, order{
 			Op: "emitWithAck", Rooms: []string{"r1"}, Except: []string{"r2"}, Event: "ask",
-			Args: json.RawMessage(`[{"b": {"$bin": "AAE="}}]`), Flags: map[string]any{"timeout": 5000},
+			Args: json.RawMessage(`[{"b": {"$bin": "AAE="}}]`), Flags: unhurried,
 		})
 		if r.Error != "" || canonical(t, r.Responses) != `[{"b":{"$bin":"AAE="}}]` {
 			t.Errorf("%s: %+v", m.name(), r)
 		}
 		r = shardedResult[ackResult](t, m, order{
-			Op: "emitWithAck", Rooms: []string{"nobody"}, Event: "ask", Flags: map[string]any{"timeout": 5000},
+			Op: "emitWithAck", Rooms: []string{"nobody"}, Event: "ask", Flags: unhurried,
 		})
 		if r.Error != "" || len(r.Responses) != 0 {
 			t.Errorf("%s: %+v", m.name(), r)
@@ -287,9 +328,15 @@ func (c *shardedCluster) serverSide(t *testing.T) {
 			t.Errorf("%s: %+v, want %v", m.name(), r, want)
 		}
 	}
-	// Nobody answers: what came, and an error that says how many are missing.
-	r := shardedResult[ackResult](t, c.members[0], order{Op: "serverEmitWithAck", Event: "mute"})
-	if len(r.Responses) != 0 || !strings.Contains(r.Error, "0 of 2") {
+}
+
+// mute has a server more, which does not wait for long, ask what nobody answers: it gets what came, and an error that
+// says how many are missing.
+func (c *shardedCluster) mute(t *testing.T) {
+	m := startGoMember(t, adapter.NewSharded(c.client, c.options(200*time.Millisecond)))
+	wait.Until(t, "four servers", func() bool { return shardedResult[int](t, m, order{Op: "serverCount"}) == 4 })
+	r := shardedResult[ackResult](t, m, order{Op: "serverEmitWithAck", Event: "mute"})
+	if len(r.Responses) != 0 || !strings.Contains(r.Error, "0 of 3") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -297,10 +344,10 @@ func (c *shardedCluster) serverSide(t *testing.T) {
 func (c *shardedCluster) namespaces(t *testing.T) {
 	var clients []*client
 	for _, m := range c.members {
-		cl, _ := c.b.connect(t, m.url()+"/chat", nil)
+		cl, id := c.b.connect(t, m.url()+"/chat", nil)
 		clients = append(clients, cl)
+		c.subscribed(t, "/chat", id, 1)
 	}
-	c.settle(t)
 	for i, m := range c.members {
 		event := fmt.Sprint("chat", i)
 		m.do(t, order{Op: "emit", Nsp: "/chat", Event: event})
@@ -348,7 +395,7 @@ func (c *shardedCluster) commands(t *testing.T) {
 				return len(shardedResult[[]socketInfo](t, other, order{Op: "fetch", Rooms: []string{room}})) == 2
 			})
 		}
-		c.settle(t)
+		c.subscribed(t, "/", room, 2)
 		m.do(t, order{Op: "emit", Rooms: []string{room}, Event: "in-" + room})
 		c.only(t, "in-"+room, 0, 1)
 		m.do(t, order{Op: "leaveAll", Except: []string{"r2"}, Names: []string{room}})

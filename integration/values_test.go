@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -20,7 +19,6 @@ import (
 func TestAdapterValues(t *testing.T) {
 	r, b := startRedis(t), startBrowsers(t)
 	client := goRedis(t, r.url)
-	timeout := 20 * time.Second
 	for _, c := range []struct {
 		node    string
 		server  socket.AdapterConstructor
@@ -28,12 +26,12 @@ func TestAdapterValues(t *testing.T) {
 		emitter *adapter.Emitter
 	}{
 		{
-			"redis", adapter.New(client, adapter.Options{RequestsTimeout: timeout}),
+			"redis", adapter.New(client, adapter.Options{RequestsTimeout: patience}),
 			adapter.New(client, adapter.Options{}),
 			adapter.NewEmitter(client, adapter.EmitterOptions{}),
 		},
 		{
-			"sharded", adapter.NewSharded(client, adapter.ShardedOptions{RequestsTimeout: timeout}),
+			"sharded", adapter.NewSharded(client, adapter.ShardedOptions{RequestsTimeout: patience}),
 			adapter.NewSharded(client, adapter.ShardedOptions{}),
 			adapter.NewShardedEmitter(client, adapter.ShardedEmitterOptions{}),
 		},

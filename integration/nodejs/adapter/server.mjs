@@ -94,7 +94,7 @@ const ops = {
   fetch: async (o) => (await select(o).fetchSockets()).map((s) => encode({ id: s.id, handshake: s.handshake, rooms: s.rooms, data: s.data })),
   remote: async (o) => {
     const [s] = await select(o).fetchSockets();
-    return encode(await s.timeout(5000).emitWithAck(o.event, ...decode(o.args)));
+    return encode(await s.timeout(120_000).emitWithAck(o.event, ...decode(o.args)));
   },
   join: (o) => void select(o).socketsJoin(o.targets),
   leave: (o) => void select(o).socketsLeave(o.targets),

@@ -26,7 +26,7 @@ const http = createServer();
 const io = require("socket.io-2")(http);
 const pubClient = redis.createClient(REDIS_URL);
 const subClient = redis.createClient(REDIS_URL);
-io.adapter(require("socket.io-redis-5")({ pubClient, subClient, requestsTimeout: 2000 }));
+io.adapter(require("socket.io-redis-5")({ pubClient, subClient, requestsTimeout: 120_000 }));
 
 const adapter = () => io.of("/").adapter;
 const promise = (f) => new Promise((resolve, reject) => f((err, v) => (err ? reject(err) : resolve(v ?? null))));

@@ -87,7 +87,7 @@ const ops = {
       .then((responses) => ({ responses: encode(responses) }), (err) => ({ error: err.message, responses: encode(err.responses ?? []) })),
   emitToRemote: async (c) => {
     const [s] = await target(c).fetchSockets();
-    return encode(await s.timeout(5000).emitWithAck(c.event, ...decode(c.args ?? [])));
+    return encode(await s.timeout(120_000).emitWithAck(c.event, ...decode(c.args ?? [])));
   },
   fetch: async (c) => (await target(c).fetchSockets()).map(describe),
   joinAll: (c) => target(c).socketsJoin(c.names),
