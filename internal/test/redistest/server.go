@@ -55,6 +55,7 @@ func start(tb testing.TB, dir string, args ...string) *Server {
 		s.args = append([]string{
 			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", dir,
 			"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
+			"--repl-ping-replica-period", "1", // a cluster does not list a replica that has heard nothing yet
 		}, args...)
 		// Another process may have taken the port since: try the next.
 		if err = s.start(); err == nil {
