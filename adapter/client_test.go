@@ -23,7 +23,7 @@ import (
 
 // patience is how long a test waits for what should come, silence how long for what should not.
 const (
-	patience = 30 * time.Second
+	patience = time.Minute
 	silence  = 150 * time.Millisecond
 )
 

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // newBus returns a Bus that is closed when the test ends.
 func newBus(t *testing.T, client redis.UniversalClient, o bus.Options) *bus.Bus {

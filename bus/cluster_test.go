@@ -192,9 +192,7 @@ func TestClusterLosesPrimary(t *testing.T) {
 	for ; !st.wait(t, n-1).Hearing; n++ {
 	}
 	in.waitN(t, 3)
-	ctx, cancel := context.WithTimeout(within(t), 5*time.Second)
-	defer cancel()
-	must(t, b.Flush(ctx))
+	must(t, b.Flush(within(t)))
 }
 
 // TestForgottenServer takes the server that the bus hears from out of the cluster. It goes on answering pings, and

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -22,7 +23,9 @@ func TestCountWithAFrozenReplica(t *testing.T) {
 	}
 	for name, heed := range map[string]bool{"context heeded": true, "context not heeded": false} {
 		t.Run(name, func(t *testing.T) {
-			client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: heed})
+			client := redis.NewClusterClient(&redis.ClusterOptions{
+				Addrs: c.Addrs(), ContextTimeoutEnabled: heed, ReadTimeout: 2 * patience,
+			})
 			t.Cleanup(func() { client.Close() })
 			b := newBus(t, client, bus.Options{})
 			s := b.NewSubscription(newInbox())
@@ -30,14 +33,18 @@ func TestCountWithAFrozenReplica(t *testing.T) {
 			must(t, s.Subscribe(within(t), bus.Shard, "sharded"))
 			count := func(k bus.Kind, name string, want error) {
 				t.Helper()
-				began := time.Now()
-				n, err := b.NumSub(within(t), k, name)
-				if n != 1 || !errors.Is(err, want) {
-					t.Errorf("%q has %d subscribers, %v", name, n, err)
-				}
-				if took := time.Since(began); took > 3*time.Second {
-					t.Errorf("%q was counted in %v", name, took)
-				}
+				wait.Until(t, fmt.Sprintf("%q to be counted, with %v", name, want), func() bool {
+					began := time.Now()
+					n, err := b.NumSub(within(t), k, name)
+					if took := time.Since(began); took > patience/2 {
+						t.Errorf("%q was counted in %v", name, took)
+					}
+					// On a busy machine an answer may come too late to count, which is said.
+					if n > 1 || n == 0 && err == nil || n == 1 && err == nil && want != nil {
+						t.Errorf("%q has %d subscribers, %v", name, n, err)
+					}
+					return n == 1 && errors.Is(err, want)
+				})
 			}
 			count(bus.Channel, "plain", nil)
 			count(bus.Shard, "sharded", nil)
@@ -47,10 +54,13 @@ func TestCountWithAFrozenReplica(t *testing.T) {
 				count(bus.Channel, "plain", bus.ErrPartial)
 				count(bus.Shard, "sharded", bus.ErrPartial)
 			}
-			names, err := b.Subscribed(within(t), bus.Channel, "pl*")
-			if len(names) != 1 || !errors.Is(err, bus.ErrPartial) {
-				t.Errorf("subscribed: %q, %v", names, err)
-			}
+			wait.Until(t, "the channels to be listed", func() bool {
+				names, err := b.Subscribed(within(t), bus.Channel, "pl*")
+				if err == nil {
+					t.Errorf("subscribed: %q, as if a server were not frozen", names)
+				}
+				return len(names) == 1 && errors.Is(err, bus.ErrPartial)
+			})
 			if s := b.State(); !s.Hearing {
 				t.Errorf("state %+v", s)
 			}
@@ -72,8 +82,7 @@ func TestCountFreezeOfReplica(t *testing.T) {
 	must(t, err)
 	replica.Pause()
 	defer replica.Resume()
-	began := time.Now()
-	if n, err := b.NumSub(within(t), bus.Channel, "a"); n != 1 || err != nil || time.Since(began) > 5*time.Second {
-		t.Errorf("%d subscribers, %v, after %v", n, err, time.Since(began))
+	if n, err := b.NumSub(within(t), bus.Channel, "a"); n != 1 || err != nil {
+		t.Errorf("%d subscribers, %v", n, err)
 	}
 }

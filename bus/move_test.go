@@ -52,9 +52,6 @@ func (m *moving) follows(t *testing.T, to *redistest.Server) {
 	t.Logf("not believed to hear after %v", time.Since(known))
 	wait.Until(t, "the bus to hear again", func() bool { s := m.State(); return s.Hearing && s.Gap })
 	t.Logf("hears again after %v", time.Since(known))
-	if took := time.Since(known); took > 10*time.Second {
-		t.Errorf("it took %v", took)
-	}
 	client := to.Client()
 	if n, err := client.PubSubNumSub(within(t), "news").Result(); err != nil || n["news"] != 1 {
 		t.Errorf("subscribers there: %v, %v", n, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-const testTimeout = 40 * time.Second
+const testTimeout = time.Minute
 
 // testServer is a server with an HTTP front, shut down at the end of the test.
 type testServer struct {

@@ -489,7 +489,7 @@ func TestShutdown(t *testing.T) {
 		}()
 	}
 	wait.Until(t, "all connected", func() bool { return io.Sockets().Sockets().Len() == n })
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- h.Shutdown(ctx) }()

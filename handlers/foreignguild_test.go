@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +84,7 @@ func (m *monitor) since() (commands []string) {
 // time, for nothing is asked of anybody about either.
 func TestForeignGuildIsLikeNone(t *testing.T) {
 	server := redistest.Start(t)
-	n, conn := withRedisAt(t, server.URL())
+	n, conn := withRedisAt(t, server.URL(), patience)
 	ctx := t.Context()
 	const none = "713000000000000999"
 	for _, kind := range []string{"member", "channel", "role", "autoResponse", "settingValue", "customEmoji", "guild"} {
@@ -168,9 +167,10 @@ func TestForeignGuildIsLikeNone(t *testing.T) {
 	}
 }
 
-// Nor does the time of the answer tell them apart, though each look-up takes some.
+// Nor does the time of the answer tell them apart, though each look-up takes some. The shortest of the times tells what
+// an answer takes, however busy the machine is.
 func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
-	const lookUp, rounds = 20 * time.Millisecond, 15
+	const lookUp, rounds, maxRounds = 20 * time.Millisecond, 5, 200
 	const none = "713000000000000999"
 	n := start(t, func(c *handlers.Config, p *handlers.Parts) {
 		c.Limits = handlers.Limits{SocketRate: -1, UserRate: -1}
@@ -193,8 +193,9 @@ func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 		{"event": "pool", "type": "guild"},
 		{"event": "spectate", "include_logs": true},
 	} {
-		took := map[string][]time.Duration{}
-		for range rounds {
+		took := map[string]time.Duration{guildA: patience, guildB: patience, none: patience}
+		alike := func() bool { return (took[guildB] - took[none]).Abs() <= lookUp/2 }
+		for round := 0; round < rounds || !alike() && round < maxRounds; round++ {
 			for _, guild := range []string{guildA, guildB, none} {
 				query := map[string]any{"guild_id": guild, "token": tok}
 				for k, v := range q {
@@ -210,18 +211,16 @@ func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 						break
 					}
 				}
-				took[guild] = append(took[guild], time.Since(began))
+				took[guild] = min(took[guild], time.Since(began))
 			}
 			c.emit("spectate", map[string]any{"guild_id": nil, "token": tok})
 			c.expect("spectate_return")
 		}
-		median := func(guild string) time.Duration { return slices.Sorted(slices.Values(took[guild]))[rounds/2] }
-		own, foreign, missing := median(guildA), median(guildB), median(none)
-		if own < lookUp {
-			t.Errorf("%v: the own guild took %v, as if nothing had been looked up: this proves nothing", q, own)
+		if took[guildA] < lookUp {
+			t.Errorf("%v: the own guild took %v, as if nothing had been looked up: this proves nothing", q, took[guildA])
 		}
-		if (foreign - missing).Abs() > lookUp/2 {
-			t.Errorf("%v: a foreign guild took %v, and none %v", q, foreign, missing)
+		if !alike() {
+			t.Errorf("%v: a foreign guild took %v, and none %v", q, took[guildB], took[none])
 		}
 	}
 }

@@ -22,10 +22,11 @@ import (
 // withRedis runs a node on the real parts and a Redis in this process.
 func withRedis(t *testing.T) (*node, *redisurl.Connection) {
 	t.Helper()
-	return withRedisAt(t, "embedded")
+	return withRedisAt(t, "embedded", patience)
 }
 
-func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
+// withRedisAt is withRedis with a Redis elsewhere, and another time for a backend to answer in.
+func withRedisAt(t *testing.T, url string, timeout time.Duration) (*node, *redisurl.Connection) {
 	t.Helper()
 	conn, err := redisurl.Connect(url)
 	if err != nil {
@@ -38,7 +39,7 @@ func withRedisAt(t *testing.T, url string) (*node, *redisurl.Connection) {
 		OnMessage: func(topic event.Topic, p history.Position, data []byte) { n.gateway.Message(topic, p, data) },
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
-	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: 3 * time.Second})
+	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: timeout})
 	t.Cleanup(func() { // after the node's own
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -112,20 +113,25 @@ func (backend) Handle(_ context.Context, method string, args []byte, reply func(
 }
 
 func TestPoolThroughRedis(t *testing.T) {
-	n, conn := withRedis(t)
 	tok := mint(t, nil)
-	c := elevated(t, n, tok)
-	key := "guildcast:pool:{" + guildA + "}:role"
-	if err := conn.Client.HSet(t.Context(), key, "7", `{"id":"7"}`, "8", `nonsense`).Err(); err != nil {
-		t.Fatal(err)
+	fill := func(conn *redisurl.Connection) {
+		key := "guildcast:pool:{" + guildA + "}:role"
+		if err := conn.Client.HSet(t.Context(), key, "7", `{"id":"7"}`, "8", `nonsense`).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	query := map[string]any{"type": "role", "guild_id": guildA, "ids": []any{"7", "8", "20", "21"}, "token": tok,
 		"_id": 1.0}
 
-	got, e := c.parts(query) // nobody works yet
+	idle, conn := withRedisAt(t, "embedded", 300*time.Millisecond) // nobody works there
+	fill(conn)
+	got, e := elevated(t, idle, tok).parts(query)
 	wantParts(t, got, "role [7] -[] false")
 	wantError(t, e, 504, "backend_timeout")
 
+	n, conn := withRedis(t)
+	fill(conn)
+	c := elevated(t, n, tok)
 	ctx, cancel := context.WithCancel(t.Context())
 	w := worker.New(conn.Client, backend{}, worker.Options{})
 	done := make(chan error)

@@ -88,7 +88,7 @@ func run(t *testing.T, c node.Config) running {
 
 func (r running) status(t *testing.T, path string) int {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get(r.URL + path)
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +327,7 @@ func TestTLSAndPublicKeys(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
 	client := &http.Client{
-		Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+		Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
 	}
 	defer client.CloseIdleConnections()
 	poll := func(method, query, body string) string {

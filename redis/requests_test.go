@@ -290,7 +290,8 @@ func TestRequestsAfterALoss(t *testing.T) {
 	server.Stop()
 	wg.Wait()
 	begun := time.Now()
-	if _, err := do(t, r, "1", "fetch", "{}"); !errors.Is(err, ErrUnavailable) || time.Since(begun) > 4*time.Second {
+	_, err := do(t, r, "1", "fetch", "{}")
+	if !errors.Is(err, ErrUnavailable) || time.Since(begun) > patience/2 { // long before the request would time out
 		t.Errorf("without Redis: %v after %v", err, time.Since(begun))
 	}
 	startWorker(t, client, echo, worker.Options{}) // has to wait for Redis too
@@ -308,10 +309,9 @@ func TestRequestsOfAHungRedis(t *testing.T) {
 	wait.Until(t, "answered", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })
 	server.Pause()
 	defer server.Resume()
-	begun := time.Now()
 	_, err := do(t, r, "1", "search", "{}")
-	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) || time.Since(begun) > 10*time.Second {
-		t.Errorf("a hung Redis: %v after %v", err, time.Since(begun))
+	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) {
+		t.Errorf("a hung Redis: %v", err)
 	}
 	server.Resume()
 	wait.Until(t, "answered again", func() bool { _, err := do(t, r, "1", "search", "{}"); return err == nil })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/mockbot"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -215,6 +217,14 @@ func TestStepsKeepCacheAndWorldEqual(t *testing.T) {
 	}
 }
 
+// notes are the lines of a log.
+type notes chan string
+
+func (n notes) Write(line []byte) (int, error) {
+	n <- string(line)
+	return len(line), nil
+}
+
 func TestGeneratorSurvivesAnOutage(t *testing.T) {
 	m, client := newRedis(t)
 	w := NewWorld(Config{})
@@ -226,24 +236,22 @@ func TestGeneratorSurvivesAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := sub.Channel()
-	go func() { done <- NewGenerator(w, client, GeneratorConfig{Interval: time.Millisecond}).Run(ctx) }()
+	paused := make(notes, 10)
+	g := NewGenerator(w, client, GeneratorConfig{
+		Interval: time.Millisecond, Logger: slog.New(slog.NewTextHandler(paused, nil)),
+	})
+	go func() { done <- g.Run(ctx) }()
 	<-events
 	m.SetError("ERR out of order") // one that the client does not retry
 	m.FlushAll()
-	deadline := time.After(5 * time.Second)
-	for failed := false; !failed; { // wait until the generator has met the error
-		select {
-		case <-events:
-		case <-time.After(50 * time.Millisecond):
-			failed = true
-		case <-deadline:
-			t.Fatal("events went on without Redis")
-		}
-	}
+	<-paused
 	m.SetError("")
-	<-events
-	if keys, _ := m.HKeys("guildcast:pool:{" + GuildID + "}:channel"); len(keys) != len(channelNames()) {
-		t.Errorf("after the outage %d channels are cached", len(keys))
+	wait.Until(t, "the channels to be cached again", func() bool {
+		keys, _ := m.HKeys("guildcast:pool:{" + GuildID + "}:channel")
+		return len(keys) == len(channelNames())
+	})
+	for range 300 { // more than may have come before
+		<-events
 	}
 	cancel()
 	if err := <-done; err != nil {

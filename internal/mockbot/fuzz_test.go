@@ -69,7 +69,7 @@ func interpretAny(t *testing.T, b *Bot, content string) []Action {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(started); took > 10*time.Second {
+	if took := time.Since(started); took > time.Minute {
 		t.Fatalf("%q took %v", content, took)
 	}
 	return resp.Actions

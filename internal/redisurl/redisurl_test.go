@@ -115,7 +115,7 @@ func TestEmbeddedExpires(t *testing.T) {
 	if c.Embedded == "" || !strings.HasPrefix(c.Target, "embedded://127.0.0.1:") {
 		t.Fatalf("listens on %q, target %q", c.Embedded, c.Target)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Client.Set(ctx, "a", "b", 50*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestConnectToEveryKind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := c.Client.Set(ctx, "a", "b", 0).Err(); err != nil {
 			t.Errorf("%s: %v", c.Target, err)
 		}

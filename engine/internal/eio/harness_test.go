@@ -32,7 +32,18 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = time.Minute
+
+// everLonger calls try with a time that has to pass, and with twice the time if the machine was too busy to do before
+// what has to be done before.
+func everLonger(t *testing.T, from time.Duration, try func(d time.Duration) (inTime bool)) {
+	t.Helper()
+	for d := from; !try(d); d *= 2 {
+		if d > patience/4 {
+			t.Fatalf("not even %v were enough", d)
+		}
+	}
+}
 
 // driver is a way in which WebSockets are read.
 type driver struct {

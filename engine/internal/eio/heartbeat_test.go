@@ -10,7 +10,7 @@ import (
 
 func TestPingPong(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
-		f := newFixture(t, d, Config{PingInterval: 30 * time.Millisecond, PingTimeout: 5 * time.Second})
+		f := newFixture(t, d, Config{PingInterval: 30 * time.Millisecond, PingTimeout: patience})
 		p := f.dial("EIO=4&transport=websocket")
 		p.expectOpen()
 		o := f.owner()
@@ -39,37 +39,41 @@ func TestPingTimeout(t *testing.T) {
 			}
 		}
 	})
-	f := newFixture(t, plain, Config{PingInterval: 30 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
-	query, o := f.openPolling()
-	if a := f.get(query); a.body != "2" {
-		t.Errorf("%q", a.body)
-	}
-	o.expectClose(ReasonPingTimeout)
-	if a := f.post(query, "3"); a.status != 400 {
-		t.Errorf("%d", a.status)
-	}
+	everLonger(t, 30*time.Millisecond, func(d time.Duration) bool {
+		f := newFixture(t, plain, Config{PingInterval: d, PingTimeout: d})
+		query, o := f.openPolling()
+		pinged := f.get(query).body == "2"
+		o.expectClose(ReasonPingTimeout)
+		if a := f.post(query, "3"); a.status != 400 {
+			t.Errorf("%d", a.status)
+		}
+		return pinged
+	})
 }
 
 // An owner that blocks does not cost its client the session.
 func TestPingTimeoutWhileBlocked(t *testing.T) {
-	block := make(chan struct{})
-	f := newFixture(t, plain, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond},
-		func(f *fixture) {
+	everLonger(t, 20*time.Millisecond, func(d time.Duration) bool {
+		block := make(chan struct{})
+		f := newFixture(t, plain, Config{PingInterval: d, PingTimeout: d}, func(f *fixture) {
 			f.onMsg = func(o *owner, _ bool, _ []byte) { o.messages <- "in"; <-block }
 		})
-	p := f.dial("EIO=4&transport=websocket")
-	p.expectOpen()
-	o := f.owner()
-	p.text("4x")
-	o.expectMessage("in")
-	select {
-	case c := <-o.closed:
-		t.Fatalf("closed: %+v", c)
-	case <-time.After(100 * time.Millisecond): // several timeouts
-	}
-	close(block)
-	p.nc.Close()
-	<-o.closed // for this, or for want of a pong
+		p := f.dial("EIO=4&transport=websocket")
+		o := f.owner()
+		defer func() { close(block); p.nc.Close() }()
+		_ = p.raw(maskedFrame(0x81, []byte("4x")))
+		select {
+		case <-o.closed: // before it blocked
+			return false
+		case <-o.messages:
+		}
+		select {
+		case c := <-o.closed:
+			t.Fatalf("closed: %+v", c)
+		case <-time.After(5 * d): // several timeouts
+		}
+		return true
+	})
 }
 
 // virtual runs test in virtual time, with a server and what makes a session that polls.

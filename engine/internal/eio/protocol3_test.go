@@ -122,21 +122,24 @@ func TestProtocol3Upgrade(t *testing.T) {
 }
 
 func TestProtocol3PingTimeout(t *testing.T) {
-	f := newFixture(t, plain, Config{
-		AllowEIO3: true, PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond,
+	everLonger(t, 60*time.Millisecond, func(pause time.Duration) bool {
+		f := newFixture(t, plain, Config{AllowEIO3: true, PingInterval: 3 * pause, PingTimeout: 2 * pause})
+		p := f.dial("EIO=3&transport=websocket")
+		p.expectOpen()
+		o := f.owner()
+		start := time.Now()
+		for range 6 { // pings keep it open
+			time.Sleep(pause) // the interval of a client, not a wait for something
+			_ = p.raw(maskedFrame(0x81, []byte("2")))
+			if op, b, err := p.readFrame(); err != nil || op != ws.Text || string(b) != "3" {
+				return false // no ping for five pauses
+			}
+		}
+		o.expectClose(ReasonPingTimeout)
+		if d := time.Since(start); d < (6+5)*pause {
+			t.Errorf("closed after %v", d)
+		}
+		p.expectClose(0)
+		return true
 	})
-	p := f.dial("EIO=3&transport=websocket")
-	p.expectOpen()
-	o := f.owner()
-	start := time.Now()
-	for range 5 { // pings keep it open
-		time.Sleep(120 * time.Millisecond) // the interval of a client, not a wait for something
-		p.text("2")
-		p.expectText("3")
-	}
-	o.expectClose(ReasonPingTimeout)
-	if d := time.Since(start); d < 5*120*time.Millisecond+500*time.Millisecond {
-		t.Errorf("closed after %v", d)
-	}
-	p.expectClose(0)
 }

@@ -110,13 +110,12 @@ func TestUpgradeWithPollThatWaits(t *testing.T) {
 
 func TestProbeFails(t *testing.T) {
 	overDrivers(t, func(t *testing.T, d driver) {
-		f := newFixture(t, d, Config{UpgradeTimeout: 50 * time.Millisecond}, echoing)
+		f := newFixture(t, d, Config{UpgradeTimeout: patience}, echoing)
 		query, o := f.openPolling()
 		for name, fail := range map[string]func(p *peer){
 			"wrong packet": func(p *peer) { p.text("4hello"); p.expectClose(0) },
 			"binary":       func(p *peer) { p.binary([]byte("5")); p.expectClose(0) },
 			"breach":       func(p *peer) { p.must(p.raw([]byte{0x81, 0})); p.expectClose(ws.CodeProtocol) },
-			"too slow":     func(p *peer) { p.text("2probe"); p.expectText("3probe"); p.expectClose(0) },
 			"leaves":       func(p *peer) { p.nc.Close() },
 			"closes":       func(p *peer) { p.must(p.raw(maskedFrame(0x88, nil))); p.expectClose(0) },
 		} {
@@ -137,6 +136,27 @@ func TestProbeFails(t *testing.T) {
 		o.Close(true)
 		first.expectClose(0)
 		o.expectClose(ReasonForcedClose)
+	})
+}
+
+func TestProbeIsTooSlow(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		everLonger(t, 50*time.Millisecond, func(timeout time.Duration) bool {
+			f := newFixture(t, d, Config{UpgradeTimeout: timeout}, echoing)
+			query, _ := f.openPolling()
+			p := f.dial(strings.Replace(query, "polling", "websocket", 1))
+			_ = p.raw(maskedFrame(0x81, []byte("2probe")))
+			_, b, err := p.readFrame()
+			if probed := err == nil && string(b) == "3probe"; !probed {
+				return false
+			}
+			p.expectClose(0)
+			f.post(query, "4hello")
+			if a := f.get(query); a.body != "4hello" {
+				t.Errorf("the session got %q", a.body)
+			}
+			return true
+		})
 	})
 }
 
