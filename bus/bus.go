@@ -88,13 +88,19 @@ type Options struct {
 	BackoffMin, BackoffMax time.Duration
 }
 
+// DefaultOptions returns the defaults of what bounds the queues of a Bus.
+func DefaultOptions() Options {
+	return Options{PublishQueueBytes: 16 << 20, ReceiveQueueBytes: 16 << 20, ReceiveStall: 500 * time.Millisecond}
+}
+
 func (o *Options) setDefaults() {
+	d := DefaultOptions()
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Name = cmp.Or(o.Name, "guildcast")
 	o.ProbePrefix = cmp.Or(o.ProbePrefix, "guildcast-probe:")
-	o.PublishQueueBytes = defaults.Positive(o.PublishQueueBytes, 16<<20)
-	o.ReceiveQueueBytes = defaults.Positive(o.ReceiveQueueBytes, 16<<20)
-	o.ReceiveStall = defaults.Positive(o.ReceiveStall, 500*time.Millisecond)
+	o.PublishQueueBytes = defaults.Positive(o.PublishQueueBytes, d.PublishQueueBytes)
+	o.ReceiveQueueBytes = defaults.Positive(o.ReceiveQueueBytes, d.ReceiveQueueBytes)
+	o.ReceiveStall = defaults.Positive(o.ReceiveStall, d.ReceiveStall)
 	o.MaxMessageBytes = defaults.Positive(o.MaxMessageBytes, 64<<20)
 	o.HealthInterval = defaults.Positive(o.HealthInterval, 3*time.Second)
 	o.CheckInterval = defaults.Positive(o.CheckInterval, 1500*time.Millisecond)

@@ -6,13 +6,6 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// Bounds on what waits for slow recipients, in bytes. While a guild exceeds one, it waits for nobody: the engine queues
-// its events, or leaves them out, for each connection.
-const (
-	backlogBytes  = 4 << 20  // of a guild
-	backlogsBytes = 64 << 20 // of a node
-)
-
 // notice is a message of a topic.
 type notice struct {
 	topic event.Topic
@@ -22,9 +15,11 @@ type notice struct {
 func (n *notice) size() int { return len(n.data) + 128 }
 
 // backlogs let a guild wait for recipients that lag, while the queue that it shares with other guilds goes on. Messages
-// of the guild that come meanwhile are kept, and handled in order by a separate goroutine.
+// of the guild that come meanwhile are kept, and handled in order by a separate goroutine. While a guild exceeds a bound
+// it waits for nobody: see Limits.
 type backlogs struct {
-	gateway *Gateway
+	gateway           *Gateway
+	maxGuild, maxNode int // bytes that wait, of a guild and of the node
 
 	mu     sync.Mutex
 	less   sync.Cond           // on mu: a backlog has become shorter
@@ -49,7 +44,10 @@ type mark struct {
 }
 
 func newBacklogs(g *Gateway) *backlogs {
-	x := &backlogs{gateway: g, guilds: map[string]*backlog{}}
+	x := &backlogs{
+		gateway: g, maxGuild: bound(g.limits.GuildBacklogBytes), maxNode: bound(g.limits.NodeBacklogBytes),
+		guilds: map[string]*backlog{},
+	}
 	x.less.L = &x.mu
 	return x
 }
@@ -104,7 +102,7 @@ func (b *backlog) reach(n int) {
 
 // overLocked reports whether b exceeds a bound.
 func (x *backlogs) overLocked(b *backlog) bool {
-	return b.bytes > backlogBytes || b.bytes > 0 && x.bytes > backlogsBytes
+	return b.bytes > x.maxGuild || b.bytes > 0 && x.bytes > x.maxNode
 }
 
 // fill ends the waiting for recipients.

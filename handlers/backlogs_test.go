@@ -131,10 +131,11 @@ func TestBacklogIsBounded(t *testing.T) {
 		b, slow, _, lagging := slowGuild(t)
 		defer close(lagging)
 		pad := strings.Repeat("x", 64<<10)
-		const events = 3 * backlogBytes / (64 << 10)
+		most := DefaultLimits().GuildBacklogBytes
+		events := 3 * most / (64 << 10)
 		for n := range events {
 			b.publish("1", n, pad)
-			if got := b.kept(); got > backlogBytes+len(pad)+1<<10 {
+			if got := b.kept(); got > most+len(pad)+1<<10 {
 				t.Fatalf("%d bytes wait", got)
 			}
 		}
@@ -152,13 +153,14 @@ func TestBacklogsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, quick, lagging := slowGuild(t)
 		defer close(lagging)
-		b.g.backlogs.bytes = backlogsBytes // of others
+		others := DefaultLimits().NodeBacklogBytes
+		b.g.backlogs.bytes = others
 		for n := range 10 {
 			b.publish("1", n, "")
 			b.publish("2", n, "")
 		}
 		wantSeqs(t, b.take(quick), 0, 9)
-		if got := b.kept() - backlogsBytes; got > 1<<10 {
+		if got := b.kept() - others; got > 1<<10 {
 			t.Errorf("%d bytes more wait", got)
 		}
 	})
@@ -176,4 +178,21 @@ func TestCloseLeavesTheBacklog(t *testing.T) {
 		synctest.Wait()
 		wantSeqs(t, b.take(slow), 0, 0)
 	})
+}
+
+// The bounds are those of Limits; a negative one is none.
+func TestLimitsOfBacklogs(t *testing.T) {
+	for _, c := range []struct {
+		guild, node int // limits
+		over        bool
+	}{
+		{guild: 1000, node: 1000}, {guild: 999, node: 1000, over: true}, {guild: 1000, node: 999, over: true},
+		{guild: -1, node: 1000}, {guild: 1000, node: -1}, {guild: -1, node: 999, over: true},
+	} {
+		x := newBacklogs(&Gateway{limits: Limits{GuildBacklogBytes: c.guild, NodeBacklogBytes: c.node}})
+		x.bytes = 1000
+		if over := x.overLocked(&backlog{bytes: 1000}); over != c.over {
+			t.Errorf("limits %d and %d: over is %t", c.guild, c.node, over)
+		}
+	}
 }

@@ -159,8 +159,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.pages = newRounds[*page](g.ctx, g.spawn, pagesHeld, true)
-	g.results = newRounds[[]entity](g.ctx, g.spawn, resultsHeld, false)
+	g.pages = newRounds[*page](g.ctx, g.spawn, bound(l.PageBytes), true)
+	g.results = newRounds[[]entity](g.ctx, g.spawn, bound(l.ResultBytes), false)
 	g.directories = directory.New(g.pools, g.topics, directory.Options{
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
 	})

@@ -1,6 +1,9 @@
 package handlers
 
-import "cmp"
+import (
+	"cmp"
+	"math"
+)
 
 // Limits bound what one socket, one user and one address may request of a node. Rates count all events that clients
 // send. Zero means the default, and a negative number no limit.
@@ -32,6 +35,15 @@ type Limits struct {
 	AnonymousBytes int // all sockets that are not elevated; default 64 MiB
 	ElevatedBytes  int // all elevated sockets; default 192 MiB
 
+	// What waits for slow readers of guild events, in bytes. A guild over a bound waits for nobody: the engine queues its
+	// events, or leaves them out, for each connection.
+	GuildBacklogBytes int // of one guild; default 4 MiB
+	NodeBacklogBytes  int // of all guilds; default 64 MiB
+
+	// What is held so that requests in progress that ask for the same share it, in bytes.
+	PageBytes   int // pages of pools; beyond it the oldest are read again; default 32 MiB
+	ResultBytes int // workers' answers, until their clients have read them; beyond it requests fail; default 128 MiB
+
 	Payload int // bytes of an event's payload with its attachments; default 262144
 	PoolIDs int // ids in one pool request; default 10000
 	Content int // characters of an interpret message; default 4000
@@ -54,6 +66,7 @@ func DefaultLimits() Limits {
 		SocketRequests: 128, NodeRequests: 8192, AddressRequests: 256, UserRequests: 512,
 		SocketBytes: 4 << 20, AddressBytes: 8 << 20, UserBytes: 8 << 20,
 		AnonymousBytes: 64 << 20, ElevatedBytes: 192 << 20,
+		GuildBacklogBytes: 4 << 20, NodeBacklogBytes: 64 << 20, PageBytes: 32 << 20, ResultBytes: 128 << 20,
 		Payload: 256 << 10, PoolIDs: 10000, Content: 4000,
 		SearchEntries: 1_000_000, SearchPools: 1000, Remembered: 65536,
 	}
@@ -73,12 +86,23 @@ func (l Limits) withDefaults() Limits {
 	l.AddressBytes, l.UserBytes = cmp.Or(l.AddressBytes, d.AddressBytes), cmp.Or(l.UserBytes, d.UserBytes)
 	l.AnonymousBytes = cmp.Or(l.AnonymousBytes, d.AnonymousBytes)
 	l.ElevatedBytes = cmp.Or(l.ElevatedBytes, d.ElevatedBytes)
+	l.GuildBacklogBytes = cmp.Or(l.GuildBacklogBytes, d.GuildBacklogBytes)
+	l.NodeBacklogBytes = cmp.Or(l.NodeBacklogBytes, d.NodeBacklogBytes)
+	l.PageBytes, l.ResultBytes = cmp.Or(l.PageBytes, d.PageBytes), cmp.Or(l.ResultBytes, d.ResultBytes)
 	l.Payload = cmp.Or(l.Payload, d.Payload)
 	l.PoolIDs = cmp.Or(l.PoolIDs, d.PoolIDs)
 	l.Content = cmp.Or(l.Content, d.Content)
 	l.SearchEntries, l.SearchPools = cmp.Or(l.SearchEntries, d.SearchEntries), cmp.Or(l.SearchPools, d.SearchPools)
 	l.Remembered = max(cmp.Or(l.Remembered, d.Remembered), 2)
 	return l
+}
+
+// bound returns a limit as a number that nothing exceeds if there is no limit.
+func bound(limit int) int {
+	if limit < 0 {
+		return math.MaxInt
+	}
+	return limit
 }
 
 // within reports whether n is within a limit. A negative limit bounds nothing.

@@ -7,9 +7,6 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// resultsHeld bounds the workers' answers that wait for clients to read them, in bytes.
-const resultsHeld = 128 << 20
-
 // poolArgs are the arguments of a worker's pool methods.
 type poolArgs struct {
 	Type    string   `json:"type"`

@@ -12,13 +12,8 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 )
 
-const (
-	// pagesHeld bounds the pages that are kept for other requests for the same, in bytes.
-	pagesHeld = 32 << 20
-
-	// maxReads bounds the pages that are read from Redis at the same time. Further reads wait, and hold nothing.
-	maxReads = 64
-)
+// maxReads bounds the pages that are read from Redis at the same time. Further reads wait, and hold nothing.
+const maxReads = 64
 
 // entity is one element of a pool.
 type entity struct {

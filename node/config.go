@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token"
@@ -54,17 +56,26 @@ type Config struct {
 
 	// The cluster.
 
-	Redis              string        // see redisurl.Connect
-	TopicPrefix        string        // of the channels of guild events
-	Adapter            AdapterMode   //
-	AdapterKey         string        // starts the names of the adapter's channels
-	AdapterTimeout     time.Duration // for the answers of other servers
-	Shards             int           // of the bot's workers
-	RequestTimeout     time.Duration // for the answer of a worker
-	MaxAnswerBytes     int           // of one answer of a worker
-	MaxAnswerBudget    int           // of all answers of workers that are not complete
-	MaxStream          int           // requests that wait in one stream, about
-	Interpreter        Interpreter   //
+	Redis             string        // see redisurl.Connect
+	TopicPrefix       string        // of the channels of guild events
+	Adapter           AdapterMode   //
+	AdapterKey        string        // starts the names of the adapter's channels
+	AdapterTimeout    time.Duration // for the answers of other servers
+	Shards            int           // of the bot's workers
+	RequestTimeout    time.Duration // for the answer of a worker
+	MaxAnswerBytes    int           // of one answer of a worker
+	MaxAnswerBudget   int           // of all answers of workers that are not complete
+	MaxStream         int           // requests that wait in one stream, about
+	PublishQueueBytes int           // that wait for Redis; beyond it what is published is lost
+	ReceiveQueueBytes int           // that wait for the handler of one subscription; see bus.Options
+	ReceiveStall      time.Duration // how long a subscription that is full may hold up others
+	Interpreter       Interpreter   //
+
+	// Bounds of the embedded interpreter: see the fields of mockbot.Config.
+
+	MockbotMaxBytes       int
+	MockbotStepsPerSecond int
+
 	RevocationLifetime time.Duration // how long a revocation without exp is remembered
 	MaxRevocations     int           // held; with more, tokens that may be revoked are refused
 
@@ -121,6 +132,8 @@ const embeddedRedis = "embedded"
 func DefaultConfig() Config {
 	e := engine.DefaultOptions()
 	r := redis.DefaultRequestsOptions()
+	b := bus.DefaultOptions()
+	m := mockbot.DefaultConfig()
 	return Config{
 		Addr: ":8080", KeepAlive: 2 * time.Minute, Grace: 10 * time.Second,
 
@@ -133,6 +146,8 @@ func DefaultConfig() Config {
 		Redis: embeddedRedis, Adapter: AdapterClassic, AdapterKey: "socket.io", AdapterTimeout: 5 * time.Second,
 		Shards: r.Shards, RequestTimeout: r.Timeout,
 		MaxAnswerBytes: r.MaxAnswerBytes, MaxAnswerBudget: r.MaxAnswerBudget, MaxStream: r.MaxStream,
+		PublishQueueBytes: b.PublishQueueBytes, ReceiveQueueBytes: b.ReceiveQueueBytes, ReceiveStall: b.ReceiveStall,
+		MockbotMaxBytes: m.MaxBytes, MockbotStepsPerSecond: m.StepsPerSecond,
 		Interpreter: InterpreterEmbedded, RevocationLifetime: 30 * 24 * time.Hour,
 		MaxRevocations: permissions.DefaultMaxRevocations,
 

@@ -98,12 +98,16 @@ func New(c Config) (_ *Node, err error) {
 	n.bus = bus.New(n.redis.Client, bus.Options{
 		// Among the adapter's channels, so that rights on those are enough.
 		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#", OnMoved: n.redis.Renew,
+		PublishQueueBytes: n.config.PublishQueueBytes, ReceiveQueueBytes: n.config.ReceiveQueueBytes,
+		ReceiveStall: n.config.ReceiveStall,
 	})
 	constructor, adapterStats := n.adapter()
 	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), n.engineOptions()); err != nil {
 		return nil, err
 	}
-	bot := mockbot.New(mockbot.Config{})
+	bot := mockbot.New(mockbot.Config{
+		MaxBytes: n.config.MockbotMaxBytes, StepsPerSecond: n.config.MockbotStepsPerSecond,
+	})
 	if err = n.join(policy, bot); err != nil {
 		return nil, err
 	}

@@ -36,19 +36,24 @@ type serve struct {
 
 	bounds `group:"Bounds of connections:"`
 
-	Redis              string        `group:"Cluster:" default:"${redis}" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
-	TopicPrefix        string        `group:"Cluster:" placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
-	Adapter            string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"${adapter}" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
-	AdapterKey         string        `group:"Cluster:" default:"${adapter_key}" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
-	AdapterTimeout     time.Duration `group:"Cluster:" default:"${adapter_timeout}" placeholder:"DURATION" help:"Wait for the answers of other servers."`
-	Shards             int           `group:"Cluster:" default:"${shards}" placeholder:"N" help:"Number of shards of the bot's workers."`
-	RequestTimeout     time.Duration `group:"Cluster:" default:"${request_timeout}" placeholder:"DURATION" help:"Wait for the answer of a worker."`
-	MaxAnswerBytes     int           `group:"Cluster:" default:"${max_answer_bytes}" placeholder:"BYTES" help:"Largest answer of a worker."`
-	MaxAnswerBudget    int           `group:"Cluster:" default:"${max_answer_budget}" placeholder:"BYTES" help:"Most that the answers of workers hold that are not complete, together."`
-	MaxStream          int           `group:"Cluster:" default:"${max_stream}" placeholder:"N" help:"Requests that wait in one stream, about; with more, the oldest are forgotten."`
-	Interpreter        string        `group:"Cluster:" enum:"embedded,worker" default:"${interpreter}" placeholder:"MODE" help:"Who answers interpret: embedded, or a worker through Redis."`
-	RevocationLifetime time.Duration `group:"Cluster:" default:"${revocation_lifetime}" placeholder:"DURATION" help:"How long a revocation is remembered: the longest life of a token."`
-	MaxRevocations     int           `group:"Cluster:" default:"${max_revocations}" placeholder:"N" help:"Revocations that are held; with more, tokens that may be revoked are refused."`
+	Redis                 string        `group:"Cluster:" default:"${redis}" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
+	TopicPrefix           string        `group:"Cluster:" placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
+	Adapter               string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"${adapter}" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
+	AdapterKey            string        `group:"Cluster:" default:"${adapter_key}" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
+	AdapterTimeout        time.Duration `group:"Cluster:" default:"${adapter_timeout}" placeholder:"DURATION" help:"Wait for the answers of other servers."`
+	Shards                int           `group:"Cluster:" default:"${shards}" placeholder:"N" help:"Number of shards of the bot's workers."`
+	RequestTimeout        time.Duration `group:"Cluster:" default:"${request_timeout}" placeholder:"DURATION" help:"Wait for the answer of a worker."`
+	MaxAnswerBytes        int           `group:"Cluster:" default:"${max_answer_bytes}" placeholder:"BYTES" help:"Largest answer of a worker."`
+	MaxAnswerBudget       int           `group:"Cluster:" default:"${max_answer_budget}" placeholder:"BYTES" help:"Most that the answers of workers hold that are not complete, together."`
+	MaxStream             int           `group:"Cluster:" default:"${max_stream}" placeholder:"N" help:"Requests that wait in one stream, about; with more, the oldest are forgotten."`
+	PublishQueueBytes     int           `group:"Cluster:" default:"${publish_queue_bytes}" placeholder:"BYTES" help:"Most that waits to be published while Redis is slow or lost; more is dropped."`
+	ReceiveQueueBytes     int           `group:"Cluster:" default:"${receive_queue_bytes}" placeholder:"BYTES" help:"Most that Redis has sent and one subscription has not handled, of some eight of a node; more is dropped, and followed by a resync."`
+	ReceiveStall          time.Duration `group:"Cluster:" default:"${receive_stall}" placeholder:"DURATION" help:"Time for which such a subscription holds up the others of its connection before it drops."`
+	Interpreter           string        `group:"Cluster:" enum:"embedded,worker" default:"${interpreter}" placeholder:"MODE" help:"Who answers interpret: embedded, or a worker through Redis."`
+	MockbotMaxBytes       int           `group:"Cluster:" default:"${mockbot_max_bytes}" placeholder:"BYTES" help:"Most that the embedded interpreter remembers of all mock guilds; with more, those unused the longest are forgotten."`
+	MockbotStepsPerSecond int           `group:"Cluster:" default:"${mockbot_steps_per_second}" placeholder:"N" help:"Work of the embedded interpreter; more is refused with 429. The default takes a fifth of a core."`
+	RevocationLifetime    time.Duration `group:"Cluster:" default:"${revocation_lifetime}" placeholder:"DURATION" help:"How long a revocation is remembered: the longest life of a token."`
+	MaxRevocations        int           `group:"Cluster:" default:"${max_revocations}" placeholder:"N" help:"Revocations that are held; with more, tokens that may be revoked are refused."`
 
 	secretOptions   `group:"Tokens and permissions:"`
 	JwtJwks         string        `group:"Tokens and permissions:" placeholder:"URL|FILE" help:"JSON Web Key Set of the token issuer; accepts RS256, ES256 and EdDSA."`
@@ -104,6 +109,11 @@ type limits struct {
 	LimitAnonymousBytes int `default:"${limit_anonymous_bytes}" placeholder:"BYTES" help:"The same of all sockets that are not elevated."`
 	LimitElevatedBytes  int `default:"${limit_elevated_bytes}" placeholder:"BYTES" help:"The same of all elevated sockets."`
 
+	LimitGuildBacklogBytes int `default:"${limit_guild_backlog_bytes}" placeholder:"BYTES" help:"Most that waits for slow readers of one guild; with more, its events are left out for those readers."`
+	LimitNodeBacklogBytes  int `default:"${limit_node_backlog_bytes}" placeholder:"BYTES" help:"The same of all guilds."`
+	LimitPageBytes         int `default:"${limit_page_bytes}" placeholder:"BYTES" help:"Most that pages of pools take that requests in progress share."`
+	LimitResultBytes       int `default:"${limit_result_bytes}" placeholder:"BYTES" help:"Most that answers of workers take until their clients have read them."`
+
 	LimitPayload int `default:"${limit_payload}" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
 	LimitPoolIds int `default:"${limit_pool_ids}" placeholder:"N" help:"Ids in one pool request."`
 	LimitContent int `default:"${limit_content}" placeholder:"N" help:"Characters of an interpret message."`
@@ -130,8 +140,10 @@ func (l limits) forHandlers() handlers.Limits {
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
 		SocketBytes: count(l.LimitSocketBytes), AddressBytes: count(l.LimitAddressBytes),
 		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes),
-		ElevatedBytes: count(l.LimitElevatedBytes),
-		Payload:       count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
+		ElevatedBytes:     count(l.LimitElevatedBytes),
+		GuildBacklogBytes: count(l.LimitGuildBacklogBytes), NodeBacklogBytes: count(l.LimitNodeBacklogBytes),
+		PageBytes: count(l.LimitPageBytes), ResultBytes: count(l.LimitResultBytes),
+		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),
 		SearchEntries: l.LimitSearchEntries, SearchPools: l.LimitSearchPools, Remembered: l.LimitRemembered,
 	}
 }
@@ -185,6 +197,8 @@ func (s *serve) config() (node.Config, error) {
 		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
 		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
 		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
+		PublishQueueBytes: s.PublishQueueBytes, ReceiveQueueBytes: s.ReceiveQueueBytes, ReceiveStall: s.ReceiveStall,
+		MockbotMaxBytes: s.MockbotMaxBytes, MockbotStepsPerSecond: s.MockbotStepsPerSecond,
 		Interpreter: node.Interpreter(s.Interpreter), RevocationLifetime: s.RevocationLifetime,
 		MaxRevocations: s.MaxRevocations,
 		JWTJWKS:        s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience,
@@ -217,8 +231,8 @@ func (s *serve) positive() error {
 	for name, d := range map[string]time.Duration{
 		"keep-alive": s.KeepAlive, "grace": s.Grace, "ping-interval": s.PingInterval, "ping-timeout": s.PingTimeout,
 		"adapter-timeout": s.AdapterTimeout, "request-timeout": s.RequestTimeout,
-		"revocation-lifetime": s.RevocationLifetime,
-		"jwt-jwks-refresh":    s.JwtJwksRefresh, "expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
+		"revocation-lifetime": s.RevocationLifetime, "receive-stall": s.ReceiveStall,
+		"jwt-jwks-refresh": s.JwtJwksRefresh, "expiry-warning": s.ExpiryWarning, "demo-interval": s.DemoInterval,
 	} {
 		if d <= 0 {
 			return usagef("--%s: must be more than 0", name)
@@ -234,6 +248,8 @@ func (s *serve) positive() error {
 		"max-answer-budget": s.MaxAnswerBudget, "max-stream": s.MaxStream, "limit-search-entries": s.LimitSearchEntries,
 		"limit-search-pools": s.LimitSearchPools, "limit-remembered": s.LimitRemembered,
 		"demo-members": s.DemoMembers, "max-revocations": s.MaxRevocations,
+		"publish-queue-bytes": s.PublishQueueBytes, "receive-queue-bytes": s.ReceiveQueueBytes,
+		"mockbot-max-bytes": s.MockbotMaxBytes, "mockbot-steps-per-second": s.MockbotStepsPerSecond,
 	} {
 		if n <= 0 {
 			return usagef("--%s: must be more than 0", name)

@@ -42,13 +42,17 @@ type Config struct {
 	IntN func(n int) int
 }
 
+// DefaultConfig returns the defaults of what an operator may have to change.
+func DefaultConfig() Config { return Config{MaxBytes: 64 << 20, StepsPerSecond: 10_000_000} }
+
 func (c Config) withDefaults() Config {
+	d := DefaultConfig()
 	c.MaxGuilds = cmp.Or(c.MaxGuilds, 10_000)
-	c.MaxBytes = cmp.Or(c.MaxBytes, 64<<20)
+	c.MaxBytes = cmp.Or(c.MaxBytes, d.MaxBytes)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 24*time.Hour)
 	c.MaxResponses = cmp.Or(c.MaxResponses, 100)
 	c.MaxEvents = cmp.Or(c.MaxEvents, 50)
-	c.StepsPerSecond = cmp.Or(c.StepsPerSecond, 10_000_000)
+	c.StepsPerSecond = cmp.Or(c.StepsPerSecond, d.StepsPerSecond)
 	c.AuthorName = cmp.Or(c.AuthorName, "you")
 	c.BotName = cmp.Or(c.BotName, "architus")
 	c.Location = cmp.Or(c.Location, time.UTC)
