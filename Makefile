@@ -67,7 +67,8 @@ fuzz: ## Every fuzzer for FUZZTIME (default 5s)
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
 
-chaos: setup build ## Rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
+chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
+	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart|Hostile|Revocation|Expiry' -v ./integration/...
 
 conformance: setup ## The Autobahn suite and the protocols' own suites (fetches them; leave the machine alone)
