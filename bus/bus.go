@@ -169,6 +169,7 @@ type Bus struct {
 	retry    map[route]*backoff // of routes whose last link failed
 	plain    bool               // channels or patterns may not have been heard since the last State with Hearing
 	lost     int                // topics that were lost and are not confirmed again
+	epochs   uint64             // the last epoch of a topic
 	reason   string             // the last reason for which Redis is lost that was logged
 	lastErr  error              // of the last link that ended
 	reasons  throttle.Minutely[string]

@@ -66,14 +66,14 @@ type command struct {
 	done   int
 }
 
-// named is a topic in a command, with the attachment that it had. An answer about an earlier one no longer counts.
+// named is a topic in a command, with the epoch that it had. An answer about an earlier one no longer counts.
 type named struct {
 	*topic
-	attachment int
+	epoch uint64
 }
 
 // current reports whether the topic has been attached to l, and to nothing else since the command.
-func (n named) current(l *link) bool { return n.link == l && n.topic.attachments == n.attachment }
+func (n named) current(l *link) bool { return n.link == l && n.topic.epoch == n.epoch }
 
 func newLink(b *Bus, r route, o *redis.Options) *link {
 	return &link{b: b, route: r, opts: o, wake: wake.New(), doubt: wake.New(), topics: map[*topic]struct{}{}}
@@ -82,7 +82,8 @@ func newLink(b *Bus, r route, o *redis.Options) *link {
 func (l *link) attachLocked(t *topic) {
 	delete(l.b.unrouted, t)
 	t.link, t.sent, t.outstanding, t.dirty = l, false, 0, false
-	t.attachments++
+	l.b.epochs++
+	t.epoch = l.b.epochs
 	l.topics[t] = struct{}{}
 	l.touchLocked(t)
 }
@@ -347,7 +348,7 @@ func (l *link) commandLocked(buf []byte, key batchKey, topics []*topic) []byte {
 		t.sent = key.sub
 		t.outstanding++
 		args = append(args, t.name)
-		cmd.topics = append(cmd.topics, named{t, t.attachments})
+		cmd.topics = append(cmd.topics, named{t, t.epoch})
 	}
 	l.inflight = append(l.inflight, cmd)
 	return appendCommand(buf, args...)

@@ -127,22 +127,23 @@ func (r *reader) message(k Kind) (err error) {
 	b.mu.Lock()
 	var subs []*Subscription
 	var pat string
+	var epoch uint64
 	if t := b.topics[k][string(key)]; t != nil && t.link == r.l {
-		subs = t.subs
+		subs, epoch = t.subs, t.epoch
 		if k == Pattern {
 			pat = t.name
 		}
 	}
 	b.mu.Unlock()
-	return r.deliver(subs, pat, size)
+	return r.deliver(subs, Message{Pattern: pat, Epoch: epoch}, size)
 }
 
-// deliver hands the payload of size bytes, which is read if anybody wants it, to subs.
-func (r *reader) deliver(subs []*Subscription, pat string, size int) error {
+// deliver hands m, whose payload of size bytes is read if anybody wants it, to subs.
+func (r *reader) deliver(subs []*Subscription, m Message, size int) error {
 	if len(subs) == 0 {
 		return r.c.skip(size)
 	}
-	m := Message{Channel: r.intern(r.name), Pattern: pat}
+	m.Channel = r.intern(r.name)
 	for i, s := range subs {
 		if !s.wants(m.Channel) {
 			r.l.b.skipped.Add(1)

@@ -18,6 +18,9 @@ type Message struct {
 	Payload []byte
 	// Missed is how many messages of this Subscription were dropped just before this one because its queue was full.
 	Missed int
+	// Epoch numbers the hearing of the channel or pattern. It grows when that was lost and is subscribed to anew, so
+	// that messages before this one may have been missed.
+	Epoch uint64
 }
 
 // Handler receives the messages of a Subscription, one at a time.
@@ -100,6 +103,21 @@ func (s *Subscription) Subscribe(ctx context.Context, k Kind, names ...string) e
 // Want adds names and does not wait: the Bus keeps asking Redis until they are confirmed or given up, whatever the
 // Pending says.
 func (s *Subscription) Want(k Kind, names ...string) *Pending { return s.bus.want(s, k, names) }
+
+// Epoch returns the Epoch of the messages that come by name now. It returns false if Redis has not confirmed name, or not
+// again since it was lost.
+func (s *Subscription) Epoch(k Kind, name string) (uint64, bool) {
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	if k >= kinds {
+		return 0, false
+	}
+	t := s.bus.topics[k][name]
+	if t == nil || s.refs[t] == 0 || !t.held() {
+		return 0, false
+	}
+	return t.epoch, true
+}
 
 // Unsubscribe gives up names. Messages that are queued are still handled. It does not wait for Redis.
 func (s *Subscription) Unsubscribe(k Kind, names ...string) { s.bus.unwant(s, k, names) }

@@ -37,14 +37,14 @@ type topic struct {
 
 	subs []*Subscription // those that have it in refs, in the order in which they came
 
-	link        *link // nil: unrouted, or not wanted
-	attachments int   // to links, so far
-	dirty       bool  // in link.dirty
-	sent        bool  // the last command said subscribe
-	outstanding int   // commands that Redis has not answered
-	solo        bool  // was refused in company: goes in a command of its own
-	refused     bool  // and the log has it
-	lost        bool  // was held before, or wanted when its link ended: counted in Bus.lost
+	link        *link  // nil: unrouted, or not wanted
+	epoch       uint64 // of its attachment to a link; no two attachments of a Bus have the same
+	dirty       bool   // in link.dirty
+	sent        bool   // the last command said subscribe
+	outstanding int    // commands that Redis has not answered
+	solo        bool   // was refused in company: goes in a command of its own
+	refused     bool   // and the log has it
+	lost        bool   // was held before, or wanted when its link ended: counted in Bus.lost
 
 	waiters []*wait
 }
