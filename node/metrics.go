@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/architus/guildcast/adapter"
+	"github.com/architus/guildcast/redis"
 )
 
 // stats is a collector over counters that the parts keep themselves: read calls it with each, whenever the metrics are
@@ -122,6 +123,18 @@ func (n *Node) gatewayStats(emit emitFunc) {
 	emit("topics", "Guild topics that sockets need.", false, float64(topics.Acquired))
 	emit("topics_lingering", "Guild topics that no socket needs any more, and which are still subscribed.", false,
 		float64(topics.Lingering))
+	repairs := n.topics.HistoryStats()
+	emit("history_repairs_total", "Losses that were looked into in the history of a guild.", true,
+		float64(repairs.Repairs))
+	emit("history_repaired_events_total", "Guild events that were missed and read from the history.", true,
+		float64(repairs.Repaired))
+	emit("history_reads_total", "Reads of the histories of guilds, and of their ends.", true, float64(repairs.Reads))
+	for _, reason := range []string{
+		redis.ReasonRedisLost, redis.ReasonOverflow, redis.ReasonHistoryLost, redis.ReasonMessageLost,
+	} {
+		emit("history_unrecoverable_total", "Guilds whose spectators were told that something could not be repaired.",
+			true, float64(repairs.Unrecoverable[reason]), label{"reason", reason})
+	}
 	cache := n.entities.Stats()
 	emit("entities_hits_total", "Entities found in the cache.", true, float64(cache.Hits))
 	emit("entities_misses_total", "Entities that were not cached.", true, float64(cache.Misses))

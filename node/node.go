@@ -128,7 +128,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	c := &n.config
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
-		Prefix: c.TopicPrefix, Logger: c.Logger,
+		Prefix: c.TopicPrefix, Logger: c.Logger, History: history.NewReader(n.redis.Client, history.ReaderOptions{}),
 		OnMessage: func(t event.Topic, p history.Position, payload []byte) { n.gateway.Message(t, p, payload) },
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})

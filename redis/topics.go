@@ -24,6 +24,9 @@ import (
 const (
 	ReasonRedisLost = "redis_lost" // the connection or Redis itself was lost
 	ReasonOverflow  = "overflow"   // messages came faster than this node handles them
+
+	ReasonHistoryLost = "history_lost" // a history does not reach back, or Redis lost its data
+	ReasonMessageLost = "message_lost" // Redis lost a message on its way
 )
 
 // TopicsOptions configure Topics. The zero value works, and discards all messages.
@@ -38,8 +41,25 @@ type TopicsOptions struct {
 	OnMessage func(t event.Topic, p history.Position, payload []byte)
 
 	// OnMissed is called once after each loss, when topics are heard again, with the acquired topics whose messages may
-	// have been missed and with a Reason. It must not block.
+	// have been missed and with a Reason. With a History it is called only for those for which something could not be
+	// repaired, before anything later is passed to OnMessage, and perhaps several times after a loss, with other
+	// guilds. It must not block.
 	OnMissed func(topics []event.Topic, reason string)
+
+	// History has the durable events of guilds be passed on exactly once and in order: what was missed is read from
+	// there. If it is nil all messages are passed on as they are, and nothing is repaired.
+	History *history.Reader
+
+	// PlainMemory is for how long after a plain event a loss is told even if the history of its guild was repaired: a
+	// plain event may have been missed too. Default 1 h.
+	PlainMemory time.Duration
+
+	// ProbeInterval is how often a guild is compared with its history. Default 2 s, or longer if there are more than
+	// 1,000 guilds: 500 are compared in a second.
+	ProbeInterval time.Duration
+
+	// Sharded has topics be sharded channels, see event.Topic.ShardedChannel, which need Redis 7.
+	Sharded bool
 
 	// Linger is how long a topic stays subscribed after its last release, so that a reloaded page costs Redis nothing.
 	// Default 2 s; negative means none.
@@ -58,6 +78,14 @@ type TopicsStats struct {
 	Lingering int // released topics that are still subscribed
 }
 
+// HistoryStats count what was repaired from histories, and what was not.
+type HistoryStats struct {
+	Repairs       uint64            // losses that were looked into, guild by guild
+	Repaired      uint64            // events that were passed on from a history
+	Reads         uint64            // of histories, by whoever uses the Reader
+	Unrecoverable map[string]uint64 // guilds for which OnMissed was called, by reason
+}
+
 // Topics keeps a node subscribed to the event streams that its sockets need, and only to those. All methods may be
 // called concurrently.
 type Topics struct {
@@ -68,6 +96,8 @@ type Topics struct {
 	unwatch func()              // stops the Watch of the bus
 	wake    wake.Signal         // lingering has a new head
 	life    service.Life        // entered by callbacks and acquisitions
+	kind    bus.Kind            // of the topics' channels
+	tails   *tails              // nil without a History
 
 	lines throttle.Minutely[string] // by message
 
@@ -96,23 +126,62 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	for i := range o.Queues {
 		t.subs = append(t.subs, b.NewSubscription(bus.HandlerFunc(func(m bus.Message) { t.handle(i, m) })))
 	}
+	if o.Sharded {
+		t.kind = bus.Shard
+	}
+	if o.History != nil {
+		t.keepTails(o.History)
+	}
 	t.unwatch = b.Watch(func(s bus.State) {
-		if afterLoss(s) && !s.ShardsOnly && t.life.Enter() { // no topic is a sharded channel
+		if afterLoss(s) && (o.Sharded || !s.ShardsOnly) && t.life.Enter() {
 			defer t.life.Leave()
-			t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
+			t.lost()
 		}
 	})
 	return t
 }
 
-// Run unsubscribes topics that have lingered long enough and, when ctx ends, all of them. It returns nil once every
-// callback has returned. It may be called once.
+// keepTails has t repair what was missed.
+func (t *Topics) keepTails(reader historyReader) {
+	t.tails = newTails(reader, len(t.subs), t.opts)
+	t.tails.epoch = func(topic event.Topic) (uint64, bool) { return t.sub(topic).Epoch(t.kind, t.channel(topic)) }
+	t.tails.missed = t.missedOf
+}
+
+// lost sees to it that what was missed while Redis was lost is repaired, or told.
+func (t *Topics) lost() {
+	switch {
+	case t.tails == nil:
+		t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
+	case t.opts.Sharded: // the loss may concern some servers of a cluster
+		for _, q := range t.tails.queues {
+			t.tails.loseChanged(q, ReasonRedisLost)
+		}
+	default:
+		for _, q := range t.tails.queues {
+			t.tails.lose(q, ReasonRedisLost)
+		}
+	}
+	if t.tails != nil {
+		t.tails.unpark(true)
+	}
+}
+
+// Run repairs what was missed, and unsubscribes topics that have lingered long enough and, when ctx ends, all of them. It
+// returns nil once every callback has returned. It may be called once.
 func (t *Topics) Run(ctx context.Context) error {
 	if err := t.life.Begin(); err != nil {
 		return fmt.Errorf("run topics: %w", err)
 	}
+	repairs, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	if t.tails != nil {
+		t.tails.run(repairs, &running)
+	}
 	t.reap(ctx)
 	t.unwatch()
+	stop()
+	running.Wait()
 	for _, s := range t.subs {
 		s.Close()
 	}
@@ -137,19 +206,69 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 	defer t.life.Leave()
 	t.count(topic) // before Subscribe: a loss between confirmation and return must be reported too
 	// Each acquisition subscribes, and the bus counts them: an earlier subscription may not be confirmed just now.
-	if err := t.sub(topic).Subscribe(ctx, bus.Channel, topic.Channel(t.opts.Prefix)); err != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.uncountLocked(topic)
+	if err := t.sub(topic).Subscribe(ctx, t.kind, t.channel(topic)); err != nil {
+		t.uncount(topic)
+		t.drop(topic, false)
+		return nil, unavailable("acquire topic", err)
+	}
+	if err := t.join(ctx, topic); err != nil {
+		t.uncount(topic)
+		t.unsubscribe(topic)
 		return nil, unavailable("acquire topic", err)
 	}
 	return sync.OnceFunc(func() { t.release(topic) }), nil
 }
 
+// join returns once what follows on a topic that Redis has confirmed is what follows in the history of its guild.
+func (t *Topics) join(ctx context.Context, topic event.Topic) error {
+	if t.tails == nil {
+		return nil
+	}
+	return t.tails.join(ctx, t.tails.queues[t.index(topic.Guild)], topic)
+}
+
+// drop takes note that a subscription is given up, which Redis had confirmed or not.
+func (t *Topics) drop(topic event.Topic, confirmed bool) {
+	if t.tails != nil {
+		t.tails.drop(t.tails.queues[t.index(topic.Guild)], topic, confirmed)
+	}
+}
+
+// unsubscribe gives up one subscription to a topic.
+func (t *Topics) unsubscribe(topic event.Topic) {
+	t.drop(topic, true)
+	t.sub(topic).Unsubscribe(t.kind, t.channel(topic))
+}
+
+// channel returns the name of a topic's channel.
+func (t *Topics) channel(topic event.Topic) string {
+	if t.opts.Sharded {
+		return topic.ShardedChannel(t.opts.Prefix)
+	}
+	return topic.Channel(t.opts.Prefix)
+}
+
+// topicOf is the inverse of channel.
+func (t *Topics) topicOf(channel string) (event.Topic, bool) {
+	if t.opts.Sharded {
+		return event.ParseShardedChannel(t.opts.Prefix, channel)
+	}
+	return event.ParseChannel(t.opts.Prefix, channel)
+}
+
 func (t *Topics) count(topic event.Topic) {
+	if t.tails != nil {
+		t.tails.hold(t.tails.queues[t.index(topic.Guild)], topic)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refs[topic]++
+}
+
+func (t *Topics) uncount(topic event.Topic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.uncountLocked(topic)
 }
 
 // uncountLocked takes back one acquisition and reports whether it was the last.
@@ -171,7 +290,24 @@ func (t *Topics) Stats() TopicsStats {
 // Position returns where a guild stands in its history: the position that was passed to OnMessage last or, if there was
 // none yet, the last one at the time at which a topic of the guild was acquired. It returns false if no topic of the
 // guild is acquired or its history can't be read.
-func (t *Topics) Position(guild string) (history.Position, bool) { return history.Position{}, false }
+//
+// The event at the position has been passed to OnMessage, or is just being. What follows it in the history will be.
+func (t *Topics) Position(guild string) (history.Position, bool) {
+	if t.tails == nil {
+		return history.Position{}, false
+	}
+	return t.tails.position(t.tails.queues[t.index(guild)], guild)
+}
+
+// HistoryStats returns the counters of repairs.
+func (t *Topics) HistoryStats() HistoryStats {
+	if t.tails == nil {
+		return HistoryStats{}
+	}
+	s := t.tails.stats()
+	s.Reads = t.opts.History.Reads()
+	return s
+}
 
 func (t *Topics) index(guild string) int {
 	return int(maphash.String(t.seed, guild) % uint64(len(t.subs)))
@@ -188,18 +324,29 @@ func (t *Topics) handle(queue int, m bus.Message) {
 		if t.lines.Allow("missed") {
 			t.opts.Logger.Warn("guild events dropped: this node is too slow", "messages", m.Missed)
 		}
-		t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
+		t.overflowed(queue)
 	}
-	if topic, ok := event.ParseChannel(t.opts.Prefix, m.Channel); ok && t.opts.OnMessage != nil {
+	topic, ok := t.topicOf(m.Channel)
+	switch {
+	case !ok:
+	case t.tails != nil:
+		t.tails.receive(t.tails.queues[queue], topic, m)
+	case t.opts.OnMessage != nil:
 		t.opts.OnMessage(topic, history.Position{}, m.Payload)
 	}
 }
 
-// missed calls OnMissed with those acquired topics that which selects.
-func (t *Topics) missed(reason string, which func(event.Topic) bool) {
-	if t.opts.OnMissed == nil {
+// overflowed sees to it that what a queue has dropped is repaired, or told.
+func (t *Topics) overflowed(queue int) {
+	if t.tails != nil {
+		t.tails.lose(t.tails.queues[queue], ReasonOverflow)
 		return
 	}
+	t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
+}
+
+// missed calls OnMissed with those acquired topics that which selects.
+func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 	t.mu.Lock()
 	topics := make([]event.Topic, 0, len(t.refs))
 	for topic := range t.refs {
@@ -208,7 +355,26 @@ func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 		}
 	}
 	t.mu.Unlock()
-	if len(topics) > 0 {
+	t.tell(topics, reason)
+}
+
+// missedOf calls OnMissed with the acquired topics of guilds.
+func (t *Topics) missedOf(guilds []string, reason string) {
+	topics := make([]event.Topic, 0, 2*len(guilds))
+	t.mu.Lock()
+	for _, guild := range guilds {
+		for _, topic := range []event.Topic{{Guild: guild}, {Guild: guild, Logs: true}} {
+			if t.refs[topic] > 0 {
+				topics = append(topics, topic)
+			}
+		}
+	}
+	t.mu.Unlock()
+	t.tell(topics, reason)
+}
+
+func (t *Topics) tell(topics []event.Topic, reason string) {
+	if len(topics) > 0 && t.opts.OnMissed != nil {
 		t.opts.OnMissed(topics, reason)
 	}
 }
@@ -229,7 +395,7 @@ func (t *Topics) release(topic event.Topic) {
 	}
 	t.mu.Unlock()
 	if !keep {
-		t.sub(topic).Unsubscribe(bus.Channel, topic.Channel(t.opts.Prefix))
+		t.unsubscribe(topic)
 	}
 }
 
@@ -240,7 +406,7 @@ func (t *Topics) reap(ctx context.Context) {
 	for {
 		over, next := t.expired(time.Now())
 		for _, topic := range over {
-			t.sub(topic).Unsubscribe(bus.Channel, topic.Channel(t.opts.Prefix))
+			t.unsubscribe(topic)
 		}
 		timer.Reset(next)
 		select {

@@ -1,0 +1,471 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/architus/guildcast/history"
+)
+
+const (
+	repairWorkers = 4   // goroutines that read histories to repair
+	askBatch      = 500 // guilds whose ends are asked for in one round trip
+	readBatch     = 256 // entries of one read
+
+	// A tail that can't be repaired now waits for so long, unless Redis is heard again before.
+	parkMin = 50 * time.Millisecond
+	parkMax = 2 * time.Second
+
+	maxTries    = 40              // reads without what was heard, before it is taken as lost
+	hearingWait = 3 * time.Second // for Redis to confirm both topics of a guild; then one is read without the other
+
+	// keptFor is the least time for which Redis keeps the last entry of a guild: the publish script has it expire later.
+	keptFor = 24 * time.Hour
+)
+
+// beginLocked has a tail repaired. Reason is that of a loss; it is empty if there was none, but something to be read.
+func (x *tails) beginLocked(tl *tail, reason string) {
+	if tl.state == tailFresh || tl.forgotten {
+		return
+	}
+	if tl.state == tailLive && reason != "" {
+		x.repairs.Add(1)
+	}
+	tl.state = tailRepairing
+	tl.reason = cmp.Or(tl.reason, reason)
+	tl.again = true
+	if !tl.queued {
+		tl.queued = true
+		x.enqueue(&x.asked, tl)
+	}
+}
+
+// enqueue adds tails to a list of x, and wakes a worker.
+func (x *tails) enqueue(list *[]*tail, tls ...*tail) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	*list = append(*list, tls...)
+	x.wake.Send()
+}
+
+// park has tails wait for Redis.
+func (x *tails) park(tls ...*tail) {
+	if len(tls) == 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.parked) == 0 {
+		x.parkedUntil = time.Now().Add(x.backoff.Next())
+	}
+	x.parked = append(x.parked, tls...)
+}
+
+// unpark lets parked tails be tried again: at once, or if their time has come.
+func (x *tails) unpark(atOnce bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.parked) > 0 && (atOnce || !time.Now().Before(x.parkedUntil)) {
+		x.asked = append(x.asked, x.parked...)
+		x.parked = nil
+		x.wake.Send()
+	}
+}
+
+// answered takes note that Redis answers.
+func (x *tails) answered() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.backoff.Reset()
+}
+
+// work repairs tails until ctx ends.
+func (x *tails) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-x.wake:
+		}
+		for ctx.Err() == nil {
+			asked, behind := x.next()
+			if len(asked) > 0 {
+				x.ask(ctx, asked)
+			} else if behind != nil {
+				x.repair(ctx, behind)
+			} else {
+				break
+			}
+		}
+	}
+}
+
+// next returns what a worker does next. Quiet guilds come first: they cost least, and are most.
+func (x *tails) next() (asked []*tail, behind *tail) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n := min(askBatch, (len(x.asked)+repairWorkers-1)/repairWorkers); n > 0 {
+		asked = append(asked, x.asked[:n]...)
+		if x.asked = x.asked[n:]; len(x.asked) == 0 {
+			x.asked = nil
+		}
+	} else if len(x.behind) > 0 {
+		behind = x.behind[0]
+		if x.behind = x.behind[1:]; len(x.behind) == 0 {
+			x.behind = nil
+		}
+	}
+	if len(x.asked)+len(x.behind) > 0 {
+		x.wake.Send()
+	}
+	return asked, behind
+}
+
+// ask compares tails with the ends of their histories. Those that miss nothing are live again.
+func (x *tails) ask(ctx context.Context, tls []*tail) {
+	var readable, quiet, behind, parked []*tail
+	var guilds []string
+	for _, tl := range tls {
+		ready, reads := x.prepare(tl)
+		switch {
+		case !ready:
+			parked = append(parked, tl)
+		case reads:
+			readable = append(readable, tl)
+			guilds = append(guilds, tl.guild)
+		default:
+			quiet = append(quiet, tl)
+		}
+	}
+	if len(guilds) > 0 {
+		lasts, err := x.reader.Last(ctx, guilds)
+		if err == nil {
+			x.answered()
+		}
+		for i, tl := range readable {
+			last := history.Last{Err: err}
+			if i < len(lasts) {
+				last = lasts[i]
+			}
+			switch x.compare(tl, last) {
+			case tailUnavailable:
+				parked = append(parked, tl)
+			case tailBehind:
+				behind = append(behind, tl)
+			case tailQuiet:
+				quiet = append(quiet, tl)
+			}
+		}
+	}
+	x.park(parked...)
+	x.tellAll(quiet)
+	for _, tl := range quiet {
+		if !x.finish(tl) {
+			behind = append(behind, tl)
+		}
+	}
+	if len(behind) > 0 {
+		x.enqueue(&x.behind, behind...)
+	}
+}
+
+// prepare takes note of the epochs in which the topics of a tail are heard, so that what comes afterwards and was not
+// lost again is not missed once the history is read. ready is false if Redis has not confirmed them; reads is false if
+// there is no history to read.
+func (x *tails) prepare(tl *tail) (ready, reads bool) {
+	tl.queue.mu.Lock()
+	defer tl.queue.mu.Unlock()
+	var heard, deaf int
+	epochs := [2]uint64{tl.topics[0].epoch, tl.topics[1].epoch}
+	for i := range tl.topics {
+		if !tl.topics[i].heard {
+			continue
+		}
+		if now, ok := x.epoch(tl.topic(i)); ok {
+			heard++
+			epochs[i] = now
+		} else {
+			deaf++
+		}
+	}
+	switch {
+	case deaf == 0:
+		tl.halfHeard = time.Time{}
+	case heard > 0 && tl.halfHeard.IsZero():
+		tl.halfHeard = time.Now()
+		return false, false
+	case heard == 0 || time.Since(tl.halfHeard) < hearingWait:
+		return false, false
+	}
+	tl.again = false
+	tl.topics[0].epoch, tl.topics[1].epoch = epochs[0], epochs[1]
+	return true, tl.readable
+}
+
+// tailGap is what lies between a tail and the end of its history.
+type tailGap uint8
+
+const (
+	tailQuiet       tailGap = iota // nothing
+	tailBehind                     // entries, or nobody knows
+	tailUnavailable                // Redis does not say
+)
+
+func (x *tails) compare(tl *tail, last history.Last) tailGap {
+	tl.queue.mu.Lock()
+	defer tl.queue.mu.Unlock()
+	switch {
+	case last.Err != nil && gone(last.Err):
+		x.unreadableLocked(tl, last.Err)
+		if tl.wanted.Compare(tl.position) > 0 { // it was dropped, to be read
+			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
+		}
+		return tailQuiet
+	case last.Err != nil:
+		return tailUnavailable
+	case last.Position != tl.position || tl.verified != tl.position || tl.wanted.Compare(tl.position) > 0:
+		return tailBehind
+	}
+	return tailQuiet
+}
+
+// tellLocked reports whether what a repair could not repair must be told, and the reason.
+func (x *tails) tellLocked(tl *tail) (reason string, tell bool) {
+	switch {
+	case tl.lost != "":
+		reason, tl.lost = tl.lost, ""
+	case tl.reason == "" || tl.told:
+		return "", false
+	case !tl.readable, tl.position.IsZero(), !tl.plainAt.IsZero() && time.Since(tl.plainAt) < x.plainMemory:
+		reason = tl.reason
+	default:
+		return "", false
+	}
+	tl.told = true
+	return reason, true
+}
+
+// tellAll calls OnMissed for those tails for which something can't be repaired, once for each reason.
+func (x *tails) tellAll(tls []*tail) {
+	guilds := map[string][]string{}
+	for _, tl := range tls {
+		tl.queue.mu.Lock()
+		if reason, tell := x.tellLocked(tl); tell {
+			guilds[reason] = append(guilds[reason], tl.guild)
+		}
+		tl.queue.mu.Unlock()
+	}
+	for reason, list := range guilds {
+		x.tell(list, reason)
+	}
+}
+
+// finish makes a tail live again. It returns false if there is more to do.
+func (x *tails) finish(tl *tail) bool {
+	tl.queue.mu.Lock()
+	defer tl.queue.mu.Unlock()
+	if !tl.again && (len(tl.waiting) > 0 || tl.lost != "" || tl.readable && tl.wanted.Compare(tl.position) > 0) {
+		return false
+	}
+	if tl.again { // once more, from the beginning
+		tl.told = false
+		x.enqueue(&x.asked, tl)
+		return true
+	}
+	tl.state, tl.reason, tl.told, tl.tries = tailLive, "", false, 0
+	tl.queued, tl.wanted, tl.late = false, history.Position{}, history.Position{}
+	if tl.readable {
+		tl.repaired, tl.verified, tl.delivered = tl.position, tl.position, tl.delivered[:0]
+	}
+	if tl.done != nil {
+		close(tl.done)
+		tl.done = nil
+	}
+	tl.forgetLocked()
+	return true
+}
+
+// repair passes on what a tail has missed, then what waits, and makes the tail live again.
+func (x *tails) repair(ctx context.Context, tl *tail) {
+	x.awaitQueue(tl)
+	for {
+		if !x.read(ctx, tl) {
+			x.park(tl)
+			return
+		}
+		x.tellAll([]*tail{tl})
+		x.release(tl)
+		if x.finish(tl) {
+			return
+		}
+	}
+}
+
+// awaitQueue waits until the queue has passed on what it began to before the repair.
+func (x *tails) awaitQueue(tl *tail) {
+	tl.queue.mu.Lock()
+	if !tl.passing {
+		tl.queue.mu.Unlock()
+		return
+	}
+	tl.idle = make(chan struct{})
+	idle := tl.idle
+	tl.queue.mu.Unlock()
+	<-idle
+}
+
+// read passes on what follows the tail's position in its history. It returns false if it must be tried again later.
+func (x *tails) read(ctx context.Context, tl *tail) bool {
+	ready, reads := x.prepare(tl)
+	if !ready || !reads {
+		return ready
+	}
+	if !x.verify(ctx, tl) {
+		return false
+	}
+	for {
+		page, ok := x.page(ctx, tl)
+		if !ok {
+			return false
+		}
+		for i := range page.Entries {
+			if !x.pass(ctx, tl, &page.Entries[i]) {
+				return true
+			}
+		}
+		if !page.More {
+			return x.found(tl)
+		}
+	}
+}
+
+// verify compares what was passed on before the repair with the history, as a probe does: afterwards, nobody will. It
+// returns false if Redis does not answer.
+func (x *tails) verify(ctx context.Context, tl *tail) bool {
+	for {
+		tl.queue.mu.Lock()
+		verified, position := tl.verified, tl.position
+		tl.queue.mu.Unlock()
+		if verified == position {
+			return true
+		}
+		marks, err := x.reader.Marks(ctx, tl.guild, verified, probeMarks)
+		if err != nil {
+			return gone(err) // reading will say so, too
+		}
+		replaced := !marks.Whole && x.replaced(ctx, tl.guild, verified, marks)
+		tl.queue.mu.Lock()
+		if replaced {
+			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
+		} else if tl.verifyLocked(marks.Marks) == markMissed {
+			tl.lost = cmp.Or(tl.lost, ReasonMessageLost)
+		}
+		more := marks.More && !replaced && tl.late.IsZero() && tl.verified.Compare(tl.position) < 0
+		if !more { // what was trimmed since is taken as passed on
+			tl.verified, tl.delivered = tl.position, tl.delivered[:0]
+		}
+		tl.queue.mu.Unlock()
+		if !more {
+			return true
+		}
+	}
+}
+
+// found reports whether what was heard has been read. If it never comes, it was lost.
+func (x *tails) found(tl *tail) bool {
+	tl.queue.mu.Lock()
+	defer tl.queue.mu.Unlock()
+	switch {
+	case !tl.readable || tl.wanted.Compare(tl.position) <= 0:
+	case tl.tries < maxTries:
+		tl.tries++
+		return false
+	default:
+		tl.lost, tl.wanted = ReasonHistoryLost, history.Position{}
+	}
+	return true
+}
+
+// page reads the next entries of a tail. If some before them are missing it goes to the end, and tells. It returns
+// false if Redis does not answer.
+func (x *tails) page(ctx context.Context, tl *tail) (history.Page, bool) {
+	tl.queue.mu.Lock()
+	from, wanted := tl.position, tl.wanted
+	tl.queue.mu.Unlock()
+	page, err := x.reader.After(ctx, tl.guild, from, readBatch)
+	if err == nil && !page.Whole && time.Since(time.UnixMilli(int64(from.Time))) > keptFor { // it may have expired
+		if anew, err := x.reader.After(ctx, tl.guild, history.Position{}, readBatch); err == nil && anew.Whole {
+			page = anew
+		}
+	}
+	if err == nil && !page.Whole {
+		var lasts []history.Last
+		if lasts, err = x.reader.Last(ctx, []string{tl.guild}); err == nil {
+			err = lasts[0].Err
+		}
+		if err == nil {
+			x.jump(tl, lasts[0].Position, wanted)
+			page = history.Page{More: true}
+		}
+	}
+	switch {
+	case err == nil:
+		x.answered()
+	case gone(err):
+		tl.queue.mu.Lock()
+		defer tl.queue.mu.Unlock()
+		x.unreadableLocked(tl, err)
+		tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
+		return history.Page{}, true
+	}
+	return page, err == nil
+}
+
+// jump leaves out what is missing. Wanted is what was heard before the end of the history was read: if that end is
+// before it, it is lost, too.
+func (x *tails) jump(tl *tail, to, wanted history.Position) {
+	tl.queue.mu.Lock()
+	tl.position, tl.verified, tl.delivered = to, to, tl.delivered[:0]
+	if tl.wanted == wanted {
+		tl.wanted = history.Position{}
+	}
+	tl.lost = ReasonHistoryLost
+	tl.queue.mu.Unlock()
+	x.tellAll([]*tail{tl})
+}
+
+// pass passes on one entry of a history. It returns false if nobody wants the guild any more.
+func (x *tails) pass(ctx context.Context, tl *tail, e *history.Entry) bool {
+	tl.queue.mu.Lock()
+	if ctx.Err() != nil || tl.topics[0].wanted+tl.topics[1].wanted == 0 {
+		tl.wanted = history.Position{}
+		tl.queue.mu.Unlock()
+		return false
+	}
+	wanted := e.Message != nil && tl.topics[topicIndex(e.Topic)].wanted > 0
+	tl.position, tl.verified = e.Position, e.Position
+	tl.queue.mu.Unlock()
+	if wanted {
+		x.repaired.Add(1)
+		x.message(e.Topic, e.Position, e.Message)
+	}
+	return true
+}
+
+// release passes on what waits.
+func (x *tails) release(tl *tail) {
+	for {
+		tl.queue.mu.Lock()
+		if len(tl.waiting) == 0 {
+			tl.queue.mu.Unlock()
+			return
+		}
+		w := tl.nextLocked()
+		if !w.position.IsZero() {
+			tl.position = w.position
+		}
+		tl.queue.mu.Unlock()
+		x.message(w.topic, w.position, w.payload)
+	}
+}
