@@ -47,6 +47,12 @@ type node struct {
 
 func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	t.Helper()
+	return startWith(t, engine.Options{}, change)
+}
+
+// startWith is start with options of the engine, but Admit.
+func startWith(t testing.TB, o engine.Options, change func(*handlers.Config, *handlers.Parts)) *node {
+	t.Helper()
 	n := &node{
 		t: t, topics: &fakeTopics{held: map[event.Topic]int{}}, revocations: &permissions.Revocations{},
 		pools: &fakePools{values: map[[2]string]map[string]string{}, online: map[string][]string{},
@@ -60,14 +66,13 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io, handler := engine.NewServer(socket.DefaultServerOptions(), engine.Options{
-		Admit: func(s *socket.Socket, in engine.Incoming) bool {
-			if n.decodesAll {
-				return true
-			}
-			return n.gateway.Admit(s, in)
-		},
-	})
+	o.Admit = func(s *socket.Socket, in engine.Incoming) bool {
+		if n.decodesAll {
+			return true
+		}
+		return n.gateway.Admit(s, in)
+	}
+	io, handler := engine.NewServer(socket.DefaultServerOptions(), o)
 	parts := handlers.Parts{
 		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Backend: n.requests,
 		Interpreter: mockbot.New(mockbot.Config{}),

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/test/sioclient"
 )
@@ -13,7 +14,7 @@ import (
 func TestSlowClientIsToldToResync(t *testing.T) {
 	for _, logs := range []bool{false, true} {
 		t.Run(fmt.Sprint("logs ", logs), func(t *testing.T) {
-			n := start(t, nil)
+			n := startWith(t, engine.Options{MaxQueueBytes: 4 << 20}, nil)
 			slow := connectWith(t, n.server, nil,
 				sioclient.Options{ReadBuffer: 256 << 10}) // so that little is on its way
 			quick := connect(t, n.server, nil)
