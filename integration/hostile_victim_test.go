@@ -28,7 +28,9 @@ import (
 // release is guildcast without the race detector, which takes several times the memory.
 var release = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(filepath.Dir(binary), "guildcast-release")
-	out, err := exec.Command("go", "build", "-o", path, "../cmd/guildcast").CombinedOutput()
+	build := exec.Command("go", "build", "-o", path, "../cmd/guildcast")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build guildcast: %w\n%s", err, out)
 	}

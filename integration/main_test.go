@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // binary is guildcast, built with the race detector: a race ends the process with exit code 66, which the tests that
@@ -17,6 +19,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	wait.Parallel()
 	os.Exit(run(m))
 }
 
@@ -29,6 +32,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "guildcast")
 	build := exec.Command("go", "build", "-race", "-o", binary, "../cmd/guildcast")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build guildcast:", err)

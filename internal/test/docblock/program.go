@@ -33,8 +33,8 @@ var given = map[string]string{
 	"opts":    "opts := socket.DefaultServerOptions()",
 }
 
-// programMain calls each block, with a Redis at the address in its argument. A block that makes a handler must answer a
-// handshake.
+// programMain calls each block, with a Redis at the address in its first argument, and a context that ends after the
+// time in its second. A block that makes a handler must answer a handshake.
 const programMain = `package main
 
 import (
@@ -60,8 +60,10 @@ var blocks []func(parts)
 
 func main() {
 	client := redis.NewClient(&redis.Options{Addr: os.Args[1]})
+	atMost, err := time.ParseDuration(os.Args[2])
+	check(err)
 	for _, block := range blocks {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), atMost)
 		block(parts{client, ctx, idle{}})
 		cancel()
 	}
