@@ -35,6 +35,7 @@ func classicPeerThatWaits(t *testing.T, kind, redisURL string, timeout time.Dura
 
 // TestAdapterClassic runs clusters of three servers in every composition of Go and Node.js.
 func TestAdapterClassic(t *testing.T) {
+	t.Parallel()
 	b := startBrowsers(t)
 	r := startRedis(t)
 	for _, kinds := range [][]string{
@@ -60,6 +61,7 @@ func TestAdapterClassic(t *testing.T) {
 // TestAdapterClassicMute has servers of every kind ask the others what none of them answers. It is the only test in
 // which a timeout passes.
 func TestAdapterClassicMute(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	kinds := []string{"go", "go-pattern", "go-specific", "redis", "ioredis", "redis-7"}
 	var peers []peer
@@ -104,6 +106,7 @@ func classicRequests(t *testing.T, peers []peer, seven int) {
 
 // TestAdapterClassicOld runs Go servers with servers of socket.io-redis 6 and 5.
 func TestAdapterClassicOld(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"redis-6", "redis-5"} {
 		t.Run(kind, func(t *testing.T) {
 			b := startBrowsers(t)

@@ -56,8 +56,10 @@ var faultClusters = []faultCluster{
 // TestAdapterLongRooms: the name of a room can be longer than what a Redis client takes for a line, with Go and with
 // Node.js.
 func TestAdapterLongRooms(t *testing.T) {
+	t.Parallel()
 	for _, k := range faultClusters {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			r, b := startRedis(t), startBrowsers(t)
 			client := goRedis(t, r.url)
 			peers := []peer{
@@ -107,8 +109,10 @@ func TestAdapterLongRooms(t *testing.T) {
 // TestAdapterMissing has a Node.js server that stops to answer: every question ends with what the others answer, and
 // says who is missing.
 func TestAdapterMissing(t *testing.T) {
+	t.Parallel()
 	for _, k := range faultClusters {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			r, b := startRedis(t), startBrowsers(t)
 			client := goRedis(t, r.url)
 			ids := func() (ids []string) {

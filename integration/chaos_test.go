@@ -39,6 +39,7 @@ type chaosNode struct {
 // killed or the test ended; nothing twice, nothing out of order.
 // GUILDCAST_CHAOS_SEED repeats a run's choices, GUILDCAST_CHAOS_EVENTS changes its length.
 func TestChaos(t *testing.T) {
+	beside(t)
 	seed := envNumber("GUILDCAST_CHAOS_SEED", time.Now().UnixNano())
 	events := envNumber("GUILDCAST_CHAOS_EVENTS", 20_000)
 	clients := envNumber("GUILDCAST_CHAOS_CLIENTS", 300)

@@ -12,6 +12,7 @@ import (
 
 // TestCluster runs scripts/cluster, the topology of docker-compose.yml, and goes through nginx.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	p := start(t, "cluster", []string{
 		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,

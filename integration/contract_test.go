@@ -64,6 +64,7 @@ func (c *client) ask(t testing.TB, event string, payload any) (r reply, asString
 
 // Section 2: payloads are strings or objects, and answered in kind, with the request's _id.
 func TestContractPayloadForms(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "node", startRedis(t).url)
 	b := startBrowsers(t)
 	c, _ := b.connect(t, n.url, nil)
@@ -223,6 +224,7 @@ func contractMessages() (list []sent) {
 
 // Section 5: each kind, each border of the action numbers, private and requires, for each class of viewers.
 func TestContractKinds(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	n := startNode(t, "node", r.url)
 	b := startBrowsers(t)
@@ -323,6 +325,7 @@ func compactJSON(t *testing.T, text string) string {
 
 // Section 4: the three forms of revocation reach every node within a second, and a node started later.
 func TestContractRevocation(t *testing.T) {
+	beside(t)
 	r := startRedis(t)
 	nodes := []*node{startNode(t, "node 1", r.url), startNode(t, "node 2", r.url)}
 	b := startBrowsers(t)
@@ -406,6 +409,7 @@ func TestContractRevocation(t *testing.T) {
 // Section 5: a node is subscribed to a topic only while one of its sockets needs it. Section 3: the end of an
 // elevation.
 func TestContractTopicsAndExpiry(t *testing.T) {
+	beside(t)
 	r := startRedis(t)
 	n := startNode(t, "node", r.url)
 	b := startBrowsers(t)

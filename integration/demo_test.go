@@ -22,6 +22,7 @@ var jwtText = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 // TestDemo: three browsers with the three tokens that the demo prints see exactly what the policy lets each see, event
 // by event and in the order of the topic.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(t *testing.T, redis backend) {
 		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		n := &node{start(t, "demo", []string{"GUILDCAST_ADDR=" + addr, "GUILDCAST_REDIS=" + redis.url}, nil, binary,

@@ -137,6 +137,7 @@ func (s *shell) serve(b docblock.Block) (output func() string, stop func()) {
 
 // TestDocsShell runs the commands of all pages but the tutorial's.
 func TestDocsShell(t *testing.T) {
+	t.Parallel()
 	for _, b := range docs(t, "", "sh") {
 		if b.Page == "docs/start.md" {
 			continue
@@ -155,6 +156,7 @@ func TestDocsShell(t *testing.T) {
 
 // TestTutorial does what docs/start.md says, block by block; its page runs in Node.js.
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	s := newShell(t, "8080", "6390", "8000")
 	var node func() string // the log
 	var page *process
@@ -208,6 +210,7 @@ done <<'END'
 
 // TestDocsRedis types the commands of all pages into redis-cli.
 func TestDocsRedis(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	for _, b := range docs(t, "", "redis") {
 		newShell(t).run(docblock.Block{Page: b.Page, Line: b.Line, Text: redisCommands(b, fmt.Sprint(r.port))})
@@ -216,6 +219,7 @@ func TestDocsRedis(t *testing.T) {
 
 // TestDocsEmitters runs the blocks of the README that emit, and the command in its text.
 func TestDocsEmitters(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	n := startNode(t, "node", r.url)
 	c := sioclient.Connect(t, strings.TrimPrefix(n.url, "http://"),
@@ -280,6 +284,7 @@ func module(t *testing.T, text string) string {
 
 // TestDocsProtocol runs the page's programs as one, on the demo's guild, and compares what it shows with what comes.
 func TestDocsProtocol(t *testing.T) {
+	t.Parallel()
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	n := &node{start(t, "demo", []string{"GUILDCAST_ADDR=" + addr}, nil, binary, "serve", "--demo"), "http://" + addr}
 	n.waitReady(t)

@@ -38,6 +38,7 @@ var emitterCalls = []string{
 
 // TestEmitterBytes: what the emitter publishes is what Node's publishes, byte for byte.
 func TestEmitterBytes(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"", "other"} {
 		t.Run("key "+key, func(t *testing.T) { testEmitterBytes(t, key) })
 	}

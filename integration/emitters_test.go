@@ -73,6 +73,7 @@ func runTool(t *testing.T, cmd *exec.Cmd) string {
 
 // TestEmitters: every emitter reaches <SID> and <SID>_auth, and only the socket that is in it.
 func TestEmitters(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(t *testing.T, redis backend) {
 		n := startNode(t, "node", redis.url)
 		b := startBrowsers(t)
@@ -112,6 +113,7 @@ func TestEmitters(t *testing.T) {
 
 // TestNodeServer: a Node.js Socket.IO server with @socket.io/redis-adapter reaches rooms here.
 func TestNodeServer(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(t *testing.T, redis backend) {
 		n := startNode(t, "node", redis.url)
 		port := freePort(t)

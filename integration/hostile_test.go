@@ -23,6 +23,7 @@ type wireError struct {
 
 // TestBadTokens: each gets its 401, keeps its connection, and a good token is taken afterwards.
 func TestBadTokens(t *testing.T) {
+	t.Parallel()
 	redis := startRedis(t)
 	n := startNode(t, "node", redis.url)
 	b := startBrowsers(t)
@@ -80,6 +81,7 @@ func TestBadTokens(t *testing.T) {
 
 // TestBeforeElevation: elevated events are refused with 401 and nothing of the guild arrives.
 func TestBeforeElevation(t *testing.T) {
+	t.Parallel()
 	redis := startRedis(t)
 	n := startNode(t, "node", redis.url)
 	b := startBrowsers(t)
@@ -121,6 +123,7 @@ func TestBeforeElevation(t *testing.T) {
 
 // TestGarbageOnRedis: what can't be understood is dropped and counted; neighbours and later messages are not disturbed.
 func TestGarbageOnRedis(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(t *testing.T, redis backend) {
 		n := startNode(t, "node", redis.url)
 		b := startBrowsers(t)

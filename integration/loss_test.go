@@ -13,6 +13,7 @@ import (
 // TestRedisLost: the node stays up while Redis is away and says so, then resubscribes, tells the spectators to ask
 // again, and delivers.
 func TestRedisLost(t *testing.T) {
+	t.Parallel()
 	redis := startRedis(t)
 	n := startNode(t, "node", redis.url)
 	b := startBrowsers(t)
@@ -56,6 +57,7 @@ func TestRedisLost(t *testing.T) {
 
 // TestDrain: SIGTERM takes the node out of rotation, closes its sockets and ends with 0.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	redis := startRedis(t)
 	n := startNode(t, "node", redis.url)
 	b := startBrowsers(t)
@@ -76,6 +78,7 @@ func TestDrain(t *testing.T) {
 
 // TestWrongConfiguration: one clear line and exit code 2.
 func TestWrongConfiguration(t *testing.T) {
+	t.Parallel()
 	for name, env := range map[string][]string{
 		"no secret":   {},
 		"bad address": {"GUILDCAST_ADDR=nonsense", "GUILDCAST_JWT_SECRET=" + secret},

@@ -150,15 +150,26 @@ func (p *process) wait(t testing.TB) int {
 	}
 }
 
+// beside runs a test beside others, unless times are judged.
+func beside(t *testing.T) {
+	if !strict {
+		t.Parallel()
+	}
+}
+
+// given are the ports that freePort has returned.
+var given sync.Map
+
 // freePort returns a TCP port of 127.0.0.1 that was free a moment ago, as were the four above it, which scripts/cluster
-// uses too. It stays below the range from which systems take ports for outgoing connections: out of that, a client of a
+// uses too, and that no other test gets. It stays below the range from which systems take ports for outgoing connections: out of that, a client of a
 // server that is stopped now and then gets the server's own port, is connected to itself, and keeps the server out.
 func freePort(t testing.TB) int {
 	t.Helper()
 	const together = 5
 	for range 200 {
 		port := 11000 + together*rand.IntN(9000/together)
-		free := true
+		_, taken := given.LoadOrStore(port, true)
+		free := !taken
 		for i := range together {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
 			if free = free && err == nil; err == nil {

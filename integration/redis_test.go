@@ -22,9 +22,11 @@ type backend struct {
 // eachRedis runs f with miniredis and with a real redis-server.
 func eachRedis(t *testing.T, f func(*testing.T, backend)) {
 	t.Run("miniredis", func(t *testing.T) {
+		t.Parallel()
 		f(t, backend{"redis://" + miniredis.RunT(t).Addr() + "/0"})
 	})
 	t.Run("redis-server", func(t *testing.T) {
+		t.Parallel()
 		f(t, startRedis(t).backend)
 	})
 }

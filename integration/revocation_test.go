@@ -33,6 +33,7 @@ func (c *client) refused(t *testing.T, token string) string {
 // A backend that only publishes takes a token back: at once on all nodes (within a second is promised), and on those
 // that are started later, also after Redis has lost its memory.
 func TestRevocationReachesLaterNodes(t *testing.T) {
+	beside(t)
 	r := startRedis(t)
 	b := startBrowsers(t)
 	database := redisClient(t, r.url)

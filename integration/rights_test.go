@@ -31,6 +31,7 @@ func documentedRights(t *testing.T) []string {
 // TestNodeNeedsRights starts nodes as a user that Redis gives what the documentation says, and all of that but one
 // thing.
 func TestNodeNeedsRights(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	admin := redisClient(t, r.url)
 	user := func(t *testing.T, rules []string) string {

@@ -20,6 +20,7 @@ import (
 // GUILDCAST_STRICT_TIMES=1 (make chaos, on a machine with nothing else to do) the times are those that users are
 // promised.
 func TestRollingRestart(t *testing.T) {
+	beside(t)
 	const clients, everyMillis = 100, 20
 	const medianMax, gapMax = 1500 * time.Millisecond, 4 * time.Second
 	port := freePort(t)

@@ -89,10 +89,12 @@ type shardedRedis struct {
 
 func eachShardedRedis(t *testing.T, f func(*testing.T, shardedRedis)) {
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		s := redistest.Start(t)
 		f(t, shardedRedis{[]string{s.Addr()}, func() goredis.UniversalClient { return s.Client() }})
 	})
 	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
 		c := redistest.StartCluster(t)
 		f(t, shardedRedis{c.Addrs(), func() goredis.UniversalClient { return c.Client() }})
 	})

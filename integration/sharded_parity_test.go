@@ -21,6 +21,7 @@ import (
 
 // TestShardedParity: in clusters of Go and Node.js servers with sharded pub/sub nobody can tell who is who.
 func TestShardedParity(t *testing.T) {
+	t.Parallel()
 	b := startBrowsers(t)
 	eachShardedRedis(t, func(t *testing.T, r shardedRedis) {
 		for _, mode := range []adapter.SubscriptionMode{adapter.Dynamic, adapter.Static, adapter.DynamicPrivate} {

@@ -17,6 +17,7 @@ import (
 // TestAdapterValues: what Go emits is the same to the clients of the server that emits it, of another one and of
 // Node.js, and what they answer comes back as the same.
 func TestAdapterValues(t *testing.T) {
+	t.Parallel()
 	r, b := startRedis(t), startBrowsers(t)
 	client := goRedis(t, r.url)
 	for _, c := range []struct {

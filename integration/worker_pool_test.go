@@ -59,6 +59,7 @@ func (c *client) ends(t *testing.T) map[int]*poolEnd {
 // Two nodes, workers that are killed again and again, and browsers that ask for pools: every request ends, with a whole
 // answer or with 504, and none twice.
 func TestPoolsWhileWorkersAreKilled(t *testing.T) {
+	t.Parallel()
 	const (
 		members  = 25
 		requests = 120 // of each browser

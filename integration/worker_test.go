@@ -118,6 +118,7 @@ func askPool(r *redis.Requests, method string, args map[string]any) (ids, nonexi
 }
 
 func TestExampleWorkers(t *testing.T) {
+	t.Parallel()
 	for language := range exampleWorkers(t) {
 		t.Run(language, func(t *testing.T) {
 			r := startRedis(t)
@@ -158,6 +159,7 @@ func TestExampleWorkers(t *testing.T) {
 // A worker is killed again and again while requests flow: every request ends, with the whole answer of one worker or an
 // error that says so, and none is answered twice.
 func TestWorkersAreKilled(t *testing.T) {
+	t.Parallel()
 	const (
 		members = 35
 		callers = 6
@@ -239,6 +241,7 @@ func redisClient(t *testing.T, url string) *goredis.Client {
 
 // The example workers take a request over behind others that the node has withdrawn, also from a Redis before 7.
 func TestExampleWorkersTakeOver(t *testing.T) {
+	t.Parallel()
 	for language := range exampleWorkers(t) {
 		t.Run(language, func(t *testing.T) {
 			m, client := redistest.Mini(t)
