@@ -3,11 +3,7 @@ package adapter
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -19,6 +15,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 // patience is how long a test waits for what should come, silence how long for what should not.
@@ -66,69 +63,51 @@ func confirmed(t *testing.T, b *bus.Bus) {
 // event is what a client got: the name and the arguments. Binary is a []byte.
 type event []any
 
-// client speaks Socket.IO over long polling. Its events come from a goroutine that ends with the test.
+// client is a client of one test. Its events come from a goroutine that ends with the test.
 type client struct {
+	*sioclient.Client
 	t      *testing.T
-	url    string
 	sid    string // of the socket
-	nsp    string
 	events chan event
 	acks   func(event) []any // answers events that want an acknowledgement
-
-	mu   sync.Mutex
-	open *event // waits for attachments
-	left int
-	raw  []string
-	id   string
 }
 
 // connect connects a client to a namespace of n; join puts it into rooms, on the server.
 func (n *node) connect(nsp string, join ...socket.Room) *client {
 	n.t.Helper()
-	url := n.http.URL + "/socket.io/?EIO=4&transport=polling"
-	c := &client{t: n.t, url: url, nsp: nsp, events: make(chan event, 5000)}
-	var open struct{ Sid string }
-	handshake, _ := c.get(context.Background())
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(handshake, "0")), &open); err != nil {
-		n.t.Fatal(err)
+	var hearing sync.WaitGroup
+	n.t.Cleanup(hearing.Wait)
+	opts := sioclient.Options{Headers: "User-Agent: test\r\n"}
+	if nsp != "/" {
+		opts.Namespace = nsp
 	}
-	c.url += "&sid=" + open.Sid
-	connected := make(chan string, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			payload, ok := c.get(ctx)
-			if !ok {
-				return
-			}
-			for _, p := range strings.Split(payload, "\x1e") {
-				c.packet(p, connected)
-			}
-		}
-	}()
-	n.t.Cleanup(func() {
-		c.post("1")
-		select {
-		case <-done: // it has fetched all: a server that shuts down would wait for that
-		case <-time.After(patience):
-			n.t.Error("the server does not let the client go")
-		}
-		cancel()
-		<-done
-	})
-	c.post("40" + c.prefix())
-	select {
-	case c.sid = <-connected:
-	case <-time.After(patience):
-		n.t.Fatal("no connection")
+	c := &client{
+		Client: sioclient.Connect(n.t, strings.TrimPrefix(n.http.URL, "http://"), opts), t: n.t,
+		events: make(chan event, 5000),
 	}
+	c.sid = c.SID()
+	hearing.Go(func() { c.Each(c.hear) })
 	s := await(n.t, func() (*socket.Socket, bool) { return n.io.Of(nsp, nil).Sockets().Load(socket.SocketId(c.sid)) })
 	if len(join) > 0 {
 		s.Join(join...)
 	}
 	return c
+}
+
+// hear answers an event if it wants that, and keeps it.
+func (c *client) hear(heard sioclient.Event) {
+	e := event{heard.Name}
+	for _, arg := range heard.Args {
+		var v any
+		if err := json.Unmarshal(arg, &v); err != nil {
+			c.t.Errorf("client got %s: %v", heard, err)
+		}
+		e = append(e, fill(v, heard.Attachments))
+	}
+	if heard.WantsAnswer() && c.acks != nil {
+		c.Answer(heard, c.acks(e)...)
+	}
+	c.events <- e
 }
 
 // await polls f until it is true.
@@ -156,126 +135,8 @@ func inTime(t *testing.T, f func(timeout time.Duration) bool) {
 	}
 }
 
-func (c *client) prefix() string {
-	if c.nsp == "/" {
-		return ""
-	}
-	return c.nsp + ","
-}
-
-// get polls. It returns false when the session is closed.
-func (c *client) get(ctx context.Context) (string, bool) {
-	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", false
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return string(b), err == nil && resp.StatusCode == http.StatusOK
-}
-
-func (c *client) post(p string) {
-	resp, err := http.Post(c.url, "text/plain", strings.NewReader(p))
-	if err == nil {
-		resp.Body.Close()
-	}
-}
-
-// packet handles one Engine.IO packet.
-func (c *client) packet(p string, connected chan string) {
-	if p == "" {
-		return
-	}
-	if p[0] == 'b' {
-		b, _ := base64.StdEncoding.DecodeString(p[1:])
-		c.attachment(b)
-		return
-	}
-	switch {
-	case p == "2":
-		c.post("3")
-	case strings.HasPrefix(p, "40"):
-		var v struct{ Sid string }
-		json.Unmarshal([]byte(strings.TrimPrefix(p[2:], c.prefix())), &v)
-		connected <- v.Sid
-	case strings.HasPrefix(p, "42"), strings.HasPrefix(p, "45"):
-		c.event(p)
-	}
-}
-
-func (c *client) event(p string) {
-	body := p[2:]
-	n := 0
-	if p[1] == '5' {
-		count, rest, _ := strings.Cut(body, "-")
-		fmt.Sscan(count, &n)
-		body = rest
-	}
-	body = strings.TrimPrefix(body, c.prefix())
-	i := max(strings.IndexByte(body, '['), 0)
-	var e event
-	if err := json.Unmarshal([]byte(body[i:]), &e); err != nil {
-		c.t.Errorf("client got %q: %v", p, err)
-		return
-	}
-	c.mu.Lock()
-	c.open, c.left, c.id = &e, n, body[:i]
-	c.raw = nil
-	c.mu.Unlock()
-	if n == 0 {
-		c.complete(nil)
-	}
-}
-
-func (c *client) attachment(b []byte) {
-	c.mu.Lock()
-	c.raw = append(c.raw, string(b))
-	full := len(c.raw) == c.left
-	c.mu.Unlock()
-	if full {
-		c.complete(c.raw)
-	}
-}
-
-func (c *client) complete(attachments []string) {
-	c.mu.Lock()
-	e, id := *c.open, c.id
-	c.mu.Unlock()
-	for i := range e {
-		e[i] = fill(e[i], attachments)
-	}
-	if id != "" && c.acks != nil {
-		answer := c.acks(e)
-		c.answer(id, answer)
-	}
-	c.events <- e
-}
-
-// answer sends an acknowledgement; a []byte at the top goes as binary.
-func (c *client) answer(id string, args []any) {
-	var attachments string
-	n := 0
-	for i, a := range args {
-		if b, ok := a.([]byte); ok {
-			args[i] = map[string]any{"_placeholder": true, "num": n}
-			attachments += "\x1eb" + base64.StdEncoding.EncodeToString(b)
-			n++
-		}
-	}
-	if args == nil {
-		args = []any{}
-	}
-	text, _ := json.Marshal(args)
-	head := "43"
-	if n > 0 {
-		head = fmt.Sprintf("46%d-", n)
-	}
-	c.post(head + c.prefix() + id + string(text) + attachments)
-}
-
 // fill puts attachments in the place of their placeholders.
-func fill(v any, attachments []string) any {
+func fill(v any, attachments [][]byte) any {
 	switch x := v.(type) {
 	case []any:
 		for i := range x {
@@ -283,7 +144,7 @@ func fill(v any, attachments []string) any {
 		}
 	case map[string]any:
 		if x["_placeholder"] == true {
-			return []byte(attachments[int(x["num"].(float64))])
+			return attachments[int(x["num"].(float64))]
 		}
 		for k := range x {
 			x[k] = fill(x[k], attachments)

@@ -41,6 +41,9 @@ type Event struct {
 
 func (e Event) String() string { return fmt.Sprintf("%s %s", e.Name, e.Args) }
 
+// WantsAnswer reports whether the event wants an acknowledgement.
+func (e Event) WantsAnswer() bool { return e.ack != "" }
+
 // Arg is the first argument, nil if there is none.
 func (e Event) Arg() json.RawMessage {
 	if len(e.Args) == 0 {
@@ -214,6 +217,22 @@ func (c *Client) Next() Event {
 			c.t.Fatal("no event: the connection has ended")
 		case <-late:
 			c.t.Fatalf("no event in %v", patience)
+		}
+	}
+}
+
+// Each calls f for every event, in order, until the connection has ended.
+func (c *Client) Each(f func(Event)) {
+	for {
+		e, ok, more := c.take()
+		if ok {
+			f(e)
+			continue
+		}
+		select {
+		case <-more:
+		case <-c.Done():
+			return
 		}
 	}
 }

@@ -151,7 +151,7 @@ func readAttachments(r *bufio.Reader, p []byte) (attachments [][]byte, err error
 	digits, _, _ := bytes.Cut(p[1:], []byte("-"))
 	n, err := strconv.Atoi(string(digits))
 	for range n {
-		b, binary, err := readFrame(r, nil)
+		b, binary, err := readFrame(r, []byte{}) // empty, and not nil, if there is nothing in it
 		if err != nil || !binary {
 			return nil, fmt.Errorf("attachment %q: %v", b, err)
 		}
