@@ -17,6 +17,7 @@ type cli struct {
 	Publish publish      `cmd:"" help:"Publish an event of a guild."`
 	Emit    emit         `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
 	Revoke  revoke       `cmd:"" help:"Take tokens back, on every node and on those started later."`
+	Relay   relayCommand `cmd:"" help:"Publish durably what others publish plainly, so that nobody misses it."`
 
 	Version kong.VersionFlag `help:"Print the version and end."`
 }

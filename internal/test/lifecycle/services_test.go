@@ -18,11 +18,13 @@ import (
 	"github.com/architus/guildcast/handlers"
 	"github.com/architus/guildcast/handlers/directory"
 	"github.com/architus/guildcast/internal/demo"
+	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
+	"github.com/architus/guildcast/relay"
 	"github.com/architus/guildcast/token"
 	"github.com/architus/guildcast/token/jwks"
 	"github.com/architus/guildcast/worker"
@@ -72,6 +74,23 @@ func TestTopics(t *testing.T) {
 					release()
 				}
 				return err
+			}}
+		})
+	})
+}
+
+func TestRelay(t *testing.T) {
+	each(t, func(t *testing.T, client goredis.UniversalClient) {
+		b := newBus(t, client)
+		lifecycle.Conform(t, rounds, func(t *testing.T) lifecycle.Service {
+			r, err := relay.New(b, client, relay.Options{ToPrefix: "gc:", Lease: 60 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return lifecycle.Service{Package: module + "relay", Run: r.Run, Use: func(ctx context.Context) error {
+				_ = r.Stats()
+				client.Publish(ctx, "1", `{"payload":1}`)
+				return service.ErrEnded // nobody asks a relay for anything
 			}}
 		})
 	})

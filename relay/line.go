@@ -1,0 +1,171 @@
+package relay
+
+import (
+	"crypto/sha1" //nolint:gosec // tells messages apart, and nobody who could forge one gains by it
+	"encoding/hex"
+	"time"
+
+	"github.com/architus/guildcast/event"
+)
+
+// item is a message that was heard and, as far as this relay knows, is not published durably yet.
+type item struct {
+	topic   event.Topic
+	message []byte
+	hash    string
+	seq     uint64    // among all that this relay heard
+	at      time.Time // when it was heard
+}
+
+func hashOf(topic event.Topic, message []byte) string {
+	h := sha1.New() //nolint:gosec // as above
+	_, _ = h.Write([]byte(topic.Channel("")))
+	_, _ = h.Write([]byte{' '})
+	_, _ = h.Write(message)
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+// line is what is not published yet of one guild, in order. It exists only while there is something to know.
+type line struct {
+	items []item
+	bytes int
+
+	// lossy is set if some were dropped here without being published, as far as is known. The next that is published of
+	// those heard since shows that the others were too.
+	lossy bool
+
+	// early are hashes of what was published before this relay heard it, and when: on a Redis Cluster the ways differ.
+	early map[string]time.Time
+
+	// retry is when Redis is asked again after a refusal.
+	retry time.Time
+}
+
+// lines are those of all guilds, bounded. The relay's mutex guards them.
+type lines struct {
+	of map[string]*line
+
+	entries, bytes               int // of all lines
+	maxEntries, maxBytes         int
+	maxLineEntries, maxLineBytes int
+	unordered                    bool // a Redis Cluster: different relays may hear in different orders
+	heard, published, overflowed uint64
+}
+
+// earlyFor is how long what was published early is remembered.
+const earlyFor = 5 * time.Second
+
+func (ls *lines) line(guild string) *line {
+	l := ls.of[guild]
+	if l == nil {
+		l = &line{}
+		ls.of[guild] = l
+	}
+	return l
+}
+
+// tidy forgets a line that says nothing.
+func (ls *lines) tidy(guild string, l *line) {
+	if len(l.items) == 0 && !l.lossy && len(l.early) == 0 {
+		delete(ls.of, guild)
+	}
+}
+
+// add notes what was heard. It reports whether it has still to be published.
+func (ls *lines) add(topic event.Topic, message []byte, now time.Time) bool {
+	ls.heard++
+	l := ls.line(topic.Guild)
+	defer ls.tidy(topic.Guild, l)
+	hash := hashOf(topic, message)
+	if at, ok := l.early[hash]; ok {
+		delete(l.early, hash)
+		if now.Sub(at) < earlyFor {
+			return false
+		}
+	}
+	if len(l.items) >= ls.maxLineEntries || l.bytes+len(message) > ls.maxLineBytes ||
+		ls.entries >= ls.maxEntries || ls.bytes+len(message) > ls.maxBytes {
+		ls.overflowed += uint64(len(l.items))
+		ls.cut(l, len(l.items))
+		l.lossy = true
+	}
+	l.items = append(l.items, item{topic, message, hash, ls.heard, now})
+	l.bytes += len(message)
+	ls.entries++
+	ls.bytes += len(message)
+	return true
+}
+
+// done takes back what the leader has published, in its order.
+func (ls *lines) done(guild, hash string, now time.Time) {
+	ls.published++
+	l := ls.line(guild)
+	defer ls.tidy(guild, l)
+	for i, it := range l.items {
+		if it.hash != hash {
+			continue
+		}
+		l.lossy = false
+		if ls.unordered {
+			ls.dropOld(l, i, now)
+			ls.remove(l, hash)
+			return
+		}
+		ls.cut(l, i+1) // those before it were left out by the leader, who has said so with a marker
+		return
+	}
+	if !ls.unordered {
+		return
+	}
+	if l.early == nil {
+		l.early = map[string]time.Time{}
+	}
+	for h, at := range l.early {
+		if now.Sub(at) >= earlyFor {
+			delete(l.early, h)
+		}
+	}
+	l.early[hash] = now
+}
+
+// dropOld drops those of the first n items that were heard so long ago that the leader must have left them out.
+func (ls *lines) dropOld(l *line, n int, now time.Time) {
+	dropped := 0
+	for dropped < n && now.Sub(l.items[dropped].at) > earlyFor {
+		dropped++
+	}
+	ls.cut(l, dropped)
+}
+
+// remove removes the first item with a hash.
+func (ls *lines) remove(l *line, hash string) {
+	for i, it := range l.items {
+		if it.hash == hash && i == 0 {
+			ls.cut(l, 1)
+			return
+		}
+		if it.hash == hash {
+			l.bytes -= len(it.message)
+			ls.bytes -= len(it.message)
+			ls.entries--
+			l.items = append(l.items[:i:i], l.items[i+1:]...)
+			return
+		}
+	}
+}
+
+// cut removes the first n items.
+func (ls *lines) cut(l *line, n int) {
+	for _, it := range l.items[:n] {
+		l.bytes -= len(it.message)
+		ls.bytes -= len(it.message)
+	}
+	ls.entries -= n
+	clear(l.items[:n])
+	if l.items = l.items[n:]; len(l.items) == 0 {
+		l.items = nil
+	}
+}
+
+// reset forgets everything.
+func (ls *lines) reset() { ls.of, ls.entries, ls.bytes = map[string]*line{}, 0, 0 }
