@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/botwire"
 )
 
@@ -113,4 +114,12 @@ func (nowhere) Online(context.Context, string, uint64) ([]string, uint64, error)
 
 func (nowhere) Do(context.Context, string, string, []byte, func([]byte) error) error {
 	return errNowhere()
+}
+
+func (nowhere) After(context.Context, string, history.Position, int) (history.Page, error) {
+	return history.Page{}, errNoHistory
+}
+
+func (nowhere) Last(context.Context, []string) ([]history.Last, error) {
+	return nil, errNoHistory
 }

@@ -4,12 +4,14 @@ import (
 	"sync"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 )
 
 // notice is a message of a topic.
 type notice struct {
-	topic event.Topic
-	data  []byte
+	topic    event.Topic
+	position history.Position // zero for a plain one
+	data     []byte
 }
 
 func (n *notice) size() int { return len(n.data) + 128 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 )
 
 // fakePools is a cache in memory.
@@ -158,6 +159,8 @@ func (f *fakeTopics) Acquire(ctx context.Context, t event.Topic) (func(), error)
 		f.held[t]--
 	}, nil
 }
+
+func (f *fakeTopics) Position(string) (history.Position, bool) { return history.Position{}, false }
 
 func (f *fakeTopics) count(t event.Topic) int {
 	f.mu.Lock()

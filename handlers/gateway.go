@@ -11,8 +11,10 @@
 //     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
 //     requests share), poolbackend.go, interpret.go, queue.go, backend.go.
 //   - To a client: outlet.go, errors.go.
-//   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, flights.go (deliveries under
-//     way), stragglers.go (clients that are behind), resync.go, spectators.go.
+//   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, stream.go (a guild's
+//     events in order), flights.go (deliveries under way), stragglers.go (clients that are behind), resync.go,
+//     spectators.go. The past: replay.go (what a client asks of it), window.go (what is kept and read of it),
+//     follower.go (who gets it).
 //   - The end of an elevation: expiry.go, bearers.go (who has claims, for revocations), revocation.go, demotion.go.
 //
 // Words that have one meaning here:
@@ -37,6 +39,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers/directory"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/permissions"
@@ -57,6 +60,20 @@ type topics interface {
 	// Acquire returns once Redis has confirmed the subscription. The caller must call release once to give it up.
 	// Messages go to Gateway.Message, in order.
 	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
+
+	// Position returns the position of the latest durable event of a guild that was passed to Gateway.Message or, if
+	// there was none since its topic was acquired, of the latest in its history. It is false if the history can't be
+	// read.
+	Position(guild string) (history.Position, bool)
+}
+
+// pastReader reads the histories of guilds: history.Reader.
+type pastReader interface {
+	// After returns at most max entries that came after the one at p, oldest first.
+	After(ctx context.Context, guild string, p history.Position, max int) (history.Page, error)
+
+	// Last returns where the histories of guilds end.
+	Last(ctx context.Context, guilds []string) ([]history.Last, error)
 }
 
 // Parts are the collaborators of a gateway.
@@ -72,6 +89,9 @@ type Parts struct {
 
 	Pools   pools
 	Backend backend
+
+	// History is what is replayed. If it is nil, no event is durable.
+	History pastReader
 
 	// Interpreter answers `interpret`. If it is nil, the backend does.
 	Interpreter interpreter
@@ -91,10 +111,13 @@ type Gateway struct {
 	pools       pools
 	backend     backend
 	interpreter interpreter // may be nil
+	history     pastReader
 	outlet      outlet
 
 	directories *directory.Set
 	spectators  *spectators
+	streams     *streams
+	replays     tally // those that clients wait for
 	backlogs    *backlogs
 	bearers     *bearers
 	stragglers  *stragglers
@@ -147,17 +170,21 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	if parts.Backend == nil {
 		parts.Backend = nowhere{}
 	}
+	if parts.History == nil {
+		parts.History = nowhere{}
+	}
 	config = config.withDefaults()
 	l := config.Limits
 	g := &Gateway{
 		config: config, limits: l, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
-		pools: parts.Pools, backend: parts.Backend, interpreter: parts.Interpreter,
+		pools: parts.Pools, backend: parts.Backend, interpreter: parts.Interpreter, history: parts.History,
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
 		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),
 	}
+	g.replays.max = l.NodeReplays
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.pages = newRounds[*page](g.ctx, g.spawn, bound(l.PageBytes), true)
 	g.results = newRounds[[]entity](g.ctx, g.spawn, bound(l.ResultBytes), false)
@@ -165,7 +192,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		MaxEntries: l.SearchEntries, MaxPools: l.SearchPools, Logger: g.log,
 	})
 	g.backlogs, g.stragglers = newBacklogs(g), newStragglers(g)
-	g.resyncs = newResyncs(g)
+	g.resyncs, g.streams = newResyncs(g), newStreams(g)
 	var err error
 	if g.metrics, err = newMetrics(config.Registerer, g); err != nil {
 		return nil, err

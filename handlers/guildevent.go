@@ -14,12 +14,12 @@ type batches struct {
 	list []permissions.Batch[*engine.Conn]
 }
 
-// Message delivers one message of a topic to the sockets that may see it. The messages of a guild must come one at a
-// time, in the order in which Redis delivered them. Message does not wait for slow recipients: while the guild does,
-// data is kept, and must not change. A malformed message is dropped, counted, and logged at most once per topic and
-// minute. The position is the event's place in the history of its guild; it is zero if the event has none.
-func (g *Gateway) Message(topic event.Topic, _ history.Position, data []byte) {
-	g.take(notice{topic: topic, data: data})
+// Message delivers one message of a topic to the sockets that may see it. p is its position in the guild's history, zero
+// for a plain one. The messages of a guild must come one at a time, in the order in which Redis delivered them. Message
+// does not wait for slow recipients: while the guild does, data is kept, and must not change. A malformed message is
+// dropped, counted, and logged at most once per topic and minute.
+func (g *Gateway) Message(topic event.Topic, p history.Position, data []byte) {
+	g.take(notice{topic: topic, position: p, data: data})
 }
 
 // take handles a message of a topic, or keeps it while the guild waits for slow recipients.
@@ -40,17 +40,26 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 			g.log.Error("guild event panicked", "guild_id", n.topic.Guild, "err", p)
 		}
 	}()
+	st := g.streams.of(n.topic.Guild)
 	e, err := event.Parse(n.topic, n.data)
 	if err != nil {
 		g.malformed(n.topic, err)
+		if st != nil {
+			st.skip(n.position)
+		}
 		return nil
 	}
 	g.directories.Changed(&e)
-	return g.route(&e)
+	if st == nil {
+		behind, _ = g.route(&e, n.position)
+		return behind
+	}
+	return st.deliver(&e, n.position)
 }
 
-// route delivers an event to the sockets that may see it. It returns the recipients to wait for.
-func (g *Gateway) route(e *event.Event) (behind []lag) {
+// route delivers an event to the sockets that may see it. It returns the recipients to wait for, and those for which
+// the event was left out.
+func (g *Gateway) route(e *event.Event, p history.Position) (behind []lag, shed []*engine.Conn) {
 	flight := g.flights.begin(e.Topic.Guild)
 	defer g.flights.end(flight)
 	room, _ := g.batches.Get().(*batches)
@@ -60,37 +69,37 @@ func (g *Gateway) route(e *event.Event) (behind []lag) {
 	var outcome permissions.Outcome
 	room.list, outcome = g.filter.Route(room.list[:0], e, time.Now())
 	g.metrics.outcome(outcome)
-	behind = g.fanOut(e, room.list)
+	behind, shed = g.fanOut(e, p, room.list)
 	clear(room.list) // so that it keeps no connection alive
 	g.batches.Put(room)
 	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{e.Topic, unknownKind}) {
 		g.log.Warn("guild event of unknown kind reaches nobody",
 			"guild_id", e.Topic.Guild, "logs", e.Topic.Logs, "kind", shown(e.Kind))
 	}
-	return behind
+	return behind, shed
 }
 
 // fanOut queues the event for every recipient, except for those that are behind. It encodes the event once per form,
-// and returns the recipients to wait for.
-func (g *Gateway) fanOut(e *event.Event, list []permissions.Batch[*engine.Conn]) (behind []lag) {
-	var encoded [2]*engine.Message
+// and returns the recipients to wait for, and those for which the event was left out.
+func (g *Gateway) fanOut(
+	e *event.Event, p history.Position, list []permissions.Batch[*engine.Conn],
+) (behind []lag, shed []*engine.Conn) {
+	var encoded [4]*engine.Message
 	loss := lossOf(e.Topic)
 	for i := range list {
 		b := &list[i]
-		m := &encoded[b.Form&1]
+		m := &encoded[messageKind(b.Form, b.Positions)]
 		if *m == nil {
-			*m = g.outlet.encode(e.AppendArgs(nil, b.Form == permissions.FormString))
+			*m = g.encodeEvent(e, p, b.Form, b.Positions)
 		}
-		shed, slow := g.outlet.deliver(*m, b.Recipients, loss)
-		g.metrics.delivered(b.Level, len(b.Recipients)-len(shed))
-		if len(shed) > 0 {
-			g.stragglers.note(e.Topic.Guild, shed)
-		}
+		without, slow := g.outlet.deliver(*m, b.Recipients, loss)
+		g.metrics.delivered(b.Level, len(b.Recipients)-len(without))
+		shed = append(shed, without...)
 		if slow != nil {
 			behind = append(behind, slow)
 		}
 	}
-	return behind
+	return behind, shed
 }
 
 func (g *Gateway) malformed(topic event.Topic, err error) {

@@ -44,6 +44,13 @@ type Limits struct {
 	PageBytes   int // pages of pools; beyond it the oldest are read again; default 32 MiB
 	ResultBytes int // workers' answers, until their clients have read them; beyond it requests fail; default 128 MiB
 
+	// Replays of past guild events.
+
+	NodeReplays      int // in progress, until their answer; default 8192
+	ReplayEvents     int // events of one; a client that has missed more is told so; default 10000
+	GuildReplayBytes int // events of one guild that are kept for replays, in bytes; default 24 MiB
+	NodeReplayBytes  int // the same of all guilds; default 128 MiB
+
 	Payload int // bytes of an event's payload with its attachments; default 262144
 	PoolIDs int // ids in one pool request; default 10000
 	Content int // characters of an interpret message; default 4000
@@ -67,6 +74,7 @@ func DefaultLimits() Limits {
 		SocketBytes: 4 << 20, AddressBytes: 8 << 20, UserBytes: 8 << 20,
 		AnonymousBytes: 64 << 20, ElevatedBytes: 192 << 20,
 		GuildBacklogBytes: 4 << 20, NodeBacklogBytes: 64 << 20, PageBytes: 32 << 20, ResultBytes: 128 << 20,
+		NodeReplays: 8192, ReplayEvents: 10000, GuildReplayBytes: 24 << 20, NodeReplayBytes: 128 << 20,
 		Payload: 256 << 10, PoolIDs: 10000, Content: 4000,
 		SearchEntries: 1_000_000, SearchPools: 1000, Remembered: 65536,
 	}
@@ -89,6 +97,10 @@ func (l Limits) withDefaults() Limits {
 	l.GuildBacklogBytes = cmp.Or(l.GuildBacklogBytes, d.GuildBacklogBytes)
 	l.NodeBacklogBytes = cmp.Or(l.NodeBacklogBytes, d.NodeBacklogBytes)
 	l.PageBytes, l.ResultBytes = cmp.Or(l.PageBytes, d.PageBytes), cmp.Or(l.ResultBytes, d.ResultBytes)
+	l.NodeReplays = cmp.Or(l.NodeReplays, d.NodeReplays)
+	l.ReplayEvents = cmp.Or(l.ReplayEvents, d.ReplayEvents)
+	l.GuildReplayBytes = cmp.Or(l.GuildReplayBytes, d.GuildReplayBytes)
+	l.NodeReplayBytes = cmp.Or(l.NodeReplayBytes, d.NodeReplayBytes)
 	l.Payload = cmp.Or(l.Payload, d.Payload)
 	l.PoolIDs = cmp.Or(l.PoolIDs, d.PoolIDs)
 	l.Content = cmp.Or(l.Content, d.Content)

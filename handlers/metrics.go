@@ -15,7 +15,9 @@ type metrics struct {
 	events, answers, errors                   *prometheus.CounterVec
 	elevations, demotions                     *prometheus.CounterVec
 	guildEvents, guildMalformed, guildReached *prometheus.CounterVec
+	replays                                   *prometheus.CounterVec
 	refused, floods, panics, resyncs, shed    prometheus.Counter
+	replayed                                  prometheus.Counter
 	elevated                                  prometheus.Gauge
 
 	// Looked up once, because every guild event needs them. Static after construction.
@@ -50,6 +52,8 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		panics:         one("handler_panics_total", "Panics that were recovered. Each is a bug."),
 		resyncs:        one("resyncs_total", "Sockets told that they may have missed events."),
 		shed:           one("guild_events_shed_total", "Guild events left out for sockets that read too slowly."),
+		replays:        vec("replays_total", "Replays of past guild events, by what became of them.", "outcome"),
+		replayed:       one("replayed_events_total", "Past guild events queued for sockets."),
 		elevated:       prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
 		outcomes:       map[permissions.Outcome]prometheus.Counter{},
 		levels:         map[permissions.Level]prometheus.Counter{},
@@ -67,9 +71,12 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}
 	collectors := []prometheus.Collector{
 		m.events, m.answers, m.errors, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
-		m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
+		m.replays, m.replayed, m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
 		count("sessions", "Sockets connected.", g.Sessions),
 		count("spectators", "Sockets that spectate a guild.", g.filter.Len),
+		count("replay_window_bytes", "Bytes of guild events kept for replays.", func() int {
+			return int(g.streams.windows.used.Load())
+		}),
 		count("requests_in_progress", "Pool and interpret requests in progress.", g.slots.inProgress),
 	}
 	for _, c := range collectors {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/js"
 	"github.com/architus/guildcast/permissions"
 )
@@ -84,4 +86,33 @@ func encode(v any) []byte {
 		panic(err) // a bug, which the handlers' callers recover
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// messageKind numbers the four ways in which a guild event is encoded.
+func messageKind(f permissions.Form, positions bool) int {
+	kind := int(f & 1)
+	if positions {
+		kind += 2
+	}
+	return kind
+}
+
+// encodeEvent encodes a guild event. With positions it has a second argument: where it stands in the guild's history,
+// null for a plain event.
+func (g *Gateway) encodeEvent(
+	e *event.Event, p history.Position, f permissions.Form, positions bool,
+) *engine.Message {
+	args := e.AppendArgs(nil, f == permissions.FormString)
+	if positions {
+		args = append(appendPosition(append(args[:len(args)-1], ','), p), ']')
+	}
+	return g.outlet.encode(args)
+}
+
+// appendPosition appends a position as JSON: a string, or null for none.
+func appendPosition(dst []byte, p history.Position) []byte {
+	if p.IsZero() {
+		return append(dst, "null"...)
+	}
+	return append(append(append(dst, '"'), p.String()...), '"')
 }

@@ -137,7 +137,7 @@ func FuzzPayload(f *testing.F) {
 	f.Add(`"token"`, true)
 	f.Add(`{"_id":1e999,"guild_id":-0,"ids":{}}`, false)
 	f.Fuzz(func(t *testing.T, text string, bare bool) {
-		parts := Parts{Verifier: &tokens{}, Revocations: &tokens{}, Topics: &streams{}, Filter: newFilter()}
+		parts := Parts{Verifier: &tokens{}, Revocations: &tokens{}, Topics: &feeds{}, Filter: newFilter()}
 		g, err := newGateway(parts, Config{})
 		if err != nil {
 			t.Fatal(err)

@@ -43,6 +43,8 @@ type poolQuery struct {
 	ids     []string // distinct
 	text    string
 	limit   int
+
+	positions bool // the answer says at which position of the guild it is
 }
 
 // onPool handles a `pool` request.
@@ -115,6 +117,10 @@ func (r *request) poolQuery() (q poolQuery, err *Error) {
 			q.request = requestIDs
 		}
 	}
+	if q.positions, err = r.flag("positions"); err != nil {
+		return q, err
+	}
+	q.positions = q.positions || r.session.positions.Load()
 	return q, r.completeQuery(&q)
 }
 

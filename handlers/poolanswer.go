@@ -28,6 +28,8 @@ type poolAnswer struct {
 	// When the request came, on the clocks of Gateway.pages and Gateway.results.
 	came, asked uint64
 
+	position []byte // for a client that asks for positions: of the guild when the request came, as JSON
+
 	whole bool  // a whole pool was asked for: if the cache has none of it, the backend is asked
 	found bool  // the cache has some of the pool
 	seen  idSet // sent or owed so far, if the pool has several pages
@@ -50,7 +52,16 @@ type kept struct {
 // answerPool answers a query, or returns the error that answers it.
 func answerPool(t *task, q poolQuery, c *permissions.Claims, foreign bool) error {
 	g := t.session.gateway
-	a := &poolAnswer{task: t, gateway: g, query: q, claims: c, came: g.pages.enter(), asked: g.results.enter()}
+	a := &poolAnswer{task: t, gateway: g, query: q, claims: c}
+	if q.positions {
+		a.position = []byte("null")
+	}
+	if q.positions && !foreign { // before what is read, so that no event is missing between the two
+		if p, known := g.positionOf(t.ctx, q.guild); known {
+			a.position = encode(p.String())
+		}
+	}
+	a.came, a.asked = g.pages.enter(), g.results.enter()
 	defer g.pages.leave()
 	defer g.results.leave()
 	defer a.letGo(0)
@@ -349,14 +360,20 @@ func (a *poolAnswer) room() error {
 // turn.
 func (a *poolAnswer) send(list, users []entity, last bool) error {
 	t, q := a.task, a.query
-	if q.kind == typeMember && len(list) > 0 &&
-		!t.send(eventPoolResponse, poolBody(t.id, typeUser, "", users, nil, false)) {
-		return context.Canceled
+	head := poolHead{ID: t.id, Type: q.kind, Position: a.position}
+	if q.guild != "" {
+		head.GuildID = &q.guild
+	}
+	if q.kind == typeMember && len(list) > 0 {
+		of := poolHead{ID: t.id, Type: typeUser, Position: a.position}
+		if !t.send(eventPoolResponse, of.body(users, nil, false)) {
+			return context.Canceled
+		}
 	}
 	switch {
 	case last:
-		t.finish(eventPoolResponse, poolBody(t.id, q.kind, q.guild, list, a.nonexistent, true))
-	case len(list) > 0 && !t.send(eventPoolResponse, poolBody(t.id, q.kind, q.guild, list, nil, false)):
+		t.finish(eventPoolResponse, head.body(list, a.nonexistent, true))
+	case len(list) > 0 && !t.send(eventPoolResponse, head.body(list, nil, false)):
 		return context.Canceled
 	}
 	return nil

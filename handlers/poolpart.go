@@ -10,20 +10,20 @@ type poolHead struct {
 	ID      json.RawMessage `json:"_id,omitempty"`
 	Type    string          `json:"type"`
 	GuildID *string         `json:"guild_id"`
+
+	// Position is that of the query's guild when the request came: what came before it is in the pool. Null if there
+	// is none. Only for a client that asks for positions.
+	Position json.RawMessage `json:"position,omitempty"`
 }
 
-// poolBody returns the payload of one part. It copies the entities as they are.
-func poolBody(id []byte, kind, guild string, list []entity, nonexistent []string, finished bool) []byte {
-	head := poolHead{ID: id, Type: kind}
-	if guild != "" {
-		head.GuildID = &guild
-	}
+// body returns the payload of one part. It copies the entities as they are.
+func (h poolHead) body(list []entity, nonexistent []string, finished bool) []byte {
 	size := 256 + 24*len(nonexistent)
 	for _, e := range list {
 		size += len(e.json) + 1
 	}
 	b := make([]byte, 0, size)
-	b = append(b, bytes.TrimSuffix(encode(head), []byte("}"))...)
+	b = append(b, bytes.TrimSuffix(encode(h), []byte("}"))...)
 	b = append(b, `,"data":[`...)
 	for i, e := range list {
 		if i > 0 {

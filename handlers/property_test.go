@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
@@ -91,6 +92,8 @@ type wish struct {
 
 // trial is one client and what happened to it.
 type trial struct {
+	past *archive // nil: no event is durable
+
 	s   *session
 	rng *rand.Rand
 	ids int
@@ -157,11 +160,29 @@ func (x *trial) step() {
 		w.event = "spectate"
 		w.view = view{guild: fmt.Sprint(x.rng.IntN(3)), logs: x.rng.IntN(2) == 0}
 		body["guild_id"], body["include_logs"] = w.view.guild, w.view.logs
+		x.recall(body)
 	case 7:
 		w.event = "demote"
 	}
 	x.add(entry{at: time.Now(), want: w})
 	x.s.send(w.event, body)
+}
+
+// recall asks for the past now and then, if there is one.
+func (x *trial) recall(body m) {
+	if x.past == nil {
+		return
+	}
+	switch x.rng.IntN(4) {
+	case 0:
+		body["positions"] = true
+	case 1:
+		body["backlog"] = x.rng.IntN(100)
+	case 2:
+		if list := x.past.of(fmt.Sprint(body["guild_id"])); len(list) > 0 {
+			body["since"] = list[x.rng.IntN(len(list))].Position.String()
+		}
+	}
 }
 
 // state is what a client may have, by what it was told: while a request is on its way, more than one thing.
@@ -255,13 +276,23 @@ func (x *trial) check(t *testing.T) (events int) {
 func TestNothingForbiddenIsEverDelivered(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { disorder(t, seed) })
+			synctest.Test(t, func(t *testing.T) { disorder(t, seed, false) })
 		})
 	}
 }
 
-// disorder has clients do random things while events are published and tokens revoked.
-func disorder(t *testing.T, seed uint64) {
+// The claims of a client change between an event and its replay, too.
+func TestNothingForbiddenIsEverReplayed(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { disorder(t, seed, true) })
+		})
+	}
+}
+
+// disorder has clients do random things while events are published and tokens revoked. With durable, most events are,
+// and clients ask for the past.
+func disorder(t *testing.T, seed uint64, durable bool) {
 	b := newBench(t, Config{ExpiryWarning: 20 * time.Millisecond, Limits: Limits{
 		SocketRate: -1, UserRate: -1, AddressRate: -1,
 	}})
@@ -275,8 +306,14 @@ func disorder(t *testing.T, seed uint64) {
 	}
 	b.streams.set(func(event.Topic) { time.Sleep(time.Millisecond) }) // Redis takes its time, and so do deliveries
 	b.pace = 300 * time.Microsecond
+	var past *archive
+	if durable {
+		past = b.remember()
+		past.pause = time.Millisecond
+		b.sheds = func(*engine.Conn, []byte) bool { return time.Now().UnixMicro()%20 == 0 }
+	}
 	connect := func(id string, rng *rand.Rand) *trial {
-		x := &trial{s: b.socket(id), rng: rng}
+		x := &trial{s: b.socket(id), rng: rng, past: past}
 		hearing.Lock()
 		heard[x.s.conn()] = x
 		hearing.Unlock()
@@ -285,7 +322,7 @@ func disorder(t *testing.T, seed uint64) {
 	stop := make(chan struct{})
 	var publishers, clients sync.WaitGroup
 	for guild := range 3 {
-		publishers.Go(func() { publish(b, fmt.Sprint(guild), rand.New(rand.NewPCG(seed, uint64(guild))), stop) })
+		publishers.Go(func() { publish(b, past, fmt.Sprint(guild), rand.New(rand.NewPCG(seed, uint64(guild))), stop) })
 	}
 	publishers.Go(func() { revoke(b, rand.New(rand.NewPCG(seed, 99)), stop) })
 	var mu sync.Mutex
@@ -323,7 +360,7 @@ func disorder(t *testing.T, seed uint64) {
 	}
 }
 
-func publish(b *bench, guild string, rng *rand.Rand, stop <-chan struct{}) {
+func publish(b *bench, past *archive, guild string, rng *rand.Rand, stop <-chan struct{}) {
 	kinds := []string{"member", "setting", "message", "moderation", "internal", "unknown"}
 	for seq := 0; ; seq++ {
 		select {
@@ -336,8 +373,14 @@ func publish(b *bench, guild string, rng *rand.Rand, stop <-chan struct{}) {
 		if err != nil {
 			panic(err)
 		}
-		b.g.Message(event.Topic{Guild: guild, Logs: p.Logs}, history.Position{},
-			fmt.Appendf(nil, `{"kind":%q,"private":%t,"payload":%s}`, p.Kind, p.Private, payload))
+		topic := event.Topic{Guild: guild, Logs: p.Logs}
+		message := fmt.Sprintf(`{"kind":%q,"private":%t,"payload":%s}`, p.Kind, p.Private, payload)
+		if past != nil && rng.IntN(4) > 0 {
+			b.durable(past, topic, message)
+			past.trim(guild, 500)
+			continue
+		}
+		b.g.Message(topic, history.Position{}, []byte(message))
 	}
 }
 

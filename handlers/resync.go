@@ -27,6 +27,9 @@ func (g *Gateway) Resync(topics []event.Topic, reason string) {
 		if !t.Logs {
 			g.directories.Lost(t.Guild)
 		}
+		if st := g.streams.of(t.Guild); st != nil {
+			st.lost()
+		}
 	}
 	due := g.resyncs.add(g.spectators.of(topics), reason)
 	if len(due) > 0 {
@@ -136,6 +139,18 @@ func (s *session) leave(guild string) {
 	if due && !s.closed {
 		s.tellMissed(guild, reason)
 	}
+}
+
+// resyncLater tells a socket, in its turn, that it has missed events, if it still spectates guild.
+func (g *Gateway) resyncLater(s *session, guild string) {
+	g.spawn(func() {
+		g.backlogs.pass(guild)
+		s.take()
+		defer s.give()
+		if s.watched.guild == guild {
+			s.tellMissed(guild, reasonClientOverflow)
+		}
+	})
 }
 
 func (s *session) tellMissed(guild, reason string) {

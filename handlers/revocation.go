@@ -17,6 +17,11 @@ func (g *Gateway) Revoke(r permissions.Revocation) {
 		}
 	}
 	g.filter.Revoke(r, conns)
+	for _, s := range matching {
+		if st := s.seat.Load(); st != nil {
+			st.await(s.conn())
+		}
+	}
 	if len(matching) == 0 {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
@@ -26,7 +27,7 @@ type bench struct {
 	g       *Gateway
 	tokens  *tokens
 	revoked *permissions.Revocations
-	streams *streams
+	streams *feeds
 	hook    func(conn any, args []byte, made time.Time) // gets what would be kept; nil keeps
 	sheds   func(conn *engine.Conn, args []byte) bool   // whether a guild event is left out; nil: none is
 	resumes func(conn *engine.Conn) bool                // nil: at once
@@ -47,7 +48,7 @@ type message struct {
 
 func newBench(t testing.TB, config Config) *bench {
 	b := &bench{
-		t: t, tokens: &tokens{}, revoked: &permissions.Revocations{}, streams: &streams{},
+		t: t, tokens: &tokens{}, revoked: &permissions.Revocations{}, streams: &feeds{},
 		messages: map[*engine.Message]message{}, got: map[*engine.Conn][]string{}, rooms: map[string]bool{},
 	}
 	b.tokens.revoked = b.revoked
@@ -173,13 +174,15 @@ func (v *tokens) Verify(_ context.Context, text string) (*permissions.Claims, er
 
 func (v *tokens) Revoked(*permissions.Claims, time.Time) bool { return false }
 
-// streams confirms subscriptions, once confirm has returned if it is set.
-type streams struct {
+// feeds confirms subscriptions, once confirm has returned if it is set.
+type feeds struct {
 	mu      sync.Mutex
 	confirm func(event.Topic)
+
+	position func(guild string) (history.Position, bool) // nil: no guild has a history
 }
 
-func (x *streams) Acquire(_ context.Context, t event.Topic) (func(), error) {
+func (x *feeds) Acquire(_ context.Context, t event.Topic) (func(), error) {
 	x.mu.Lock()
 	confirm := x.confirm
 	x.mu.Unlock()
@@ -189,7 +192,16 @@ func (x *streams) Acquire(_ context.Context, t event.Topic) (func(), error) {
 	return func() {}, nil
 }
 
-func (x *streams) set(confirm func(event.Topic)) {
+func (x *feeds) Position(guild string) (history.Position, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.position == nil {
+		return history.Position{}, false
+	}
+	return x.position(guild)
+}
+
+func (x *feeds) set(confirm func(event.Topic)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.confirm = confirm

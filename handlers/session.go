@@ -47,6 +47,13 @@ type session struct {
 	watched view             // what the socket spectates
 	topics  subscriptions    // those that watched needs
 
+	// seat is the stream of the guild that the socket spectates, or nil. Written by the holder of the turn, read by
+	// anybody.
+	seat atomic.Pointer[stream]
+
+	// positions is whether the latest spectate asked for positions.
+	positions atomic.Bool
+
 	admitted atomic.Bool // whether Admit has admitted the next event
 
 	interpreting queue // interpret requests, one after another

@@ -17,6 +17,11 @@ type spectateBody struct {
 	// Permissions are those in the guild. Absent if the socket has stopped spectating.
 	Permissions *permissions.Bits `json:"permissions,omitempty"`
 
+	// Only for a client that asks for positions. Position is null if the guild's history can't be read.
+	Position  json.RawMessage `json:"position,omitempty"`
+	Recovered *bool           `json:"recovered,omitempty"`
+	Replayed  *int            `json:"replayed,omitempty"`
+
 	ID json.RawMessage `json:"_id,omitempty"`
 }
 
@@ -25,6 +30,10 @@ type spectateBody struct {
 func onSpectate(r *request) error {
 	s := r.session
 	v, bad := r.view()
+	if bad != nil {
+		return bad
+	}
+	past, bad := r.recall()
 	if bad != nil {
 		return bad
 	}
@@ -43,6 +52,9 @@ func onSpectate(r *request) error {
 	if err != nil {
 		return err
 	}
+	if past.positions {
+		return s.spectateFrom(r, v, topics, past)
+	}
 	s.take()
 	defer s.give()
 	if s.claims.Load() == nil { // the elevation ended meanwhile
@@ -53,10 +65,24 @@ func onSpectate(r *request) error {
 		topics.release()
 		return err
 	}
+	s.positions.Store(false)
 	bits, _ := s.claims.Load().In(v.guild)
-	bits = clientBits(bits)
-	r.answer(eventSpectateReturn, encode(spectateBody{true, &v.guild, v.logs, &bits, r.id}))
+	r.answer(eventSpectateReturn, encode(v.answer(bits, r.id, nil)))
 	return nil
+}
+
+// answer returns the payload that says that the socket spectates v. Got is nil if the client asked for no positions.
+func (v *view) answer(bits permissions.Bits, id []byte, got *recalled) spectateBody {
+	bits = clientBits(bits)
+	body := spectateBody{Success: true, GuildID: &v.guild, IncludeLogs: v.logs, Permissions: &bits, ID: id}
+	if got != nil {
+		body.Position = []byte("null")
+		if got.known {
+			body.Position = encode(got.position.String())
+		}
+		body.Recovered, body.Replayed = &got.recovered, &got.replayed
+	}
+	return body
 }
 
 func (s *session) stopSpectating(r *request) error {
@@ -93,5 +119,6 @@ func (s *session) subscribe(v view) (h subscriptions, err error) {
 		h.release()
 		return subscriptions{}, errRedis().because(err)
 	}
+	h.stream = s.gateway.streams.enter(v.guild)
 	return h, nil
 }

@@ -47,7 +47,6 @@ func newStragglers(g *Gateway) *stragglers {
 
 // note records that an event of guild was left out for conns. The event's flight has not ended.
 func (x *stragglers) note(guild string, conns []*engine.Conn) {
-	x.gateway.metrics.shed.Add(float64(len(conns)))
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, c := range conns {

@@ -13,10 +13,17 @@ type view struct {
 	logs  bool
 }
 
-// subscriptions are the confirmed subscriptions of a view. Each function releases one and is nil if there is none.
-type subscriptions struct{ guild, logs func() }
+// subscriptions are the confirmed subscriptions of a view, and the stream of its guild, which the view has entered. Each
+// function releases one and is nil if there is none.
+type subscriptions struct {
+	guild, logs func()
+	stream      *stream
+}
 
 func (h subscriptions) release() {
+	if h.stream != nil {
+		h.stream.gateway.streams.leave(h.stream)
+	}
 	if h.guild != nil {
 		h.guild()
 	}
@@ -32,8 +39,13 @@ func (s *session) viewOf(v view, c *permissions.Claims) permissions.View {
 // watch makes the socket spectate v, which topics are confirmed for, in place of what it spectated before. On an error
 // nothing has changed. The turn is held.
 func (s *session) watch(v view, topics subscriptions) *Error {
-	if err := s.gateway.filter.Spectate(s.conn(), s.viewOf(v, s.claims.Load()), time.Now()); err != nil {
+	pv := s.viewOf(v, s.claims.Load())
+	if err := pv.Check(time.Now()); err != nil {
 		return viewError(err)
+	}
+	s.sit(topics.stream)
+	if err := topics.stream.admit(s.conn(), pv); err != nil {
+		return viewError(err) // its claims expired this moment, which ends all
 	}
 	old := s.watched.guild
 	s.settle(v, topics, s.topics)
@@ -53,12 +65,25 @@ func (s *session) unwatch() {
 	if old == "" {
 		return
 	}
+	s.sit(nil)
 	s.gateway.filter.Remove(s.conn())
 	s.settle(view{}, subscriptions{}, s.topics)
 	if !s.closed {
 		s.gateway.flights.wait(old)
 	}
 	s.leave(old)
+}
+
+// sit says of which guild the socket is to get events. If it has followed another one, that ends, and the client is told
+// if something was left out there for it. The turn is held.
+func (s *session) sit(st *stream) {
+	old := s.seat.Swap(st) // before the following ends: none begins any more
+	if old == nil || old == st {
+		return
+	}
+	if f := old.unfollow(s.conn()); f != nil && f.owes() && !s.closed {
+		s.tellMissed(old.guild, reasonClientOverflow)
+	}
 }
 
 // settle records the view that the filter has, and releases subscriptions that it no longer needs. The turn is held.
@@ -75,13 +100,14 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 		return
 	}
 	v := s.watched
-	err := s.gateway.filter.Spectate(s.conn(), s.viewOf(v, c), now)
+	err := s.topics.stream.admit(s.conn(), s.viewOf(v, c))
 	without := view{guild: v.guild}
 	switch {
 	case err == nil:
 	case errors.Is(err, permissions.ErrNoLogAccess) &&
-		s.gateway.filter.Spectate(s.conn(), s.viewOf(without, c), now) == nil:
-		s.settle(without, subscriptions{guild: s.topics.guild}, subscriptions{logs: s.topics.logs})
+		s.topics.stream.admit(s.conn(), s.viewOf(without, c)) == nil:
+		s.settle(without, subscriptions{guild: s.topics.guild, stream: s.topics.stream},
+			subscriptions{logs: s.topics.logs})
 	default: // the filter has kept the old view
 		s.unwatch()
 	}

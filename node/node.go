@@ -140,6 +140,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	parts := handlers.Parts{
 		Verifier: n.verifier, Revocations: &n.known, Filter: permissions.NewFilter[*engine.Conn](policy),
 		Topics: n.topics, Pools: n.entities, Backend: n.requests,
+		History: history.NewReader(n.redis.Client, history.ReaderOptions{}),
 	}
 	if c.Interpreter == InterpreterEmbedded {
 		parts.Interpreter = bot

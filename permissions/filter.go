@@ -20,10 +20,11 @@ const (
 
 // View is what one recipient spectates. It sees events of Guild that its Claims allow, until they expire.
 type View struct {
-	Guild  string
-	Logs   bool // include the guild's log topic
-	Form   Form
-	Claims *Claims
+	Guild     string
+	Logs      bool // include the guild's log topic
+	Form      Form
+	Positions bool // events come with their positions
+	Claims    *Claims
 }
 
 // Errors of Spectate: why a view is refused.
@@ -33,8 +34,8 @@ var (
 	ErrExpired     = errors.New("the claims have expired")
 )
 
-// check returns why a view is refused, or nil.
-func (v *View) check(now time.Time) error {
+// Check returns why a view is refused, or nil: an error of Spectate.
+func (v *View) Check(now time.Time) error {
 	if v.Claims.Expired(now) {
 		return ErrExpired
 	}
@@ -54,11 +55,12 @@ type class struct {
 	architusAdmin bool
 	logs          bool
 	form          Form
+	positions     bool
 }
 
 func (v *View) class() class {
 	bits, _ := v.Claims.In(v.Guild)
-	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form}
+	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form, v.Positions}
 }
 
 // admits is the decision: it is taken once per class and event.
@@ -81,6 +83,7 @@ const (
 // Batch is recipients of one event who want it in one form. Recipients is shared: it must not be written to.
 type Batch[R comparable] struct {
 	Form       Form
+	Positions  bool
 	Level      Level
 	Recipients []R
 }
@@ -150,16 +153,37 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 			continue
 		}
 		g.lent = true
-		dst = append(dst, Batch[R]{g.class.form, g.class.level(), g.recipients})
+		dst = append(dst, Batch[R]{g.class.form, g.class.positions, g.class.level(), g.recipients})
 		outcome = Routed
 	}
 	return dst, outcome
 }
 
+// Viewer decides what one recipient may see, as Route does: for one to whom the past is replayed.
+type Viewer struct {
+	policy *Policy
+	guild  string
+	class  class
+}
+
+// Viewer returns the decision for a view at this moment, with the policy of now, or why the view is refused.
+func (f *Filter[R]) Viewer(v View, now time.Time) (Viewer, error) {
+	if err := v.Check(now); err != nil {
+		return Viewer{}, err
+	}
+	return Viewer{f.policy, v.Guild, v.class()}, nil
+}
+
+// Sees reports whether an event is for the viewer.
+func (v *Viewer) Sees(e *event.Event) bool {
+	n, outcome := v.policy.needOf(e)
+	return outcome == Routed && e.Topic.Guild == v.guild && v.class.admits(e.Topic, n)
+}
+
 // Spectate makes r see what v allows, in place of what it saw before. It also serves to change claims or form. On an
 // error r sees what it saw before, with the claims from before.
 func (f *Filter[R]) Spectate(r R, v View, now time.Time) error {
-	if err := v.check(now); err != nil {
+	if err := v.Check(now); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -174,6 +198,18 @@ func (f *Filter[R]) Remove(r R) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remove(r)
+}
+
+// Take ends what r spectates, and returns it. It is false if r spectates nothing.
+func (f *Filter[R]) Take(r R) (v View, there bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.views[r]
+	if p == nil {
+		return View{}, false
+	}
+	f.remove(r)
+	return p.view, true
 }
 
 // Revoke ends what those of recipients spectate whose token r revokes.

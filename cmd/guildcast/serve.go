@@ -114,6 +114,11 @@ type limits struct {
 	LimitPageBytes         int `default:"${limit_page_bytes}" placeholder:"BYTES" help:"Most that pages of pools take that requests in progress share."`
 	LimitResultBytes       int `default:"${limit_result_bytes}" placeholder:"BYTES" help:"Most that answers of workers take until their clients have read them."`
 
+	LimitNodeReplays      int `default:"${limit_node_replays}" placeholder:"N" help:"Replays of past guild events in progress, until their answer."`
+	LimitReplayEvents     int `default:"${limit_replay_events}" placeholder:"N" help:"Events of one replay; a client that has missed more is told so."`
+	LimitGuildReplayBytes int `default:"${limit_guild_replay_bytes}" placeholder:"BYTES" help:"Most that events of one guild take that are kept for replays."`
+	LimitNodeReplayBytes  int `default:"${limit_node_replay_bytes}" placeholder:"BYTES" help:"The same of all guilds."`
+
 	LimitPayload int `default:"${limit_payload}" placeholder:"BYTES" help:"Payload of an event, with its attachments."`
 	LimitPoolIds int `default:"${limit_pool_ids}" placeholder:"N" help:"Ids in one pool request."`
 	LimitContent int `default:"${limit_content}" placeholder:"N" help:"Characters of an interpret message."`
@@ -140,7 +145,9 @@ func (l limits) forHandlers() handlers.Limits {
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),
 		SocketBytes: count(l.LimitSocketBytes), AddressBytes: count(l.LimitAddressBytes),
 		UserBytes: count(l.LimitUserBytes), AnonymousBytes: count(l.LimitAnonymousBytes),
-		ElevatedBytes:     count(l.LimitElevatedBytes),
+		ElevatedBytes: count(l.LimitElevatedBytes),
+		NodeReplays:   count(l.LimitNodeReplays), ReplayEvents: count(l.LimitReplayEvents),
+		GuildReplayBytes: count(l.LimitGuildReplayBytes), NodeReplayBytes: count(l.LimitNodeReplayBytes),
 		GuildBacklogBytes: count(l.LimitGuildBacklogBytes), NodeBacklogBytes: count(l.LimitNodeBacklogBytes),
 		PageBytes: count(l.LimitPageBytes), ResultBytes: count(l.LimitResultBytes),
 		Payload: count(l.LimitPayload), PoolIDs: count(l.LimitPoolIds), Content: count(l.LimitContent),

@@ -1,0 +1,268 @@
+package handlers
+
+import (
+	"context"
+	"time"
+
+	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/history"
+	"github.com/architus/guildcast/permissions"
+)
+
+const (
+	// followStep is how often a follower that waits at the end looks whether it can be live.
+	followStep = 20 * time.Millisecond
+
+	// followBatch bounds the events that are replayed at once.
+	followBatch = 64
+)
+
+// follower is a socket that gets a guild's events from what is kept of them, at its own pace, until it has caught up
+// and is live: one that came back, or that reads slowly. The filter does not have it meanwhile.
+type follower struct {
+	session *session
+	stream  *stream
+	ctx     context.Context // ends with the following
+	cancel  context.CancelFunc
+
+	// Guarded by stream.mu.
+	view   permissions.View
+	cursor int64            // the number of the next entry
+	at     history.Position // durable events up to it are the client's already
+	slow   bool             // it began because the client read slowly
+	missed bool             // something was left out that can't be replayed
+
+	mu    lock // held from when events are chosen until they are queued
+	ended bool // guarded by mu
+
+	unsent []*past // of the last batch; guarded by mu
+}
+
+func newFollower(s *session, st *stream, v permissions.View) *follower {
+	f := &follower{session: s, stream: st, view: v, mu: make(lock, 1)}
+	f.ctx, f.cancel = context.WithCancel(s.gateway.ctx)
+	return f
+}
+
+// end makes sure that nothing more is queued.
+func (f *follower) end() {
+	f.cancel()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+}
+
+// owes reports whether something was left out for the client of which it does not know itself. The following has ended.
+func (f *follower) owes() bool { return f.missed || f.slow && !f.view.Positions }
+
+// run replays until the socket is live, or no longer spectates.
+func (f *follower) run() {
+	defer f.cancel()
+	g := f.session.gateway
+	for {
+		if g.outlet.room(f.ctx, f.session.conn(), maxAhead) != nil {
+			f.leave()
+			return
+		}
+		batch, step := f.next()
+		switch step {
+		case followDone:
+			return
+		case followWait:
+			f.wait()
+		case followHistory:
+			f.readBack()
+		case followSend:
+			if !f.send(batch) {
+				f.leave()
+				return
+			}
+		}
+	}
+}
+
+func (f *follower) leave() {
+	f.stream.mu.Lock()
+	defer f.stream.mu.Unlock()
+	f.stream.dropFollowerLocked(f)
+}
+
+// wait waits a moment.
+func (f *follower) wait() {
+	timer := time.NewTimer(followStep)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-f.ctx.Done():
+	}
+}
+
+// What a follower does next.
+type followStepKind int
+
+const (
+	followDone    followStepKind = iota // it is live, or has ended
+	followSend                          // the batch
+	followWait                          // it stands at the end
+	followHistory                       // the window no longer has what it needs
+)
+
+// batch is events to be replayed, and who gets them.
+type batch struct {
+	list   []*past
+	view   permissions.View
+	viewer permissions.Viewer
+}
+
+// next returns what is to be done. At the end it makes the socket live. If there is a batch to be sent, f.mu is held.
+func (f *follower) next() (b batch, step followStepKind) {
+	st := f.stream
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.followers[f.session.conn()] != f {
+		return b, followDone
+	}
+	f.rewindLocked()
+	w := st.window
+	if f.cursor < w.first {
+		f.missed = f.missed || f.cursor < w.plain
+		return b, followHistory
+	}
+	if f.cursor == w.end() {
+		if f.at.Compare(st.position) > 0 || !st.gateway.outlet.resume(f.session.conn()) {
+			return b, followWait
+		}
+		f.goLiveLocked()
+		return b, followDone
+	}
+	var err error
+	if b.viewer, err = st.gateway.filter.Viewer(f.view, time.Now()); err != nil {
+		return b, followWait // its elevation ends just now
+	}
+	b.view = f.view
+	begin := int(f.cursor - w.first)
+	end := min(begin+followBatch, len(w.entries))
+	for bytes := 0; begin < end && bytes < maxAhead/4; begin++ {
+		p := w.entries[begin]
+		bytes += p.size()
+		f.cursor++
+		if !p.position.IsZero() {
+			if p.position.Compare(f.at) <= 0 {
+				continue
+			}
+			f.at = p.position
+		}
+		b.list = append(b.list, p)
+	}
+	f.mu.Lock() // and not later: who changes the view waits for what is sent by the view before
+	return b, followSend
+}
+
+// goLiveLocked hands the socket to the filter. No event is being delivered.
+func (f *follower) goLiveLocked() {
+	g, s := f.session.gateway, f.session
+	if g.filter.Spectate(s.conn(), f.view, time.Now()) == nil && g.revocations.Revoked(f.view.Claims, time.Now()) {
+		g.filter.Remove(s.conn()) // a revocation did not find it in the filter
+	}
+	f.stream.dropFollowerLocked(f)
+	if f.missed { // behind all that was replayed
+		g.resyncLater(s, f.stream.guild)
+	}
+}
+
+// send queues a batch and unlocks f.mu. It is false if the following has ended.
+func (f *follower) send(b batch) bool {
+	defer f.mu.Unlock()
+	g := f.session.gateway
+	if f.ended || g.revocations.Revoked(b.view.Claims, time.Now()) {
+		return false
+	}
+	sent := 0
+	defer func() { g.metrics.replayed.Add(float64(sent)) }()
+	for i, p := range b.list {
+		if p.event == nil || !b.viewer.Sees(p.event) {
+			continue
+		}
+		m := g.messageOf(p, b.view)
+		if b.view.Claims.Expired(time.Now()) {
+			f.unsent = b.list[i:]
+			return true
+		}
+		g.outlet.deliver(m, f.session.conns[:], engine.Keep)
+		sent++
+	}
+	return true
+}
+
+// rewindLocked goes back to what was not sent because the claims had expired, which the client gets if it has refreshed
+// them.
+func (f *follower) rewindLocked() {
+	f.mu.Lock()
+	list := f.unsent
+	f.unsent = nil
+	f.mu.Unlock()
+	if len(list) == 0 {
+		return
+	}
+	w := f.stream.window
+	for n := f.cursor; n > w.first; n-- {
+		if w.entries[n-1-w.first] == list[0] {
+			f.cursor, f.at = n-1, w.before(n-1)
+			return
+		}
+	}
+	f.missed = true
+}
+
+// messageOf returns an entry as those with this view get it. Followers share it.
+func (g *Gateway) messageOf(p *past, v permissions.View) *engine.Message {
+	slot := &p.messages[messageKind(v.Form, v.Positions)]
+	m := slot.Load()
+	if m == nil {
+		m = g.encodeEvent(p.event, p.position, v.Form, v.Positions)
+		slot.Store(m)
+	}
+	return m
+}
+
+// readBack replays what the window has dropped from the history.
+func (f *follower) readBack() {
+	ctx, cancel := context.WithTimeout(f.ctx, historyTimeout)
+	defer cancel()
+	st := f.stream
+	st.mu.Lock()
+	at := f.at
+	st.mu.Unlock()
+	page, err := st.gateway.history.After(ctx, st.guild, at, followBatch)
+	whole := err == nil && page.Whole
+	b := batch{}
+	st.mu.Lock()
+	w := st.window
+	if st.followers[f.session.conn()] != f {
+		st.mu.Unlock()
+		return
+	}
+	if whole {
+		for _, e := range page.Entries {
+			b.list = append(b.list, st.gateway.pastOf(e))
+			f.at = e.Position
+		}
+		switch {
+		case f.at.Compare(w.from) >= 0:
+			f.cursor = w.next(f.at)
+		case len(page.Entries) == 0:
+			whole = false // the history does not have what the window begins after
+		}
+	}
+	if !whole {
+		f.cursor, f.missed = max(f.cursor, w.first), true
+	}
+	b.view = f.view
+	if b.viewer, err = st.gateway.filter.Viewer(f.view, time.Now()); err != nil {
+		st.mu.Unlock()
+		return
+	}
+	f.mu.Lock()
+	st.mu.Unlock()
+	f.send(b)
+}
