@@ -17,8 +17,8 @@ type notice struct {
 func (n *notice) size() int { return len(n.data) + 128 }
 
 // backlogs let a guild wait for recipients that lag, while the queue that it shares with other guilds goes on. Messages
-// of the guild that come meanwhile are kept, and handled in order by a separate goroutine. While a guild exceeds a bound
-// it waits for nobody: see Limits.
+// of the guild that come meanwhile are kept, and handled in order by a separate goroutine. While a guild exceeds a
+// bound it waits for nobody: see Limits.
 type backlogs struct {
 	gateway           *Gateway
 	maxGuild, maxNode int // bytes that wait, of a guild and of the node

@@ -26,7 +26,10 @@ type relayNode struct {
 }
 
 func newRelayNode(t *testing.T, past *archive, rng *rand.Rand) *relayNode {
-	n := &relayNode{bench: newBench(t, Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})}
+	n := &relayNode{bench: newBench(t, Config{
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1},
+	})}
 	n.queue = make(chan history.Entry, 10_000)
 	n.g.history = past
 	n.streams.position = func(string) (history.Position, bool) {

@@ -217,7 +217,8 @@ func TestForeignGuildTakesAsLongAsNone(t *testing.T) {
 			c.expect("spectate_return")
 		}
 		if took[guildA] < lookUp {
-			t.Errorf("%v: the own guild took %v, as if nothing had been looked up: this proves nothing", q, took[guildA])
+			t.Errorf("%v: the own guild took %v, as if nothing had been looked up: this proves nothing", q,
+				took[guildA])
 		}
 		if !alike() {
 			t.Errorf("%v: a foreign guild took %v, and none %v", q, took[guildB], took[none])

@@ -14,10 +14,10 @@ type batches struct {
 	list []permissions.Batch[*engine.Conn]
 }
 
-// Message delivers one message of a topic to the sockets that may see it. p is its position in the guild's history, zero
-// for a plain one. The messages of a guild must come one at a time, in the order in which Redis delivered them. Message
-// does not wait for slow recipients: while the guild does, data is kept, and must not change. A malformed message is
-// dropped, counted, and logged at most once per topic and minute.
+// Message delivers one message of a topic to the sockets that may see it. p is its position in the guild's history,
+// zero for a plain one. The messages of a guild must come one at a time, in the order in which Redis delivered them.
+// Message does not wait for slow recipients: while the guild does, data is kept, and must not change. A malformed
+// message is dropped, counted, and logged at most once per topic and minute.
 func (g *Gateway) Message(topic event.Topic, p history.Position, data []byte) {
 	g.take(notice{topic: topic, position: p, data: data})
 }

@@ -35,8 +35,8 @@ type Limits struct {
 	AnonymousBytes int // all sockets that are not elevated; default 64 MiB
 	ElevatedBytes  int // all elevated sockets; default 192 MiB
 
-	// What waits for slow readers of guild events, in bytes. A guild over a bound waits for nobody: the engine queues its
-	// events, or leaves them out, for each connection.
+	// What waits for slow readers of guild events, in bytes. A guild over a bound waits for nobody: the engine queues
+	// its events, or leaves them out, for each connection.
 	GuildBacklogBytes int // of one guild; default 4 MiB
 	NodeBacklogBytes  int // of all guilds; default 64 MiB
 

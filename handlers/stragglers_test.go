@@ -79,8 +79,8 @@ func word(args []byte) string {
 	return name
 }
 
-// check goes through the history: every event came, or was left out and a resync of its guild followed, once, and before
-// the guild was left.
+// check goes through the history: every event came, or was left out and a resync of its guild followed, once, and
+// before the guild was left.
 func (r *reader) check(t *testing.T) (shed, resyncs int) {
 	t.Helper()
 	owed := map[string]bool{} // guilds of which something was left out since their last resync

@@ -13,8 +13,8 @@ type view struct {
 	logs  bool
 }
 
-// subscriptions are the confirmed subscriptions of a view, and the stream of its guild, which the view has entered. Each
-// function releases one and is nil if there is none.
+// subscriptions are the confirmed subscriptions of a view, and the stream of its guild, which the view has entered.
+// Each function releases one and is nil if there is none.
 type subscriptions struct {
 	guild, logs func()
 	stream      *stream
@@ -74,8 +74,8 @@ func (s *session) unwatch() {
 	s.leave(old)
 }
 
-// sit says of which guild the socket is to get events. If it has followed another one, that ends, and the client is told
-// if something was left out there for it. The turn is held.
+// sit says of which guild the socket is to get events. If it has followed another one, that ends, and the client is
+// told if something was left out there for it. The turn is held.
 func (s *session) sit(st *stream) {
 	old := s.seat.Swap(st) // before the following ends: none begins any more
 	if old == nil || old == st {

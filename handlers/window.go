@@ -145,7 +145,9 @@ func (w *window) next(p history.Position) int64 {
 // openWindowLocked begins to keep what comes from now on, after p.
 func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
-		st.window = &window{from: p, sure: st.known, max: st.gateway.limits.GuildReplayBytes, budget: &st.gateway.streams.windows}
+		st.window = &window{
+			from: p, sure: st.known, max: st.gateway.limits.GuildReplayBytes, budget: &st.gateway.streams.windows,
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ func ExampleTopics() {
 	b := bus.New(client, bus.Options{})
 	defer b.Close(ctx)
 	heard := make(chan struct{})
-	topics := redis.NewTopics(b, redis.TopicsOptions{OnMessage: func(t event.Topic, _ history.Position, payload []byte) {
+	topics := redis.NewTopics(b, redis.TopicsOptions{OnMessage: func(t event.Topic, _ history.Position,
+		payload []byte) {
 		fmt.Println(t.Guild, t.Logs, string(payload))
 		close(heard)
 	}})
