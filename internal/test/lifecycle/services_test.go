@@ -82,6 +82,7 @@ func TestTopics(t *testing.T) {
 func TestRelay(t *testing.T) {
 	each(t, func(t *testing.T, client goredis.UniversalClient) {
 		b := newBus(t, client)
+		there := client.Ping(t.Context()).Err() == nil
 		lifecycle.Conform(t, rounds, func(t *testing.T) lifecycle.Service {
 			r, err := relay.New(b, client, relay.Options{ToPrefix: "gc:", Lease: 60 * time.Millisecond})
 			if err != nil {
@@ -89,7 +90,9 @@ func TestRelay(t *testing.T) {
 			}
 			return lifecycle.Service{Package: module + "relay", Run: r.Run, Use: func(ctx context.Context) error {
 				_ = r.Stats()
-				client.Publish(ctx, "1", `{"payload":1}`)
+				if there {
+					client.Publish(ctx, "1", `{"payload":1}`)
+				}
 				return service.ErrEnded // nobody asks a relay for anything
 			}}
 		})
