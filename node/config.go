@@ -58,6 +58,7 @@ type Config struct {
 
 	Redis             string        // see redisurl.Connect
 	TopicPrefix       string        // of the channels of guild events
+	Topics            TopicMode     // what kind of channels these are
 	Adapter           AdapterMode   //
 	AdapterKey        string        // starts the names of the adapter's channels
 	AdapterTimeout    time.Duration // for the answers of other servers
@@ -115,6 +116,15 @@ const (
 	AdapterShardedDynamicPrivate AdapterMode = "sharded-dynamic-private"
 )
 
+// TopicMode is the kind of channels on which guild events come.
+type TopicMode string
+
+// Topic modes.
+const (
+	TopicsPlain   TopicMode = "plain"   // heard by every server of a Redis Cluster
+	TopicsSharded TopicMode = "sharded" // each on the server that has the guild's history, see event.Topic.ShardedChannel
+)
+
 // Interpreter is who answers `interpret`.
 type Interpreter string
 
@@ -143,7 +153,7 @@ func DefaultConfig() Config {
 		MaxDecodingBudget: e.MaxDecodingBudget,
 		MaxAttachments:    e.MaxAttachments, MaxJSONDepth: e.MaxJSONDepth, MaxNamespaces: e.MaxNamespaces,
 
-		Redis: embeddedRedis, Adapter: AdapterClassic, AdapterKey: "socket.io", AdapterTimeout: 5 * time.Second,
+		Redis: embeddedRedis, Topics: TopicsPlain, Adapter: AdapterClassic, AdapterKey: "socket.io", AdapterTimeout: 5 * time.Second,
 		Shards: r.Shards, RequestTimeout: r.Timeout,
 		MaxAnswerBytes: r.MaxAnswerBytes, MaxAnswerBudget: r.MaxAnswerBudget, MaxStream: r.MaxStream,
 		PublishQueueBytes: b.PublishQueueBytes, ReceiveQueueBytes: b.ReceiveQueueBytes, ReceiveStall: b.ReceiveStall,
@@ -168,6 +178,7 @@ func (c Config) withDefaults() Config {
 	c.Path, c.MaxMessageBytes = cmp.Or(c.Path, d.Path), cmp.Or(c.MaxMessageBytes, d.MaxMessageBytes)
 	c.PingInterval, c.PingTimeout = cmp.Or(c.PingInterval, d.PingInterval), cmp.Or(c.PingTimeout, d.PingTimeout)
 	c.Redis = cmp.Or(c.Redis, d.Redis)
+	c.Topics = cmp.Or(c.Topics, d.Topics)
 	c.Adapter, c.AdapterKey = cmp.Or(c.Adapter, d.Adapter), cmp.Or(c.AdapterKey, d.AdapterKey)
 	c.AdapterTimeout, c.RequestTimeout = cmp.Or(c.AdapterTimeout, d.AdapterTimeout),
 		cmp.Or(c.RequestTimeout, d.RequestTimeout)

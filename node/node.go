@@ -81,6 +81,9 @@ func New(c Config) (_ *Node, err error) {
 	if n.config.Adapter != AdapterClassic && strings.HasPrefix(n.config.Redis, "embedded") {
 		return nil, errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub")
 	}
+	if n.config.Topics != TopicsPlain && strings.HasPrefix(n.config.Redis, "embedded") {
+		return nil, errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub")
+	}
 	if !validPath(n.config.Path) {
 		return nil, fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path)
 	}
@@ -128,7 +131,8 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 	c := &n.config
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
-		Prefix: c.TopicPrefix, Logger: c.Logger, History: history.NewReader(n.redis.Client, history.ReaderOptions{}),
+		Prefix: c.TopicPrefix, Sharded: c.Topics == TopicsSharded, Logger: c.Logger,
+		History:   history.NewReader(n.redis.Client, history.ReaderOptions{}),
 		OnMessage: func(t event.Topic, p history.Position, payload []byte) { n.gateway.Message(t, p, payload) },
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/lifecycle"
 	"github.com/architus/guildcast/internal/test/redistest"
@@ -64,6 +66,15 @@ func testRights(t *testing.T, spelt func(rule string) string) {
 	wait.Until(t, "heard", func() bool { return r.len() == 1 })
 	wait.Until(t, "probed", func() bool { return b.State().Hearing })
 
+	d := newDurable(t, client, root, bus.Options{}, TopicsOptions{})
+	d.acquire("456")
+	d.publish(3, "456")
+	d.complete("456")
+	wait.Until(t, "compared with the history", func() bool { return d.verified("456") })
+	reader := history.NewReader(client, history.ReaderOptions{})
+	_, err := reader.After(within(t), "456", history.Position{Time: 1}, 1)
+	must(t, err)
+
 	_, stop := startWorker(t, workers, echo, worker.Options{ClaimAfter: 40 * time.Millisecond})
 	requests := newRequests(t, client, RequestsOptions{Timeout: patience})
 	if got, err := do(t, requests, "1", "search", "{}"); err != nil || got != "{}" {
@@ -71,7 +82,7 @@ func testRights(t *testing.T, spelt func(rule string) string) {
 	}
 	requests.streams.clean(within(t), nil, nil, map[string]string{"guildcast:requests:pool:0": "1526919030474-0"})
 	stop()
-	_, err := requests.streams.takers(within(t), "guildcast:requests:pool:0", "1526919030474-0")
+	_, err = requests.streams.takers(within(t), "guildcast:requests:pool:0", "1526919030474-0")
 	must(t, err)
 	must(t, requests.streams.withdraw(within(t), "guildcast:requests:pool:0", "1526919030474-0"))
 

@@ -90,6 +90,7 @@ func TestWrongValues(t *testing.T) {
 		"token per request":  {nil, []string{"--demo", "--token-per-request", "never"}, "--token-per-request"},
 		"redis":              {nil, []string{"--demo", "--redis", "nonsense"}, "redis"},
 		"sharded, embedded":  {nil, []string{"--demo", "--adapter", "sharded"}, "sharded pub/sub"},
+		"sharded topics":     {nil, []string{"--demo", "--topics", "sharded"}, "sharded pub/sub"},
 		"redis scheme":       {nil, []string{"--demo", "--redis", "http://localhost"}, "redis"},
 		"addr":               {nil, []string{"--demo", "--addr", "nonsense"}, "address"},
 		"port":               {nil, []string{"--demo", "--addr", ":99999999"}, "address"},

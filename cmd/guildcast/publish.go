@@ -22,6 +22,7 @@ const commandTimeout = 10 * time.Second
 type publish struct {
 	Redis       string   `default:"redis://127.0.0.1:6379" placeholder:"URL" help:"Redis of the cluster."`
 	TopicPrefix string   `placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
+	Topics      string   `enum:"plain,sharded" default:"plain" placeholder:"MODE" help:"Kind of the channels of guild events that the nodes hear: plain or, on Redis 7, sharded."`
 	Logs        bool     `help:"Publish to the guild's log topic."`
 	Event       string   `placeholder:"NAME" help:"Name of the event; log_pool, or log_other with --logs, if left out."`
 	Kind        string   `placeholder:"KIND" help:"Kind that the policy goes by, such as member, message or setting; an event without reaches nobody."`
@@ -83,7 +84,7 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	if c.Durable {
 		return c.durably(ctx, t, connection.Client, topic, message)
 	}
-	nodes, err := connection.Client.Publish(ctx, topic.Channel(c.TopicPrefix), message).Result()
+	nodes, err := c.plainly(ctx, connection.Client, topic, message)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
@@ -91,11 +92,22 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	return err
 }
 
+// plainly returns how many connections heard the message.
+func (c *publish) plainly(ctx context.Context, client goredis.UniversalClient, topic event.Topic, message []byte) (
+	int64, error,
+) {
+	if c.Topics == "sharded" {
+		return client.SPublish(ctx, topic.ShardedChannel(c.TopicPrefix), message).Result()
+	}
+	return client.Publish(ctx, topic.Channel(c.TopicPrefix), message).Result()
+}
+
 func (c *publish) durably(ctx context.Context, t terminal, client goredis.UniversalClient, topic event.Topic,
 	message []byte,
 ) error {
 	p := history.NewPublisher(client, history.PublisherOptions{
 		TopicPrefix: c.TopicPrefix, MaxEntries: c.MaxEntries, MaxAge: c.MaxAge,
+		Sharded: c.Topics == "sharded",
 	})
 	position, err := p.Publish(ctx, topic, message)
 	if err != nil {

@@ -38,6 +38,7 @@ type serve struct {
 
 	Redis                 string        `group:"Cluster:" default:"${redis}" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
 	TopicPrefix           string        `group:"Cluster:" placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
+	Topics                string        `group:"Cluster:" enum:"plain,sharded" default:"${topics}" placeholder:"MODE" help:"Kind of the channels of guild events: plain or, on Redis 7, sharded."`
 	Adapter               string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"${adapter}" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
 	AdapterKey            string        `group:"Cluster:" default:"${adapter_key}" placeholder:"TEXT" help:"What stands before the names of the adapter's channels."`
 	AdapterTimeout        time.Duration `group:"Cluster:" default:"${adapter_timeout}" placeholder:"DURATION" help:"Wait for the answers of other servers."`
@@ -201,7 +202,7 @@ func (s *serve) config() (node.Config, error) {
 		MaxInboundBytes: s.MaxInboundBytes, MaxInboundBudget: s.MaxInboundBudget,
 		MaxDecodedBytes: s.MaxDecodedBytes, MaxDecodingBudget: s.MaxDecodingBudget,
 		MaxAttachments: s.MaxAttachments, MaxJSONDepth: s.MaxJsonDepth, MaxNamespaces: s.MaxNamespaces,
-		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
+		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Topics: node.TopicMode(s.Topics), Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
 		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
 		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
 		PublishQueueBytes: s.PublishQueueBytes, ReceiveQueueBytes: s.ReceiveQueueBytes, ReceiveStall: s.ReceiveStall,
