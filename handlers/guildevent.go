@@ -41,11 +41,18 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 		}
 	}()
 	st := g.streams.of(n.topic.Guild)
+	if reason, marker := history.ParseMarker(n.data); marker && !n.position.IsZero() {
+		if st != nil {
+			st.skip(n.position, true)
+		}
+		g.Resync([]event.Topic{{Guild: n.topic.Guild}, {Guild: n.topic.Guild, Logs: true}}, reason)
+		return nil
+	}
 	e, err := event.Parse(n.topic, n.data)
 	if err != nil {
 		g.malformed(n.topic, err)
 		if st != nil {
-			st.skip(n.position)
+			st.skip(n.position, false)
 		}
 		return nil
 	}

@@ -115,8 +115,8 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	}
 	if c.since != nil {
 		if n, found := w.after(*c.since); found {
-			count := st.visibleLocked(viewer, n)
-			if within(count, st.gateway.limits.ReplayEvents) {
+			count, whole := st.visibleLocked(viewer, n)
+			if whole && within(count, st.gateway.limits.ReplayEvents) {
 				f.cursor, f.at = n, *c.since
 				got.recovered, got.replayed = true, count
 				return got
@@ -141,14 +141,17 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	return got
 }
 
-// visibleLocked counts the events from number n on that a viewer may see.
-func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int) {
+// visibleLocked counts the events from number n on that a viewer may see. It is false if some may be missing.
+func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int, whole bool) {
 	for _, p := range st.window.entries[n-st.window.first:] {
+		if p.gap {
+			return 0, false
+		}
 		if p.event != nil && viewer.Sees(p.event) {
 			count++
 		}
 	}
-	return count
+	return count, true
 }
 
 // spectateFrom makes the socket spectate v with positions, beginning where c says, and answers. topics are confirmed

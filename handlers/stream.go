@@ -97,7 +97,7 @@ func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
 	if len(shed) > 0 && st.known && !(before.IsZero() && p.IsZero()) {
 		st.openWindowLocked(before)
 	}
-	st.handledLocked(p, e)
+	st.handledLocked(p, e, false)
 	if len(shed) == 0 {
 		return behind
 	}
@@ -111,17 +111,17 @@ func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
 	return behind
 }
 
-// skip takes note of a message that is no event.
-func (st *stream) skip(p history.Position) {
+// skip takes note of a message that is no event. With gap, events may be missing before it.
+func (st *stream) skip(p history.Position, gap bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !p.IsZero() && !st.repeatsLocked(p) {
-		st.handledLocked(p, nil)
+		st.handledLocked(p, nil, gap)
 	}
 }
 
 // handledLocked moves on behind a message, which was no event if e is nil, and keeps it for the followers.
-func (st *stream) handledLocked(p history.Position, e *event.Event) {
+func (st *stream) handledLocked(p history.Position, e *event.Event, gap bool) {
 	if !p.IsZero() {
 		if st.known && p.Compare(st.position) <= 0 {
 			st.restartLocked()
@@ -129,7 +129,7 @@ func (st *stream) handledLocked(p history.Position, e *event.Event) {
 		st.position, st.known = p, true
 	}
 	if st.window != nil {
-		st.window.append(&past{position: p, key: st.position, event: e})
+		st.window.append(&past{position: p, key: st.position, event: e, gap: gap})
 	}
 }
 

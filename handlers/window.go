@@ -35,7 +35,8 @@ var (
 type past struct {
 	position history.Position // zero for a plain event
 	key      history.Position // that of the latest durable entry, this one included
-	event    *event.Event     // nil: the message was malformed
+	event    *event.Event     // nil: the message was none
+	gap      bool             // before it events may be missing
 	messages [4]atomic.Pointer[engine.Message]
 }
 
@@ -292,8 +293,10 @@ func (g *Gateway) pastOf(e history.Entry) *past {
 	if e.Message == nil {
 		return p
 	}
-	parsed, err := event.Parse(e.Topic, e.Message)
-	if err == nil {
+	if _, p.gap = history.ParseMarker(e.Message); p.gap {
+		return p
+	}
+	if parsed, err := event.Parse(e.Topic, e.Message); err == nil {
 		p.event = &parsed
 	}
 	return p

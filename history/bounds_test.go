@@ -92,7 +92,8 @@ func TestScriptRefuses(t *testing.T) {
 			t.Error("something was kept")
 		}
 		// 0 entries would be none: the one just added stays.
-		if err := client.Eval(t.Context(), history.Script, []string{key}, channel, `{"payload":1}`, 0, 0).Err(); err != nil {
+		if err := client.Eval(t.Context(), history.Script, []string{key}, channel, `{"payload":1}`, 0,
+			0).Err(); err != nil {
 			t.Fatal(err)
 		}
 		if n := client.XLen(t.Context(), key).Val(); n != 1 {
@@ -125,7 +126,9 @@ func TestScriptIsForgotten(t *testing.T) {
 
 func flushScripts(t *testing.T, client goredis.UniversalClient) error {
 	if c, ok := client.(*goredis.ClusterClient); ok {
-		return c.ForEachMaster(t.Context(), func(ctx context.Context, c *goredis.Client) error { return c.ScriptFlush(ctx).Err() })
+		return c.ForEachMaster(t.Context(), func(ctx context.Context, c *goredis.Client) error {
+			return c.ScriptFlush(ctx).Err()
+		})
 	}
 	return client.ScriptFlush(t.Context()).Err()
 }

@@ -19,7 +19,9 @@ var (
 )
 
 // refused are parts of Redis's errors that do not pass by themselves. In a script's error they may stand anywhere.
-var refused = []string{"WRONGTYPE", "NOPERM", "The user executing the script", "unknown command", "Unknown Redis command"}
+var refused = []string{
+	"WRONGTYPE", "NOPERM", "The user executing the script", "unknown command", "Unknown Redis command",
+}
 
 // because returns err as the cause of one of the errors above or, if the caller has given up, err itself.
 func because(op string, err error) error {

@@ -66,7 +66,9 @@ func TestPublishedIsHeardAndKept(t *testing.T) {
 			if i%3 == 0 {
 				topic = logs
 			}
-			want = append(want, history.Entry{Topic: topic, Message: message(i), Position: add(t, p, topic, message(i))})
+			want = append(want, history.Entry{
+				Topic: topic, Message: message(i), Position: add(t, p, topic, message(i)),
+			})
 		}
 		for i, w := range want {
 			m, err := sub.ReceiveMessage(t.Context())

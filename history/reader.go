@@ -41,10 +41,8 @@ type Entry struct {
 	Position Position
 	Topic    event.Topic
 
-	// Message is what was published. It is nil if the entry is a Marker or garbage, which have a place and no event.
+	// Message is what was published: an event, or a Marker. It is nil if the entry is garbage, which has a place only.
 	Message []byte
-
-	marker bool
 }
 
 // Page is a part of a history.
@@ -52,8 +50,8 @@ type Page struct {
 	// Entries follow the position that was asked for, in order.
 	Entries []Entry
 
-	// Whole reports that no event between that position and Entries is missing, and that none of Entries is a Marker,
-	// where events may be missing. If the history is not whole, Entries are what is left of it.
+	// Whole reports that no entry between that position and Entries is missing. If the history is not whole, Entries
+	// are what is left of it. At a Marker events may be missing all the same.
 	Whole bool
 
 	// More reports that further entries follow.
@@ -93,9 +91,6 @@ func (r *Reader) After(ctx context.Context, guild string, p Position, limit int)
 	}
 	page.More = len(entries) > limit
 	page.Entries = entries[:min(limit, len(entries))]
-	for _, e := range page.Entries {
-		page.Whole = page.Whole && !e.marker
-	}
 	return page, nil
 }
 
@@ -107,9 +102,6 @@ func parseEntry(guild string, m goredis.XMessage) (Entry, error) {
 	topic, known := topicOf(guild, m.Values["t"])
 	if ok && known && len(m.Values) == 2 {
 		e.Topic, e.Message = topic, []byte(message)
-		if _, e.marker = ParseMarker(e.Message); e.marker {
-			e.Message = nil
-		}
 	}
 	return e, err
 }
