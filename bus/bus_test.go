@@ -71,8 +71,8 @@ func (in *inbox) waitN(t *testing.T, n int) []bus.Message {
 	return in.waitFor(t, fmt.Sprintf("%d messages", n), func(ms []bus.Message) bool { return len(ms) >= n })
 }
 
-// calm is for tests that have no use for a loss, which a Bus with the defaults suspects where a busy machine has kept it
-// or Redis waiting for seconds.
+// calm is for tests that have no use for a loss, which a Bus with the defaults suspects where a busy machine has kept
+// it or Redis waiting for seconds.
 var calm = bus.Options{HealthInterval: patience / 2}
 
 func within(t *testing.T) context.Context {
