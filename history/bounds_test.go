@@ -92,8 +92,8 @@ func TestScriptRefuses(t *testing.T) {
 			t.Error("something was kept")
 		}
 		// 0 entries would be none: the one just added stays.
-		if err := client.Eval(t.Context(), history.Script, []string{key}, channel, `{"payload":1}`, 0,
-			0).Err(); err != nil {
+		err := client.Eval(t.Context(), history.Script, []string{key}, channel, `{"payload":1}`, 0, 0).Err()
+		if err != nil {
 			t.Fatal(err)
 		}
 		if n := client.XLen(t.Context(), key).Val(); n != 1 {

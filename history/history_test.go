@@ -66,9 +66,8 @@ func TestPublishedIsHeardAndKept(t *testing.T) {
 			if i%3 == 0 {
 				topic = logs
 			}
-			want = append(want, history.Entry{
-				Topic: topic, Message: message(i), Position: add(t, p, topic, message(i)),
-			})
+			position := add(t, p, topic, message(i))
+			want = append(want, history.Entry{Topic: topic, Message: message(i), Position: position})
 		}
 		for i, w := range want {
 			m, err := sub.ReceiveMessage(t.Context())

@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	// batchGuilds bounds the guilds that are published for at once, batchEvents and batchBytes what is published of one.
+	// batchGuilds bounds the guilds that are published for at once; batchEvents and batchBytes bound what is published
+	// of one.
 	batchGuilds, batchEvents, batchBytes = 256, 64, 8 << 20
 	// echoTime is how long a relay waits until it hears what it has said itself.
 	echoTime = 2 * time.Second
@@ -40,8 +41,8 @@ func (r *Relay) hold(ctx context.Context) {
 	tick := time.NewTicker(r.opts.Lease / 6)
 	defer tick.Stop()
 	for {
+		r.renew(ctx) // first: if nobody leads there is nobody to ask
 		r.sync(ctx)
-		r.renew(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -51,7 +52,8 @@ func (r *Relay) hold(ctx context.Context) {
 }
 
 // sync asks the leader to say when it has published what came before, if this relay is not sure. It asks anew, with
-// another token, if it gets no answer: the leader may have changed, and another may have published what was heard since.
+// another token, if it gets no answer: the leader may have changed, and the new one may have published what was heard
+// since.
 func (r *Relay) sync(ctx context.Context) {
 	r.mu.Lock()
 	if r.hearing.sure || time.Since(r.hearing.asked) < r.opts.Lease {
@@ -286,7 +288,8 @@ func (r *Relay) collect() (epoch uint64, batches []batch, strangers []string) {
 // adopt fences guilds and waits until this relay hears so: it has heard of all that was published before, then.
 func (r *Relay) adopt(ctx context.Context, epoch uint64, guilds []string) {
 	cmds := r.pipeline(ctx, fenceScript, len(guilds), func(i int) ([]string, []any) {
-		return []string{r.fenceKey(guilds[i])}, []any{epoch, r.control, fmt.Sprintf("fenced %s %d %s", guilds[i], epoch, r.id)}
+		says := fmt.Sprintf("fenced %s %d %s", guilds[i], epoch, r.id)
+		return []string{r.fenceKey(guilds[i])}, []any{epoch, r.control, says}
 	})
 	waiting := map[string]bool{}
 	for i, cmd := range cmds {
@@ -341,7 +344,8 @@ func (r *Relay) publish(ctx context.Context, epoch uint64, batches []batch) {
 	}
 	heard := r.await(ctx, func() bool {
 		for guild, seq := range last {
-			if l := r.pending.of[guild]; l == nil || !slices.ContainsFunc(l.items, func(it item) bool { return it.seq <= seq }) {
+			// The items of a line are in the order of their numbers.
+			if l := r.pending.of[guild]; l == nil || len(l.items) == 0 || l.items[0].seq > seq {
 				delete(last, guild)
 			}
 		}

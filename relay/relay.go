@@ -1,5 +1,6 @@
 // Package relay publishes durably what others publish plainly. Several relays stand by for each other: one leads, and
-// publishes; the others keep what they heard until they hear that it is published. docs/decisions/0040 has the protocol.
+// publishes; the others keep what they heard until they hear that it is published. The protocol between them is in
+// docs/decisions/0040-relays-stand-by.md.
 package relay
 
 import (
@@ -177,8 +178,8 @@ func (r *Relay) leadsLocked(now time.Time) bool {
 	return r.lease.epoch > 0 && now.Before(r.lease.until)
 }
 
-// Run relays until ctx ends, and hands over then. It returns nil once all of its goroutines have ended. It may be called
-// once.
+// Run relays until ctx ends, and hands over then. It returns nil once all of its goroutines have ended. It may be
+// called once.
 func (r *Relay) Run(ctx context.Context) error {
 	if err := r.life.Begin(); err != nil {
 		return fmt.Errorf("run relay: %w", err)

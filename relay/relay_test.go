@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -72,6 +73,13 @@ func beRelay(url string) {
 const guild = "607637793107345431"
 
 func topic(logs bool) event.Topic { return event.Topic{Guild: guild, Logs: logs} }
+
+func name(logs bool) string {
+	if logs {
+		return "logs"
+	}
+	return "pool"
+}
 
 func message(n int) string { return fmt.Sprintf(`{"kind":"member", "payload":{"n":%d}}`, n) }
 
@@ -144,7 +152,7 @@ func TestRelayPublishesDurably(t *testing.T) {
 			if err := ordered(t, client).Publish(t.Context(), topic(logs).Channel(""), message(i%7)).Err(); err != nil {
 				t.Fatal(err)
 			}
-			want = append(want, map[bool]string{false: "pool ", true: "logs "}[logs]+message(i%7))
+			want = append(want, name(logs)+" "+message(i%7))
 		}
 		for _, other := range []string{"x", "gc:" + guild, "5 "} { // no topics of guilds under the prefix
 			if err := ordered(t, client).Publish(t.Context(), other, message(1)).Err(); err != nil {
@@ -168,7 +176,8 @@ func TestRelayPublishesDurably(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, body, durable, err := history.Cut([]byte(m.Payload)); err != nil || !durable || string(body) != message(1) {
+		_, body, durable, err := history.Cut([]byte(m.Payload))
+		if err != nil || !durable || string(body) != message(1) {
 			t.Errorf("nodes heard %q", m.Payload)
 		}
 		wait.Until(t, "the malformed one is counted", func() bool { return r.Stats().Malformed == 1 })
@@ -251,7 +260,9 @@ func TestRedisIsLost(t *testing.T) {
 	second, _ := start(t, client, o)
 	wait.Until(t, "the second is ready", func() bool { return second.Stats().Ready })
 	publish := func(guild string, n int) {
-		wait.Until(t, "redis takes it", func() bool { return client.Publish(t.Context(), guild, message(n)).Err() == nil })
+		wait.Until(t, "redis takes it", func() bool {
+			return client.Publish(t.Context(), guild, message(n)).Err() == nil
+		})
 	}
 	settled := func() bool {
 		a, b := first.Stats(), second.Stats()
@@ -325,6 +336,64 @@ func TestStandbyThatMissedMessages(t *testing.T) {
 			t.Errorf("the history is %d events: %s", len(got), firstDifference(got, want))
 		}
 	})
+}
+
+// TestRights runs a relay as the user of docs/reference/redis.md.
+func TestRights(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	page, err := os.ReadFile("../docs/reference/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rules, _ := strings.Cut(string(page), "ACL SETUSER relay ")
+	rules, _, found := strings.Cut(rules, "```")
+	if !found {
+		t.Fatal("the page has no user for relays")
+	}
+	args := []any{"ACL", "SETUSER", "relay"}
+	for _, rule := range strings.Fields(strings.ReplaceAll(rules, "\\\n", " ")) {
+		args = append(args, rule)
+	}
+	if err := admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	connection, err := redisurl.Connect("redis://relay:password@" + server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	log := &bytes.Buffer{}
+	o := relay.Options{Lease: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil)), MaxAge: time.Millisecond}
+	var probe = bus.Options{ProbePrefix: "guildcast:relay:probe:"}
+	for round := range 2 {
+		b := bus.New(connection.Client, probe)
+		o.ToPrefix = "gc:"
+		r, err := relay.New(b, connection.Client, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := lifecycle.Start(t, r.Run)
+		wait.Until(t, "it leads", func() bool { return r.Stats().Leading })
+		for n := range 20 {
+			if err := admin.Publish(t.Context(), guild, large(n)).Err(); err != nil {
+				t.Fatal(err)
+			}
+			wait.Until(t, "it is published", func() bool { return r.Stats().Published == uint64(n+1) })
+		}
+		if s := r.Stats(); s.Refused > 0 || s.Markers != uint64(round) {
+			t.Errorf("%+v\n%s", s, log)
+		}
+		stop()
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// large is an event of 1 MiB.
+func large(n int) string {
+	return fmt.Sprintf(`{"payload":{"n":%d,"x":%q}}`, n, strings.Repeat("x", 1<<20))
 }
 
 // TestBoundIsReached lets a guild be refused until its line is full.
@@ -426,8 +495,8 @@ func (l *logs) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestRelaysUnderFire kills and freezes relays, and freezes Redis, while events come. As long as one stands by nothing is
-// lost and nothing comes twice.
+// TestRelaysUnderFire kills and freezes relays, and freezes Redis, while events come. As long as one stands by nothing
+// is lost and nothing comes twice.
 func TestRelaysUnderFire(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -498,7 +567,7 @@ func publishAll(t *testing.T, client *goredis.Client) (reference func() map[stri
 				t.Errorf("publish: %v", err)
 				return
 			}
-			want[topic.Guild] = append(want[topic.Guild], map[bool]string{false: "pool ", true: "logs "}[topic.Logs]+text)
+			want[topic.Guild] = append(want[topic.Guild], name(topic.Logs)+" "+text)
 			select {
 			case <-ctx.Done():
 			case <-time.After(300 * time.Microsecond):

@@ -350,7 +350,8 @@ func TestPublishDurably(t *testing.T) {
 	env := []string{"GUILDCAST_REDIS=redis://" + server.Addr(), "GUILDCAST_TOPIC_PREFIX=p:"}
 	const want = `{"kind":"guild","private":false,"payload":{"a":  1}}`
 	for i := range 3 {
-		o := execute(t, env, "publish", "--durable", "--max-entries", "2", "--logs", "--kind", "guild", "1", `{"a":  1}`)
+		o := execute(t, env, "publish", "--durable", "--max-entries", "2", "--logs", "--kind", "guild", "1",
+			`{"a":  1}`)
 		position, err := history.ParsePosition(strings.TrimSuffix(o.out, "\n"))
 		if o.code != 0 || err != nil {
 			t.Fatalf("%+v: %v", o, err)
