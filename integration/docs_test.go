@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/internal/test/docblock"
 	"github.com/architus/guildcast/internal/test/sioclient"
@@ -262,6 +263,36 @@ redis.Redis = lambda: connect(port=%[1]d)
 	newShell(t).run(docblock.Block{Page: "README.md", Text: command})
 	if got := string(c.Expect("notice").Arg()); compact(t, got) != `{"text":"hello"}` {
 		t.Errorf("%s: got %s", command, got)
+	}
+}
+
+// TestDocsDurable publishes durably as docs/reference/redis.md does.
+func TestDocsDurable(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	s := newShell(t)
+	client := goredis.NewClient(&goredis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", r.port)})
+	defer client.Close()
+	for i, b := range docs(t, "docs/reference/redis.md", "js", "python") {
+		var cmd *exec.Cmd
+		if b.Lang == "js" {
+			text := strings.Replace(b.Text, "createClient()", fmt.Sprintf("createClient({ url: %q })", r.url), 1)
+			cmd = exec.Command("node", module(t, text+"console.log(position); await client.close();\n"))
+		} else {
+			text := strings.Replace(b.Text, "redis.Redis()", fmt.Sprintf("redis.Redis(port=%d)", r.port), 1)
+			cmd = exec.Command("python/.venv/bin/python", "-c", text+"print(position.decode())\n")
+		}
+		cmd.Env = append(os.Environ(), s.env...)
+		printed := strings.TrimSpace(runTool(t, cmd))
+		entries, err := client.XRange(t.Context(), "guildcast:history:{4242}", "-", "+").Result()
+		if err != nil || len(entries) != i+1 {
+			t.Fatalf("%s: the history is %v, %v", b, entries, err)
+		}
+		last := entries[i]
+		if last.ID != printed || last.Values["t"] != "pool" ||
+			last.Values["m"] != `{"kind":"member","payload":{"text":"hello"}}` {
+			t.Errorf("%s printed %s and left %v", b, printed, last)
+		}
 	}
 }
 
