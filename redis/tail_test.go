@@ -22,12 +22,13 @@ import (
 // synctest.
 type model struct {
 	t    *testing.T
-	rng  *rand.Rand
 	x    *tails
 	keep int // entries of a guild
 
+	// All below is guarded by mu.
 	mu        sync.Mutex
-	away      error // what Redis answers
+	rng       *rand.Rand // not the test's, which draws without mu
+	away      error      // what Redis answers
 	guilds    map[string]*modelGuild
 	confirmed map[event.Topic]bool
 	epochs    map[event.Topic]uint64
@@ -59,7 +60,7 @@ type modelMessage struct {
 
 func newModel(t *testing.T, rng *rand.Rand, keep int) *model {
 	m := &model{
-		t: t, rng: rng, keep: keep, connected: true, guilds: map[string]*modelGuild{},
+		t: t, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)), keep: keep, connected: true, guilds: map[string]*modelGuild{},
 		confirmed: map[event.Topic]bool{}, epochs: map[event.Topic]uint64{},
 	}
 	m.arrived.L = &m.mu
