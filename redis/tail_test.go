@@ -370,6 +370,71 @@ func TestTailsKeepOrder(t *testing.T) {
 	})
 }
 
+// TestTailsJoin has the log topic of a guild acquired and released while events come on both: each acquisition stands
+// behind what was published before it, and nothing of the other topic is missed or moved.
+func TestTailsJoin(t *testing.T) {
+	eachSeed(t, 60, func(t *testing.T, rng *rand.Rand) {
+		m := newModel(t, rng, 1<<20)
+		pool, logs := event.Topic{Guild: "1"}, event.Topic{Guild: "1", Logs: true}
+		m.acquire(pool)
+		var cutting sync.WaitGroup
+		for range 60 {
+			before := m.end("1")
+			m.acquire(logs)
+			if p, ok := m.x.position(m.x.queues[0], "1"); !ok || p.Compare(before) < 0 {
+				t.Fatalf("acquired at %v (%v), with the history at %v before", p, ok, before)
+			}
+			if rng.IntN(10) == 0 {
+				cutting.Go(func() { m.cut(50 * time.Millisecond) })
+			}
+			for range rng.IntN(10) {
+				m.publish([]event.Topic{pool, logs}[rng.IntN(2)], true)
+				m.pause(3 * time.Millisecond)
+			}
+			m.release(logs)
+			for range rng.IntN(10) {
+				m.publish([]event.Topic{pool, logs}[rng.IntN(2)], true)
+				m.pause(3 * time.Millisecond)
+			}
+			cutting.Wait()
+		}
+		m.settle()
+		m.mu.Lock()
+		g := m.guild("1")
+		g.durable = slices.DeleteFunc(g.durable, func(body string) bool { return !slices.Contains(g.of(pool), body) })
+		g.passed = slices.DeleteFunc(g.passed, func(body string) bool { return slices.Contains(g.of(logs), body) })
+		m.mu.Unlock()
+		m.check(false)
+	})
+}
+
+// end returns where the history of a guild ends.
+func (m *model) end(guild string) (p history.Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g := m.guild(guild); len(g.entries) > 0 {
+		p = g.entries[len(g.entries)-1].Position
+	}
+	return p
+}
+
+// of returns the messages of a topic in the history.
+func (g *modelGuild) of(topic event.Topic) (bodies []string) {
+	for _, e := range g.entries {
+		if e.Topic == topic {
+			bodies = append(bodies, string(e.Message))
+		}
+	}
+	return bodies
+}
+
+func (m *model) release(topic event.Topic) {
+	m.x.drop(m.x.queues[0], topic, true)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.confirmed, topic)
+}
+
 // TestTailsMissOrTell has pub/sub lose messages, histories be trimmed and lost, and plain events come between.
 func TestTailsMissOrTell(t *testing.T) {
 	told := 0
@@ -418,6 +483,8 @@ func TestTailsMissOrTell(t *testing.T) {
 		}
 		m.settle()
 		m.check(true)
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		for _, g := range m.guilds {
 			told += len(g.told)
 		}
