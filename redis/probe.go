@@ -210,10 +210,11 @@ func (tl *tail) verifyLocked(marks []history.Mark) markFound {
 		switch {
 		case len(delivered) > 0 && delivered[0] == m.Position:
 			delivered = delivered[1:]
-		case !m.Event || !h.heard || m.Position.Compare(h.since) <= 0:
+		case !m.Event || h.wanted == 0 || m.Position.Compare(h.since) <= 0:
 		case m.Position.Compare(tl.position) > 0:
 			tl.late = m.Position
 			found = max(found, markLate)
+		case !h.heard: // somebody is acquiring the topic
 		default:
 			found = markMissed
 		}

@@ -286,6 +286,7 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 			x.hurry(tl)
 		}
 		return true
+	case !h.heard || p.Compare(h.since) <= 0: // it was passed over while nobody held the topic
 	case p.Compare(tl.repaired) > 0: // Redis has lost its data, its clock or, in a cluster, the order
 		tl.lost = cmp.Or(tl.lost, ReasonMessageLost)
 		x.beginLocked(tl, "")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,13 @@ func (m *model) work() {
 }
 
 func (m *model) pass(topic event.Topic, p history.Position, body []byte) {
+	m.pause(time.Millisecond)
+	m.mu.Lock()
+	slow := m.rng.IntN(20) == 0
+	m.mu.Unlock()
+	if slow { // longer than a repair takes
+		m.pause(50 * time.Millisecond)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	g := m.guild(topic.Guild)
@@ -201,6 +209,13 @@ func (m *model) cut(down time.Duration) {
 	m.pause(20 * time.Millisecond) // the watchers may learn of it late
 	m.x.lose(m.x.queues[0], ReasonRedisLost)
 	m.x.unpark(true)
+}
+
+// leave has Redis answer with err, or as it should if that is nil.
+func (m *model) leave(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = err
 }
 
 func sortedTopics(m map[event.Topic]bool) (all []event.Topic) {
@@ -337,10 +352,20 @@ func TestTailsKeepOrder(t *testing.T) {
 	eachSeed(t, 60, func(t *testing.T, rng *rand.Rand) {
 		m := newModel(t, rng, 1<<20)
 		topics := m.start(3)
+		var cutting sync.WaitGroup
+		var busy atomic.Bool
+		beside := func(f func()) { // while events are published
+			if busy.CompareAndSwap(false, true) {
+				cutting.Go(func() {
+					defer busy.Store(false)
+					f()
+				})
+			}
+		}
 		for range 400 {
 			switch rng.IntN(40) {
 			case 0:
-				m.cut(100 * time.Millisecond)
+				beside(func() { m.cut(100 * time.Millisecond) })
 			case 1:
 				m.mu.Lock()
 				m.losing = rng.IntN(5)
@@ -348,17 +373,16 @@ func TestTailsKeepOrder(t *testing.T) {
 			case 2: // nothing at all is lost, but the bus can't know
 				m.x.lose(m.x.queues[0], ReasonRedisLost)
 			case 3:
-				m.mu.Lock()
-				m.away = history.ErrUnavailable
-				m.mu.Unlock()
-				m.pause(300 * time.Millisecond)
-				m.mu.Lock()
-				m.away = nil
-				m.mu.Unlock()
+				beside(func() {
+					m.leave(history.ErrUnavailable)
+					m.pause(300 * time.Millisecond)
+					m.leave(nil)
+				})
 			}
 			m.publish(topics[rng.IntN(len(topics))], true)
 			m.pause(5 * time.Millisecond)
 		}
+		cutting.Wait()
 		m.mu.Lock()
 		m.losing = 0
 		m.mu.Unlock()
@@ -441,10 +465,12 @@ func TestTailsMissOrTell(t *testing.T) {
 	eachSeed(t, 60, func(t *testing.T, rng *rand.Rand) {
 		m := newModel(t, rng, 300)
 		topics := m.start(3)
+		var cutting sync.WaitGroup
 		for range 400 {
 			switch rng.IntN(60) {
 			case 0:
-				m.cut(200 * time.Millisecond)
+				cutting.Wait()
+				cutting.Go(func() { m.cut(200 * time.Millisecond) })
 			case 1:
 				m.mu.Lock()
 				m.losing = rng.IntN(5)
@@ -456,6 +482,7 @@ func TestTailsMissOrTell(t *testing.T) {
 			case 3:
 				m.pause(3 * time.Second)
 			case 4: // more than is kept, while nobody hears it
+				cutting.Wait()
 				m.mu.Lock()
 				m.connected = false
 				m.mu.Unlock()
@@ -475,6 +502,7 @@ func TestTailsMissOrTell(t *testing.T) {
 			m.publish(topics[rng.IntN(len(topics))], rng.IntN(100) > 0)
 			m.pause(5 * time.Millisecond)
 		}
+		cutting.Wait()
 		m.mu.Lock()
 		m.losing, m.lost = 0, 0
 		m.mu.Unlock()
