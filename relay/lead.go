@@ -145,12 +145,16 @@ func (r *Relay) admit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	topics, err := r.bus.Subscribed(ctx, bus.Channel, globEscape.Replace(r.opts.ToPrefix)+"[0-9]*")
+	kind, pattern, parse := bus.Channel, "[0-9]*", event.ParseChannel
+	if r.opts.Sharded {
+		kind, pattern, parse = bus.Shard, "{[0-9]*", event.ParseShardedChannel
+	}
+	topics, err := r.bus.Subscribed(ctx, kind, globEscape.Replace(r.opts.ToPrefix)+pattern)
 	if err != nil {
 		return err
 	}
 	for _, channel := range topics {
-		if topic, ok := event.ParseChannel(r.opts.ToPrefix, channel); ok {
+		if topic, ok := parse(r.opts.ToPrefix, channel); ok {
 			guilds[topic.Guild] = true
 		}
 	}

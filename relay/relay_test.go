@@ -338,6 +338,37 @@ func TestStandbyThatMissedMessages(t *testing.T) {
 	})
 }
 
+// TestShardedTopics publishes for nodes that hear sharded topics, events and a marker.
+func TestShardedTopics(t *testing.T) {
+	redistest.Real(t, func(t *testing.T, client goredis.UniversalClient) {
+		o := relay.Options{Lease: time.Second, Sharded: true}
+		sub := client.SSubscribe(t.Context(), "gc:{"+guild+"}")
+		defer sub.Close()
+		if _, err := sub.Receive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		heard := func(want string) {
+			t.Helper()
+			m, err := sub.ReceiveMessage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, body, durable, err := history.Cut([]byte(m.Payload)); err != nil || !durable || string(body) != want {
+				t.Errorf("heard %q, want %q", m.Payload, want)
+			}
+		}
+		first, stop := start(t, client, o)
+		wait.Until(t, "the relay leads", func() bool { return first.Stats().Leading })
+		stop()
+		start(t, client, o)
+		heard(string(history.Marker(relay.Reason))) // there is no history yet, but somebody listens
+		if err := ordered(t, client).Publish(t.Context(), guild, message(1)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		heard(message(1))
+	})
+}
+
 // TestRights runs a relay as the user of docs/reference/redis.md.
 func TestRights(t *testing.T) {
 	server := redistest.Start(t)

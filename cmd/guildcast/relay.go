@@ -23,6 +23,7 @@ type relayCommand struct {
 	Redis       string        `default:"redis://127.0.0.1:6379" placeholder:"URL" help:"Redis of the cluster."`
 	FromPrefix  string        `placeholder:"TEXT" help:"What stands before the guild's id in the channels that are listened to."`
 	ToPrefix    string        `placeholder:"TEXT" help:"The same in the topics that are published to: the --topic-prefix of the nodes."`
+	Topics      string        `enum:"plain,sharded" default:"plain" placeholder:"MODE" help:"Kind of the topics that are published to, which the nodes hear: plain or, on Redis 7, sharded."`
 	MaxEntries  int           `default:"1000" placeholder:"N" help:"Entries that a guild's history keeps at most."`
 	MaxAge      time.Duration `default:"1h" placeholder:"DURATION" help:"How long a guild's history keeps an entry."`
 	Lease       time.Duration `default:"3s" placeholder:"DURATION" help:"How long the other relays wait for the one that leads before one of them takes over."`
@@ -57,7 +58,8 @@ func (c *relayCommand) Run(ctx context.Context, t terminal) error {
 		_ = b.Close(ctx)
 	}()
 	r, err := relay.New(b, connection.Client, relay.Options{
-		FromPrefix: c.FromPrefix, ToPrefix: c.ToPrefix, MaxEntries: c.MaxEntries, MaxAge: c.MaxAge, Lease: c.Lease,
+		FromPrefix: c.FromPrefix, ToPrefix: c.ToPrefix, Sharded: c.Topics == "sharded",
+		MaxEntries: c.MaxEntries, MaxAge: c.MaxAge, Lease: c.Lease,
 		Logger: log,
 	})
 	if err != nil {
