@@ -99,6 +99,23 @@ type Config struct {
 	Demo *Demo
 }
 
+// OptionError is a mistake in a Config.
+type OptionError struct {
+	Option string // the name of the flag, such as "tls-cert"
+	Err    error
+}
+
+func (e *OptionError) Error() string { return e.Err.Error() }
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// wrong returns a mistake in an option, or nil if err is nil.
+func wrong(option string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OptionError{option, err}
+}
+
 // Info describes a started node.
 type Info struct {
 	URL   string // where a browser on this machine reaches it

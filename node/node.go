@@ -69,33 +69,35 @@ func New(c Config) (_ *Node, err error) {
 		}
 	}()
 	if n.tls, err = loadTLS(c.TLSCert, c.TLSKey); err != nil {
-		return nil, err
+		return nil, wrong("tls-cert", err)
 	}
 	_, port, err := net.SplitHostPort(n.config.Addr)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port) // a number, or a name from the system's list
 	}
 	if err != nil {
-		return nil, fmt.Errorf("address to listen on: %w", err)
+		return nil, wrong("addr", fmt.Errorf("address to listen on: %w", err))
 	}
 	if n.config.Adapter != AdapterClassic && strings.HasPrefix(n.config.Redis, "embedded") {
-		return nil, errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub")
+		return nil, wrong("adapter",
+			errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub"))
 	}
 	if n.config.Topics != TopicsPlain && strings.HasPrefix(n.config.Redis, "embedded") {
 		return nil, errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub")
 	}
 	if !validPath(n.config.Path) {
-		return nil, fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path)
+		return nil, wrong("path",
+			fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path))
 	}
 	policy, err := loadPolicy(c.Policy)
 	if err != nil {
-		return nil, err
+		return nil, wrong("policy", err)
 	}
 	if n.verifier, err = n.newVerifier(); err != nil {
 		return nil, err
 	}
 	if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
-		return nil, err
+		return nil, wrong("redis", err)
 	}
 	redis.LogRefusals(n.redis.Client, n.config.Logger)
 	n.bus = bus.New(n.redis.Client, bus.Options{
@@ -171,6 +173,24 @@ func maxInFlight(perNode int) int {
 		return math.MaxInt32
 	}
 	return perNode
+}
+
+// Check returns the error that New would return. It speaks to no Redis, and opens no port.
+func Check(c Config) error {
+	if c.Redis != "" && !strings.HasPrefix(c.Redis, embeddedRedis) {
+		connection, err := redisurl.Connect(c.Redis) // dials nothing
+		if err != nil {
+			return wrong("redis", err)
+		}
+		_ = connection.Close()
+		c.Adapter = AdapterClassic // others need the Redis that is not asked
+	}
+	c.Redis, c.Logger = embeddedRedis, nil
+	n, err := New(c)
+	if err == nil {
+		n.discard()
+	}
+	return err
 }
 
 // discard closes what New has opened before something went wrong; nobody has connected yet.

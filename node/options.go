@@ -26,13 +26,13 @@ func (n *Node) newVerifier() (*gate, error) {
 	if c.JWTJWKS != "" {
 		keys, err := jwks.New(c.JWTJWKS, jwks.Options{Refresh: c.JWTJWKSRefresh, Logger: c.Logger})
 		if err != nil {
-			return nil, err
+			return nil, wrong("jwt-jwks", err)
 		}
 		n.keys, o.Keys = keys, keys
 	}
 	verifier, err := token.NewVerifier(o)
 	if err != nil {
-		return nil, err
+		return nil, wrong("jwt-secret", err)
 	}
 	return &gate{Verifier: verifier}, nil
 }

@@ -13,7 +13,7 @@ import (
 func (n *Node) routes() (http.Handler, error) {
 	origins, err := parseOrigins(n.config.Origins)
 	if err != nil {
-		return nil, fmt.Errorf("origins: %w", err)
+		return nil, wrong("origins", fmt.Errorf("origins: %w", err))
 	}
 	mux := http.NewServeMux()
 	clients := origins.guard(n.engine)

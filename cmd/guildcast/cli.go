@@ -19,8 +19,14 @@ type cli struct {
 	Revoke  revoke       `cmd:"" help:"Take tokens back, on every node and on those started later."`
 	Relay   relayCommand `cmd:"" help:"Publish durably what others publish plainly, so that nobody misses it."`
 
+	Options configCommand `cmd:"" name:"config" help:"Show and check what a node would run with."`
+
+	Config  string           `placeholder:"FILE" help:"YAML file with options: their names without dashes in front, and their values."`
 	Version kong.VersionFlag `help:"Print the version and end."`
 }
+
+// configFlag is the flag that names the configuration file. It can't stand in there.
+const configFlag = "config"
 
 // variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
@@ -30,30 +36,85 @@ func variable(flag string) string {
 // finished ends the parsing after --help.
 type finished struct{}
 
-// parse reads a command line; it takes flags that are left out from vars. selected is nil if nothing is left to do, as
-// after --help. unknown lists variables that look like options and set nothing.
-func parse(args []string, vars map[string]string, stdout io.Writer) (selected command, unknown []string, err error) {
+// invocation is a command line that was parsed.
+type invocation struct {
+	command command
+	unknown []string // variables that look like options and set nothing
+	options []option // of the command, in the order of the help
+}
+
+// parse reads a command line; it takes flags that are left out from vars or, if they are not there either, from the
+// configuration file that --config names. The command is nil if nothing is left to do, as after --help.
+func parse(args []string, vars map[string]string, stdout io.Writer) (parsed invocation, err error) {
 	defer func() { // kong's --help ends the process; here it ends the parsing
 		if r := recover(); r != nil {
 			if _, ok := r.(finished); !ok {
 				panic(r)
 			}
-			selected, unknown, err = nil, nil, nil
+			parsed, err = invocation{}, nil
 		}
 	}()
-	k, err := newParser(vars, stdout)
+	from := &sources{vars: vars}
+	k, err := newParser(from, stdout)
 	if err != nil {
-		return nil, nil, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
+		return invocation{}, fmt.Errorf("build the command line: %w", err) // a mistake in the tags
 	}
-	ctx, err := k.Parse(joinNegatives(flagsFirst(k.Model, args)))
+	args = joinNegatives(flagsFirst(k.Model, args))
+	if from.file, err = findSettings(k, args, vars); err != nil {
+		return invocation{}, usageError{err}
+	}
+	ctx, err := k.Parse(args)
 	if err != nil {
-		return nil, nil, usageError{err}
+		return invocation{}, usageError{err}
 	}
 	selected, ok := ctx.Selected().Target.Addr().Interface().(command)
 	if !ok {
-		return nil, nil, usagef("%s is not a command", ctx.Command())
+		return invocation{}, usagef("%s is not a command", ctx.Command())
 	}
-	return selected, unknownVariables(k.Model, vars), nil
+	return invocation{selected, unknownVariables(k.Model, vars), optionsOf(ctx, from)}, nil
+}
+
+// findSettings reads the configuration file, if there is one. It may set what the command takes and what serve takes:
+// the other commands share a node's file for the options that they have in common.
+func findSettings(k *kong.Kong, args []string, vars map[string]string) (*settings, error) {
+	ctx, err := kong.Trace(k, args)
+	if err != nil || ctx.Error != nil {
+		return nil, nil // the parser says it better
+	}
+	path := vars[variable(configFlag)]
+	known := map[string]*kong.Flag{}
+	add := func(node *kong.Node) {
+		for _, group := range node.AllFlags(false) {
+			for _, flag := range group {
+				if !ends(flag.Name) && flag.Name != configFlag {
+					known[flag.Name] = flag
+				}
+			}
+		}
+	}
+	for _, node := range k.Model.Leaves(false) {
+		if node.Name == "serve" {
+			add(node)
+		}
+	}
+	for _, p := range ctx.Path {
+		switch {
+		case p.Command != nil:
+			add(p.Command)
+		case p.Flag != nil && ends(p.Flag.Name):
+			return nil, nil
+		case p.Flag != nil && p.Flag.Name == configFlag:
+			path = fmt.Sprint(ctx.FlagValue(p.Flag))
+		}
+	}
+	if path == "" {
+		return nil, nil
+	}
+	file, err := readSettings(path)
+	if err != nil {
+		return nil, err
+	}
+	return file, file.check(known)
 }
 
 // flagsFirst moves the flags of commands with arguments before their arguments, with -- between them. Arguments may
@@ -118,7 +179,27 @@ var negative = regexp.MustCompile(`^-\.?[0-9]`)
 // ends reports whether a flag prints something and ends. Such a flag is no option, and has no variable.
 func ends(flag string) bool { return flag == "help" || flag == "version" || flag == "print-script" }
 
-func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
+// sources are where flags come from that are left out: variables before the configuration file.
+type sources struct {
+	vars map[string]string
+	file *settings
+}
+
+// find returns the value of a flag that is left out and where it comes from, or false.
+func (s *sources) find(flag string) (value, source string, ok bool) {
+	if ends(flag) {
+		return "", "", false
+	}
+	if value, ok := s.vars[variable(flag)]; ok {
+		return value, "$" + variable(flag), true
+	}
+	if value, ok := s.file.value(flag); ok {
+		return value, s.file.place(flag), true
+	}
+	return "", "", false
+}
+
+func newParser(from *sources, stdout io.Writer) (*kong.Kong, error) {
 	return kong.New(&cli{},
 		kong.Name("guildcast"),
 		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
@@ -129,7 +210,7 @@ func newParser(vars map[string]string, stdout io.Writer) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.ValueFormatter(describe),
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-			if value, ok := vars[variable(flag.Name)]; ok && !ends(flag.Name) {
+			if value, _, ok := from.find(flag.Name); ok {
 				return value, nil
 			}
 			return nil, nil

@@ -15,7 +15,7 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 	elsewhere := map[string]string{
 		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
 		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
-		"log": "Logger", "log-level": "Logger", "help": "",
+		"log": "Logger", "log-level": "Logger", "help": "", "config": "",
 	}
 	unused := map[string]bool{}
 	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {
@@ -25,7 +25,7 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 		delete(unused, name) // set by cmd, or under the names above
 	}
 	fields := fieldNames(reflect.TypeFor[node.Config](), "")
-	k, err := newParser(nil, io.Discard)
+	k, err := newParser(&sources{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +65,11 @@ func fieldNames(typ reflect.Type, prefix string) map[string]bool {
 // TestEveryFieldReachesTheNode sets each flag of serve to what is not its default, and finds it in node.Config.
 func TestEveryFieldReachesTheNode(t *testing.T) {
 	args := []string{"serve", "--jwt-secret", strings.Repeat("s", 32)}
-	k, err := newParser(nil, io.Discard)
+	k, err := newParser(&sources{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := map[string]bool{"help": true, "version": true, "jwt-secret": true, "jwt-secret-file": true}
+	set := map[string]bool{"help": true, "config": true, "version": true, "jwt-secret": true, "jwt-secret-file": true}
 	for _, command := range k.Model.Leaves(false) {
 		for _, group := range command.AllFlags(false) {
 			for _, flag := range group {
@@ -94,11 +94,11 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 			}
 		}
 	}
-	selected, _, err := parse(args, nil, io.Discard)
+	parsed, err := parse(args, nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := selected.(*serve).config()
+	config, err := parsed.command.(*serve).config()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,27 @@ const (
 	optionsEnd        = "<!-- end of options -->\n"
 )
 
+// TestFilesInPages tries the configuration files that the pages show.
+func TestFilesInPages(t *testing.T) {
+	blocks, err := docblock.All("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, b := range blocks {
+		if b.Lang != "yaml" || !strings.HasPrefix(b.Text, "# guildcast.yaml") {
+			continue
+		}
+		if _, err := parse([]string{"--config", yamlFile(t, b.Text)}, nil, io.Discard); err != nil {
+			t.Errorf("%s: %v", b, err)
+		}
+		tried++
+	}
+	if tried == 0 {
+		t.Error("no page shows a configuration file")
+	}
+}
+
 // TestSettingsInPages tries the settings that the pages show for Kubernetes and systemd.
 func TestSettingsInPages(t *testing.T) {
 	blocks, err := docblock.All("../..")
@@ -31,11 +52,11 @@ func TestSettingsInPages(t *testing.T) {
 			continue
 		}
 		vars := map[string]string{}
-		for _, m := range setting.FindAllStringSubmatch(b.Text, -1) {
+		for _, m := range variableInPage.FindAllStringSubmatch(b.Text, -1) {
 			vars[m[1]] = strings.Trim(m[2], `"`)
 		}
-		if _, unknown, err := parse([]string{"serve"}, vars, io.Discard); err != nil || len(unknown) > 0 {
-			t.Errorf("%s: unknown %s, error %v", b, unknown, err)
+		if p, err := parse([]string{"serve"}, vars, io.Discard); err != nil || len(p.unknown) > 0 {
+			t.Errorf("%s: unknown %s, error %v", b, p.unknown, err)
 		}
 		tried += len(vars)
 	}
@@ -44,8 +65,8 @@ func TestSettingsInPages(t *testing.T) {
 	}
 }
 
-// setting is a variable with its value, as in name=value or {name: name, value: value}.
-var setting = regexp.MustCompile(`(GUILDCAST_\w+)(?:=|, value: )("[^"]*"|[^\s}]+)`)
+// variableInPage is a variable with its value, as in name=value or {name: name, value: value}.
+var variableInPage = regexp.MustCompile(`(GUILDCAST_\w+)(?:=|, value: )("[^"]*"|[^\s}]+)`)
 
 // TestConfigurationPage keeps the tables of the page equal to the command line.
 func TestConfigurationPage(t *testing.T) {
@@ -72,20 +93,24 @@ func TestConfigurationPage(t *testing.T) {
 
 func optionTables(t *testing.T) string {
 	t.Helper()
-	k, err := newParser(nil, io.Discard)
+	k, err := newParser(&sources{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
 	for _, command := range k.Model.Leaves(false) {
-		fmt.Fprintf(&b, "\n## guildcast %s\n", command.Name)
+		fmt.Fprintf(&b, "\n## %s\n", command.FullPath())
+		if command.Parent.Name == configFlag {
+			fmt.Fprintf(&b, "\n%s\n", command.Help)
+			continue // its options are those of serve
+		}
 		group := "-"
 		for _, flags := range command.AllFlags(false) {
 			for _, flag := range flags {
 				if ends(flag.Name) {
 					continue
 				}
-				if title := groupTitle(flag); title != group {
+				if title := (option{flag: flag}).group(); title != group {
 					group = title
 					if title != "" {
 						fmt.Fprintf(&b, "\n### %s\n", title)
@@ -101,13 +126,6 @@ func optionTables(t *testing.T) string {
 		}
 	}
 	return b.String() + "\n"
-}
-
-func groupTitle(flag *kong.Flag) string {
-	if flag.Group == nil {
-		return ""
-	}
-	return strings.TrimSuffix(flag.Group.Title, ":")
 }
 
 func defaultOf(flag *kong.Flag) string {

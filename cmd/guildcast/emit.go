@@ -37,7 +37,7 @@ func (c *emit) Run(ctx context.Context, _ terminal) error {
 	}
 	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
-		return usageError{err}
+		return usagef("--redis: %w", err)
 	}
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)

@@ -34,11 +34,13 @@ func main() {
 
 // run carries out one command line. env holds NAME=value pairs.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	command, unknown, err := parse(args, environment(env), stdout)
-	if err != nil || command == nil {
+	again := func() (invocation, error) { return parse(args, environment(env), stdout) }
+	parsed, err := again()
+	if err != nil || parsed.command == nil {
 		return err
 	}
-	return command.Run(ctx, terminal{stdin, stdout, stderr, unknown})
+	err = parsed.command.Run(ctx, terminal{stdin, stdout, stderr, parsed, again})
+	return parsed.locate(err)
 }
 
 // command is implemented by the options of each subcommand.
@@ -50,7 +52,9 @@ type command interface {
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer
-	unknown  []string // variables that look like options and are none
+
+	invocation                            // what was parsed
+	again      func() (invocation, error) // reads the configuration again, with the same flags and variables
 }
 
 // usageError is a mistake in the command line or the environment.

@@ -187,22 +187,22 @@ func TestVersion(t *testing.T) {
 			t.Errorf("%v: %+v", args, o)
 		}
 	}
-	if _, unknown, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"},
-		io.Discard); err != nil || len(unknown) != 1 {
-		t.Errorf("unknown variables %v, %v", unknown, err)
+	if p, err := parse([]string{"token", "--sub", "1"}, map[string]string{"GUILDCAST_VERSION": "1"},
+		io.Discard); err != nil || len(p.unknown) != 1 {
+		t.Errorf("unknown variables %v, %v", p.unknown, err)
 	}
 }
 
 // TestNegativeValues passes negative numbers as values of their own.
 func TestNegativeValues(t *testing.T) {
 	args := []string{"serve", "--limit-socket-rate", "-1", "--limit-user-burst", "-1", "--demo"}
-	selected, _, err := parse(args, nil, io.Discard)
+	parsed, err := parse(args, nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok := selected.(*serve)
+	s, ok := parsed.command.(*serve)
 	if !ok || s.LimitSocketRate != -1 || s.LimitUserBurst != -1 || !s.Demo {
-		t.Errorf("parsed as %+v", selected)
+		t.Errorf("parsed as %+v", parsed.command)
 	}
 }
 
@@ -388,7 +388,7 @@ func TestPrintScript(t *testing.T) {
 
 // Socket ids may begin with a dash, and so may arguments.
 func TestFlagsFirst(t *testing.T) {
-	k, err := newParser(nil, io.Discard)
+	k, err := newParser(&sources{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

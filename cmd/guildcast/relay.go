@@ -46,7 +46,7 @@ func (c *relayCommand) Run(ctx context.Context, t terminal) error {
 	goredis.SetLogger(redisLog{log})
 	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
-		return usageError{err}
+		return usagef("--redis: %w", err)
 	}
 	defer connection.Close()
 	b := bus.New(connection.Client, bus.Options{

@@ -34,7 +34,7 @@ func (c *revoke) Run(ctx context.Context, t terminal) error {
 	}
 	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {
-		return usageError{err}
+		return usagef("--redis: %w", err)
 	}
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -161,20 +160,11 @@ const weakSecret = 32
 
 // Run serves until ctx ends.
 func (s *serve) Run(ctx context.Context, t terminal) error {
-	config, err := s.config()
+	config, err := s.nodeConfig(t)
 	if err != nil {
 		return err
 	}
-	config.Logger = s.logger(t.err)
-	config.Version, config.Revision = release, revision()
 	goredis.SetLogger(redisLog{config.Logger})
-	given := config.JWTSecrets
-	if s.Demo {
-		own := demoSecret()
-		config.JWTSecrets = append(slices.Clone(given), own)
-		config.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&config, own)}
-		config.Listening = func(i node.Info) { printDemo(t.out, &config, i) }
-	}
 	n, err := node.New(config)
 	if err != nil {
 		return usageError{err}
@@ -183,7 +173,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	for _, name := range t.unknown {
 		config.Logger.Warn("environment variable is no option and ignored", "name", name)
 	}
-	for _, secret := range given {
+	for _, secret := range config.JWTSecrets {
 		if len(secret.Key) < weakSecret {
 			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes",
 				len(secret.Key), "want", weakSecret)
@@ -192,6 +182,24 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	return n.Run(ctx)
 }
 
+// nodeConfig is config with what a process adds to it.
+func (s *serve) nodeConfig(t terminal) (node.Config, error) {
+	c, err := s.config()
+	if err != nil {
+		return c, err
+	}
+	c.Logger = s.logger(t.err)
+	c.Version, c.Revision = release, revision()
+	if s.Demo {
+		own := demoSecret()
+		c.JWTSecrets = append(c.JWTSecrets, own)
+		c.Demo = &node.Demo{Members: s.DemoMembers, Interval: s.DemoInterval, Mint: demoMint(&c, own)}
+		c.Listening = func(i node.Info) { printDemo(t.out, &c, i) }
+	}
+	return c, nil
+}
+
+// config is the options as those of a node.
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
 		Addr: s.Addr, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,

@@ -22,7 +22,7 @@ type secretOptions struct {
 }
 
 func (o secretOptions) secrets() ([]token.Secret, error) {
-	text := o.JwtSecret
+	text, flag := o.JwtSecret, "--jwt-secret"
 	if o.JwtSecretFile != "" {
 		if text != "" {
 			return nil, usagef("--jwt-secret and --jwt-secret-file exclude each other")
@@ -31,11 +31,11 @@ func (o secretOptions) secrets() ([]token.Secret, error) {
 		if err != nil {
 			return nil, usagef("--jwt-secret-file: %w", err)
 		}
-		text = string(data)
+		text, flag = string(data), "--jwt-secret-file"
 	}
 	secrets, err := token.ParseSecrets(text)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usagef("%s: %w", flag, err)
 	}
 	return secrets, nil
 }

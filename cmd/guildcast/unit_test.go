@@ -28,13 +28,13 @@ func TestSystemdUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	command = strings.ReplaceAll(command, "${CREDENTIALS_DIRECTORY}", credentials)
-	selected, _, err := parse(strings.Fields(command), nil, io.Discard)
+	parsed, err := parse(strings.Fields(command), nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok := selected.(*serve)
+	s, ok := parsed.command.(*serve)
 	if !ok {
-		t.Fatalf("the unit starts %T", selected)
+		t.Fatalf("the unit starts %T", parsed.command)
 	}
 	if secrets, err := s.secrets(); err != nil || len(secrets) != 1 {
 		t.Errorf("the unit's secret is read as %d secrets, %v", len(secrets), err)
