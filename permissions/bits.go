@@ -59,14 +59,19 @@ func (b Bits) String() string {
 	case All:
 		return "all"
 	}
-	var list []string
+	return strings.Join(b.Names(), "|")
+}
+
+// Names returns the names of the bits, from the lowest; bits without a name come last, in one hexadecimal number.
+func (b Bits) Names() []string {
+	names := []string{}
 	for i, name := range bitNames {
 		if b&(1<<i) != 0 {
-			list = append(list, name)
+			names = append(names, name)
 		}
 	}
 	if rest := b >> len(bitNames) << len(bitNames); rest != 0 {
-		list = append(list, "0x"+strconv.FormatUint(uint64(rest), 16))
+		names = append(names, "0x"+strconv.FormatUint(uint64(rest), 16))
 	}
-	return strings.Join(list, "|")
+	return names
 }

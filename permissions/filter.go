@@ -63,9 +63,17 @@ func (v *View) class() class {
 	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form, v.Positions}
 }
 
-// admits is the decision: it is taken once per class and event.
-func (c *class) admits(t event.Topic, n need) bool {
-	return (c.logs || !t.Logs) && c.bits.Has(n.bits) && (c.architusAdmin || !n.architusAdmin)
+// decide is the decision: it is taken once per class and event.
+func (c *class) decide(t event.Topic, n need) Reason {
+	switch {
+	case t.Logs && !c.logs:
+		return ReasonLogsNotIncluded
+	case !c.bits.Has(n.bits):
+		return ReasonMissing
+	case n.architusAdmin && !c.architusAdmin:
+		return ReasonArchitusAdmin
+	}
+	return ReasonAllowed
 }
 
 // Outcome says what became of an event, and labels a counter.
@@ -143,7 +151,7 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 	nowMilli := now.UnixMilli()
 	for i := len(groups) - 1; i >= 0; i-- { // from the end, because expire may take groups[i] away
 		g := groups[i]
-		if !g.class.admits(e.Topic, n) {
+		if g.class.decide(e.Topic, n) != ReasonAllowed {
 			continue
 		}
 		if nowMilli >= g.earliest {
@@ -177,8 +185,22 @@ func (f *Filter[R]) Viewer(v View, now time.Time) (Viewer, error) {
 // Sees reports whether an event is for the viewer.
 func (v *Viewer) Sees(e *event.Event) bool {
 	n, outcome := v.policy.needOf(e)
-	return outcome == Routed && e.Topic.Guild == v.guild && v.class.admits(e.Topic, n)
+	return v.decide(e, n, outcome) == ReasonAllowed
 }
+
+// decide is the decision about an event for which needOf returned n and outcome.
+func (v *Viewer) decide(e *event.Event, n need, outcome Outcome) Reason {
+	switch {
+	case outcome != Routed:
+		return Reason(outcome)
+	case e.Topic.Guild != v.guild:
+		return ReasonOtherGuild
+	}
+	return v.class.decide(e.Topic, n)
+}
+
+// Explain returns what Route and a Viewer decide about e for a recipient with this view at this moment, and why.
+func (f *Filter[R]) Explain(v View, e *event.Event, now time.Time) Explanation { return f.policy.Explain(v, e, now) }
 
 // Spectate makes r see what v allows, in place of what it saw before. It also serves to change claims or form. On an
 // error r sees what it saw before, with the claims from before.
