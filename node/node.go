@@ -89,7 +89,7 @@ func New(c Config) (_ *Node, err error) {
 		return nil, wrong("path",
 			fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path))
 	}
-	policy, err := loadPolicy(c.Policy)
+	policy, err := LoadPolicy(c.Policy)
 	if err != nil {
 		return nil, wrong("policy", err)
 	}

@@ -37,7 +37,8 @@ func (n *Node) newVerifier() (*gate, error) {
 	return &gate{Verifier: verifier}, nil
 }
 
-func loadPolicy(file string) (*permissions.Policy, error) {
+// LoadPolicy returns the default policy as a file changes it; "" is no file.
+func LoadPolicy(file string) (*permissions.Policy, error) {
 	policy := permissions.DefaultPolicy()
 	if file == "" {
 		return policy, nil

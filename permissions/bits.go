@@ -32,6 +32,9 @@ const Default = ViewPublicLogs | AddAutoResponse | ViewSettings
 // All is what an administrator holds: every bit, named or not.
 const All = ^Bits(0)
 
+// named are the bits that have names.
+const named = ExecPurgeCmd<<1 - 1
+
 // bitNames are the names of the bits, from the lowest. Never written to.
 var bitNames = [...]string{
 	"ADMINISTRATOR", "VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS", "REVERT_LOG_ACTIONS", "ADD_AUTO_RESPONSE",

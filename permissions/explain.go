@@ -28,8 +28,9 @@ const (
 type Explanation struct {
 	Reason Reason
 
-	Rule    Rule // of the event's kind; zero without one
-	HasRule bool
+	Rule     Rule // of the event's kind; zero without one
+	HasRule  bool
+	FromFile bool // whether a policy file says so, of the rule or that there is none
 
 	Required      Bits // what the rule, private and the event itself require together; 0 if that is unclear
 	ArchitusAdmin bool // whether the rule requires architus_admin too
@@ -44,6 +45,7 @@ func (x *Explanation) Sees() bool { return x.Reason == ReasonAllowed }
 func (p *Policy) Explain(v View, e *event.Event, now time.Time) Explanation {
 	x := Explanation{Reason: reasonOf(v.Check(now))}
 	x.Rule, x.HasRule = p.Rule(e.Kind)
+	x.FromFile = p != nil && p.changed[e.Kind]
 	n, outcome := p.needOf(e)
 	viewer := Viewer{p, v.Guild, v.class()}
 	x.Required, x.ArchitusAdmin, x.Held = n.bits, n.architusAdmin, viewer.class.bits

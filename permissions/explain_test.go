@@ -117,11 +117,12 @@ func TestExplain(t *testing.T) {
 			Reason: permissions.ReasonArchitusAdmin, HasRule: true, Rule: permissions.Rule{ArchitusAdmin: true},
 			ArchitusAdmin: true, Held: permissions.All,
 		}},
-		{`{"guilds":{"1":0}}`, `{"kind":"setting","payload":1}`, event.Topic{Guild: guild}, false, permissions.Explanation{
-			Reason: permissions.ReasonNotMember, HasRule: true,
-			Rule:     permissions.Rule{Public: permissions.ViewSettings, Private: permissions.ViewSettings},
-			Required: permissions.ViewSettings, Missing: permissions.ViewSettings,
-		}},
+		{`{"guilds":{"1":0}}`, `{"kind":"setting","payload":1}`, event.Topic{Guild: guild}, false,
+			permissions.Explanation{
+				Reason: permissions.ReasonNotMember, HasRule: true,
+				Rule:     permissions.Rule{Public: permissions.ViewSettings, Private: permissions.ViewSettings},
+				Required: permissions.ViewSettings, Missing: permissions.ViewSettings,
+			}},
 		{`{"permissions":0,"guilds":{"607637793107345431":0}}`, `{"kind":"member","payload":1}`, logs, true,
 			permissions.Explanation{Reason: permissions.ReasonNoLogAccess, HasRule: true}},
 		{`{"exp":5,"guilds":{"607637793107345431":0}}`, `{"kind":"nonsense","payload":1}`, logs, true,
@@ -136,6 +137,9 @@ func TestExplain(t *testing.T) {
 	var nobody *permissions.Policy
 	v := permissions.View{Guild: guild, Claims: mustClaims(t, `{"architus_admin":true}`)}
 	e := mustParse(t, event.Topic{Guild: guild}, `{"kind":"member","payload":1}`)
+	if x := permissions.DefaultPolicy().Explain(permissions.View{Guild: guild}, e, at(100)); x.Sees() {
+		t.Errorf("without claims: %+v", x)
+	}
 	if x := nobody.Explain(v, e, at(100)); x.Reason != permissions.ReasonUnknownKind {
 		t.Errorf("without a policy: %+v", x)
 	}

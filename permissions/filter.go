@@ -60,7 +60,7 @@ type class struct {
 
 func (v *View) class() class {
 	bits, _ := v.Claims.In(v.Guild)
-	return class{bits, v.Claims.ArchitusAdmin, v.Logs, v.Form, v.Positions}
+	return class{bits, v.Claims != nil && v.Claims.ArchitusAdmin, v.Logs, v.Form, v.Positions}
 }
 
 // decide is the decision: it is taken once per class and event.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/architus/guildcast/event"
@@ -23,7 +24,8 @@ type Rule struct {
 // Policy is a table of rules by kind of event. It is immutable. A kind that it does not hold reaches nobody, so the
 // zero value and nil deny everything.
 type Policy struct {
-	rules map[string]Rule
+	rules   map[string]Rule
+	changed map[string]bool // kinds that a file has replaced, added or taken away
 }
 
 // DefaultPolicy returns the policy that holds unless a file changes it.
@@ -110,11 +112,11 @@ func (p *Policy) With(file []byte) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	out := &Policy{rules: map[string]Rule{}}
-	for kind, rule := range p.rules {
-		out.rules[kind] = rule
-	}
+	out := &Policy{rules: map[string]Rule{}, changed: map[string]bool{}}
+	maps.Copy(out.rules, p.rules)
+	maps.Copy(out.changed, p.changed)
 	for _, k := range kinds {
+		out.changed[k.name] = true
 		rule, exists, err := parseRule(k.value)
 		switch {
 		case k.name == "":

@@ -16,6 +16,7 @@ type cli struct {
 	Token   tokenCommand `cmd:"" help:"Mint a development token and print it."`
 	Publish publish      `cmd:"" help:"Publish an event of a guild."`
 	Emit    emit         `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
+	Explain explain      `cmd:"" help:"Say whether a user would get an event, and which rule says so."`
 	Revoke  revoke       `cmd:"" help:"Take tokens back, on every node and on those started later."`
 	Relay   relayCommand `cmd:"" help:"Publish durably what others publish plainly, so that nobody misses it."`
 
