@@ -200,7 +200,9 @@ func (v *Viewer) decide(e *event.Event, n need, outcome Outcome) Reason {
 }
 
 // Explain returns what Route and a Viewer decide about e for a recipient with this view at this moment, and why.
-func (f *Filter[R]) Explain(v View, e *event.Event, now time.Time) Explanation { return f.policy.Explain(v, e, now) }
+func (f *Filter[R]) Explain(v View, e *event.Event, now time.Time) Explanation {
+	return f.policy.Explain(v, e, now)
+}
 
 // Spectate makes r see what v allows, in place of what it saw before. It also serves to change claims or form. On an
 // error r sees what it saw before, with the claims from before.
