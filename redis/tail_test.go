@@ -401,6 +401,7 @@ func TestTailsJoin(t *testing.T) {
 		m := newModel(t, rng, 1<<20)
 		pool, logs := event.Topic{Guild: "1"}, event.Topic{Guild: "1", Logs: true}
 		m.acquire(pool)
+		m.publish(pool, true) // a loss before there is a history is told
 		var cutting sync.WaitGroup
 		for range 60 {
 			before := m.end("1")
