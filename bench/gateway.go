@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/token"
@@ -64,6 +65,24 @@ func gatewayCases() []benchCase {
 		{name: "gateway: elevation, demoted before", unit: "µs", target: "(both together)", noNode: true, redis: true,
 			env: env, command: gateway,
 			run: func(s *server, _ string) (float64, error) { return elevations(s, 100, 100) }},
+		{name: "gateway: durable event to 5000, burst", unit: "x", target: "<= 1.05 x plain", noNode: true, redis: true,
+			env: env, command: gateway,
+			run: func(s *server, addr string) (float64, error) { return durable(s, addr, 400, 0) },
+			ok:  func(_, ours float64) bool { return ours <= 1.05 }},
+		{name: "gateway: durable event to 5000, paced", unit: "x", target: "<= 1.05 x plain", noNode: true, redis: true,
+			env: env, command: gateway,
+			run: func(s *server, addr string) (float64, error) { return durable(s, addr, 50, 100*time.Millisecond) },
+			ok:  func(_, ours float64) bool { return ours <= 1.05 }},
+		{name: "gateway: 5000 return, 100 events each", unit: "µs", target: "<= 150 µs a client", noNode: true,
+			redis: true, env: env, command: gateway, run: func(s *server, addr string) (float64, error) {
+				cpu, _, err := returning(s, addr, 100)
+				return cpu, err
+			}, ok: func(_, ours float64) bool { return ours <= 150 }},
+		{name: "gateway: 5000 return, until the last is live", unit: "s", target: "<= 3 s", noNode: true,
+			redis: true, env: env, command: gateway, run: func(s *server, addr string) (float64, error) {
+				_, wall, err := returning(s, addr, 100)
+				return wall.Seconds(), err
+			}, ok: func(_, ours float64) bool { return ours <= 3 }},
 		{name: "gateway: search p99", unit: "ms", target: "<= 30 ms", noNode: true, redis: true, env: env,
 			command: gateway,
 			run:     search(1, 500), ok: func(_, ours float64) bool { return ours <= 30 }},
@@ -85,6 +104,7 @@ type fanOut struct {
 	entered string                   // what the answer to it begins with
 	channel string                   // of Redis
 	message func(data string) string // what is published there
+	durable bool                     // by way of the guild's history
 }
 
 // plainBroadcast: CPU per delivery of n broadcasts of package engine to a room.
@@ -111,22 +131,30 @@ func plainBroadcast(s *server, addr string, n int, every time.Duration) (float64
 
 // guildEvents: CPU per delivery of n events to spectators of eight permission classes who may all see them.
 func guildEvents(s *server, addr string, n int, every time.Duration) (float64, error) {
+	way, err := spectating("")
+	if err != nil {
+		return 0, err
+	}
+	return way.cost(s, addr, n, every)
+}
+
+// spectating has clients spectate the guild, with these fields besides.
+func spectating(fields string) (fanOut, error) {
 	tokens := make([]string, audienceSize)
 	for i := range tokens {
 		var err error
 		if tokens[i], err = benchToken(i+1, []uint64{2, 4, 6, 0x102, 0x104, 0x106, 0x1, 0x302}[i%8]); err != nil {
-			return 0, err
+			return fanOut{}, err
 		}
 	}
-	way := fanOut{
+	return fanOut{
 		enter: func(i int) string {
 			return fmt.Sprintf(`42["request_elevation",{"token":%q}]`, tokens[i]) + "\n" +
-				fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q}]`, benchGuild, tokens[i])
+				fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q%s}]`, benchGuild, tokens[i], fields)
 		},
 		entered: `["spectate_return",{"success":true`, channel: benchGuild,
 		message: func(data string) string { return `{"kind":"guild","payload":` + data + `}` },
-	}
-	return way.cost(s, addr, n, every)
+	}, nil
 }
 
 // cost gathers the clients and publishes n messages, in one go or with a pause after each.
@@ -173,7 +201,7 @@ func (w fanOut) cost(s *server, addr string, n int, every time.Duration) (float6
 	cpu, err := s.cpu(func() error {
 		pipe := client.Pipeline()
 		for i := range n {
-			pipe.Publish(ctx, w.channel, w.message(fmt.Sprintf(`{"i":%d,"pad":%q}`, i, pad)))
+			w.publish(ctx, pipe, w.message(fmt.Sprintf(`{"i":%d,"pad":%q}`, i, pad)))
 			if every == 0 && i < n-1 {
 				continue
 			}
@@ -185,6 +213,15 @@ func (w fanOut) cost(s *server, addr string, n int, every time.Duration) (float6
 		return a.wait()
 	})
 	return cpu / float64(audienceSize*n), err
+}
+
+func (w fanOut) publish(ctx context.Context, pipe redis.Pipeliner, message string) {
+	if w.durable {
+		pipe.Eval(ctx, history.Script, []string{"guildcast:history:{" + w.channel + "}"}, w.channel, message,
+			history.DefaultMaxEntries, history.DefaultMaxAge.Milliseconds())
+		return
+	}
+	pipe.Publish(ctx, w.channel, message)
 }
 
 // decisions: CPU of the filter alone for one event to 5,000 spectators in this many classes.
