@@ -35,9 +35,9 @@ async function start() {
   new Pools(sessions, guildID);
   new Chat(path);
   sessions.forEach((session, i) => {
-    session.addEventListener('guildevent', ({ detail: { name, payload } }) => {
-      columns[i].event(name, payload);
-      ledger.record(columns[i], name, payload);
+    session.addEventListener('guildevent', ({ detail: { name, payload, replayed } }) => {
+      columns[i].event(name, payload, replayed);
+      if (!replayed) ledger.record(columns[i], name, payload); // the others had it before
       events++;
       showTotals();
     });

@@ -47,6 +47,7 @@ export class Column {
     this.find('.short').addEventListener('click', () => attempt(() => s.renew(30)));
     this.find('.demote').addEventListener('click', () =>
       attempt(() => (s.elevated ? s.demote() : s.renew(3600).then(() => s.spectate(logs.checked)))));
+    this.find('.cut').addEventListener('click', () => s.cut(5));
     s.addEventListener('change', () => this.show());
     s.addEventListener('notice', (e) => this.note(e.detail.text, e.detail.bad));
     s.addEventListener('names', (e) => this.rename(e.detail));
@@ -62,7 +63,7 @@ export class Column {
     this.find('.spectate').checked = Boolean(s.spectating);
     if (s.spectating) this.find('.logs').checked = s.spectating.logs;
     for (const control of this.root.querySelectorAll('.controls input, .short')) control.disabled = !s.elevated;
-    this.find('.demote').disabled = !s.socket.connected;
+    this.find('.demote').disabled = this.find('.cut').disabled = !s.socket.connected;
     this.find('.demote').textContent = s.elevated ? 'Demote' : 'Elevate';
     this.tick();
   }
@@ -83,7 +84,7 @@ export class Column {
     text.textContent = `elevated for ${span(left)}`;
   }
 
-  event(name, payload) {
+  event(name, payload, replayed) {
     if (payload?.type && Array.isArray(payload.data)) this.session.learn(payload.type, payload.data);
     const d = describe(name, payload);
     const logs = name === 'log_other';
@@ -92,6 +93,7 @@ export class Column {
       el('span', { className: 'icon', 'aria-hidden': 'true' }, d.icon),
       el('span', { className: 'text' }, ...d.parts.map((p) => this.part(p))),
       d.private ? el('span', { className: 'tag private' }, 'private') : null,
+      replayed ? el('span', { className: 'tag', title: 'It happened while this user was away' }, 'replayed') : null,
       el('span', { className: 'tag' }, name),
       el('time', {}, clock()));
     const details = el('details', {}, line);

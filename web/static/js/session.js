@@ -1,5 +1,6 @@
 import { io } from '/vendor/socket.io.esm.min.js';
 
+const backlog = 30; // events with which a stream opens
 const requestTimeout = 10_000; // ms; a little more than the node waits for a backend
 
 /** What a node answers with, rather than with an event of the guild. */
@@ -25,8 +26,8 @@ export class Refusal extends Error {
 }
 
 /**
- * One user's connection. Dispatches: change (any state), guildevent (detail {name, payload}), notice (detail {text,
- * bad}), names (detail: a set of ids that are now known).
+ * One user's connection. Dispatches: change (any state), guildevent (detail {name, payload, replayed}), notice (detail
+ * {text, bad}), names (detail: a set of ids that are now known).
  */
 export class Session extends EventTarget {
   constructor(account, guildID, path, mint) {
@@ -38,6 +39,8 @@ export class Session extends EventTarget {
     this.elevated = null; // {from, until} in Unix seconds
     this.spectating = null; // {logs}
     this.wanted = null; // what to spectate after a reconnect
+    this.position = null; // of the last durable event; what comes behind it is replayed after a reconnect
+    this.replaying = 0; // events that come from the past
     this.short = false; // the token is not to be refreshed
     this.names = new Map();
     this.asked = new Map(); // ids whose names are on the way, or do not exist
@@ -76,6 +79,7 @@ export class Session extends EventTarget {
     });
     s.on('disconnect', (reason) => {
       this.elevated = this.spectating = null;
+      this.replaying = 0;
       this.asked.clear();
       this.notice(`disconnected: ${reason}`, true);
       this.changed();
@@ -94,9 +98,19 @@ export class Session extends EventTarget {
       this.notice(`elevation ended: ${e.reason}`, e.reason !== 'demoted');
       this.changed();
     });
-    s.onAny((name, payload) => {
-      if (!answers.has(name)) this.dispatchEvent(new CustomEvent('guildevent', { detail: { name, payload } }));
+    s.onAny((name, payload, position) => {
+      if (answers.has(name)) return;
+      if (position) this.position = position;
+      const replayed = this.replaying > 0;
+      if (replayed) this.replaying--;
+      this.dispatchEvent(new CustomEvent('guildevent', { detail: { name, payload, replayed } }));
     });
+  }
+
+  /** Cuts the connection for so many seconds. What happens meanwhile comes afterwards. */
+  cut(seconds) {
+    this.socket.disconnect();
+    setTimeout(() => this.connect(), seconds * 1000);
   }
 
   /** Sends an event with the token, and gives the answer that comes to the acknowledgement. */
@@ -146,8 +160,14 @@ export class Session extends EventTarget {
   async spectate(logs) {
     this.wanted = { logs };
     try {
-      const answer = await this.request('spectate', { guild_id: this.guildID, include_logs: logs });
+      const answer = await this.request('spectate', {
+        guild_id: this.guildID, include_logs: logs, positions: true, since: this.position, backlog: backlog,
+      });
       this.spectating = { logs: answer.include_logs, since: performance.now() };
+      this.replaying = answer.replayed;
+      if (this.position && !answer.recovered) this.notice('some events could not be recovered', true);
+      else if (this.position) this.notice(`nothing missed: ${answer.replayed} events since are replayed`);
+      if (!this.position || !answer.recovered) this.position = answer.position;
     } finally {
       this.changed();
     }
