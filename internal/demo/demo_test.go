@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/mockbot"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -178,13 +179,14 @@ func TestStepsKeepCacheAndWorldEqual(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, now := w.Stream(), Epoch.AddDate(8, 0, 0)
+	events := history.NewPublisher(client, history.PublisherOptions{})
 	for range 1000 {
 		now = now.Add(300 * time.Millisecond)
 		step, err := s.Next(now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := step.Apply(t.Context(), client, "p:"); err != nil {
+		if err := step.Apply(t.Context(), client, events); err != nil {
 			t.Fatal(err)
 		}
 	}

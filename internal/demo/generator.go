@@ -9,6 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/defaults"
 	"github.com/architus/guildcast/internal/service"
 )
@@ -20,6 +22,7 @@ type GeneratorConfig struct {
 	Interval time.Duration
 	// TopicPrefix stands before the names of the topics; default "".
 	TopicPrefix string
+	Sharded     bool         // publish on sharded channels
 	Logger      *slog.Logger // nil discards
 }
 
@@ -27,6 +30,7 @@ type GeneratorConfig struct {
 type Generator struct {
 	world  *World
 	client redis.UniversalClient
+	events *history.Publisher
 	cfg    GeneratorConfig
 	log    *slog.Logger
 	life   service.Life
@@ -35,10 +39,14 @@ type Generator struct {
 // NewGenerator returns a Generator that writes to client and publishes on it.
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
 	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
-	return &Generator{world: w, client: client, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
+	events := history.NewPublisher(client, history.PublisherOptions{TopicPrefix: cfg.TopicPrefix, Sharded: cfg.Sharded})
+	return &Generator{world: w, client: client, events: events, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
 }
 
-// Run seeds the cache and then publishes one event after the other, until ctx is done; then it returns nil. While Redis
+// openingSteps are published at once after the cache was seeded, so that a view of the log opens full.
+const openingSteps = 60
+
+// Run seeds the cache and then publishes one event after the other, durably, until ctx is done; then it returns nil. While Redis
 // is away nothing is published; when it is back, the cache is seeded anew, since writes were lost.
 func (g *Generator) Run(ctx context.Context) error {
 	if err := g.life.Begin(); err != nil {
@@ -68,20 +76,29 @@ func (g *Generator) Run(ctx context.Context) error {
 	}
 }
 
-// once seeds if that is due, and otherwise applies the next step.
+// once applies the next step, or if it is due seeds and applies the opening steps.
 func (g *Generator) once(ctx context.Context, stream *Stream, seeded *bool) error {
 	if !*seeded {
 		if err := g.world.Seed(ctx, g.client); err != nil {
 			return err
 		}
 		*seeded = true
+		for range openingSteps {
+			if err := g.step(ctx, stream, seeded); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
+	return g.step(ctx, stream, seeded)
+}
+
+func (g *Generator) step(ctx context.Context, stream *Stream, seeded *bool) error {
 	step, err := stream.Next(time.Now())
 	if err != nil {
 		return err
 	}
-	if err := step.Apply(ctx, g.client, g.cfg.TopicPrefix); err != nil {
+	if err := step.Apply(ctx, g.client, g.events); err != nil {
 		*seeded = false
 		return err
 	}
@@ -93,7 +110,7 @@ func (g *Generator) pause(stream *Stream) time.Duration {
 }
 
 // Apply writes the step's entities and then publishes its event, so that a client that hears of a change also finds it.
-func (s Step) Apply(ctx context.Context, client redis.UniversalClient, topicPrefix string) error {
+func (s Step) Apply(ctx context.Context, client redis.UniversalClient, events *history.Publisher) error {
 	if len(s.Changes)+len(s.Presence) > 0 {
 		pipe := client.Pipeline()
 		for _, c := range s.Changes {
@@ -115,7 +132,8 @@ func (s Step) Apply(ctx context.Context, client redis.UniversalClient, topicPref
 		}
 	}
 	for _, m := range s.Messages {
-		if err := client.Publish(ctx, topicPrefix+m.Topic, m.Payload).Err(); err != nil {
+		topic, _ := event.ParseChannel("", m.Topic)
+		if _, err := events.Publish(ctx, topic, m.Payload); err != nil {
 			return err
 		}
 	}
