@@ -12,5 +12,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /guildcast /guildcast
 USER 65532:65532
 EXPOSE 8080
+# The image has no shell and no curl.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=5s --retries=3 CMD ["/guildcast", "health"]
 ENTRYPOINT ["/guildcast"]
 CMD ["serve"]

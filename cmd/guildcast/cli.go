@@ -17,6 +17,7 @@ type cli struct {
 	Publish publish      `cmd:"" help:"Publish an event of a guild."`
 	Emit    emit         `cmd:"" help:"Emit an event to a room, as the emitters of other languages do."`
 	Explain explain      `cmd:"" help:"Say whether a user would get an event, and which rule says so."`
+	Health  health       `cmd:"" help:"Ask a node on this machine whether it serves; exit code 0 if it does, else 1."`
 	Revoke  revoke       `cmd:"" help:"Take tokens back, on every node and on those started later."`
 	Relay   relayCommand `cmd:"" help:"Publish durably what others publish plainly, so that nobody misses it."`
 

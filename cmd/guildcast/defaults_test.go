@@ -15,7 +15,7 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 	elsewhere := map[string]string{
 		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
 		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
-		"log": "Logger", "log-level": "Logger", "help": "", "config": "",
+		"log": "Logger", "log-level": "Logger", "memory-share": "", "help": "", "config": "",
 	}
 	unused := map[string]bool{}
 	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {

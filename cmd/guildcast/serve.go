@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/handlers"
@@ -71,6 +73,8 @@ type serve struct {
 	Demo         bool          `group:"Demo:" help:"Add a demo guild with live events, a page that shows them, and tokens to try."`
 	DemoMembers  int           `group:"Demo:" default:"240" placeholder:"N" help:"Members of the demo guild."`
 	DemoInterval time.Duration `group:"Demo:" default:"300ms" placeholder:"DURATION" help:"Mean time between two events of the demo guild."`
+
+	memory `group:"Memory:"`
 
 	logging `group:"Log:"`
 }
@@ -179,6 +183,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 				len(secret.Key), "want", weakSecret)
 		}
 	}
+	s.memory.apply(config.Logger, memlimit.FromCgroup)
 	return n.Run(ctx)
 }
 
@@ -222,7 +227,7 @@ func (s *serve) config() (node.Config, error) {
 		TokenPerRequest: handlers.TokenPerRequest(s.TokenPerRequest), UserPool: handlers.UserPool(s.UserPool),
 		ExpiryWarning: s.ExpiryWarning, Policy: s.Policy, Limits: s.forHandlers(),
 	}
-	if err := s.positive(); err != nil {
+	if err := cmp.Or(s.positive(), s.memory.valid()); err != nil {
 		return c, err
 	}
 	for _, text := range s.TrustedProxies {
