@@ -36,7 +36,7 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	s.count(in.Event, known)
 	admitted := s.withinRates()
 	arg, size := payloadOf(in)
-	fits := within(size, s.gateway.limits.Payload)
+	fits := within(size, s.gateway.limits().Payload)
 	if admitted && known && fits {
 		s.admitted.Store(true)
 		return true
@@ -52,7 +52,7 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	case !known:
 		r.refuseUnknown()
 	default:
-		err = r.refuseMalformed(h, errPayload(s.gateway.limits.Payload))
+		err = r.refuseMalformed(h, errPayload(s.gateway.limits().Payload))
 	}
 	if err != nil {
 		r.fail(err)

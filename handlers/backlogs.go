@@ -20,13 +20,14 @@ func (n *notice) size() int { return len(n.data) + 128 }
 // of the guild that come meanwhile are kept, and handled in order by a separate goroutine. While a guild exceeds a
 // bound it waits for nobody: see Limits.
 type backlogs struct {
-	gateway           *Gateway
-	maxGuild, maxNode int // bytes that wait, of a guild and of the node
+	gateway *Gateway
 
-	mu     sync.Mutex
-	less   sync.Cond           // on mu: a backlog has become shorter
-	guilds map[string]*backlog // the guilds that wait; messages of others are handled by their queue
-	bytes  int                 // of all backlogs
+	// Guarded by mu.
+	mu                sync.Mutex
+	maxGuild, maxNode int                 // bytes that wait, of a guild and of the node
+	less              sync.Cond           // on mu: a backlog has become shorter
+	guilds            map[string]*backlog // the guilds that wait; messages of others are handled by their queue
+	bytes             int                 // of all backlogs
 }
 
 // backlog is the messages of one guild that wait. Guarded by backlogs.mu.
@@ -46,12 +47,18 @@ type mark struct {
 }
 
 func newBacklogs(g *Gateway) *backlogs {
-	x := &backlogs{
-		gateway: g, maxGuild: bound(g.limits.GuildBacklogBytes), maxNode: bound(g.limits.NodeBacklogBytes),
-		guilds: map[string]*backlog{},
-	}
+	x := &backlogs{gateway: g, guilds: map[string]*backlog{}}
 	x.less.L = &x.mu
+	x.set(*g.limits())
 	return x
+}
+
+// set replaces the bounds.
+func (x *backlogs) set(l Limits) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.maxGuild, x.maxNode = bound(l.GuildBacklogBytes), bound(l.NodeBacklogBytes)
+	x.less.Broadcast()
 }
 
 // keep keeps n if its guild waits, and reports whether it does. It blocks while the guild exceeds a bound, until enough

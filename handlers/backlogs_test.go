@@ -189,7 +189,9 @@ func TestLimitsOfBacklogs(t *testing.T) {
 		{guild: 1000, node: 1000}, {guild: 999, node: 1000, over: true}, {guild: 1000, node: 999, over: true},
 		{guild: -1, node: 1000}, {guild: 1000, node: -1}, {guild: -1, node: 999, over: true},
 	} {
-		x := newBacklogs(&Gateway{limits: Limits{GuildBacklogBytes: c.guild, NodeBacklogBytes: c.node}})
+		g := &Gateway{}
+		g.bounds.Store(&Limits{GuildBacklogBytes: c.guild, NodeBacklogBytes: c.node})
+		x := newBacklogs(g)
 		x.bytes = 1000
 		if over := x.overLocked(&backlog{bytes: 1000}); over != c.over {
 			t.Errorf("limits %d and %d: over is %t", c.guild, c.node, over)

@@ -70,7 +70,7 @@ func (r *request) handle(args []any) error {
 	}
 	var bad *Error
 	// The payload of an unknown event may be anything. Its form and its _id are read for the error.
-	r.payload, bad = decodePayload(arg, s.gateway.limits.Payload, h.bare || !known)
+	r.payload, bad = decodePayload(arg, s.gateway.limits().Payload, h.bare || !known)
 	if h.objects {
 		r.form = permissions.FormObject
 	}

@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
@@ -100,7 +101,7 @@ type Parts struct {
 // Gateway serves the clients of one Socket.IO server. All methods may be called concurrently.
 type Gateway struct {
 	config  Config
-	limits  Limits
+	bounds  atomic.Pointer[Limits] // see limits and SetLimits
 	log     *slog.Logger
 	metrics *metrics
 
@@ -176,7 +177,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	config = config.withDefaults()
 	l := config.Limits
 	g := &Gateway{
-		config: config, limits: l, log: config.Logger,
+		config: config, log: config.Logger,
 		verifier: parts.Verifier, revocations: parts.Revocations, filter: parts.Filter, topics: parts.Topics,
 		pools: parts.Pools, backend: parts.Backend, interpreter: parts.Interpreter, history: parts.History,
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
@@ -184,7 +185,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
 		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),
 	}
-	g.replays.max = l.NodeReplays
+	g.bounds.Store(&l)
+	g.replays.max.Store(int64(l.NodeReplays))
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.pages = newRounds[*page](g.ctx, g.spawn, bound(l.PageBytes), true)
 	g.results = newRounds[[]entity](g.ctx, g.spawn, bound(l.ResultBytes), false)

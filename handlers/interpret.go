@@ -21,7 +21,7 @@ func onInterpret(r *request) error {
 	if bad != nil {
 		return bad
 	}
-	if n := s.gateway.limits.Content; n >= 0 && utf8.RuneCountInString(content) > n {
+	if n := s.gateway.limits().Content; n >= 0 && utf8.RuneCountInString(content) > n {
 		return tooLarge("content is longer than %d characters.", n)
 	}
 	var fields map[string]any

@@ -109,6 +109,25 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// limits returns the limits of the moment.
+func (g *Gateway) limits() *Limits { return g.bounds.Load() }
+
+// SetLimits replaces the limits, for requests and events that come from now on. What is in progress, or held, under the
+// limits from before stays until it ends. Users and addresses start with a full burst if their rates have changed.
+func (g *Gateway) SetLimits(l Limits) {
+	l = l.withDefaults()
+	g.bounds.Store(&l)
+	g.users.set(l.UserRate, l.UserBurst, l.Remembered)
+	g.addresses.set(l.AddressRate, l.AddressBurst, l.Remembered)
+	g.slots.set(l)
+	g.backlogs.set(l)
+	g.replays.max.Store(int64(l.NodeReplays))
+	g.streams.windows.max.Store(int64(l.NodeReplayBytes))
+	g.pages.setMax(bound(l.PageBytes))
+	g.results.setMax(bound(l.ResultBytes))
+	g.directories.SetMax(l.SearchEntries, l.SearchPools)
+}
+
 // bound returns a limit as a number that nothing exceeds if there is no limit.
 func bound(limit int) int {
 	if limit < 0 {

@@ -166,8 +166,8 @@ func (r *request) entityIDs(kind string) ([]string, *Error) {
 	case !isList:
 		list = []any{r.fields["ids"]}
 	}
-	if !within(len(list), r.session.gateway.limits.PoolIDs) {
-		return nil, tooLarge("There are more than %d ids.", r.session.gateway.limits.PoolIDs)
+	if !within(len(list), r.session.gateway.limits().PoolIDs) {
+		return nil, tooLarge("There are more than %d ids.", r.session.gateway.limits().PoolIDs)
 	}
 	ids := make([]string, 0, len(list))
 	seen := make(map[string]struct{}, len(list))

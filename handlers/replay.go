@@ -116,7 +116,7 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	if c.since != nil {
 		if n, found := w.after(*c.since); found {
 			count, whole := st.visibleLocked(viewer, n)
-			if whole && within(count, st.gateway.limits.ReplayEvents) {
+			if whole && within(count, st.gateway.limits().ReplayEvents) {
 				f.cursor, f.at = n, *c.since
 				got.recovered, got.replayed = true, count
 				return got

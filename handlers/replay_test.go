@@ -201,7 +201,7 @@ func TestSlowClientOutlastsTheWindow(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprint(plain), func(t *testing.T) {
 			quiet(t, func(t *testing.T, b *bench, a *archive) {
-				b.g.limits.GuildReplayBytes = 10_000
+				b.g.limits().GuildReplayBytes = 10_000
 				s, _ := b.spectate("s", "2", m{"positions": true})
 				slow := true
 				b.sheds = func(*engine.Conn, []byte) bool { return slow }

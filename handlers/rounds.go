@@ -24,18 +24,19 @@ type rounds[T any] struct {
 	spawn func(func()) bool // starts a goroutine; returns false once the gateway is closed
 	ctx   context.Context   // of the gateway
 
-	// maxBytes bounds the answers. If keeps is set, answers are kept for requests that ask later, as long as any
-	// request is in progress, and the oldest are dropped at the bound. Otherwise an answer is held until its last
-	// request has released it, and refused if it doesn't fit beside others.
-	maxBytes int
-	keeps    bool
+	// If keeps is set, answers are kept for requests that ask later, as long as any request is in progress, and the
+	// oldest are dropped at maxBytes. Otherwise an answer is held until its last request has released it, and refused
+	// if it doesn't fit beside others.
+	keeps bool
 
-	mu     sync.Mutex
-	clock  uint64 // counts requests and rounds
-	users  int    // requests in progress
-	bytes  int    // held in answers
-	tables map[question]*table[T]
-	kept   []*round[T] // oldest first
+	// Guarded by mu.
+	mu       sync.Mutex
+	maxBytes int    // of the answers
+	clock    uint64 // counts requests and rounds
+	users    int    // requests in progress
+	bytes    int    // held in answers
+	tables   map[question]*table[T]
+	kept     []*round[T] // oldest first
 }
 
 // table is the rounds of one question. Guarded by rounds.mu.
@@ -62,6 +63,13 @@ type round[T any] struct {
 
 func newRounds[T any](ctx context.Context, spawn func(func()) bool, maxBytes int, keeps bool) *rounds[T] {
 	return &rounds[T]{ctx: ctx, spawn: spawn, maxBytes: maxBytes, keeps: keeps, tables: map[question]*table[T]{}}
+}
+
+// setMax replaces the bound of the answers. It holds from the next one on.
+func (x *rounds[T]) setMax(maxBytes int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.maxBytes = maxBytes
 }
 
 // enter registers a request and returns when it came. The request must leave.

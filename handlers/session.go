@@ -30,6 +30,8 @@ type session struct {
 	events   *rate.Limiter // bounds the events of the socket
 	refusals *rate.Limiter // bounds those refused, before the socket counts as flooding
 
+	rates atomic.Pointer[Limits] // what events and refusals go by
+
 	// claims are those of the elevation, or nil if there is none. Written by the holder of the turn, read by anybody.
 	claims atomic.Pointer[permissions.Claims]
 
@@ -75,12 +77,13 @@ type peer interface {
 }
 
 func newSession(g *Gateway, p peer, id string, conn *engine.Conn, address string) *session {
+	l := g.limits()
 	s := &session{
 		gateway: g, peer: p, id: id, conns: [1]*engine.Conn{conn}, address: address,
-		events:   newLimiter(g.limits.SocketRate, g.limits.SocketBurst),
-		refusals: newLimiter(max(g.limits.SocketRate, 1), g.limits.Flood),
-		turn:     make(chan struct{}, 1),
+		events: newLimiter(l.SocketRate, l.SocketBurst), refusals: newLimiter(max(l.SocketRate, 1), l.Flood),
+		turn: make(chan struct{}, 1),
 	}
+	s.rates.Store(l)
 	s.turn <- struct{}{}
 	return s
 }

@@ -30,20 +30,25 @@ type slot struct {
 
 // newSlots returns slots for a node. A quarter of its requests is for sockets that are not elevated.
 func newSlots(l Limits) *slots {
+	x := &slots{anonymous: budget{of: map[string]usage{}}, elevated: budget{of: map[string]usage{}}}
+	x.set(l)
+	return x
+}
+
+// set replaces the limits. What is taken stays taken.
+func (x *slots) set(l Limits) {
 	anonymous, elevated := -1, -1
 	if n := l.NodeRequests; n >= 0 {
 		anonymous, elevated = max(n/4, 1), max(n-n/4, 1)
 	}
-	return &slots{
-		anonymous: budget{
-			requests: anonymous, share: l.AddressRequests, bytes: l.AnonymousBytes, byteShare: l.AddressBytes,
-			of: map[string]usage{},
-		},
-		elevated: budget{
-			requests: elevated, share: l.UserRequests, bytes: l.ElevatedBytes, byteShare: l.UserBytes,
-			of: map[string]usage{},
-		},
-	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.anonymous.set(anonymous, l.AddressRequests, l.AnonymousBytes, l.AddressBytes)
+	x.elevated.set(elevated, l.UserRequests, l.ElevatedBytes, l.UserBytes)
+}
+
+func (b *budget) set(requests, share, bytes, byteShare int) {
+	b.requests, b.share, b.bytes, b.byteShare = requests, share, bytes, byteShare
 }
 
 // take takes a slot for a request of s that holds this many bytes. It returns nil if there is none.

@@ -20,7 +20,9 @@ type streams struct {
 }
 
 func newStreams(g *Gateway) *streams {
-	return &streams{gateway: g, guilds: map[string]*stream{}, windows: tally{max: g.limits.NodeReplayBytes}}
+	x := &streams{gateway: g, guilds: map[string]*stream{}}
+	x.windows.max.Store(int64(g.limits().NodeReplayBytes))
+	return x
 }
 
 // enter returns the stream of guild, whose topic is confirmed, and counts a spectator of it. The caller must leave it.

@@ -46,8 +46,8 @@ func (s *session) start(r *request, bytes int, allowed func(*permissions.Claims)
 			return err
 		}
 	}
-	if !within(len(s.tasks)+1, g.limits.SocketRequests) ||
-		len(s.tasks) > 0 && !within(s.held+bytes, g.limits.SocketBytes) {
+	if !within(len(s.tasks)+1, g.limits().SocketRequests) ||
+		len(s.tasks) > 0 && !within(s.held+bytes, g.limits().SocketBytes) {
 		return errTooManyRequests()
 	}
 	slot := g.slots.take(s, bytes)

@@ -59,8 +59,8 @@ type window struct {
 	whole   bool             // the history has nothing before the window
 	plain   int64            // the number behind the last plain event that was dropped
 	bytes   int
-	max     int    // bound of bytes; negative means none
-	budget  *tally // of the node
+	max     func() int // bound of bytes; negative means none
+	budget  *tally     // of the node
 }
 
 func (w *window) end() int64 { return w.first + int64(len(w.entries)) }
@@ -70,7 +70,7 @@ func (w *window) append(p *past) {
 	w.entries = append(w.entries, p)
 	w.bytes += p.size()
 	over := !w.budget.take(p.size())
-	for len(w.entries) > 0 && (over || !within(w.bytes, w.max)) {
+	for len(w.entries) > 0 && (over || !within(w.bytes, w.max())) {
 		over = false
 		w.drop()
 	}
@@ -98,7 +98,7 @@ func (w *window) prepend(list []*past, from history.Position, sure, whole bool) 
 	for _, p := range list {
 		bytes += p.size()
 	}
-	if !within(w.bytes+bytes, w.max) {
+	if !within(w.bytes+bytes, w.max()) {
 		return false
 	}
 	if !w.budget.take(bytes) {
@@ -147,7 +147,8 @@ func (w *window) next(p history.Position) int64 {
 func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
 		st.window = &window{
-			from: p, sure: st.known, max: st.gateway.limits.GuildReplayBytes, budget: &st.gateway.streams.windows,
+			from: p, sure: st.known, budget: &st.gateway.streams.windows,
+			max: func() int { return st.gateway.limits().GuildReplayBytes },
 		}
 	}
 }
@@ -279,7 +280,7 @@ func (st *stream) read(ctx context.Context, from, to history.Position) (list []*
 			}
 			p := st.gateway.pastOf(e)
 			list = append(list, p)
-			if bytes += p.size(); !within(bytes, st.gateway.limits.GuildReplayBytes) {
+			if bytes += p.size(); !within(bytes, st.gateway.limits().GuildReplayBytes) {
 				return nil, false, errWindowFull
 			}
 		}
@@ -304,11 +305,11 @@ func (g *Gateway) pastOf(e history.Entry) *past {
 
 // tally counts bytes, or other things, under a bound that is shared.
 type tally struct {
-	max  int // negative means none
+	max  atomic.Int64 // negative means none
 	used atomic.Int64
 }
 
 // take counts bytes, and reports whether the sum is within the bound. They count in any case.
-func (b *tally) take(bytes int) bool { return within(int(b.used.Add(int64(bytes))), b.max) }
+func (b *tally) take(bytes int) bool { return within(int(b.used.Add(int64(bytes))), int(b.max.Load())) }
 
 func (b *tally) give(bytes int) { b.used.Add(-int64(bytes)) }

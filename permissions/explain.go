@@ -47,7 +47,7 @@ func (p *Policy) Explain(v View, e *event.Event, now time.Time) Explanation {
 	x.Rule, x.HasRule = p.Rule(e.Kind)
 	x.FromFile = p != nil && p.changed[e.Kind]
 	n, outcome := p.needOf(e)
-	viewer := Viewer{p, v.Guild, v.class()}
+	viewer := Viewer{guild: v.Guild, class: v.class()} // decide needs no policy
 	x.Required, x.ArchitusAdmin, x.Held = n.bits, n.architusAdmin, viewer.class.bits
 	x.Missing = n.bits &^ x.Held
 	if x.Reason == ReasonAllowed {

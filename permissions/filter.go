@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/architus/guildcast/event"
@@ -99,10 +100,10 @@ type Batch[R comparable] struct {
 // Filter is the only way from a topic to a recipient. It holds a node's spectators, each with the one guild that it
 // spectates, grouped by class, so that an event costs one decision per class and not per recipient.
 //
-// All methods may be called concurrently. What Spectate, Remove and Revoke changed holds for every Route that begins
+// All methods may be called concurrently. What SetPolicy, Spectate, Remove and Revoke changed holds for every Route that begins
 // after they return. Expiry needs no call: Route looks at the time.
 type Filter[R comparable] struct {
-	policy *Policy
+	policy atomic.Pointer[Policy]
 
 	mu     sync.Mutex
 	views  map[R]*place[R]        // guarded by mu; agrees with guilds
@@ -131,13 +132,18 @@ type group[R comparable] struct {
 
 // NewFilter returns a filter without spectators. A nil policy denies everything.
 func NewFilter[R comparable](policy *Policy) *Filter[R] {
-	return &Filter[R]{policy: policy, views: map[R]*place[R]{}, guilds: map[string][]*group[R]{}}
+	f := &Filter[R]{views: map[R]*place[R]{}, guilds: map[string][]*group[R]{}}
+	f.SetPolicy(policy)
+	return f
 }
+
+// SetPolicy replaces the policy, for spectators and for viewers. Nil denies everything.
+func (f *Filter[R]) SetPolicy(policy *Policy) { f.policy.Store(policy) }
 
 // Route appends to dst those who may see e at this moment, batch by batch; nobody is in two batches. It allocates only
 // if dst is too small.
 func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batch[R], Outcome) {
-	n, outcome := f.policy.needOf(e)
+	n, outcome := f.policy.Load().needOf(e)
 	if outcome != Routed {
 		return dst, outcome
 	}
@@ -167,24 +173,25 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 	return dst, outcome
 }
 
-// Viewer decides what one recipient may see, as Route does: for one to whom the past is replayed.
+// Viewer decides what one recipient may see, as Route does: for one to whom the past is replayed. It goes by the policy
+// of the moment.
 type Viewer struct {
-	policy *Policy
+	policy *atomic.Pointer[Policy] // the filter's
 	guild  string
 	class  class
 }
 
-// Viewer returns the decision for a view at this moment, with the policy of now, or why the view is refused.
+// Viewer returns the decision for a view at this moment, or why the view is refused.
 func (f *Filter[R]) Viewer(v View, now time.Time) (Viewer, error) {
 	if err := v.Check(now); err != nil {
 		return Viewer{}, err
 	}
-	return Viewer{f.policy, v.Guild, v.class()}, nil
+	return Viewer{&f.policy, v.Guild, v.class()}, nil
 }
 
 // Sees reports whether an event is for the viewer.
 func (v *Viewer) Sees(e *event.Event) bool {
-	n, outcome := v.policy.needOf(e)
+	n, outcome := v.policy.Load().needOf(e)
 	return v.decide(e, n, outcome) == ReasonAllowed
 }
 
@@ -201,7 +208,7 @@ func (v *Viewer) decide(e *event.Event, n need, outcome Outcome) Reason {
 
 // Explain returns what Route and a Viewer decide about e for a recipient with this view at this moment, and why.
 func (f *Filter[R]) Explain(v View, e *event.Event, now time.Time) Explanation {
-	return f.policy.Explain(v, e, now)
+	return f.policy.Load().Explain(v, e, now)
 }
 
 // Spectate makes r see what v allows, in place of what it saw before. It also serves to change claims or form. On an

@@ -105,10 +105,11 @@ type Requests struct {
 	sent, answered, refused, timeouts, cancelled, failed, late, malformed atomic.Uint64
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	calls map[string]*call
-	bytes int   // held by all calls
-	lost  error // why answers can't be heard, or nil
+	mu          sync.Mutex
+	calls       map[string]*call
+	maxInFlight int   // of calls
+	bytes       int   // held by all calls
+	lost        error // why answers can't be heard, or nil
 }
 
 // call is one request that waits for its answer.
@@ -132,7 +133,7 @@ func NewRequests(client goredis.UniversalClient, b *bus.Bus, o RequestsOptions) 
 	r := &Requests{
 		client: client, opts: o, channel: botwire.RepliesPrefix + rand.Text(),
 		claimAfter: 2 * time.Second, silence: 2 * time.Second,
-		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{},
+		streams: newStreams(client, o.MaxStream, o.Logger), calls: map[string]*call{}, maxInFlight: o.MaxInFlight,
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.unwatch = b.Watch(r.follow)
@@ -209,6 +210,13 @@ func (r *Requests) stream(guild, method string) (string, error) {
 	return botwire.RequestStream(botwire.ServicePool(shard)), nil
 }
 
+// SetMaxInFlight replaces RequestsOptions.MaxInFlight. Requests that wait are not affected.
+func (r *Requests) SetMaxInFlight(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.maxInFlight = defaults.Positive(n, DefaultRequestsOptions().MaxInFlight)
+}
+
 // begin registers a request. It comes before the request is sent, so that no answer is too early.
 func (r *Requests) begin() (*call, error) {
 	r.mu.Lock()
@@ -216,7 +224,7 @@ func (r *Requests) begin() (*call, error) {
 	switch {
 	case r.lost != nil:
 		return nil, unavailable("request", r.lost)
-	case len(r.calls) >= r.opts.MaxInFlight:
+	case len(r.calls) >= r.maxInFlight:
 		return nil, ErrBusy
 	}
 	c := &call{

@@ -68,13 +68,13 @@ type Set struct {
 	pools  pools
 	topics topics
 	log    *slog.Logger
-	max    Options
 
 	life   service.Life
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
+	max     Options // see SetMax
 	closed  bool
 	byPool  map[Pool]*directory // at most Options.MaxPools
 	entries int                 // the sum over byPool, with what is reserved; at most Options.MaxEntries
@@ -91,6 +91,13 @@ func New(p pools, t topics, o Options) *Set {
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	return x
+}
+
+// SetMax replaces Options.MaxEntries and MaxPools. What is indexed stays until another pool needs the room.
+func (x *Set) SetMax(entries, pools int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.max.MaxEntries, x.max.MaxPools = entries, pools
 }
 
 // Search returns the ids of the entities of a pool whose names are like text, best first. It reports cached as false
