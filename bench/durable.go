@@ -45,8 +45,8 @@ func durable(s *server, addr string, n int, every time.Duration) (float64, error
 	return ratios[1], nil
 }
 
-// returning: CPU per client, and the time in all, of clients that are elevated and come back to a guild at once, each of
-// them n events behind. They are live when they have the events and one that was published meanwhile.
+// returning: CPU per client, and the time in all, of clients that are elevated and come back to a guild at once, each
+// of them n events behind. They are live when they have the events and one that was published meanwhile.
 func returning(s *server, addr string, n int) (cpu float64, wall time.Duration, err error) {
 	ctx := context.Background()
 	client := redis.NewClient(&redis.Options{Addr: addr})

@@ -150,7 +150,8 @@ func spectating(fields string) (fanOut, error) {
 	return fanOut{
 		enter: func(i int) string {
 			return fmt.Sprintf(`42["request_elevation",{"token":%q}]`, tokens[i]) + "\n" +
-				fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q%s}]`, benchGuild, tokens[i], fields)
+				fmt.Sprintf(`42["spectate",{"guild_id":%q,"include_logs":true,"token":%q%s}]`, benchGuild, tokens[i],
+					fields)
 		},
 		entered: `["spectate_return",{"success":true`, channel: benchGuild,
 		message: func(data string) string { return `{"kind":"guild","payload":` + data + `}` },

@@ -79,7 +79,8 @@ func (l *ledger) missing() (lost int, silently []string) {
 func (l *ledger) judge(t *testing.T) {
 	t.Helper()
 	lost, silently := l.missing()
-	for end := time.Now().Add(3 * time.Second); len(silently) > 0 && time.Now().Before(end); { // the last are on their way
+	// the last are on their way
+	for end := time.Now().Add(3 * time.Second); len(silently) > 0 && time.Now().Before(end); {
 		<-time.After(50 * time.Millisecond)
 		lost, silently = l.missing()
 	}

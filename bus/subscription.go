@@ -104,8 +104,8 @@ func (s *Subscription) Subscribe(ctx context.Context, k Kind, names ...string) e
 // Pending says.
 func (s *Subscription) Want(k Kind, names ...string) *Pending { return s.bus.want(s, k, names) }
 
-// Epoch returns the Epoch of the messages that come by name now. It returns false if Redis has not confirmed name, or not
-// again since it was lost.
+// Epoch returns the Epoch of the messages that come by name now. It returns false if Redis has not confirmed name, or
+// not again since it was lost.
 func (s *Subscription) Epoch(k Kind, name string) (uint64, bool) {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()

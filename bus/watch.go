@@ -38,8 +38,8 @@ func (l *link) watch(ctx context.Context) error {
 	}
 }
 
-// awake has a link whose server was silent believed again, if the server has answered before it was looked at from began
-// on. In a cluster it has had some time before to learn that another is in its place.
+// awake has a link whose server was silent believed again, if the server has answered before it was looked at from
+// began on. In a cluster it has had some time before to learn that another is in its place.
 func (l *link) awake(began time.Time) {
 	if _, cluster := l.b.router.(*clusterRouter); cluster {
 		began = began.Add(-settleCluster)

@@ -114,8 +114,8 @@ const (
 // and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node); the
 // server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx leaves,
 // so that clients do not come to the other nodes all at once; without a deadline they are closed at once. What is
-// queued for a client is sent before it is closed, unless it polls and has not come back for 3 s. When ctx ends first, its error is returned, and the rest goes on in
-// the background. It may be called once.
+// queued for a client is sent before it is closed, unless it polls and has not come back for 3 s. When ctx ends first,
+// its error is returned, and the rest goes on in the background. It may be called once.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	s := h.srv
 	s.draining.Store(true)
@@ -156,8 +156,8 @@ func (s *server) drain(ctx context.Context) {
 }
 
 // unsent reports whether a connection that is being closed needs more time: its WebSocket peer has not confirmed the
-// end, or its polling client has still to fetch something, and is expected to. (A client that only has to fetch the news
-// that the session is closed finds that out without us.)
+// end, or its polling client has still to fetch something, and is expected to. (A client that only has to fetch the
+// news that the session is closed finds that out without us.)
 func (c *Conn) unsent() bool {
 	return c.eio.State() != eio.Closed && (c.eio.Transport() == eio.WebSocket || c.eio.Queued() > 0 && c.eio.Returns())
 }

@@ -18,7 +18,8 @@ var ErrAttachments = errors.New("too much waits for the last attachment of a pac
 var ErrInbound = errors.New("too much that clients have sent waits, and most of it is of this one")
 
 // inbound counts what the clients have sent and nobody has handled: the packets in their inboxes, those that wait for
-// attachments, and messages that are arriving or being inflated. Each inbox counts in steps, so that small packets cost nothing.
+// attachments, and messages that are arriving or being inflated. Each inbox counts in steps, so that small packets cost
+// nothing.
 type inbound struct {
 	budget int64
 	sum    atomic.Int64 // of inbox.counted

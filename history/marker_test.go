@@ -25,7 +25,8 @@ func TestMarker(t *testing.T) {
 		}
 	}
 	for _, m := range []string{
-		``, `{}`, `{"resync":""}`, `{"resync":"A"}`, `{"resync":"a b"}`, `{"resync":"a","payload":1}`, `{"resync":"a\""}`,
+		``, `{}`, `{"resync":""}`, `{"resync":"A"}`, `{"resync":"a b"}`, `{"resync":"a","payload":1}`,
+		`{"resync":"a\""}`,
 		`{"resync":"` + strings.Repeat("a", 65) + `"}`, ` {"resync":"a"}`, `{"resync":"a"} `, `{"resync":1}`,
 		`{"resync":"a`, `{"resync":"}`, `{"resync":"`,
 	} {

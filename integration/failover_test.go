@@ -136,7 +136,8 @@ func failOver(t *testing.T, m *movable, happens func()) {
 			t.Errorf("deaf and ready for %v", deaf)
 		}
 	}
-	t.Logf("%d events, %d deliveries lost, %d spectators told, deaf and ready for %v", len(p.accepted), lost, told, deaf)
+	t.Logf("%d events, %d deliveries lost, %d spectators told, deaf and ready for %v", len(p.accepted), lost, told,
+		deaf)
 	n.drain(t)
 }
 

@@ -138,8 +138,9 @@ type TopicMode string
 
 // Topic modes.
 const (
-	TopicsPlain   TopicMode = "plain"   // heard by every server of a Redis Cluster
-	TopicsSharded TopicMode = "sharded" // each on the server that has the guild's history, see event.Topic.ShardedChannel
+	TopicsPlain TopicMode = "plain" // heard by every server of a Redis Cluster
+	// each on the server that has the guild's history, see event.Topic.ShardedChannel
+	TopicsSharded TopicMode = "sharded"
 )
 
 // Interpreter is who answers `interpret`.
@@ -170,8 +171,9 @@ func DefaultConfig() Config {
 		MaxDecodingBudget: e.MaxDecodingBudget,
 		MaxAttachments:    e.MaxAttachments, MaxJSONDepth: e.MaxJSONDepth, MaxNamespaces: e.MaxNamespaces,
 
-		Redis: embeddedRedis, Topics: TopicsPlain, Adapter: AdapterClassic, AdapterKey: "socket.io", AdapterTimeout: 5 * time.Second,
-		Shards: r.Shards, RequestTimeout: r.Timeout,
+		Redis: embeddedRedis, Topics: TopicsPlain, Adapter: AdapterClassic, AdapterKey: "socket.io",
+		AdapterTimeout: 5 * time.Second,
+		Shards:         r.Shards, RequestTimeout: r.Timeout,
 		MaxAnswerBytes: r.MaxAnswerBytes, MaxAnswerBudget: r.MaxAnswerBudget, MaxStream: r.MaxStream,
 		PublishQueueBytes: b.PublishQueueBytes, ReceiveQueueBytes: b.ReceiveQueueBytes, ReceiveStall: b.ReceiveStall,
 		MockbotMaxBytes: m.MaxBytes, MockbotStepsPerSecond: m.StepsPerSecond,

@@ -76,7 +76,8 @@ func newDemo(n *Node, world *demoguild.World) (*demo, error) {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	generator := demoguild.NewGenerator(world, n.redis.Client, demoguild.GeneratorConfig{
-		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Sharded: n.config.Topics == TopicsSharded, Logger: n.config.Logger,
+		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Sharded: n.config.Topics == TopicsSharded,
+		Logger: n.config.Logger,
 	})
 	return &demo{generator: generator, page: page}, nil
 }

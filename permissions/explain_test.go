@@ -106,7 +106,8 @@ func TestExplain(t *testing.T) {
 		logs          bool
 		want          permissions.Explanation
 	}{
-		{`{"guilds":{"607637793107345431":0}}`, `{"kind":"message","private":true,"requires":["EXEC_PURGE_CMD"],"payload":1}`,
+		{`{"guilds":{"607637793107345431":0}}`,
+			`{"kind":"message","private":true,"requires":["EXEC_PURGE_CMD"],"payload":1}`,
 			logs, true, permissions.Explanation{
 				Reason: permissions.ReasonMissing, HasRule: true,
 				Rule:     permissions.Rule{Public: permissions.ViewPublicLogs, Private: permissions.ViewPrivateLogs},

@@ -85,7 +85,9 @@ func BenchmarkTopicsMessage(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			hub := bus.New(client, bus.Options{})
-			o := TopicsOptions{Queues: 1, OnMessage: func(event.Topic, history.Position, []byte) {}, ProbeInterval: time.Hour}
+			o := TopicsOptions{
+				Queues: 1, OnMessage: func(event.Topic, history.Position, []byte) {}, ProbeInterval: time.Hour,
+			}
 			if c.history {
 				o.History = history.NewReader(client, history.ReaderOptions{})
 			}
@@ -121,7 +123,9 @@ func BenchmarkResubscribe(b *testing.B) {
 	ctx := context.Background()
 	pipe := client.Pipeline()
 	for i := range guilds {
-		pipe.XAdd(ctx, &goredis.XAddArgs{Stream: botwire.HistoryKey(fmt.Sprint(i)), Values: []string{"t", "pool", "m", "{}"}})
+		pipe.XAdd(ctx, &goredis.XAddArgs{
+			Stream: botwire.HistoryKey(fmt.Sprint(i)), Values: []string{"t", "pool", "m", "{}"},
+		})
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		b.Fatal(err)

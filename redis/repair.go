@@ -20,7 +20,8 @@ const (
 	maxTries    = 40              // reads without what was heard, before it is taken as lost
 	hearingWait = 3 * time.Second // for Redis to confirm both topics of a guild; then one is read without the other
 
-	// keptFor is the least time for which Redis keeps the last entry of a guild: the publish script has it expire later.
+	// keptFor is the least time for which Redis keeps the last entry of a guild: the publish script has it expire
+	// later.
 	keptFor = 24 * time.Hour
 )
 

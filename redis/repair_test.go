@@ -540,14 +540,16 @@ func TestRepairAfterAMovedSlot(t *testing.T) {
 				d.complete(threeGuilds...)
 				return
 			}
-			// What the former server of a slot publishes goes other ways through the cluster than what the new one does.
+			// What the former server of a slot publishes goes other ways through the cluster than what the new one
+			// does.
 			d.settled(threeGuilds...)
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			for _, guild := range threeGuilds {
 				if heard := d.heard[guild]; !slices.IsSortedFunc(heard, history.Position.Compare) ||
 					len(heard) < len(d.published[guild]) && len(d.told[guild]) == 0 {
-					t.Errorf("guild %s: heard %d of %d, told %v", guild, len(heard), len(d.published[guild]), d.told[guild])
+					t.Errorf("guild %s: heard %d of %d, told %v", guild, len(heard), len(d.published[guild]),
+						d.told[guild])
 				}
 			}
 		})

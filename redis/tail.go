@@ -21,7 +21,8 @@ import (
 
 // Bounds of what a node keeps of its guilds' tails.
 const (
-	maxDelivered    = 4096    // positions of a guild that no probe has verified yet; the older half is taken as verified
+	// positions of a guild that no probe has verified yet; the older half is taken as verified
+	maxDelivered    = 4096
 	maxWaiting      = 1 << 20 // bytes of a guild that wait for a repair; the oldest are dropped, and that is told
 	maxWaitingQueue = 16 << 20
 )

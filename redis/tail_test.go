@@ -61,7 +61,8 @@ type modelMessage struct {
 
 func newModel(t *testing.T, rng *rand.Rand, keep int) *model {
 	m := &model{
-		t: t, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)), keep: keep, connected: true, guilds: map[string]*modelGuild{},
+		t: t, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)), keep: keep, connected: true,
+		guilds:    map[string]*modelGuild{},
 		confirmed: map[event.Topic]bool{}, epochs: map[event.Topic]uint64{},
 	}
 	m.arrived.L = &m.mu

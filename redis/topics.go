@@ -167,8 +167,8 @@ func (t *Topics) lost() {
 	}
 }
 
-// Run repairs what was missed, and unsubscribes topics that have lingered long enough and, when ctx ends, all of them. It
-// returns nil once every callback has returned. It may be called once.
+// Run repairs what was missed, and unsubscribes topics that have lingered long enough and, when ctx ends, all of them.
+// It returns nil once every callback has returned. It may be called once.
 func (t *Topics) Run(ctx context.Context) error {
 	if err := t.life.Begin(); err != nil {
 		return fmt.Errorf("run topics: %w", err)

@@ -40,14 +40,16 @@ type Generator struct {
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
 	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
 	events := history.NewPublisher(client, history.PublisherOptions{TopicPrefix: cfg.TopicPrefix, Sharded: cfg.Sharded})
-	return &Generator{world: w, client: client, events: events, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
+	return &Generator{
+		world: w, client: client, events: events, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+	}
 }
 
 // openingSteps are published at once after the cache was seeded, so that a view of the log opens full.
 const openingSteps = 60
 
-// Run seeds the cache and then publishes one event after the other, durably, until ctx is done; then it returns nil. While Redis
-// is away nothing is published; when it is back, the cache is seeded anew, since writes were lost.
+// Run seeds the cache and then publishes one event after the other, durably, until ctx is done; then it returns nil.
+// While Redis is away nothing is published; when it is back, the cache is seeded anew, since writes were lost.
 func (g *Generator) Run(ctx context.Context) error {
 	if err := g.life.Begin(); err != nil {
 		return fmt.Errorf("run demo: %w", err)

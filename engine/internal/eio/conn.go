@@ -22,8 +22,8 @@ type Handler interface {
 	// OnOpen is called once, when the open packet has been queued and Send works.
 	OnOpen(c *Conn)
 	// OnMessage is called for every message, in order. Its data is valid until OnMessage returns, and may be changed;
-	// with Packet.Own it belongs to the Handler. OnMessage may block for minutes, for backpressure: meanwhile nothing is
-	// read from the peer, and the heartbeat does not count the time against it (its pong cannot be seen).
+	// with Packet.Own it belongs to the Handler. OnMessage may block for minutes, for backpressure: meanwhile nothing
+	// is read from the peer, and the heartbeat does not count the time against it (its pong cannot be seen).
 	OnMessage(c *Conn, m Packet)
 	// OnInflate is called before a compressed message is inflated, which may take n bytes, then with the bytes that it
 	// has taken, and with 0 when it has been handled. It may block like OnMessage. An error ends the session. Messages

@@ -11,9 +11,10 @@ type Limits struct {
 
 // Message is a complete data message, or a control frame.
 type Message struct {
-	Op   Opcode // Text, Binary, Close, Ping or Pong
-	Own  bool   // Data is nobody else's; else it is inside of the buffer that was parsed: the message is one plain frame
-	Held bool   // a Holder was asked, who should know when the message has been handled
+	Op Opcode // Text, Binary, Close, Ping or Pong
+	// Data is nobody else's; else it is inside of the buffer that was parsed: the message is one plain frame
+	Own  bool
+	Held bool // a Holder was asked, who should know when the message has been handled
 	Data []byte
 }
 
