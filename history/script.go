@@ -34,7 +34,8 @@ end
 if not most or not age or age < 0 then
   return redis.error_reply('ERR the most entries or the longest age is not a number')
 end
-if most < 1 then most = 1 end
+local limit = ARGV[3] -- numbers go to Redis as text: it is slow at writing those of Lua
+if most < 1 then most, limit = 1, '1' end
 if #message > 4194304 then
   return redis.error_reply('ERR the message is larger than 4 MiB')
 end
@@ -50,48 +51,51 @@ local function trimmed(last)
   call('XGROUP', 'CREATE', key, 'trimmed', last, 'ENTRIESREAD', n['entries-added'] - n['length'])
 end
 
--- shorten trims from the front what is more than 12 MiB, if the history is larger than 14 MiB.
-local function shorten()
-  local function size(entry)
-    local bytes = 0
-    for _, text in ipairs(entry[2]) do bytes = bytes + #text end
-    return bytes
-  end
-  local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
-  if type(bytes) ~= 'number' then -- Redis does not tell
-    bytes = 0
-    for _, entry in ipairs(call('XRANGE', key, '-', '+')) do bytes = bytes + size(entry) end
-  end
-  if bytes <= 14680064 then return end
-  local entries, last = call('XLEN', key), nil
-  while bytes > 12582912 and entries > 1 do
-    local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-    last, bytes, entries = first[1], bytes - size(first), entries - 1
-    call('XTRIM', key, 'MAXLEN', '=', entries)
-  end
-  if last then trimmed(last) end
-end
-
 local id
 if redis7 then
-  id = call('XADD', key, 'MAXLEN', '=', most, '*', 't', topic, 'm', message)
+  id = call('XADD', key, 'MAXLEN', '=', limit, '*', 't', topic, 'm', message)
 else
   id = call('XADD', key, '*', 't', topic, 'm', message)
 end
 local ok, err = pcall(function()
-  if not redis7 and call('XTRIM', key, 'MAXLEN', '=', most) > 0 then trimmed('0-0') end
+  if not redis7 and call('XTRIM', key, 'MAXLEN', '=', limit) > 0 then trimmed('0-0') end
   if string.sub(id, -2) == '-0' then -- once a millisecond is enough
-    local old = string.sub(id, 1, -3) - age - 1
+    local from = string.sub(id, 1, -3) - age
+    local old = string.format('%d', from - 1)
     -- XREVRANGE alone would go through the whole history if nothing is too old.
-    if old >= 0 and call('XRANGE', key, '-', old, 'COUNT', 1)[1] then
-      local last = call('XREVRANGE', key, old, '-', 'COUNT', 1)[1]
-      call('XTRIM', key, 'MINID', '=', old + 1)
+    if from > 0 and call('XRANGE', key, '-', old, 'COUNT', '1')[1] then
+      local last = call('XREVRANGE', key, old, '-', 'COUNT', '1')[1]
+      call('XTRIM', key, 'MINID', '=', string.format('%d', from))
       trimmed(last[1])
     end
-    call('PEXPIRE', key, age + 86400000) -- the history of a guild that is silent does not stay for ever
+    -- The history of a guild that is silent does not stay for ever.
+    call('PEXPIRE', key, string.format('%d', age + 86400000))
   end
   -- Messages that are too small for this are less than 2 MiB together.
-  if #message * most > 2097152 then shorten() end
+  if #message * most > 2097152 then
+    -- shorten trims from the front what is more than 12 MiB, if the history is larger than 14 MiB.
+    local function shorten()
+      local function size(entry)
+        local bytes = 0
+        for _, text in ipairs(entry[2]) do bytes = bytes + #text end
+        return bytes
+      end
+      local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
+      if type(bytes) ~= 'number' then -- Redis does not tell
+        bytes = 0
+        for _, entry in ipairs(call('XRANGE', key, '-', '+')) do bytes = bytes + size(entry) end
+      end
+      if bytes <= 14680064 then return end
+      local entries, last = call('XLEN', key), nil
+      while bytes > 12582912 and entries > 1 do
+        local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+        last, bytes, entries = first[1], bytes - size(first), entries - 1
+        call('XTRIM', key, 'MAXLEN', '=', entries)
+      end
+      if last then trimmed(last) end
+    end
+    shorten()
+  end
   call(sharded and 'SPUBLISH' or 'PUBLISH', channel, id .. ' ' .. message)
 end)
 if ok then return id end
