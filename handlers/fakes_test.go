@@ -162,6 +162,10 @@ func (f *fakeTopics) Acquire(ctx context.Context, t event.Topic) (func(), error)
 
 func (f *fakeTopics) Position(string) (history.Position, bool) { return history.Position{}, false }
 
+func (f *fakeTopics) Passed(context.Context, string) (history.Position, bool) {
+	return history.Position{}, false
+}
+
 func (f *fakeTopics) count(t event.Topic) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/architus/guildcast/engine"
@@ -234,6 +235,10 @@ func (f *follower) readBack() {
 	at := f.at
 	st.mu.Unlock()
 	page, err := st.gateway.history.After(ctx, st.guild, at, followBatch)
+	if errors.Is(err, history.ErrUnavailable) { // Redis will be back
+		f.wait()
+		return
+	}
 	whole := err == nil && page.Whole
 	b := batch{}
 	st.mu.Lock()

@@ -66,6 +66,10 @@ type topics interface {
 	// there was none since its topic was acquired, of the latest in its history. It is false if the history can't be
 	// read.
 	Position(guild string) (history.Position, bool)
+
+	// Passed returns a position up to which Gateway.Message has taken every event of a guild. It is the latest one at
+	// the time of the call, for which it may wait. It is false as that of Position, and if ctx ends.
+	Passed(ctx context.Context, guild string) (history.Position, bool)
 }
 
 // pastReader reads the histories of guilds: history.Reader.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/architus/guildcast/history"
@@ -76,41 +77,65 @@ func (c *recall) outcome(got recalled) string {
 	return replayBacklog
 }
 
-// prepare reads what c asks for, unless it is there already. The caller needs the window of st. Ahead reports whether
-// the client stands behind the latest event that this node has handled. If the past can't be had, reachable is false.
-func (st *stream) prepare(ctx context.Context, c recall) (ahead, reachable bool) {
-	if c.since == nil {
-		return false, st.prepareFrom(ctx, history.Position{}, true)
-	}
-	st.mu.Lock()
-	ahead = c.since.Compare(st.position) > 0
-	st.mu.Unlock()
-	if !ahead {
-		return false, st.prepareFrom(ctx, *c.since, false)
-	}
-	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
-	defer cancel()
-	page, err := st.gateway.history.After(ctx, st.guild, *c.since, 1)
-	if err == nil && page.Whole {
-		return true, true
-	}
-	return false, err == nil && c.backlog > 0 && st.prepareFrom(ctx, history.Position{}, true)
+// readiness says what of the past is in the window.
+type readiness struct {
+	ahead  bool // the client stands behind the latest event that this node has handled
+	anew   int  // how often the window had begun anew
+	failed error
 }
 
-func (st *stream) prepareFrom(ctx context.Context, from history.Position, all bool) bool {
-	err := st.cover(ctx, from, all)
-	if err != nil {
-		st.gateway.log.Debug("history could not be read", "guild_id", st.guild, "err", err)
+// prepare reads what c asks for, for a view with logs or without, unless it is there already. The caller needs the
+// window of st.
+func (st *stream) prepare(ctx context.Context, c recall, logs bool) (ready readiness) {
+	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
+	defer cancel()
+	if ready.failed = st.mend(ctx, logs); ready.failed != nil {
+		return ready
 	}
-	return err == nil
+	if c.since != nil && st.compare(*c.since) > 0 {
+		st.catchUp(ctx)
+	}
+	st.mu.Lock()
+	ready.anew = st.anew
+	st.mu.Unlock()
+	switch {
+	case c.since == nil:
+		ready.failed = st.cover(ctx, history.Position{}, true)
+	case st.compare(*c.since) <= 0:
+		ready.failed = st.cover(ctx, *c.since, false)
+	default:
+		var page history.Page
+		page, ready.failed = st.gateway.history.After(ctx, st.guild, *c.since, 1)
+		if ready.ahead = page.Whole; ready.failed == nil && !page.Whole {
+			ready.failed = st.cover(ctx, history.Position{}, true)
+		}
+	}
+	if ready.failed != nil {
+		st.gateway.log.Debug("history could not be read", "guild_id", st.guild, "err", ready.failed)
+	}
+	return ready
+}
+
+// still reports whether the window has not begun anew since it was prepared.
+func (st *stream) still(ready readiness) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.anew == ready.anew
+}
+
+// compare compares p with what this node has handled.
+func (st *stream) compare(p history.Position) int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return p.Compare(st.position)
 }
 
 // placeLocked sets where f begins. It returns what the client is told.
-func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, ahead, reachable bool) recalled {
+func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	w := st.window
 	f.cursor, f.at = w.end(), st.position
 	got := recalled{position: st.position, known: st.known}
-	if !reachable {
+	if ready.failed != nil {
 		return got
 	}
 	if c.since != nil {
@@ -121,7 +146,7 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 				got.recovered, got.replayed = true, count
 				return got
 			}
-		} else if ahead && c.since.Compare(st.position) > 0 {
+		} else if ready.ahead && c.since.Compare(st.position) > 0 {
 			f.at = *c.since
 			got.position, got.recovered = *c.since, true
 			return got
@@ -160,7 +185,6 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 	g, st := s.gateway, topics.stream
 	release := st.need()
 	defer release()
-	var ahead, reachable bool
 	if c.asks() {
 		if !g.replays.take(1) {
 			g.replays.give(1)
@@ -168,25 +192,49 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 			return errTooManyRequests()
 		}
 		defer g.replays.give(1)
-		ahead, reachable = st.prepare(g.ctx, c)
 	}
+	for {
+		var ready readiness
+		if c.asks() {
+			ready = st.prepare(g.ctx, c, v.logs)
+		}
+		if errors.Is(ready.failed, history.ErrUnavailable) { // the client can try again, and miss nothing
+			topics.release()
+			return errRedis().because(ready.failed)
+		}
+		done, err := s.spectatePrepared(r, v, topics, c, ready)
+		if err != nil {
+			topics.release()
+		}
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// spectatePrepared is spectateFrom once the past is there. It is false if it no longer is.
+func (s *session) spectatePrepared(
+	r *request, v view, topics subscriptions, c recall, ready readiness,
+) (done bool, _ error) {
+	g, st := s.gateway, topics.stream
 	s.take()
 	defer s.give()
 	if s.claims.Load() == nil { // the elevation ended meanwhile
-		topics.release()
-		return s.lost
+		return false, s.lost
 	}
 	pv := s.viewOf(v, s.claims.Load())
 	pv.Positions = true
 	viewer, err := g.filter.Viewer(pv, time.Now())
 	if err != nil {
-		topics.release()
-		return viewError(err)
+		return false, viewError(err)
+	}
+	if c.asks() && !st.still(ready) {
+		return false, nil
 	}
 	old := s.watched.guild
 	s.sit(st)
 	f := newFollower(s, st, pv)
-	got := st.begin(f, viewer, c, ahead, reachable)
+	got := st.begin(f, viewer, c, ready)
 	s.settle(v, topics, s.topics)
 	s.positions.Store(true)
 	if old != "" {
@@ -200,11 +248,11 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 	if !g.spawn(f.run) {
 		st.unfollow(s.conn())
 	}
-	return nil
+	return true, nil
 }
 
 // begin makes f follow, in place of what its socket spectated in this guild before.
-func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ahead, reachable bool) recalled {
+func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if former := st.followers[f.session.conn()]; former != nil {
@@ -212,7 +260,7 @@ func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ahead,
 	}
 	st.gateway.filter.Remove(f.session.conn())
 	st.followLocked(f)
-	return st.placeLocked(f, viewer, c, ahead, reachable)
+	return st.placeLocked(f, viewer, c, ready)
 }
 
 // positionOf returns the position of a guild as the gateway knows it: what came before it is in the pools of the guild.

@@ -286,6 +286,65 @@ func TestRecallIsChecked(t *testing.T) {
 	})
 }
 
+// A node does not hear of logs while nobody on it spectates with them. Who comes with them gets those, too.
+func TestLogsThatNobodyHeardAreReplayed(t *testing.T) {
+	for _, last := range []bool{false, true} {
+		t.Run(fmt.Sprint(last), func(t *testing.T) {
+			quiet(t, func(t *testing.T, b *bench, a *archive) {
+				p0 := b.durable(a, pool1, member(0))
+				other, _ := b.spectate("other", "2", m{"since": p0.String()}) // so that there is a window
+				p1, p2 := a.add(logs1, []byte(member(1))), b.durable(a, pool1, member(2))
+				if last {
+					p2 = a.add(logs1, []byte(member(2)))
+				}
+				b.streams.passed = func() (history.Position, bool) { return p2, true }
+				s, got := b.spectate("s", "2", m{"since": p0.String(), "include_logs": true})
+				if n := strings.Count(strings.Join(got, ""), "log_other"); n != map[bool]int{false: 1, true: 2}[last] ||
+					!strings.Contains(got[0], `"recovered":true`) || !strings.Contains(got[1], at(p1)) {
+					t.Errorf("got %q", got)
+				}
+				b.take(other)
+				p3 := b.durable(a, pool1, member(3))
+				wantAll(t, b.take(s), pushed(3, at(p3)))
+				wantAll(t, b.take(other), pushed(3, at(p3)))
+			})
+		})
+	}
+}
+
+// An event that got lost on its way to the node is not left out for those who come after the resync.
+func TestReplayAfterALoss(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		p0 := b.durable(a, pool1, member(0))
+		b.spectate("other", "2", m{"since": p0.String()})
+		p1, p2 := a.add(pool1, []byte(member(1))), b.durable(a, pool1, member(2))
+		b.g.Resync([]event.Topic{pool1}, "message_lost")
+		_, got := b.spectate("s", "2", m{"since": p0.String()})
+		wantAll(t, got, spectates(at(p2), true, 2), pushed(1, at(p1)), pushed(2, at(p2)))
+		a.trim("1", 0)
+		a.trimmed["1"] = history.Position{}
+		b.g.Resync([]event.Topic{pool1}, "history_lost")
+		_, got = b.spectate("late", "2", m{"since": p2.String()})
+		wantAll(t, got, spectates(at(p2), false, 0))
+	})
+}
+
+// Redis that is away for a moment has lost nothing: the client tries again.
+func TestReplayWhileRedisIsAway(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		p0, p1 := b.durable(a, pool1, member(0)), b.durable(a, pool1, member(1))
+		b.streams.position = func(string) (history.Position, bool) { return p1, true }
+		a.err = history.ErrUnavailable
+		_, got := b.spectate("s", "2", m{"since": p0.String()})
+		if len(got) != 1 || !strings.Contains(got[0], `"redis_unavailable"`) {
+			t.Errorf("got %q", got)
+		}
+		a.err = nil
+		_, got = b.spectate("again", "2", m{"since": p0.String()})
+		wantAll(t, got, spectates(at(p1), true, 1), pushed(1, at(p1)))
+	})
+}
+
 // Without a history that can be read, everything works but the past.
 func TestNoHistory(t *testing.T) {
 	quiet(t, func(t *testing.T, b *bench, a *archive) {

@@ -180,6 +180,7 @@ type feeds struct {
 	confirm func(event.Topic)
 
 	position func(guild string) (history.Position, bool) // nil: no guild has a history
+	passed   func() (history.Position, bool)             // nil: nobody knows
 }
 
 func (x *feeds) Acquire(_ context.Context, t event.Topic) (func(), error) {
@@ -199,6 +200,15 @@ func (x *feeds) Position(guild string) (history.Position, bool) {
 		return history.Position{}, false
 	}
 	return x.position(guild)
+}
+
+func (x *feeds) Passed(context.Context, string) (history.Position, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.passed == nil {
+		return history.Position{}, false
+	}
+	return x.passed()
 }
 
 func (x *feeds) set(confirm func(event.Topic)) {

@@ -120,5 +120,8 @@ func (s *session) subscribe(v view) (h subscriptions, err error) {
 		return subscriptions{}, errRedis().because(err)
 	}
 	h.stream = s.gateway.streams.enter(v.guild)
+	if v.logs {
+		h.logs = h.stream.enterLogs(h.logs)
+	}
 	return h, nil
 }

@@ -56,6 +56,25 @@ func (x *streams) leave(st *stream) {
 	st.closeWindowLocked()
 }
 
+// enterLogs counts a view with logs, whose topic is confirmed, until what it returns is called, which calls release too.
+func (st *stream) enterLogs(release func()) func() {
+	p, _ := st.gateway.topics.Position(st.guild)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.loggers++; st.loggers == 1 {
+		st.logsFrom = p
+		if st.window != nil {
+			st.window.partial = true
+		}
+	}
+	return func() {
+		st.mu.Lock()
+		st.loggers--
+		st.mu.Unlock()
+		release()
+	}
+}
+
 // of returns the stream of guild, or nil if nobody spectates it.
 func (x *streams) of(guild string) *stream {
 	x.mu.Lock()
@@ -82,6 +101,11 @@ type stream struct {
 	window    *window          // nil unless somebody needs it
 	needed    int              // requests that need it, beside the followers
 	idle      uint64           // counts the times that nobody needed it any more
+	anew      int              // how often the window has begun anew to have log entries
+	loggers   int              // views with logs
+	logsFrom  history.Position // log entries that are not after it may not have been heard
+	soundFrom history.Position // entries that are not after it may have been lost
+	lostAt    history.Position // of the stream at the last loss: the history may not have it any more
 	followers map[*engine.Conn]*follower
 	wanted    history.Position // the earliest that those who wait to read the history want
 	waiting   int              // how many wait
@@ -161,11 +185,16 @@ func (st *stream) repeatsLocked(p history.Position) bool {
 	return false
 }
 
-// lost forgets which messages repeat others: Redis has lost data, and may give their positions once more.
+// lost takes note that events may have been missed. It forgets which messages repeat others: Redis may have lost data,
+// and give their positions once more.
 func (st *stream) lost() {
+	p, _ := st.gateway.topics.Position(st.guild)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.base = history.Position{}
+	st.base, st.soundFrom, st.lostAt = history.Position{}, p, st.position
+	if st.window != nil {
+		st.window.broken = true
+	}
 }
 
 // lock is a mutex for which a test in virtual time can wait.

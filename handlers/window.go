@@ -57,6 +57,8 @@ type window struct {
 	from    history.Position // all after it is kept
 	sure    bool             // from is a place where a client can stand: an entry, or the very beginning
 	whole   bool             // the history has nothing before the window
+	partial bool             // log entries may be missing: nobody heard them
+	broken  bool             // any entries may be missing: they were lost on their way
 	plain   int64            // the number behind the last plain event that was dropped
 	bytes   int
 	max     func() int // bound of bytes; negative means none
@@ -146,10 +148,81 @@ func (w *window) next(p history.Position) int64 {
 // openWindowLocked begins to keep what comes from now on, after p.
 func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
+		there := st.known && (st.lostAt.IsZero() || p.Compare(st.lostAt) > 0)
 		st.window = &window{
-			from: p, sure: st.known, budget: &st.gateway.streams.windows,
-			max: func() int { return st.gateway.limits().GuildReplayBytes },
+			from: p, sure: there, partial: p.Compare(st.logsFrom) < 0, broken: p.Compare(st.soundFrom) < 0,
+			budget: &st.gateway.streams.windows,
+			max:    func() int { return st.gateway.limits().GuildReplayBytes },
 		}
+	}
+}
+
+// catchUp takes note that everything up to a position was handled, though what came last may have been no event for
+// this node: log entries that nobody wanted, or garbage.
+func (st *stream) catchUp(ctx context.Context) {
+	p, known := st.gateway.topics.Passed(ctx, st.guild)
+	if !known {
+		return
+	}
+	st.gateway.backlogs.pass(st.guild)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.known && p.Compare(st.position) > 0 {
+		st.position = p
+	}
+}
+
+// mend returns once the window has all entries, those of logs included if logs is set, since where it begins. The caller
+// needs the window.
+func (st *stream) mend(ctx context.Context, logs bool) error {
+	tick := time.NewTicker(followStep)
+	defer tick.Stop()
+	for !st.sound(logs) {
+		st.catchUp(ctx)
+		if err := st.load(ctx, st.beginAnew); err != nil || st.sound(logs) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// sound reports whether no entry is missing in the window.
+func (st *stream) sound(logs bool) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return !st.known || !st.window.broken && !(logs && st.window.partial)
+}
+
+// beginAnew has a window in which entries are missing begin anew, if it can have all from now on. Followers that need
+// what it had get that from the history.
+func (st *stream) beginAnew() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	w := st.window
+	if !w.partial && !w.broken || st.position.Compare(st.logsFrom) < 0 || st.position.Compare(st.soundFrom) < 0 {
+		return nil
+	}
+	for len(w.entries) > 0 {
+		w.drop()
+	}
+	w.from, w.sure, w.whole, w.partial, w.broken = st.position, false, false, false, false
+	st.anew++
+	return nil
+}
+
+// load calls f while nobody else reads the history for the window.
+func (st *stream) load(ctx context.Context, f func() error) error {
+	select {
+	case st.loads <- struct{}{}:
+		defer func() { <-st.loads }()
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -218,28 +291,25 @@ func (st *stream) cover(ctx context.Context, from history.Position, all bool) er
 		st.wanted = from
 	}
 	st.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
-	defer cancel()
-	select {
-	case st.loads <- struct{}{}:
-	case <-ctx.Done():
-	}
+	waits := sync.OnceFunc(func() { st.waiting-- }) // under mu
+	err := st.load(ctx, func() error {
+		st.mu.Lock()
+		waits()
+		done, wanted, to := st.reachesLocked(from, all), st.wanted, st.window.from
+		st.mu.Unlock()
+		if done {
+			return nil
+		}
+		return st.reach(ctx, wanted, to)
+	})
 	st.mu.Lock()
-	st.waiting--
-	done, wanted, to := st.reachesLocked(from, all), st.wanted, st.window.from
-	st.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	defer func() { <-st.loads }()
-	if done {
-		return nil
-	}
-	return st.load(ctx, wanted, to)
+	defer st.mu.Unlock()
+	waits()
+	return err
 }
 
-// load reads the history after from, up to the window, which begins after to.
-func (st *stream) load(ctx context.Context, from, to history.Position) error {
+// reach reads the history after from, up to the window, which begins after to.
+func (st *stream) reach(ctx context.Context, from, to history.Position) error {
 	list, sure, err := st.read(ctx, from, to)
 	whole := from.IsZero()
 	if err == nil && !sure && !whole { // what the history has, so that the next need not look
