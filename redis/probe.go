@@ -167,8 +167,11 @@ func (x *tails) lookInto(ctx context.Context, g glance) (late bool) {
 		return false
 	}
 	before := tl.late
-	found := tl.verifyLocked(marks.Marks)
+	found := tl.verifyLocked(marks)
 	switch {
+	case found == markReplaced:
+		tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
+		x.beginLocked(tl, "")
 	case found == markMissed:
 		tl.lost = cmp.Or(tl.lost, ReasonMessageLost)
 		x.beginLocked(tl, "")
@@ -195,16 +198,21 @@ const (
 	markPassed markFound = iota // all were passed on, or need not be
 	markLate                    // one has not been heard yet, nor has one after it
 	markMissed                  // one was not heard, but one after it was
+
+	markReplaced // one that was passed on is no more, and nothing was trimmed
 )
 
 // verifyLocked compares what was passed on with what the history has after tl.verified.
-func (tl *tail) verifyLocked(marks []history.Mark) markFound {
+func (tl *tail) verifyLocked(marks history.Marks) markFound {
 	found := markPassed
 	delivered := tl.delivered
 	tl.late = history.Position{}
-	for _, m := range marks {
-		for len(delivered) > 0 && delivered[0].Compare(m.Position) < 0 { // it was trimmed
+	for _, m := range marks.Marks {
+		for len(delivered) > 0 && delivered[0].Compare(m.Position) < 0 {
 			delivered = delivered[1:]
+			if marks.Whole { // else it was trimmed
+				found = markReplaced
+			}
 		}
 		h := &tl.topics[topicIndex(m.Topic)]
 		switch {
@@ -216,7 +224,7 @@ func (tl *tail) verifyLocked(marks []history.Mark) markFound {
 			found = max(found, markLate)
 		case !h.heard: // somebody is acquiring the topic
 		default:
-			found = markMissed
+			found = max(found, markMissed)
 		}
 		if !tl.late.IsZero() {
 			break

@@ -310,8 +310,7 @@ func (x *tails) awaitQueue(tl *tail) {
 		tl.queue.mu.Unlock()
 		return
 	}
-	tl.idle = make(chan struct{})
-	idle := tl.idle
+	idle := tl.idleLocked()
 	tl.queue.mu.Unlock()
 	<-idle
 }
@@ -359,8 +358,10 @@ func (x *tails) verify(ctx context.Context, tl *tail) bool {
 		tl.queue.mu.Lock()
 		if replaced {
 			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
-		} else if tl.verifyLocked(marks.Marks) == markMissed {
+		} else if found := tl.verifyLocked(marks); found == markMissed {
 			tl.lost = cmp.Or(tl.lost, ReasonMessageLost)
+		} else if found == markReplaced {
+			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
 		}
 		more := marks.More && !replaced && tl.late.IsZero() && tl.verified.Compare(tl.position) < 0
 		if !more { // what was trimmed since is taken as passed on

@@ -101,7 +101,7 @@ type tail struct {
 	position history.Position
 	repaired history.Position // what comes up to here was read from the history: it is a double
 	passing  bool             // the queue passes on a message
-	idle     chan struct{}    // closed when it has; nil if no worker waits for that
+	idle     chan struct{}    // closed when it has; nil if nobody waits for that
 
 	// What a probe compares with the history.
 	verified  history.Position   // everything up to here was passed on, or need not be
@@ -233,6 +233,56 @@ func (x *tails) position(q *tailQueue, guild string) (history.Position, bool) {
 		return history.Position{}, false
 	}
 	return tl.position, true
+}
+
+// passed returns where a guild stands once everything up to there has been passed on.
+func (x *tails) passed(ctx context.Context, q *tailQueue, guild string) (p history.Position, known bool) {
+	for waited := range 3 { // for a repair, then for the queue
+		q.mu.Lock()
+		tl := q.guilds[guild]
+		if tl == nil || tl.state == tailFresh || !tl.readable {
+			q.mu.Unlock()
+			return p, false
+		}
+		if waited == 0 {
+			p = tl.position
+		}
+		var passed <-chan struct{}
+		switch {
+		case waited == 0 && tl.state == tailRepairing:
+			passed = tl.doneLocked()
+		case waited < 2 && tl.passing:
+			passed = tl.idleLocked()
+		}
+		q.mu.Unlock()
+		if passed == nil {
+			break
+		}
+		select {
+		case <-passed:
+		case <-x.ended:
+			return p, false
+		case <-ctx.Done():
+			return p, false
+		}
+	}
+	return p, true
+}
+
+// idleLocked returns what is closed when the queue has passed on its message.
+func (tl *tail) idleLocked() <-chan struct{} {
+	if tl.idle == nil {
+		tl.idle = make(chan struct{})
+	}
+	return tl.idle
+}
+
+// doneLocked returns what is closed when the tail is live again.
+func (tl *tail) doneLocked() <-chan struct{} {
+	if tl.done == nil {
+		tl.done = make(chan struct{})
+	}
+	return tl.done
 }
 
 // receive takes a message of a topic in the order of its queue: it passes it on, drops it because it is or will be read
@@ -417,10 +467,7 @@ func (x *tails) meetLocking(tl *tail, i int, epoch uint64, last history.Position
 		// The other topic is live: what it has not delivered yet comes before what this one delivers.
 		h.since = last
 		x.beginLocked(tl, "")
-		if tl.done == nil {
-			tl.done = make(chan struct{})
-		}
-		return tl.done
+		return tl.doneLocked()
 	}
 	h.since = tl.position
 	return nil

@@ -299,6 +299,15 @@ func (t *Topics) Position(guild string) (history.Position, bool) {
 	return t.tails.position(t.tails.queues[t.index(guild)], guild)
 }
 
+// Passed returns a position of a guild up to which everything was passed to OnMessage, which has returned: the latest
+// one, at the time of the call, for which it can wait. It returns false as Position does, and if ctx ends before.
+func (t *Topics) Passed(ctx context.Context, guild string) (history.Position, bool) {
+	if t.tails == nil {
+		return history.Position{}, false
+	}
+	return t.tails.passed(ctx, t.tails.queues[t.index(guild)], guild)
+}
+
 // HistoryStats returns the counters of repairs.
 func (t *Topics) HistoryStats() HistoryStats {
 	if t.tails == nil {
