@@ -90,6 +90,7 @@ export class Session extends EventTarget {
       if (e?._id === undefined) this.notice(new Refusal(e).message, true);
       else this.poolFailed(e);
     });
+    s.on('spectate_return', (answer) => this.spectates(answer)); // at once: what is replayed follows
     s.on('pool_response', (part) => this.poolPart(part));
     s.on('resync', (r) => this.notice(`events may have been missed (${r.reason}); ask again for what is on display`));
     s.on('elevation_expiring', () => this.expiring());
@@ -160,17 +161,25 @@ export class Session extends EventTarget {
   async spectate(logs) {
     this.wanted = { logs };
     try {
-      const answer = await this.request('spectate', {
+      await this.request('spectate', {
         guild_id: this.guildID, include_logs: logs, positions: true, since: this.position, backlog: backlog,
       });
-      this.spectating = { logs: answer.include_logs, since: performance.now() };
-      this.replaying = answer.replayed;
-      if (this.position && !answer.recovered) this.notice('some events could not be recovered', true);
-      else if (this.position) this.notice(`nothing missed: ${answer.replayed} events since are replayed`);
-      if (!this.position || !answer.recovered) this.position = answer.position;
     } finally {
       this.changed();
     }
+  }
+
+  spectates(answer) {
+    if (answer.guild_id === null) return;
+    this.spectating = { logs: answer.include_logs, since: performance.now() };
+    this.replaying = answer.replayed;
+    if (this.position && answer.recovered) {
+      const n = answer.replayed;
+      this.notice(`nothing missed: ${n === 1 ? '1 event' : `${n} events`} replayed`);
+      return;
+    }
+    if (this.position) this.notice('some events could not be recovered', true);
+    this.position = answer.position;
   }
 
   async unspectate() {
