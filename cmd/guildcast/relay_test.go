@@ -22,7 +22,8 @@ func TestRelay(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		args := []string{"relay", "--redis", "redis://" + server.Addr(), "--from-prefix", "bot:", "--metrics-addr", addr}
+		url := "redis://" + server.Addr()
+		args := []string{"relay", "--redis", url, "--from-prefix", "bot:", "--metrics-addr", addr}
 		ended <- run(ctx, args, nil, strings.NewReader(""), io.Discard, io.Discard)
 	}()
 	get := func(path string) (status int, body string) {
@@ -47,7 +48,8 @@ func TestRelay(t *testing.T) {
 		return strings.Contains(body, "guildcast_relay_published_total 1")
 	})
 	entries, err := client.XRange(t.Context(), "guildcast:history:{5}", "-", "+").Result()
-	if err != nil || len(entries) != 1 || entries[0].Values["t"] != "logs" || entries[0].Values["m"] != `{"payload":1}` {
+	if err != nil || len(entries) != 1 || entries[0].Values["t"] != "logs" ||
+		entries[0].Values["m"] != `{"payload":1}` {
 		t.Errorf("the history is %v, %v", entries, err)
 	}
 	if status, _ := get("/healthz"); status != http.StatusOK {
