@@ -11,32 +11,32 @@ import (
 )
 
 const (
-	// followStep is how often a follower that waits at the end looks whether it can be live.
+	// followStep is how often a follower that has caught up checks whether it can go live.
 	followStep = 20 * time.Millisecond
 
-	// followBatch bounds the events that are replayed at once.
+	// followBatch bounds the events of one batch.
 	followBatch = 64
 )
 
-// follower is a socket that gets a guild's events from what is kept of them, at its own pace, until it has caught up
-// and is live: one that came back, or that reads slowly. The filter does not have it meanwhile.
+// follower replays a guild's past events to one socket, at the socket's own pace, until it has caught up. The socket
+// has come back, or it reads slowly. Meanwhile it is not in the filter, and gets no live events.
 type follower struct {
 	session *session
 	stream  *stream
-	ctx     context.Context // ends with the following
+	ctx     context.Context // ends with the follower
 	cancel  context.CancelFunc
 
 	// Guarded by stream.mu.
 	view   permissions.View
 	cursor int64            // the number of the next entry
-	at     history.Position // durable events up to it are the client's already
-	slow   bool             // it began because the client read slowly
-	missed bool             // something was left out that can't be replayed
+	at     history.Position // the client has the durable events up to here
+	slow   bool             // the client read slowly, rather than came back
+	missed bool             // something was left out and can't be replayed
 
-	mu    lock // held from when events are chosen until they are queued
+	mu    lock // held from the choice of a batch until it is queued
 	ended bool // guarded by mu
 
-	unsent []*past // of the last batch; guarded by mu
+	unsent []*past // rest of the last batch, if the claims had expired; guarded by mu
 }
 
 func newFollower(s *session, st *stream, v permissions.View) *follower {
@@ -45,7 +45,7 @@ func newFollower(s *session, st *stream, v permissions.View) *follower {
 	return f
 }
 
-// end makes sure that nothing more is queued.
+// end ends the follower. Nothing more is queued after it returns.
 func (f *follower) end() {
 	f.cancel()
 	f.mu.Lock()
@@ -53,10 +53,10 @@ func (f *follower) end() {
 	f.ended = true
 }
 
-// owes reports whether something was left out for the client of which it does not know itself. The following has ended.
+// owes reports whether something was left out that the client can't notice by itself. Call it after end.
 func (f *follower) owes() bool { return f.missed || f.slow && !f.view.Positions }
 
-// run replays until the socket is live, or no longer spectates.
+// run replays batches until the socket is live or no longer spectates.
 func (f *follower) run() {
 	defer f.cancel()
 	g := f.session.gateway
@@ -88,7 +88,7 @@ func (f *follower) leave() {
 	f.stream.dropFollowerLocked(f)
 }
 
-// wait waits a moment.
+// wait waits for followStep, or until the follower ends.
 func (f *follower) wait() {
 	timer := time.NewTimer(followStep)
 	defer timer.Stop()
@@ -102,20 +102,21 @@ func (f *follower) wait() {
 type followStepKind int
 
 const (
-	followDone    followStepKind = iota // it is live, or has ended
-	followSend                          // the batch
-	followWait                          // it stands at the end
-	followHistory                       // the window no longer has what it needs
+	followDone    followStepKind = iota // the socket is live, or the follower has ended
+	followSend                          // send the batch
+	followWait                          // it has caught up, and can't go live yet
+	followHistory                       // the window has dropped what comes next: read the history
 )
 
-// batch is events to be replayed, and who gets them.
+// batch is a list of events to replay, and the view that chooses among them.
 type batch struct {
 	list   []*past
 	view   permissions.View
 	viewer permissions.Viewer
 }
 
-// next returns what is to be done. At the end it makes the socket live. If there is a batch to be sent, f.mu is held.
+// next returns the next step. If the follower has caught up, next makes the socket live. It returns followSend with
+// f.mu locked.
 func (f *follower) next() (b batch, step followStepKind) {
 	st := f.stream
 	st.mu.Lock()
@@ -138,7 +139,7 @@ func (f *follower) next() (b batch, step followStepKind) {
 	}
 	var err error
 	if b.viewer, err = st.gateway.filter.Viewer(f.view, time.Now()); err != nil {
-		return b, followWait // its elevation ends just now
+		return b, followWait // its elevation is ending
 	}
 	b.view = f.view
 	begin := int(f.cursor - w.first)
@@ -155,7 +156,7 @@ func (f *follower) next() (b batch, step followStepKind) {
 		}
 		b.list = append(b.list, p)
 	}
-	f.mu.Lock() // and not later: who changes the view waits for what is sent by the view before
+	f.mu.Lock() // before st.mu is released: a change of the view waits for what is sent by the view before
 	return b, followSend
 }
 
@@ -163,15 +164,15 @@ func (f *follower) next() (b batch, step followStepKind) {
 func (f *follower) goLiveLocked() {
 	g, s := f.session.gateway, f.session
 	if g.filter.Spectate(s.conn(), f.view, time.Now()) == nil && g.revocations.Revoked(f.view.Claims, time.Now()) {
-		g.filter.Remove(s.conn()) // a revocation did not find it in the filter
+		g.filter.Remove(s.conn()) // revoked before the filter had it
 	}
 	f.stream.dropFollowerLocked(f)
-	if f.missed { // behind all that was replayed
+	if f.missed { // after everything that was replayed
 		g.resyncLater(s, f.stream.guild)
 	}
 }
 
-// send queues a batch and unlocks f.mu. It is false if the following has ended.
+// send queues a batch and unlocks f.mu. It returns false if the follower has ended or its claims are revoked.
 func (f *follower) send(b batch) bool {
 	defer f.mu.Unlock()
 	g := f.session.gateway
@@ -195,8 +196,8 @@ func (f *follower) send(b batch) bool {
 	return true
 }
 
-// rewindLocked goes back to what was not sent because the claims had expired, which the client gets if it has refreshed
-// them.
+// rewindLocked goes back to the events that were not sent because the claims had expired. The client gets them if it
+// has refreshed the claims.
 func (f *follower) rewindLocked() {
 	f.mu.Lock()
 	list := f.unsent
@@ -215,7 +216,7 @@ func (f *follower) rewindLocked() {
 	f.missed = true
 }
 
-// messageOf returns an entry as those with this view get it. Followers share it.
+// messageOf returns an entry encoded for a view. Followers share the message.
 func (g *Gateway) messageOf(p *past, v permissions.View) *engine.Message {
 	slot := &p.messages[messageKind(v.Form, v.Positions)]
 	m := slot.Load()
@@ -226,7 +227,7 @@ func (g *Gateway) messageOf(p *past, v permissions.View) *engine.Message {
 	return m
 }
 
-// readBack replays what the window has dropped from the history.
+// readBack replays from the history what the window has dropped.
 func (f *follower) readBack() {
 	ctx, cancel := context.WithTimeout(f.ctx, historyTimeout)
 	defer cancel()
@@ -235,7 +236,7 @@ func (f *follower) readBack() {
 	at := f.at
 	st.mu.Unlock()
 	page, err := st.gateway.history.After(ctx, st.guild, at, followBatch)
-	if errors.Is(err, history.ErrUnavailable) { // Redis will be back
+	if errors.Is(err, history.ErrUnavailable) { // temporary
 		f.wait()
 		return
 	}
@@ -256,7 +257,7 @@ func (f *follower) readBack() {
 		case f.at.Compare(w.from) >= 0:
 			f.cursor = w.next(f.at)
 		case len(page.Entries) == 0:
-			whole = false // the history does not have what the window begins after
+			whole = false // the history lacks the event after which the window begins
 		}
 	}
 	if !whole {

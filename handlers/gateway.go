@@ -11,10 +11,10 @@
 //     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
 //     requests share), poolbackend.go, interpret.go, queue.go, backend.go.
 //   - To a client: outlet.go, errors.go.
-//   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, stream.go (a guild's
-//     events in order), flights.go (deliveries under way), stragglers.go (clients that are behind), resync.go,
-//     spectators.go. The past: replay.go (what a client asks of it), window.go (what is kept and read of it),
-//     follower.go (who gets it).
+//   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, stream.go (a guild's events
+//     in order), flights.go (deliveries under way), stragglers.go (clients that are behind), resync.go, spectators.go.
+//   - The past, for a client that comes back or reads slowly: replay.go (what a client asks for), window.go (what is
+//     kept in memory and read from the history), follower.go (replays it to one socket until that is live).
 //   - The end of an elevation: expiry.go, bearers.go (who has claims, for revocations), revocation.go, demotion.go.
 //
 // Words that have one meaning here:
@@ -62,22 +62,22 @@ type topics interface {
 	// Messages go to Gateway.Message, in order.
 	Acquire(ctx context.Context, t event.Topic) (release func(), err error)
 
-	// Position returns the position of the latest durable event of a guild that was passed to Gateway.Message or, if
-	// there was none since its topic was acquired, of the latest in its history. It is false if the history can't be
+	// Position returns the position of the guild's latest durable event that was passed to Gateway.Message. If there
+	// was none since its topic was acquired, that is the end of its history. It returns false if the history can't be
 	// read.
 	Position(guild string) (history.Position, bool)
 
-	// Passed returns a position up to which Gateway.Message has taken every event of a guild. It is the latest one at
-	// the time of the call, for which it may wait. It is false as that of Position, and if ctx ends.
+	// Passed returns the latest position of a guild at the time of the call, once Gateway.Message has taken every event
+	// up to it. It returns false if the history can't be read or ctx ends.
 	Passed(ctx context.Context, guild string) (history.Position, bool)
 }
 
 // pastReader reads the histories of guilds: history.Reader.
 type pastReader interface {
-	// After returns at most max entries that came after the one at p, oldest first.
+	// After returns at most max entries that came after position p, oldest first.
 	After(ctx context.Context, guild string, p history.Position, max int) (history.Page, error)
 
-	// Last returns where the histories of guilds end.
+	// Last returns the ends of guilds' histories, in the order of guilds.
 	Last(ctx context.Context, guilds []string) ([]history.Last, error)
 }
 
@@ -95,7 +95,7 @@ type Parts struct {
 	Pools   pools
 	Backend backend
 
-	// History is what is replayed. If it is nil, no event is durable.
+	// History is read to replay past events. If it is nil, nothing is replayed.
 	History pastReader
 
 	// Interpreter answers `interpret`. If it is nil, the backend does.
@@ -122,7 +122,7 @@ type Gateway struct {
 	directories *directory.Set
 	spectators  *spectators
 	streams     *streams
-	replays     tally // those that clients wait for
+	replays     tally // recalls in progress: clients wait for them
 	backlogs    *backlogs
 	bearers     *bearers
 	stragglers  *stragglers
@@ -206,8 +206,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Run waits until ctx ends, which it should after the clients are gone. Then it ends the remaining sessions, releases
-// their subscriptions, and returns nil once their goroutines have ended. Call it at most once.
+// Run serves until ctx ends; end it after the clients are gone. Then it ends the remaining sessions, releases their
+// subscriptions, and returns nil once their goroutines have ended. Call it at most once.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.life.Begin(); err != nil {
 		return fmt.Errorf("run gateway: %w", err)

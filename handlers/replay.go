@@ -9,28 +9,28 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// maxBacklog is the most events that a client can ask for without saying since when.
+// maxBacklog bounds the option backlog of spectate, in events.
 const maxBacklog = 500
 
-// Outcomes of replays, which label a counter.
+// Outcomes of replays: labels of guildcast_replays_total.
 const (
 	replayRecovered     = "recovered"     // all since the client's position
 	replayUnrecoverable = "unrecoverable" // the history does not reach back to it
 	replayBacklog       = "backlog"       // the latest events
-	replaySlow          = "slow"          // what was left out for a client that reads slowly
+	replaySlow          = "slow"          // events left out for a client that reads slowly
 )
 
-// recall is what a spectate asks of the past.
+// recall is the part of a spectate request that asks for the past.
 type recall struct {
 	positions bool              // events come with their positions
-	since     *history.Position // nil: not asked for
-	backlog   int               // how many of the latest events, if those since are not asked for or can't be had
+	since     *history.Position // replay what came after it; nil if not asked for
+	backlog   int               // how many of the latest events to replay if since is not set or not available
 }
 
 // asks reports whether anything of the past is asked for.
 func (c *recall) asks() bool { return c.since != nil || c.backlog > 0 }
 
-// recall parses what the request asks of the past.
+// recall parses the fields of the request that ask for the past.
 func (r *request) recall() (c recall, err *Error) {
 	if c.positions, err = r.flag("positions"); err != nil {
 		return c, err
@@ -58,15 +58,15 @@ func (r *request) recall() (c recall, err *Error) {
 	return c, nil
 }
 
-// recalled is what became of a recall.
+// recalled is the outcome of a recall.
 type recalled struct {
-	position  history.Position // where the client stands once it has what is replayed
-	known     bool             // there is such a position
-	recovered bool             // nothing since the client's position is missing
-	replayed  int              // events that will be replayed
+	position  history.Position // the client's position once it has the replayed events
+	known     bool             // position is valid
+	recovered bool             // the client gets everything since the position that it sent
+	replayed  int              // number of events that will be replayed
 }
 
-// outcome labels the counter of replays.
+// outcome returns the label of guildcast_replays_total for this recall.
 func (c *recall) outcome(got recalled) string {
 	switch {
 	case got.recovered:
@@ -77,15 +77,15 @@ func (c *recall) outcome(got recalled) string {
 	return replayBacklog
 }
 
-// readiness says what of the past is in the window.
+// readiness says how far the window is prepared for a recall.
 type readiness struct {
-	ahead  bool // the client stands behind the latest event that this node has handled
-	anew   int  // how often the window had begun anew
+	ahead  bool // the client's position is later than the latest event that this node has handled
+	anew   int  // stream.anew at the time
 	failed error
 }
 
-// prepare reads what c asks for, for a view with logs or without, unless it is there already. The caller needs the
-// window of st.
+// prepare makes the window hold what c asks for, and reads the history if necessary. The caller must hold the window
+// with need.
 func (st *stream) prepare(ctx context.Context, c recall, logs bool) (ready readiness) {
 	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
@@ -116,21 +116,21 @@ func (st *stream) prepare(ctx context.Context, c recall, logs bool) (ready readi
 	return ready
 }
 
-// still reports whether the window has not begun anew since it was prepared.
+// still reports whether the window is as it was prepared: it has not begun anew since.
 func (st *stream) still(ready readiness) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.anew == ready.anew
 }
 
-// compare compares p with what this node has handled.
+// compare compares p with the position of the latest event that this node has handled.
 func (st *stream) compare(p history.Position) int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return p.Compare(st.position)
 }
 
-// placeLocked sets where f begins. It returns what the client is told.
+// placeLocked sets where f begins, and returns what the answer says about it.
 func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	w := st.window
 	f.cursor, f.at = w.end(), st.position
@@ -166,7 +166,7 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	return got
 }
 
-// visibleLocked counts the events from number n on that a viewer may see. It is false if some may be missing.
+// visibleLocked counts the events from number n on that a viewer may see. It returns false if some may be missing.
 func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int, whole bool) {
 	for _, p := range st.window.entries[n-st.window.first:] {
 		if p.gap {
@@ -179,8 +179,8 @@ func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int, 
 	return count, true
 }
 
-// spectateFrom makes the socket spectate v with positions, beginning where c says, and answers. topics are confirmed
-// for v.
+// spectateFrom makes the socket spectate v with positions from where c asks, and answers the request. The subscriptions
+// in topics are confirmed.
 func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recall) error {
 	g, st := s.gateway, topics.stream
 	release := st.need()
@@ -198,7 +198,7 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 		if c.asks() {
 			ready = st.prepare(g.ctx, c, v.logs)
 		}
-		if errors.Is(ready.failed, history.ErrUnavailable) { // the client can try again, and miss nothing
+		if errors.Is(ready.failed, history.ErrUnavailable) { // the client can try again without missing anything
 			topics.release()
 			return errRedis().because(ready.failed)
 		}
@@ -212,7 +212,8 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 	}
 }
 
-// spectatePrepared is spectateFrom once the past is there. It is false if it no longer is.
+// spectatePrepared is the rest of spectateFrom, once the window is prepared. It returns false if the window has to be
+// prepared again.
 func (s *session) spectatePrepared(
 	r *request, v view, topics subscriptions, c recall, ready readiness,
 ) (done bool, _ error) {
@@ -251,7 +252,7 @@ func (s *session) spectatePrepared(
 	return true, nil
 }
 
-// begin makes f follow, in place of what its socket spectated in this guild before.
+// begin makes f a follower of the stream, in place of what its socket spectated in this guild before.
 func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -263,7 +264,8 @@ func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready 
 	return st.placeLocked(f, viewer, c, ready)
 }
 
-// positionOf returns the position of a guild as the gateway knows it: what came before it is in the pools of the guild.
+// positionOf returns the latest position of a guild that this node knows. The guild's pools reflect every event up to
+// it.
 func (g *Gateway) positionOf(ctx context.Context, guild string) (p history.Position, known bool) {
 	if guild == "" {
 		return p, false

@@ -10,7 +10,7 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// streams are those of the guilds that somebody spectates on this node.
+// streams holds a stream for each guild that a client of this node spectates.
 type streams struct {
 	gateway *Gateway
 
@@ -25,7 +25,8 @@ func newStreams(g *Gateway) *streams {
 	return x
 }
 
-// enter returns the stream of guild, whose topic is confirmed, and counts a spectator of it. The caller must leave it.
+// enter returns the stream of guild and counts a spectator of it. The topic's subscription must be confirmed. The
+// caller must call leave.
 func (x *streams) enter(guild string) *stream {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -56,7 +57,8 @@ func (x *streams) leave(st *stream) {
 	st.closeWindowLocked()
 }
 
-// enterLogs counts a view with logs, whose topic is confirmed, until what it returns is called, which calls release too.
+// enterLogs counts a view with logs, whose subscription is confirmed. The function that it returns ends that, and calls
+// release.
 func (st *stream) enterLogs(release func()) func() {
 	p, _ := st.gateway.topics.Position(st.guild)
 	st.mu.Lock()
@@ -91,27 +93,27 @@ type stream struct {
 	guild   string
 	users   int // guarded by streams.mu
 
-	loads chan struct{} // holds a value while somebody reads the history
+	loads chan struct{} // holds a value while a goroutine reads the history
 
 	// mu is held while an event is delivered. Guarded by it:
 	mu        lock
-	known     bool             // position is one: the guild's history can be read, or was heard of
-	position  history.Position // of the last durable event that was handled
-	base      history.Position // what is not after it was handled before the stream began, and may come only now
-	window    *window          // nil unless somebody needs it
-	needed    int              // requests that need it, beside the followers
-	idle      uint64           // counts the times that nobody needed it any more
+	known     bool             // position is valid: the guild's history can be read, or a durable event has come
+	position  history.Position // of the last durable message that was handled
+	base      history.Position // messages up to it were handled before the stream began, and may still arrive
+	window    *window          // nil if nobody needs it
+	needed    int              // requests that need the window; followers do too
+	idle      uint64           // how often the window was left without users
 	anew      int              // how often the window has begun anew to have log entries
 	loggers   int              // views with logs
-	logsFrom  history.Position // log entries that are not after it may not have been heard
-	soundFrom history.Position // entries that are not after it may have been lost
-	lostAt    history.Position // of the stream at the last loss: the history may not have it any more
+	logsFrom  history.Position // log entries up to it may be missing: nobody had subscribed to them
+	soundFrom history.Position // entries up to it may have been lost
+	lostAt    history.Position // position at the last loss: the history may no longer have it
 	followers map[*engine.Conn]*follower
-	wanted    history.Position // the earliest that those who wait to read the history want
-	waiting   int              // how many wait
+	wanted    history.Position // the earliest position that calls of cover wait to read from
+	waiting   int              // how many calls of cover wait
 }
 
-// deliver delivers an event to those who may see it. It returns the recipients to wait for.
+// deliver delivers an event to the clients that may see it. It returns the recipients to wait for.
 func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -137,7 +139,7 @@ func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
 	return behind
 }
 
-// skip takes note of a message that is no event. With gap, events may be missing before it.
+// skip records a message that is not an event. gap says that events may be missing before it.
 func (st *stream) skip(p history.Position, gap bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -146,7 +148,8 @@ func (st *stream) skip(p history.Position, gap bool) {
 	}
 }
 
-// handledLocked moves on behind a message, which was no event if e is nil, and keeps it for the followers.
+// handledLocked advances the position past a message and keeps it for the followers. e is nil if the message was not an
+// event.
 func (st *stream) handledLocked(p history.Position, e *event.Event, gap bool) {
 	if !p.IsZero() {
 		if st.known && p.Compare(st.position) <= 0 {
@@ -159,7 +162,7 @@ func (st *stream) handledLocked(p history.Position, e *event.Event, gap bool) {
 	}
 }
 
-// restartLocked gives up what is kept: the history begins anew, with positions that this node has seen before.
+// restartLocked empties the window: the history has begun anew, with positions that this node has seen before.
 func (st *stream) restartLocked() {
 	if st.window == nil {
 		return
@@ -173,7 +176,7 @@ func (st *stream) restartLocked() {
 	}
 }
 
-// repeatsLocked reports whether a message was handled before the stream began.
+// repeatsLocked reports whether the message at p was handled before the stream began.
 func (st *stream) repeatsLocked(p history.Position) bool {
 	if p.IsZero() || st.base.IsZero() {
 		return false
@@ -185,8 +188,8 @@ func (st *stream) repeatsLocked(p history.Position) bool {
 	return false
 }
 
-// lost takes note that events may have been missed. It forgets which messages repeat others: Redis may have lost data,
-// and give their positions once more.
+// lost records that events may have been missed. It no longer recognizes repeated messages: if Redis has lost data, it
+// assigns their positions anew.
 func (st *stream) lost() {
 	p, _ := st.gateway.topics.Position(st.guild)
 	st.mu.Lock()
@@ -197,14 +200,14 @@ func (st *stream) lost() {
 	}
 }
 
-// lock is a mutex for which a test in virtual time can wait.
+// lock is a mutex on which a goroutine in a synctest bubble blocks durably.
 type lock chan struct{}
 
 func (l lock) Lock()   { l <- struct{}{} }
 func (l lock) Unlock() { <-l }
 
-// admit makes a socket spectate v in this guild, as Filter.Spectate. If the socket follows, it spectates v once it has
-// caught up.
+// admit makes a socket spectate v in this guild, as Filter.Spectate does. A follower gets view v at once, and enters
+// the filter when it has caught up.
 func (st *stream) admit(conn *engine.Conn, v permissions.View) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -218,13 +221,13 @@ func (st *stream) admit(conn *engine.Conn, v permissions.View) error {
 	}
 	v.Positions = f.view.Positions
 	f.view = v
-	f.mu.Lock() // what is sent by the view before
+	f.mu.Lock() // wait for what is being sent by the view before
 	defer f.mu.Unlock()
 	return nil
 }
 
-// fallBehindLocked makes followers of the connections for which the latest event was left out. Its number in the window
-// is cursor, and before is the position of the guild before it. It returns the connections that can't follow.
+// fallBehindLocked makes followers of the connections for which the latest event was left out. cursor is the event's
+// number in the window, before the guild's position before it. It returns the connections that can't follow.
 func (st *stream) fallBehindLocked(shed []*engine.Conn, cursor int64, before history.Position) (rest []*engine.Conn) {
 	for _, c := range shed {
 		s := st.gateway.sessionOf(c)
@@ -235,7 +238,7 @@ func (st *stream) fallBehindLocked(shed []*engine.Conn, cursor int64, before his
 		view, there := st.gateway.filter.Take(c)
 		if !there {
 			st.gateway.goroutines.Done()
-			continue // it has been told why meanwhile
+			continue // it was removed meanwhile, and told why
 		}
 		f := newFollower(s, st, view)
 		f.cursor, f.at, f.slow = cursor, before, true
@@ -256,8 +259,8 @@ func (st *stream) followLocked(f *follower) {
 	st.followers[f.session.conn()] = f
 }
 
-// unfollow ends the following of a connection, if it follows. After it returns, nothing more is replayed to it. It
-// returns the former follower if that had not caught up.
+// unfollow ends the connection's follower, if it has one, and returns it, or nil. Nothing is replayed to the connection
+// after it returns.
 func (st *stream) unfollow(conn *engine.Conn) *follower {
 	st.mu.Lock()
 	f := st.followers[conn]
@@ -276,8 +279,8 @@ func (st *stream) dropFollowerLocked(f *follower) {
 	}
 }
 
-// await waits until what is being replayed to a connection this moment is queued. What follows sees a revocation from
-// before the call.
+// await waits until the batch that is being replayed to a connection, if any, is queued. Every later batch respects
+// revocations from before the call.
 func (st *stream) await(conn *engine.Conn) {
 	st.mu.Lock()
 	f := st.followers[conn]

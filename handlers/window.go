@@ -15,28 +15,29 @@ import (
 )
 
 const (
-	// windowLinger is how long a window is kept after the last who needed it: clients that come back come together.
+	// windowLinger is how long a window is kept after its last use: clients that reconnect come in crowds.
 	windowLinger = 5 * time.Second
 
-	// historyPage is how many entries are read at once.
+	// historyPage is the number of entries that one read returns.
 	historyPage = 256
 
-	// historyTimeout bounds one reading of a guild's history.
+	// historyTimeout bounds one request's reads of a guild's history.
 	historyTimeout = 5 * time.Second
 )
 
-// Why the past can't be had.
+// Reasons why the past is not available.
 var (
 	errNoHistory  = errors.New("the guild has no history that can be read")
 	errWindowFull = errors.New("too much of the past is kept")
 )
 
-// past is one entry of a window. It is shared and immutable, except for the messages.
+// past is one entry of a window. Followers share it. It is immutable except for messages, which are encoded when first
+// needed.
 type past struct {
 	position history.Position // zero for a plain event
-	key      history.Position // that of the latest durable entry, this one included
-	event    *event.Event     // nil: the message was none
-	gap      bool             // before it events may be missing
+	key      history.Position // position of the latest durable entry, this one included
+	event    *event.Event     // nil if the message was not an event
+	gap      bool             // events may be missing before it
 	messages [4]atomic.Pointer[engine.Message]
 }
 
@@ -49,25 +50,24 @@ func (p *past) size() int {
 	return len(p.event.Payload) + pastOverhead
 }
 
-// window is what is kept of a guild's events: all since one position. Entries have numbers that grow by one. Guarded by
-// stream.mu.
+// window holds all of a guild's events since one position. Entries are numbered consecutively. Guarded by stream.mu.
 type window struct {
 	entries []*past
 	first   int64            // the number of entries[0]
-	from    history.Position // all after it is kept
-	sure    bool             // from is a place where a client can stand: an entry, or the very beginning
+	from    history.Position // the window holds everything after it
+	sure    bool             // from is an event's position or the very beginning: a client may be there
 	whole   bool             // the history has nothing before the window
-	partial bool             // log entries may be missing: nobody heard them
+	partial bool             // log entries may be missing: nobody had subscribed to them
 	broken  bool             // any entries may be missing: they were lost on their way
-	plain   int64            // the number behind the last plain event that was dropped
+	plain   int64            // the number after that of the last plain event that was dropped
 	bytes   int
-	max     func() int // bound of bytes; negative means none
+	max     func() int // returns the bound of bytes; negative means none
 	budget  *tally     // of the node
 }
 
 func (w *window) end() int64 { return w.first + int64(len(w.entries)) }
 
-// append adds an event, and drops the oldest ones at a bound.
+// append adds an entry, and drops the oldest ones at a bound.
 func (w *window) append(p *past) {
 	w.entries = append(w.entries, p)
 	w.bytes += p.size()
@@ -94,7 +94,7 @@ func (w *window) drop() {
 	w.whole = false
 }
 
-// prepend adds what came between from and the window. It is false if that is too much.
+// prepend adds the entries between from and the window. It returns false, and adds nothing, if they exceed a bound.
 func (w *window) prepend(list []*past, from history.Position, sure, whole bool) bool {
 	bytes := 0
 	for _, p := range list {
@@ -114,7 +114,7 @@ func (w *window) prepend(list []*past, from history.Position, sure, whole bool) 
 	return true
 }
 
-// after returns the number of the first entry that came after the event at p, and false if the window does not know it.
+// after returns the number of the first entry after the event at p, and false if the window does not know p.
 func (w *window) after(p history.Position) (int64, bool) {
 	if p == w.from && w.sure {
 		return w.first, true
@@ -128,7 +128,7 @@ func (w *window) after(p history.Position) (int64, bool) {
 	return 0, false
 }
 
-// before returns the position behind which the entry with a number stands.
+// before returns the position after which the entry with this number comes.
 func (w *window) before(number int64) history.Position {
 	if number == w.first {
 		return w.from
@@ -136,7 +136,7 @@ func (w *window) before(number int64) history.Position {
 	return w.entries[number-1-w.first].key
 }
 
-// next returns the number of the first entry that did not come before or with the event at p.
+// next returns the number of the first entry after position p, even if no entry has position p.
 func (w *window) next(p history.Position) int64 {
 	if n, found := w.after(p); found {
 		return n
@@ -145,7 +145,7 @@ func (w *window) next(p history.Position) int64 {
 	return w.first + int64(i)
 }
 
-// openWindowLocked begins to keep what comes from now on, after p.
+// openWindowLocked opens a window, if there is none, that keeps what comes from now on, after p.
 func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
 		there := st.known && (st.lostAt.IsZero() || p.Compare(st.lostAt) > 0)
@@ -157,8 +157,8 @@ func (st *stream) openWindowLocked(p history.Position) {
 	}
 }
 
-// catchUp takes note that everything up to a position was handled, though what came last may have been no event for
-// this node: log entries that nobody wanted, or garbage.
+// catchUp advances the stream's position to that of the topic once everything up to it was handled. The two differ if
+// the last messages were not delivered to the stream: log entries that nobody wanted, or garbage.
 func (st *stream) catchUp(ctx context.Context) {
 	p, known := st.gateway.topics.Passed(ctx, st.guild)
 	if !known {
@@ -172,8 +172,8 @@ func (st *stream) catchUp(ctx context.Context) {
 	}
 }
 
-// mend returns once the window has all entries, those of logs included if logs is set, since where it begins. The caller
-// needs the window.
+// mend returns once no entry is missing in the window; log entries count only if logs is set. The caller must hold the
+// window with need.
 func (st *stream) mend(ctx context.Context, logs bool) error {
 	tick := time.NewTicker(followStep)
 	defer tick.Stop()
@@ -191,15 +191,15 @@ func (st *stream) mend(ctx context.Context, logs bool) error {
 	return nil
 }
 
-// sound reports whether no entry is missing in the window.
+// sound reports whether the window is complete; log entries count only if logs is set.
 func (st *stream) sound(logs bool) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return !st.known || !st.window.broken && !(logs && st.window.partial)
 }
 
-// beginAnew has a window in which entries are missing begin anew, if it can have all from now on. Followers that need
-// what it had get that from the history.
+// beginAnew empties a window in which entries are missing, if it will get all entries from now on. Followers read from
+// the history what they still need.
 func (st *stream) beginAnew() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -215,7 +215,7 @@ func (st *stream) beginAnew() error {
 	return nil
 }
 
-// load calls f while nobody else reads the history for the window.
+// load calls f while no other goroutine reads the history for the window.
 func (st *stream) load(ctx context.Context, f func() error) error {
 	select {
 	case st.loads <- struct{}{}:
@@ -233,7 +233,7 @@ func (st *stream) closeWindowLocked() {
 	}
 }
 
-// need keeps the window until release is called.
+// need opens the window, and keeps it until release is called.
 func (st *stream) need() (release func()) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -247,7 +247,7 @@ func (st *stream) need() (release func()) {
 	})
 }
 
-// releaseWindowLocked closes the window some time after nobody needs it any more.
+// releaseWindowLocked closes the window after windowLinger if nobody needs it then.
 func (st *stream) releaseWindowLocked() {
 	if st.needed > 0 || len(st.followers) > 0 || st.window == nil {
 		return
@@ -263,7 +263,8 @@ func (st *stream) releaseWindowLocked() {
 	})
 }
 
-// reachesLocked reports whether the window says all about what came after the event at p.
+// reachesLocked reports whether the window already answers what came after the event at p or, with all, in the whole
+// history.
 func (st *stream) reachesLocked(p history.Position, all bool) bool {
 	w := st.window
 	if w.whole {
@@ -273,8 +274,9 @@ func (st *stream) reachesLocked(p history.Position, all bool) bool {
 	return !all && (found || p.Compare(w.from) > 0 && p.Compare(st.position) <= 0)
 }
 
-// cover makes the window reach back to the event at from or, if the history does not have it or all is set, to the
-// beginning of the history. Those who come back together share one reading. The caller needs the window.
+// cover makes the window reach back to the event at from. If the history does not have that event or all is set, it
+// reaches back to the beginning of the history. Concurrent calls share one read. The caller must hold the window with
+// need.
 func (st *stream) cover(ctx context.Context, from history.Position, all bool) error {
 	if all {
 		from = history.Position{}
@@ -308,11 +310,11 @@ func (st *stream) cover(ctx context.Context, from history.Position, all bool) er
 	return err
 }
 
-// reach reads the history after from, up to the window, which begins after to.
+// reach reads the history from after from to to, where the window begins, and prepends it to the window.
 func (st *stream) reach(ctx context.Context, from, to history.Position) error {
 	list, sure, err := st.read(ctx, from, to)
 	whole := from.IsZero()
-	if err == nil && !sure && !whole { // what the history has, so that the next need not look
+	if err == nil && !sure && !whole { // from is gone: take the whole history, so that the next call need not read
 		from, whole = history.Position{}, true
 		list, sure, err = st.read(ctx, from, to)
 	}
@@ -329,8 +331,8 @@ func (st *stream) reach(ctx context.Context, from, to history.Position) error {
 	return nil
 }
 
-// read returns what the history has between two positions, that of to included. Sure reports whether the event at from
-// is there, or nothing was ever trimmed: whether nothing is missing.
+// read returns the entries after from, up to and including to. sure reports whether nothing is missing: the history
+// still has the event at from, or was never trimmed.
 func (st *stream) read(ctx context.Context, from, to history.Position) (list []*past, sure bool, err error) {
 	at, bytes := from, 0
 	for more := true; more; {
@@ -373,13 +375,13 @@ func (g *Gateway) pastOf(e history.Entry) *past {
 	return p
 }
 
-// tally counts bytes, or other things, under a bound that is shared.
+// tally counts bytes or other units under a shared bound.
 type tally struct {
 	max  atomic.Int64 // negative means none
 	used atomic.Int64
 }
 
-// take counts bytes, and reports whether the sum is within the bound. They count in any case.
+// take adds bytes and reports whether the sum is within the bound. If it is not, the caller must still give them back.
 func (b *tally) take(bytes int) bool { return within(int(b.used.Add(int64(bytes))), int(b.max.Load())) }
 
 func (b *tally) give(bytes int) { b.used.Add(-int64(bytes)) }

@@ -9,21 +9,21 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Errors that callers branch on, with errors.Is. They come with their cause.
+// Errors that callers branch on with errors.Is. They wrap their cause.
 var (
-	// ErrUnreadable reports that Redis refuses the history, and will until somebody changes that: the key holds
-	// something else than a stream (WRONGTYPE), or the user has no rights (NOPERM).
+	// ErrUnreadable reports that Redis refuses the history, and will until an operator acts: the key does not hold a
+	// stream (WRONGTYPE), or the user has no rights (NOPERM).
 	ErrUnreadable = errors.New("redis refuses the history")
-	// ErrUnavailable reports that Redis is away, or can't do it now. What was being published may have been published.
+	// ErrUnavailable reports that Redis is away or can't do it now. An event may have been published all the same.
 	ErrUnavailable = errors.New("redis is unavailable")
 )
 
-// refused are parts of Redis's errors that do not pass by themselves. In a script's error they may stand anywhere.
+// refused are parts of the errors that Redis will go on to return. A script's error may contain them anywhere.
 var refused = []string{
 	"WRONGTYPE", "NOPERM", "The user executing the script", "unknown command", "Unknown Redis command",
 }
 
-// because returns err as the cause of one of the errors above or, if the caller has given up, err itself.
+// because wraps err with op and one of the errors above, or with op alone if the caller's context was canceled.
 func because(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", op, err)

@@ -2,13 +2,13 @@ package history
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // Redis names scripts by it
+	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
 	"encoding/hex"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// script is a Lua script with one key. Redis gets its text only if it does not have it.
+// script is a Lua script with one key. Its text is sent only if Redis does not know it yet.
 type script struct{ text, sha string }
 
 func newScript(text string) script {
@@ -23,7 +23,7 @@ func (s script) run(ctx context.Context, client goredis.UniversalClient, key str
 	return s.process(ctx, func(cmd *goredis.Cmd) { _ = client.Process(ctx, cmd) }, key, args)
 }
 
-// once runs a script that go-redis must not repeat after a lost connection: Redis may have carried it out.
+// once runs a script that go-redis must not repeat after a lost connection, because Redis may have run it.
 func (s script) once(ctx context.Context, client goredis.UniversalClient, key string, args ...any) *goredis.Cmd {
 	return s.process(ctx, func(cmd *goredis.Cmd) { _ = client.Process(ctx, unrepeated{cmd}) }, key, args)
 }
@@ -52,9 +52,9 @@ type unrepeated struct{ *goredis.Cmd }
 // NoRetry reports that go-redis must not send the command again.
 func (unrepeated) NoRetry() bool { return true }
 
-// wholeFunction is Lua: whole(key, first, p) reports whether no entry after position p is missing, where first is the
-// id of the first entry from p on, or nil. That is so if the entry p is there, or was the last that was trimmed, or if
-// p is before everything and nothing was ever trimmed.
+// wholeFunction defines whole(key, first, p) in Lua, which reports whether no entry after position p is missing. first
+// is the id of the first entry from p on, or nil. Nothing is missing if the history has the entry at p, if that was the
+// last one to be trimmed, or if p is before everything and nothing was ever trimmed.
 const wholeFunction = `
 local function pairsOf(list)
   local t = {}
@@ -76,7 +76,8 @@ local function whole(key, first, p)
 end
 `
 
-// wholeScript returns 1 if no entry after the position ARGV[1], whose own entry is not there, is missing.
+// wholeScript returns 1 if no entry after position ARGV[1] is missing, although the history lacks the entry at that
+// position.
 var wholeScript = newScript(wholeFunction + `
 return whole(KEYS[1], nil, ARGV[1]) and 1 or 0
 `)
@@ -87,8 +88,8 @@ local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 return last and last[1]
 `)
 
-// marksScript returns whether the entries from position ARGV[1] on are whole, the id of the last entry of all, and then
-// ids and topics of at most ARGV[2] entries from there on. The topic of a garbage entry is empty.
+// marksScript returns three things: whether no entry after position ARGV[1] is missing, the id of the history's last
+// entry, and the ids and topics of at most ARGV[2] entries from that position on. A garbage entry has an empty topic.
 var marksScript = newScript(wholeFunction + `
 local function topic(fields)
   local f = pairsOf(fields)

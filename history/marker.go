@@ -4,9 +4,9 @@ import (
 	"bytes"
 )
 
-// Marker returns a message that is no event: at its place in a history events may be missing that were never published
-// durably. Who spectates the guild needs a resync there, whose reason is reason. Nodes that do not know it drop it as
-// malformed.
+// Marker returns a message that is not an event. It says that events may be missing at its place in a history, because
+// they were never published durably. The guild's spectators get a resync for reason. Nodes too old to know markers drop
+// it as malformed.
 func Marker(reason string) []byte { return []byte(markerBegin + reason + markerEnd) }
 
 const (
@@ -15,7 +15,7 @@ const (
 	maxReason   = 64
 )
 
-// ParseMarker returns the reason in a Marker, and false if message is none.
+// ParseMarker returns the reason in a marker, and false if message is not a marker.
 func ParseMarker(message []byte) (reason string, ok bool) {
 	rest, begins := bytes.CutPrefix(message, []byte(markerBegin))
 	text, ends := bytes.CutSuffix(rest, []byte(markerEnd))

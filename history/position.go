@@ -1,5 +1,5 @@
-// Package history keeps the durable events of guilds: a Redis stream for each guild, written by the publish script in
-// the same moment in which nodes hear of the event, and read again by whoever has missed something.
+// Package history keeps the durable events of guilds in Redis, one stream per guild. A script appends each event and
+// publishes it in one step; Publisher runs it. Reader reads again what a node or a client has missed.
 package history
 
 import (
@@ -9,11 +9,11 @@ import (
 	"strconv"
 )
 
-// Position is the place of an event in the history of its guild: the id of its entry in a Redis stream. The zero value
-// is before everything.
+// Position is the position of an event in the history of its guild: the id of its entry in the Redis stream. The zero
+// value is before every event.
 type Position struct {
-	Time uint64 // ms since 1970, by Redis's clock
-	Seq  uint64 // among the entries of that time
+	Time uint64 // in milliseconds since 1970, by Redis's clock
+	Seq  uint64 // numbers the entries of the same millisecond
 }
 
 // maxPosition is the length of the longest position: two numbers of 64 bits and a dash.
@@ -22,8 +22,9 @@ const maxPosition = 41
 // ErrPosition reports that a text is not a position.
 var ErrPosition = errors.New("not a position: it is two whole numbers of 64 bits with a dash between them")
 
-// ParsePosition parses a position, <ms>-<number>, as String writes it. It takes no shorter form: a stream would take
-// "5" for "5-0" here and for the end of that millisecond there.
+// ParsePosition parses a position in the form of String, <ms>-<number>. The error is ErrPosition. It rejects shorter
+// forms, because Redis's commands disagree about them: "5" means "5-0" to some, and the end of that millisecond to
+// others.
 func ParsePosition(s string) (Position, error) { return parse(s) }
 
 func parse[T string | []byte](s T) (Position, error) {
@@ -41,7 +42,7 @@ func parse[T string | []byte](s T) (Position, error) {
 	return Position{time, seq}, nil
 }
 
-// digits returns the number that begins at i, and where it ends. It returns i if there is none of 64 bits.
+// digits returns the number that begins at s[i] and the index of its end. end is i if there is no number of 64 bits.
 func digits[T string | []byte](s T, i int) (value uint64, end int) {
 	for end = i; end < len(s) && '0' <= s[end] && s[end] <= '9'; end++ {
 		digit := uint64(s[end] - '0')
@@ -50,7 +51,7 @@ func digits[T string | []byte](s T, i int) (value uint64, end int) {
 		}
 		value = 10*value + digit
 	}
-	if end > i+1 && s[i] == '0' { // another way to write the same number
+	if end > i+1 && s[i] == '0' { // a leading zero: a second way to write the same number
 		return 0, i
 	}
 	return value, end
@@ -70,14 +71,15 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Time, q.Time), cmp.Compare(p.Seq, q.Seq))
 }
 
-// IsZero reports whether p is before everything.
+// IsZero reports whether p is the zero value, which is before every event.
 func (p Position) IsZero() bool { return p == Position{} }
 
 // ErrMessage reports that a message of a topic is neither plain nor durable.
 var ErrMessage = errors.New("the message begins with a digit, and not with a position and a blank")
 
-// Cut splits a message as it comes on a topic. A durable one is a position, one blank, and the body; everything that
-// does not begin with a digit is plain, and all of it the body. body aliases message. The error is ErrMessage.
+// Cut splits a message that came on a topic. A durable message is a position, one blank, and the body. A message that
+// does not begin with a digit is plain: all of it is the body, and p is zero. body aliases message. The error is
+// ErrMessage.
 func Cut(message []byte) (p Position, body []byte, durable bool, err error) {
 	if len(message) == 0 || message[0] < '0' || message[0] > '9' {
 		return Position{}, message, false, nil

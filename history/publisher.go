@@ -18,13 +18,13 @@ type PublisherOptions struct {
 	// TopicPrefix precedes the guild's id in the names of channels. Default "".
 	TopicPrefix string
 
-	// MaxEntries is how many entries a guild's history keeps at most. Default 1,000.
+	// MaxEntries bounds the entries that a guild's history keeps. Default 1,000.
 	MaxEntries int
 
-	// MaxAge is how long an entry is kept. Default 1 hour. The newest entry is kept for a day more.
+	// MaxAge bounds how long an entry is kept. Default 1 hour. The newest entry is kept a day longer.
 	MaxAge time.Duration
 
-	// Sharded publishes to sharded channels, for nodes that subscribe to these. It takes Redis 7.
+	// Sharded makes events go to sharded channels, for nodes that subscribe to those. It requires Redis 7.
 	Sharded bool
 }
 
@@ -34,17 +34,17 @@ type Publisher struct {
 	opts   PublisherOptions
 }
 
-// NewPublisher returns a publisher that uses client, which stays the caller's.
+// NewPublisher returns a publisher that uses client. The caller closes client.
 func NewPublisher(client goredis.UniversalClient, o PublisherOptions) *Publisher {
 	o.MaxEntries = defaults.Positive(o.MaxEntries, DefaultMaxEntries)
 	o.MaxAge = defaults.Positive(o.MaxAge, DefaultMaxAge)
 	return &Publisher{client: client, opts: o}
 }
 
-// Publish publishes a message on a topic and returns the event's position once Redis has both kept and published it.
-// It fails with an *event.ParseError if nodes would drop the message, with ErrUnreadable if Redis refuses it, and with
-// ErrUnavailable if Redis could not be asked or its answer was lost. Only in the last case the event may have been
-// published; Publish does not repeat it, for it would come twice.
+// Publish publishes a message on a topic. It returns the event's position once Redis has kept and published it. The
+// error is an *event.ParseError if nodes would drop the message, ErrUnreadable if Redis refuses it, and ErrUnavailable
+// if Redis could not be asked or its answer was lost. In the last case the event may have been published. Publish never
+// retries, because the event could come twice.
 func (p *Publisher) Publish(ctx context.Context, topic event.Topic, message []byte) (Position, error) {
 	if !event.ValidID(topic.Guild) {
 		return Position{}, errors.New("publish durably: the guild's id is not 1 to 20 digits")

@@ -20,20 +20,20 @@ type ReaderOptions struct {
 	Timeout time.Duration
 }
 
-// Reader reads the histories of guilds. All methods may be called concurrently. They fail with ErrUnreadable or
-// ErrUnavailable, or with ctx's error if the caller has given up.
+// Reader reads the histories of guilds. All methods may be called concurrently. Their errors are ErrUnreadable,
+// ErrUnavailable, or context.Canceled if the caller's context was canceled.
 type Reader struct {
 	client  goredis.UniversalClient
 	timeout time.Duration
 	reads   atomic.Uint64
 }
 
-// NewReader returns a reader that uses client, which stays the caller's.
+// NewReader returns a reader that uses client. The caller closes client.
 func NewReader(client goredis.UniversalClient, o ReaderOptions) *Reader {
 	return &Reader{client: client, timeout: defaults.Positive(o.Timeout, 5*time.Second)}
 }
 
-// Reads returns how many histories After, Last and Marks have read.
+// Reads returns the number of histories that After, Last and Marks have read.
 func (r *Reader) Reads() uint64 { return r.reads.Load() }
 
 // Entry is one entry of a history.
@@ -41,33 +41,35 @@ type Entry struct {
 	Position Position
 	Topic    event.Topic
 
-	// Message is what was published: an event, or a Marker. It is nil if the entry is garbage, which has a place only.
+	// Message is what was published: an event or a marker. It is nil if the entry is garbage, which has only a
+	// position.
 	Message []byte
 }
 
 // Page is a part of a history.
 type Page struct {
-	// Entries follow the position that was asked for, in order.
+	// Entries are those after the requested position, in order.
 	Entries []Entry
 
-	// Whole reports that no entry between that position and Entries is missing. If the history is not whole, Entries
-	// are what is left of it. At a Marker events may be missing all the same.
+	// Whole reports whether no entry is missing between the requested position and Entries. If it is false, Entries are
+	// the oldest that are left. Even in a whole page, events may be missing at a marker.
 	Whole bool
 
-	// More reports that further entries follow.
+	// More reports whether further entries follow.
 	More bool
 }
 
-// After returns at most limit entries of a guild that follow position p, but at least one if there is one.
+// After returns at most limit entries of a guild after position p. It returns at least one if there is one, even if
+// limit is less than 1.
 //
-// A page is whole if the entry p is there, if it was the last that was trimmed, or if p is zero and nothing was ever
-// trimmed. A history that is gone is whole from zero: it looks as one that was never begun.
+// The page is whole if the history has the entry at p, if that was the last one to be trimmed, or if p is zero and
+// nothing was ever trimmed. A history that is gone is whole from zero: it looks like one that never began.
 func (r *Reader) After(ctx context.Context, guild string, p Position, limit int) (Page, error) {
 	ctx, cancel := r.begin(ctx, 1)
 	defer cancel()
 	limit = max(limit, 1)
 	key := botwire.HistoryKey(guild)
-	// One for the entry p itself, and one that shows that there is more.
+	// Two more: the entry at p itself, and one that shows that there is more.
 	raw, err := r.client.XRangeN(ctx, key, p.String(), "+", int64(limit)+2).Result()
 	if err != nil {
 		return Page{}, because("read history", err)
@@ -82,7 +84,7 @@ func (r *Reader) After(ctx context.Context, guild string, p Position, limit int)
 	if page.Whole {
 		entries = entries[1:]
 	} else {
-		// Asked afterwards: what is trimmed meanwhile can only make the answer false.
+		// Asked after the read: an entry trimmed in between can only make the answer false.
 		yes, err := wholeScript.run(ctx, r.client, key, p.String()).Int()
 		if err != nil {
 			return Page{}, because("read history", err)
@@ -94,7 +96,7 @@ func (r *Reader) After(ctx context.Context, guild string, p Position, limit int)
 	return page, nil
 }
 
-// parseEntry makes an Entry of what Redis has.
+// parseEntry parses an entry of a Redis stream.
 func parseEntry(guild string, m goredis.XMessage) (Entry, error) {
 	p, err := ParsePosition(m.ID)
 	e := Entry{Position: p, Topic: event.Topic{Guild: guild}}
@@ -111,14 +113,15 @@ func topicOf(guild string, t any) (topic event.Topic, ok bool) {
 	return event.Topic{Guild: guild, Logs: t == "logs"}, t == "pool" || t == "logs"
 }
 
-// Last is where a guild's history ends.
+// Last is the end of a guild's history.
 type Last struct {
 	Position Position // of the last entry; zero if there is none
 	Err      error    // ErrUnreadable or ErrUnavailable
 }
 
-// Last returns where the histories of guilds end, in their order. It takes Redis one round trip for all of them; some
-// hundreds are a good number. The error is ctx's, or that of all guilds.
+// Last returns the ends of guilds' histories, in the order of guilds, after one round trip to Redis for all of them.
+// Ask for some hundreds at a time. Each result has its own error. Last itself returns an error only if all of them have
+// one.
 func (r *Reader) Last(ctx context.Context, guilds []string) ([]Last, error) {
 	ctx, cancel := r.begin(ctx, len(guilds))
 	defer cancel()
@@ -141,7 +144,8 @@ func (r *Reader) Last(ctx context.Context, guilds []string) ([]Last, error) {
 	return lasts, nil
 }
 
-// last asks for the guilds at those indices. It returns the indices of those whose server does not know the script.
+// last asks for the guilds at the given indices. It returns the indices of the guilds whose server does not know the
+// script.
 func (r *Reader) last(ctx context.Context, guilds []string, indices []int, lasts []Last,
 	form func(script, context.Context, string, []any) *goredis.Cmd,
 ) (unknown []int) {
@@ -149,7 +153,7 @@ func (r *Reader) last(ctx context.Context, guilds []string, indices []int, lasts
 		return nil
 	}
 	cmds := make([]*goredis.Cmd, len(indices))
-	_, _ = r.client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command has its error
+	_, _ = r.client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command has its own error
 		for i, index := range indices {
 			cmds[i] = form(lastScript, ctx, botwire.HistoryKey(guilds[index]), nil)
 			if err := p.Process(ctx, cmds[i]); err != nil {
@@ -175,27 +179,27 @@ func (r *Reader) last(ctx context.Context, guilds []string, indices []int, lasts
 	return unknown
 }
 
-// Mark is the place of an entry, without its message.
+// Mark is an entry without its message.
 type Mark struct {
 	Position Position
 	Topic    event.Topic
-	Event    bool // false if the entry is garbage, which has a place and no event
+	Event    bool // false if the entry is garbage, which has only a position
 }
 
-// Marks are the places of a part of a history.
+// Marks are a part of a history, without messages.
 type Marks struct {
-	// Marks follow the position that was asked for, in order.
+	// Marks are those after the requested position, in order.
 	Marks []Mark
 
-	Whole bool // as that of a Page
+	Whole bool // as in Page
 	More  bool // further entries follow
 
-	// Last is the position of the guild's last entry, whether it is among Marks or not. It is zero if there is none.
+	// Last is the position of the history's last entry, even if Marks do not reach it. It is zero if there is none.
 	Last Position
 }
 
-// Marks returns the places of at most limit entries of a guild that follow position p, but of at least one if there is
-// one. Their messages stay in Redis.
+// Marks returns at most limit entries of a guild after position p, without their messages. It returns at least one if
+// there is one, even if limit is less than 1.
 func (r *Reader) Marks(ctx context.Context, guild string, p Position, limit int) (Marks, error) {
 	ctx, cancel := r.begin(ctx, 1)
 	defer cancel()

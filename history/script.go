@@ -2,17 +2,17 @@ package history
 
 import "time"
 
-// Defaults of what is kept of a guild's events.
+// Defaults of how much a guild's history keeps.
 const (
 	DefaultMaxEntries = 1000
 	DefaultMaxAge     = time.Hour
 )
 
-// Script publishes an event durably: it adds it to the history of its guild, bounds that history, and publishes it. It
-// is the same on Redis from 6.2 on, on a Redis Cluster, and on the Redis embedded in a node. Either all of it happens
-// or, if Redis refuses a part, nothing does.
+// Script publishes an event durably: it appends the event to the history of its guild, trims that history, and
+// publishes the event. If Redis refuses any part, nothing happens. The script runs on Redis 6.2 and later, on Redis
+// Cluster, and on the Redis embedded in a node.
 //
-// Nodes hear "<position> <message>". docs/reference/redis.md documents what others may rely on.
+// Subscribers get "<position> <message>". docs/reference/redis.md documents its keys, arguments and results.
 const Script = `-- guildcast publish script, version 1
 -- KEYS[1] guildcast:history:{<guild_id>}
 -- ARGV    <channel> <message> <most entries> <longest age in ms>

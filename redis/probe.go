@@ -10,20 +10,20 @@ import (
 
 const (
 	probeTick  = 100 * time.Millisecond
-	probeBatch = 50                     // guilds that are looked at in one tick: 500 in a second
-	probeAgain = 500 * time.Millisecond // until a guild is looked at again that had not heard all that its history has
-	probeMarks = 1000                   // entries of one guild that are compared at once
-	probeSoon  = 200                    // events of one guild after which it is looked at before it is its turn
+	probeBatch = 50                     // guilds compared in one tick: 500 in a second
+	probeAgain = 500 * time.Millisecond // before a guild is compared again to which pub/sub had not delivered all
+	probeMarks = 1000                   // entries of one guild compared at once
+	probeSoon  = 200                    // events of one guild after which it is compared ahead of its turn
 )
 
-// glance is a tail as it was before Redis was asked.
+// glance is the state of a tail from before Redis was asked.
 type glance struct {
 	tl                 *tail
 	position, verified history.Position
 }
 
-// probe compares tails with their histories, one after another, until ctx ends. What pub/sub lost without the loss of a
-// connection is found here.
+// probe compares tails with their histories, one after another, until ctx ends. It finds messages that pub/sub lost
+// although the connection lived.
 func (x *tails) probe(ctx context.Context) {
 	tick := time.NewTicker(probeTick)
 	defer tick.Stop()
@@ -56,7 +56,7 @@ func (x *tails) probe(ctx context.Context) {
 	}
 }
 
-// hurry has a tail looked at before its history is trimmed up to what was verified last.
+// hurry has a tail compared ahead of its turn, before its history is trimmed beyond what was verified last.
 func (x *tails) hurry(tl *tail) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -80,7 +80,8 @@ func (x *tails) all() (all []*tail) {
 	return all
 }
 
-// look compares tails with their histories. It returns those that have not heard everything, which may be on its way.
+// look compares tails with their histories. It returns the tails to which pub/sub has not delivered everything; the
+// rest may be on its way.
 func (x *tails) look(ctx context.Context, tls []*tail) (doubts []*tail) {
 	glances := make([]glance, 0, len(tls))
 	guilds := make([]string, 0, len(tls))
@@ -95,7 +96,7 @@ func (x *tails) look(ctx context.Context, tls []*tail) (doubts []*tail) {
 	if len(guilds) == 0 {
 		return nil
 	}
-	lasts, _ := x.reader.Last(ctx, guilds) // each has its error
+	lasts, _ := x.reader.Last(ctx, guilds) // each has its own error
 	for i := range min(len(lasts), len(glances)) {
 		g := glances[i]
 		if x.lookAt(g, lasts[i]) && x.lookInto(ctx, g) {
@@ -105,13 +106,13 @@ func (x *tails) look(ctx context.Context, tls []*tail) (doubts []*tail) {
 	return doubts
 }
 
-// lookAt compares a tail with the end of its history. It reports whether there is more to compare.
+// lookAt compares a tail with the end of its history. It reports whether the entries must be compared too.
 func (x *tails) lookAt(g glance, last history.Last) (more bool) {
 	tl := g.tl
 	tl.queue.mu.Lock()
 	defer tl.queue.mu.Unlock()
 	switch {
-	case tl.state != tailLive: // it is being repaired
+	case tl.state != tailLive: // under repair
 	case last.Err != nil:
 		if gone(last.Err) {
 			x.unreadableLocked(tl, last.Err)
@@ -119,7 +120,7 @@ func (x *tails) lookAt(g glance, last history.Last) (more bool) {
 	case !tl.readable:
 		x.adoptLocked(tl, last.Position)
 	case last.Position.IsZero() && expired(g.position):
-		if tl.position == g.position { // and no new one has begun since
+		if tl.position == g.position { // and no new history has begun since
 			tl.position, tl.verified, tl.delivered = history.Position{}, history.Position{}, tl.delivered[:0]
 		}
 	case last.Position.Compare(g.position) < 0:
@@ -131,12 +132,12 @@ func (x *tails) lookAt(g glance, last history.Last) (more bool) {
 	return false
 }
 
-// expired reports whether Redis may have let a history expire whose last entry is p.
+// expired reports whether a history whose last entry is at p may have expired.
 func expired(p history.Position) bool { return time.Since(time.UnixMilli(int64(p.Time))) > keptFor }
 
-// adoptLocked makes a history whose end can be read again the tail's.
+// adoptLocked makes the tail readable again and begins a repair: the end of its history could be read.
 func (x *tails) adoptLocked(tl *tail, last history.Position) {
-	if tl.position.IsZero() && (!tl.endSeen || tl.end != last) { // what it ends with may be on its way
+	if tl.position.IsZero() && (!tl.endSeen || tl.end != last) { // pub/sub may yet deliver it
 		tl.end, tl.endSeen = last, true
 		return
 	}
@@ -148,7 +149,8 @@ func (x *tails) adoptLocked(tl *tail, last history.Position) {
 	x.beginLocked(tl, "")
 }
 
-// lookInto compares a tail with the entries of its history. It reports whether some have not been heard yet.
+// lookInto compares a tail with the entries of its history. It reports whether pub/sub has not delivered some of them
+// yet.
 func (x *tails) lookInto(ctx context.Context, g glance) (late bool) {
 	marks, err := x.reader.Marks(ctx, g.tl.guild, g.verified, probeMarks)
 	if err != nil {
@@ -181,25 +183,25 @@ func (x *tails) lookInto(ctx context.Context, g glance) (late bool) {
 	return found == markLate
 }
 
-// replaced reports whether a history in which position p is no more is another one than that which had it: one from
-// which nothing was ever trimmed.
+// replaced reports whether a history that lacks position p is a new one, and not the old one with its beginning
+// trimmed. A new one was never trimmed.
 func (x *tails) replaced(ctx context.Context, guild string, p history.Position, marks history.Marks) bool {
-	if marks.Last.Time-min(marks.Last.Time, p.Time) > uint64(keptFor.Milliseconds()) { // the former one expired
+	if marks.Last.Time-min(marks.Last.Time, p.Time) > uint64(keptFor.Milliseconds()) { // the old one may have expired
 		return false
 	}
 	first, err := x.reader.Marks(ctx, guild, history.Position{}, 1)
 	return err == nil && first.Whole
 }
 
-// markFound is what became of the entries of a history.
+// markFound says what a comparison with the entries of a history found.
 type markFound uint8
 
 const (
-	markPassed markFound = iota // all were passed on, or need not be
-	markLate                    // one has not been heard yet, nor has one after it
-	markMissed                  // one was not heard, but one after it was
+	markPassed markFound = iota // all entries were passed on or need not be
+	markLate                    // pub/sub has delivered neither one entry nor any after it
+	markMissed                  // pub/sub has not delivered one entry, but a later one
 
-	markReplaced // one that was passed on is no more, and nothing was trimmed
+	markReplaced // an entry that was passed on is gone, though nothing was trimmed
 )
 
 // verifyLocked compares what was passed on with what the history has after tl.verified.
@@ -210,7 +212,7 @@ func (tl *tail) verifyLocked(marks history.Marks) markFound {
 	for _, m := range marks.Marks {
 		for len(delivered) > 0 && delivered[0].Compare(m.Position) < 0 {
 			delivered = delivered[1:]
-			if marks.Whole { // else it was trimmed
+			if marks.Whole { // otherwise it was trimmed
 				found = markReplaced
 			}
 		}

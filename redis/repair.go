@@ -10,22 +10,23 @@ import (
 
 const (
 	repairWorkers = 4   // goroutines that read histories to repair
-	askBatch      = 500 // guilds whose ends are asked for in one round trip
-	readBatch     = 256 // entries of one read
+	askBatch      = 500 // histories whose ends are asked for in one round trip
+	readBatch     = 256 // entries per read
 
-	// A tail that can't be repaired now waits for so long, unless Redis is heard again before.
+	// A tail that can't be repaired now is tried again after so long, or as soon as Redis answers.
 	parkMin = 50 * time.Millisecond
 	parkMax = 2 * time.Second
 
-	maxTries    = 40              // reads without what was heard, before it is taken as lost
-	hearingWait = 3 * time.Second // for Redis to confirm both topics of a guild; then one is read without the other
+	maxTries    = 40              // reads without an event that pub/sub delivered, before it counts as lost
+	hearingWait = 3 * time.Second // for Redis to confirm both topics of a guild; then one is repaired alone
 
-	// keptFor is the least time for which Redis keeps the last entry of a guild: the publish script has it expire
-	// later.
+	// keptFor is the least time for which Redis keeps the last entry of a guild. The publish script sets a longer
+	// expiry.
 	keptFor = 24 * time.Hour
 )
 
-// beginLocked has a tail repaired. Reason is that of a loss; it is empty if there was none, but something to be read.
+// beginLocked begins to repair a tail. reason is that of a loss, or "" if nothing was lost and there is only something
+// to read.
 func (x *tails) beginLocked(tl *tail, reason string) {
 	if tl.state == tailFresh || tl.forgotten {
 		return
@@ -42,7 +43,7 @@ func (x *tails) beginLocked(tl *tail, reason string) {
 	}
 }
 
-// enqueue adds tails to a list of x, and wakes a worker.
+// enqueue adds tails to list, which is x.asked or x.behind, and wakes a worker.
 func (x *tails) enqueue(list *[]*tail, tls ...*tail) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -50,7 +51,7 @@ func (x *tails) enqueue(list *[]*tail, tls ...*tail) {
 	x.wake.Send()
 }
 
-// park has tails wait for Redis.
+// park makes tails wait until Redis answers again.
 func (x *tails) park(tls ...*tail) {
 	if len(tls) == 0 {
 		return
@@ -63,7 +64,7 @@ func (x *tails) park(tls ...*tail) {
 	x.parked = append(x.parked, tls...)
 }
 
-// unpark lets parked tails be tried again: at once, or if their time has come.
+// unpark has the parked tails tried again, with atOnce even before their time has come.
 func (x *tails) unpark(atOnce bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -74,7 +75,7 @@ func (x *tails) unpark(atOnce bool) {
 	}
 }
 
-// answered takes note that Redis answers.
+// answered notes that Redis answers: parked tails are tried again.
 func (x *tails) answered() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -102,7 +103,8 @@ func (x *tails) work(ctx context.Context) {
 	}
 }
 
-// next returns what a worker does next. Quiet guilds come first: they cost least, and are most.
+// next returns what a worker does next: tails to compare, or one to repair. Comparing comes first, because it costs
+// least and most guilds need no more.
 func (x *tails) next() (asked []*tail, behind *tail) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -123,7 +125,7 @@ func (x *tails) next() (asked []*tail, behind *tail) {
 	return asked, behind
 }
 
-// ask compares tails with the ends of their histories. Those that miss nothing are live again.
+// ask compares tails with the ends of their histories. Tails that missed nothing become live again.
 func (x *tails) ask(ctx context.Context, tls []*tail) {
 	var readable, quiet, behind, parked []*tail
 	var guilds []string
@@ -171,9 +173,9 @@ func (x *tails) ask(ctx context.Context, tls []*tail) {
 	}
 }
 
-// prepare takes note of the epochs in which the topics of a tail are heard, so that what comes afterwards and was not
-// lost again is not missed once the history is read. ready is false if Redis has not confirmed them; reads is false if
-// there is no history to read.
+// prepare records the epochs of a tail's subscriptions before its history is read. While they stay the same, pub/sub
+// delivers what the reading is too early to find. ready is false if Redis has not confirmed the subscriptions; reads is
+// false if there is no history to read.
 func (x *tails) prepare(tl *tail) (ready, reads bool) {
 	tl.queue.mu.Lock()
 	defer tl.queue.mu.Unlock()
@@ -208,9 +210,9 @@ func (x *tails) prepare(tl *tail) (ready, reads bool) {
 type tailGap uint8
 
 const (
-	tailQuiet       tailGap = iota // nothing
-	tailBehind                     // entries, or nobody knows
-	tailUnavailable                // Redis does not say
+	tailQuiet       tailGap = iota // no gap
+	tailBehind                     // entries, or it is unknown
+	tailUnavailable                // Redis does not answer
 )
 
 func (x *tails) compare(tl *tail, last history.Last) tailGap {
@@ -219,7 +221,7 @@ func (x *tails) compare(tl *tail, last history.Last) tailGap {
 	switch {
 	case last.Err != nil && gone(last.Err):
 		x.unreadableLocked(tl, last.Err)
-		if tl.wanted.Compare(tl.position) > 0 { // it was dropped, to be read
+		if tl.wanted.Compare(tl.position) > 0 { // dropped, because the repair would have read it
 			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
 		}
 		return tailQuiet
@@ -231,7 +233,7 @@ func (x *tails) compare(tl *tail, last history.Last) tailGap {
 	return tailQuiet
 }
 
-// tellLocked reports whether what a repair could not repair must be told, and the reason.
+// tellLocked reports whether OnMissed must be called for what a repair could not restore, and returns the reason.
 func (x *tails) tellLocked(tl *tail) (reason string, tell bool) {
 	switch {
 	case tl.lost != "":
@@ -247,7 +249,7 @@ func (x *tails) tellLocked(tl *tail) (reason string, tell bool) {
 	return reason, true
 }
 
-// tellAll calls OnMissed for those tails for which something can't be repaired, once for each reason.
+// tellAll calls OnMissed for the tails that a repair can't restore completely, once per reason.
 func (x *tails) tellAll(tls []*tail) {
 	guilds := map[string][]string{}
 	for _, tl := range tls {
@@ -262,14 +264,14 @@ func (x *tails) tellAll(tls []*tail) {
 	}
 }
 
-// finish makes a tail live again. It returns false if there is more to do.
+// finish makes a tail live again, or queues it for another repair. It returns false if this repair has more to do.
 func (x *tails) finish(tl *tail) bool {
 	tl.queue.mu.Lock()
 	defer tl.queue.mu.Unlock()
 	if !tl.again && (len(tl.waiting) > 0 || tl.lost != "" || tl.readable && tl.wanted.Compare(tl.position) > 0) {
 		return false
 	}
-	if tl.again { // once more, from the beginning
+	if tl.again { // something was lost meanwhile: repair again from the start
 		tl.told = false
 		x.enqueue(&x.asked, tl)
 		return true
@@ -287,7 +289,7 @@ func (x *tails) finish(tl *tail) bool {
 	return true
 }
 
-// repair passes on what a tail has missed, then what waits, and makes the tail live again.
+// repair passes on what a tail has missed, then the messages that wait, and makes the tail live again.
 func (x *tails) repair(ctx context.Context, tl *tail) {
 	x.awaitQueue(tl)
 	for {
@@ -303,7 +305,7 @@ func (x *tails) repair(ctx context.Context, tl *tail) {
 	}
 }
 
-// awaitQueue waits until the queue has passed on what it began to before the repair.
+// awaitQueue waits until the queue has passed on the message that it had begun with before the repair.
 func (x *tails) awaitQueue(tl *tail) {
 	tl.queue.mu.Lock()
 	if !tl.passing {
@@ -315,7 +317,8 @@ func (x *tails) awaitQueue(tl *tail) {
 	<-idle
 }
 
-// read passes on what follows the tail's position in its history. It returns false if it must be tried again later.
+// read passes on the entries of the history after the tail's position. It returns false if it must be tried again
+// later.
 func (x *tails) read(ctx context.Context, tl *tail) bool {
 	ready, reads := x.prepare(tl)
 	if !ready || !reads {
@@ -340,7 +343,7 @@ func (x *tails) read(ctx context.Context, tl *tail) bool {
 	}
 }
 
-// verify compares what was passed on before the repair with the history, as a probe does: afterwards, nobody will. It
+// verify compares what was passed on before the repair with the history, as a probe does. No probe can do so later. It
 // returns false if Redis does not answer.
 func (x *tails) verify(ctx context.Context, tl *tail) bool {
 	for {
@@ -352,7 +355,7 @@ func (x *tails) verify(ctx context.Context, tl *tail) bool {
 		}
 		marks, err := x.reader.Marks(ctx, tl.guild, verified, probeMarks)
 		if err != nil {
-			return gone(err) // reading will say so, too
+			return gone(err) // if it is gone, read will find out too
 		}
 		replaced := !marks.Whole && x.replaced(ctx, tl.guild, verified, marks)
 		tl.queue.mu.Lock()
@@ -364,7 +367,7 @@ func (x *tails) verify(ctx context.Context, tl *tail) bool {
 			tl.lost = cmp.Or(tl.lost, ReasonHistoryLost)
 		}
 		more := marks.More && !replaced && tl.late.IsZero() && tl.verified.Compare(tl.position) < 0
-		if !more { // what was trimmed since is taken as passed on
+		if !more { // entries that were trimmed meanwhile count as passed on
 			tl.verified, tl.delivered = tl.position, tl.delivered[:0]
 		}
 		tl.queue.mu.Unlock()
@@ -374,7 +377,8 @@ func (x *tails) verify(ctx context.Context, tl *tail) bool {
 	}
 }
 
-// found reports whether what was heard has been read. If it never comes, it was lost.
+// found reports whether the history had all events that pub/sub delivered during the repair. After maxTries reads it
+// takes those that are still missing as lost.
 func (x *tails) found(tl *tail) bool {
 	tl.queue.mu.Lock()
 	defer tl.queue.mu.Unlock()
@@ -389,8 +393,8 @@ func (x *tails) found(tl *tail) bool {
 	return true
 }
 
-// page reads the next entries of a tail. If some before them are missing it goes to the end, and tells. It returns
-// false if Redis does not answer.
+// page reads the next entries of a tail. If entries before them are missing, it jumps to the end of the history. It
+// returns false if Redis does not answer.
 func (x *tails) page(ctx context.Context, tl *tail) (history.Page, bool) {
 	tl.queue.mu.Lock()
 	from, wanted := tl.position, tl.wanted
@@ -424,8 +428,8 @@ func (x *tails) page(ctx context.Context, tl *tail) (history.Page, bool) {
 	return page, err == nil
 }
 
-// jump leaves out what is missing. Wanted is what was heard before the end of the history was read: if that end is
-// before it, it is lost, too.
+// jump skips to the end of a history that lacks entries, and calls OnMissed. wanted is tl.wanted from before that end
+// was read: if it has not changed, the jump covers it, or it is lost too.
 func (x *tails) jump(tl *tail, to, wanted history.Position) {
 	tl.queue.mu.Lock()
 	tl.position, tl.verified, tl.delivered = to, to, tl.delivered[:0]
@@ -437,7 +441,7 @@ func (x *tails) jump(tl *tail, to, wanted history.Position) {
 	x.tellAll([]*tail{tl})
 }
 
-// pass passes on one entry of a history. It returns false if nobody wants the guild any more.
+// pass passes on one entry of a history. It returns false if ctx has ended or nobody wants the guild any more.
 func (x *tails) pass(ctx context.Context, tl *tail, e *history.Entry) bool {
 	tl.queue.mu.Lock()
 	if ctx.Err() != nil || tl.topics[0].wanted+tl.topics[1].wanted == 0 {
@@ -455,7 +459,7 @@ func (x *tails) pass(ctx context.Context, tl *tail, e *history.Entry) bool {
 	return true
 }
 
-// release passes on what waits.
+// release passes on the messages that wait.
 func (x *tails) release(tl *tail) {
 	for {
 		tl.queue.mu.Lock()

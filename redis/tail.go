@@ -21,7 +21,7 @@ import (
 
 // Bounds of what a node keeps of its guilds' tails.
 const (
-	// positions of a guild that no probe has verified yet; the older half is taken as verified
+	// positions of a guild that no probe has verified yet; at the bound, the older half counts as verified
 	maxDelivered    = 4096
 	maxWaiting      = 1 << 20 // bytes of a guild that wait for a repair; the oldest are dropped, and that is told
 	maxWaitingQueue = 16 << 20
@@ -34,12 +34,11 @@ type historyReader interface {
 	Marks(ctx context.Context, guild string, p history.Position, limit int) (history.Marks, error)
 }
 
-// tails are where a node stands in the histories of the guilds whose topics it holds. They see to it that durable
-// events are passed on exactly once and in order, and that what was missed is read again before anything later is
-// passed on.
+// tails track how far this node has read the history of each guild whose topics it holds. They pass on durable events
+// exactly once and in order: what was missed is read from the history before anything later is passed on.
 //
-// A tail has one goroutine at a time that passes on: while it is live, that of its queue, and while it is repaired, a
-// worker.
+// One goroutine at a time passes on the messages of a tail: the one of its queue while the tail is live, a worker while
+// it is repaired.
 type tails struct {
 	// Static after construction.
 	reader      historyReader
@@ -52,8 +51,8 @@ type tails struct {
 	queues      []*tailQueue
 
 	lines throttle.Minutely[string] // by message
-	wake  wake.Signal               // of the workers: asked or behind has grown
-	ended chan struct{}             // closed when no repair will be finished any more
+	wake  wake.Signal               // wakes the workers: asked or behind has grown
+	ended chan struct{}             // closed once no repair will finish any more
 
 	repairs, repaired atomic.Uint64
 
@@ -76,7 +75,7 @@ type tailQueue struct {
 	waiting int // bytes of all of them
 }
 
-// tailState is who passes on the messages of a guild.
+// tailState says who passes on the messages of a guild.
 type tailState uint8
 
 const (
@@ -85,7 +84,7 @@ const (
 	tailRepairing                  // a worker
 )
 
-// tail is where a node stands in the history of a guild. It is guarded by the mutex of its queue.
+// tail tracks how far this node has read the history of one guild. The mutex of its queue guards it.
 type tail struct {
 	// Static after construction.
 	guild string
@@ -93,49 +92,49 @@ type tail struct {
 
 	state     tailState
 	topics    [2]tailTopic // pool, logs
-	readable  bool         // if not, durable events are passed on as they come, like plain ones
+	readable  bool         // the history can be read; if not, durable events are passed on like plain ones
 	forgotten bool         // by its queue
 
-	// position is the last that was passed on or, if there was none since, a later one before which nothing is left
-	// to pass on.
+	// position is that of the last durable event that was passed on, or a later one up to which there was nothing to
+	// pass on.
 	position history.Position
-	repaired history.Position // what comes up to here was read from the history: it is a double
-	passing  bool             // the queue passes on a message
-	idle     chan struct{}    // closed when it has; nil if nobody waits for that
+	repaired history.Position // up to here the history was read: a message that still comes from pub/sub is a duplicate
+	passing  bool             // the queue is passing on a message
+	idle     chan struct{}    // closed when passing ends; nil if nobody waits for that
 
 	// What a probe compares with the history.
-	verified  history.Position   // everything up to here was passed on, or need not be
+	verified  history.Position   // every event up to here was passed on or need not be
 	delivered []history.Position // passed on since, in order
-	late      history.Position   // in the history, and not heard by the last probe; zero if none
+	late      history.Position   // the last probe saw it in the history, and pub/sub had not delivered it; zero if none
 	end       history.Position   // of an unreadable history, as the last probe saw it
 	endSeen   bool
 	plainAt   time.Time // when a plain event came last
 
 	// The repair.
-	reason    string           // of the loss that it repairs; "" if it was none
-	lost      string           // why something can't be repaired; "" if nothing
+	reason    string           // of the loss under repair; "" if nothing was lost
+	lost      string           // why something can't be repaired; "" if everything can
 	told      bool             // OnMissed was called
 	again     bool             // something was lost since the history was read
-	queued    bool             // a worker has it, or will
+	queued    bool             // a worker has the tail, or it is in a list of tails
 	tries     int              // reads that did not find what was wanted
-	halfHeard time.Time        // since when Redis has confirmed one topic and not the other
-	wanted    history.Position // heard meanwhile, and dropped: it is in the history
-	waiting   []waiting        // heard meanwhile, and not in the history
+	halfHeard time.Time        // when Redis had first confirmed one topic and not the other
+	wanted    history.Position // the latest that was received during the repair and dropped: the history has it
+	waiting   []waiting        // received during the repair, and not in the history
 	bytes     int              // of waiting
 	done      chan struct{}    // closed when the tail is live again; nil if nobody waits
 }
 
 // tailTopic is one of the two topics of a guild.
 type tailTopic struct {
-	wanted    int              // subscriptions that are held or being made
+	wanted    int              // subscriptions that exist or are being made
 	confirmed int              // of them
-	heard     bool             // the tail is not before what the subscription delivers
-	joining   chan struct{}    // closed when somebody who makes it heard is done; nil if nobody does
+	heard     bool             // the tail has come to where the subscription begins to deliver
+	joining   chan struct{}    // closed when the call of meet in progress ends; nil if there is none
 	epoch     uint64           // of the subscription
-	since     history.Position // entries up to here were not to be heard
+	since     history.Position // the subscription was not expected to deliver entries up to here
 }
 
-// waiting is a message that waits for a repair. Its position is zero if it is plain.
+// waiting is a message that waits for the end of a repair. A plain message has position zero.
 type waiting struct {
 	topic    event.Topic
 	position history.Position
@@ -170,7 +169,7 @@ func newTails(reader historyReader, queues int, o TopicsOptions) *tails {
 	return x
 }
 
-// run starts what repairs and probes, until ctx ends.
+// run starts the workers and the probe, which end with ctx.
 func (x *tails) run(ctx context.Context, running *sync.WaitGroup) {
 	context.AfterFunc(ctx, func() { close(x.ended) })
 	for range repairWorkers {
@@ -187,7 +186,7 @@ func (x *tails) stats() HistoryStats {
 	}
 }
 
-// hold takes note that topic is being subscribed to once more.
+// hold counts one more subscription to topic, which is about to be made.
 func (x *tails) hold(q *tailQueue, topic event.Topic) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -199,8 +198,7 @@ func (x *tails) hold(q *tailQueue, topic event.Topic) {
 	tl.topics[topicIndex(topic)].wanted++
 }
 
-// drop takes back one hold. It comes before the bus is told to unsubscribe; confirmed reports whether Redis had
-// confirmed the subscription.
+// drop undoes one hold. Call it before the bus unsubscribes. confirmed says that Redis had confirmed the subscription.
 func (x *tails) drop(q *tailQueue, topic event.Topic, confirmed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -215,7 +213,7 @@ func (x *tails) drop(q *tailQueue, topic event.Topic, confirmed bool) {
 	tl.forgetLocked()
 }
 
-// forgetLocked removes a tail that nobody needs.
+// forgetLocked removes the tail if nobody needs it any more.
 func (tl *tail) forgetLocked() {
 	if tl.topics[0].wanted == 0 && tl.topics[1].wanted == 0 && !tl.queued && !tl.passing {
 		tl.queue.waiting -= tl.bytes
@@ -224,7 +222,7 @@ func (tl *tail) forgetLocked() {
 	}
 }
 
-// position returns where a guild stands, and false if its history can't be read.
+// position returns the position of a guild's tail, and false if the history can't be read.
 func (x *tails) position(q *tailQueue, guild string) (history.Position, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -235,7 +233,8 @@ func (x *tails) position(q *tailQueue, guild string) (history.Position, bool) {
 	return tl.position, true
 }
 
-// passed returns where a guild stands once everything up to there has been passed on.
+// passed returns the position of a guild's tail after it has waited until every event up to it was passed on. It
+// returns false if the history can't be read, or if ctx or the tails end first.
 func (x *tails) passed(ctx context.Context, q *tailQueue, guild string) (p history.Position, known bool) {
 	for waited := range 3 { // for a repair, then for the queue
 		q.mu.Lock()
@@ -269,7 +268,7 @@ func (x *tails) passed(ctx context.Context, q *tailQueue, guild string) (p histo
 	return p, true
 }
 
-// idleLocked returns what is closed when the queue has passed on its message.
+// idleLocked returns a channel that is closed when the queue has passed on its message.
 func (tl *tail) idleLocked() <-chan struct{} {
 	if tl.idle == nil {
 		tl.idle = make(chan struct{})
@@ -277,7 +276,7 @@ func (tl *tail) idleLocked() <-chan struct{} {
 	return tl.idle
 }
 
-// doneLocked returns what is closed when the tail is live again.
+// doneLocked returns a channel that is closed when the tail is live again.
 func (tl *tail) doneLocked() <-chan struct{} {
 	if tl.done == nil {
 		tl.done = make(chan struct{})
@@ -285,12 +284,12 @@ func (tl *tail) doneLocked() <-chan struct{} {
 	return tl.done
 }
 
-// receive takes a message of a topic in the order of its queue: it passes it on, drops it because it is or will be read
-// from the history, or keeps it until a repair is over.
+// receive takes a message of a topic, in the order of the queue. It passes the message on, drops it if the history
+// provides it, or keeps it until a repair ends.
 func (x *tails) receive(q *tailQueue, topic event.Topic, m bus.Message) {
 	p, body, _, err := history.Cut(m.Payload)
 	if err != nil || p.IsZero() {
-		p, body = history.Position{}, m.Payload // plain, or refused as an event by who gets it
+		p, body = history.Position{}, m.Payload // plain, or malformed: the receiver refuses it as an event
 	}
 	q.mu.Lock()
 	tl := q.guilds[topic.Guild]
@@ -315,7 +314,7 @@ func (x *tails) receive(q *tailQueue, topic event.Topic, m bus.Message) {
 	tl.forgetLocked()
 }
 
-// takeLocked reports whether to pass on a message. If not, it was dropped or kept.
+// takeLocked reports whether to pass on a message. If it returns false, it has dropped or kept the message.
 func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body []byte, epoch uint64) bool {
 	h := &tl.topics[topicIndex(topic)]
 	if h.heard && epoch > h.epoch {
@@ -337,7 +336,7 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 			x.hurry(tl)
 		}
 		return true
-	case !h.heard || p.Compare(h.since) <= 0: // it was passed over while nobody held the topic
+	case !h.heard || p.Compare(h.since) <= 0: // published while nobody held the topic: drop it
 	case p.Compare(tl.repaired) > 0: // Redis has lost its data, its clock or, in a cluster, the order
 		tl.lost = cmp.Or(tl.lost, ReasonMessageLost)
 		x.beginLocked(tl, "")
@@ -345,7 +344,7 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 	return false
 }
 
-// keepLocked keeps a message until a repair is over, unless the repair will find it in the history.
+// keepLocked keeps a message until a repair ends, unless the repair will find it in the history.
 func (x *tails) keepLocked(tl *tail, w waiting) {
 	if w.position.IsZero() {
 		tl.plainAt = time.Now()
@@ -377,7 +376,7 @@ func (tl *tail) nextLocked() waiting {
 	return w
 }
 
-// noteLocked notes a position for the next probe.
+// noteLocked records for the next probe that the event at p was passed on.
 func (tl *tail) noteLocked(p history.Position) {
 	if len(tl.delivered) == maxDelivered {
 		tl.verified = tl.delivered[maxDelivered/2-1]
@@ -386,11 +385,11 @@ func (tl *tail) noteLocked(p history.Position) {
 	tl.delivered = append(tl.delivered, p)
 }
 
-// join returns once the tail of topic's guild is not before what a subscription to topic that Redis has just confirmed
-// delivers.
+// join counts a subscription to topic that Redis has just confirmed. It returns once the tail of the guild has come to
+// where that subscription begins to deliver.
 func (x *tails) join(ctx context.Context, q *tailQueue, topic event.Topic) error {
 	q.mu.Lock()
-	tl := q.guilds[topic.Guild] // which is there as long as it is held
+	tl := q.guilds[topic.Guild] // exists: the caller holds it
 	h := &tl.topics[topicIndex(topic)]
 	h.confirmed++
 	for !h.heard {
@@ -419,7 +418,7 @@ func (x *tails) join(ctx context.Context, q *tailQueue, topic event.Topic) error
 	return nil
 }
 
-// meet makes a topic heard.
+// meet reads the end of the history, brings the tail up to it, and marks the topic as heard.
 func (x *tails) meet(ctx context.Context, tl *tail, topic event.Topic) error {
 	epoch, _ := x.epoch(topic)
 	lasts, err := x.reader.Last(ctx, []string{tl.guild})
@@ -443,14 +442,14 @@ func (x *tails) meet(ctx context.Context, tl *tail, topic event.Topic) error {
 	defer tl.queue.mu.Unlock()
 	h := &tl.topics[topicIndex(topic)]
 	h.heard = true
-	if now, ok := x.epoch(topic); !ok || now != h.epoch { // lost again since, and perhaps before it was heard
+	if now, ok := x.epoch(topic); !ok || now != h.epoch { // the subscription was lost meanwhile
 		x.beginLocked(tl, ReasonRedisLost)
 	}
 	return nil
 }
 
-// meetLocking does what meet does once the end of the history is known, or can't be. What it returns is closed when the
-// tail has come to that end; it is nil if the tail is there.
+// meetLocking is the part of meet under the lock. last is the end of the history, or err says why it is unknown. The
+// channel that it returns is closed when the tail has come to that end; it is nil if the tail is there already.
 func (x *tails) meetLocking(tl *tail, i int, epoch uint64, last history.Position, err error) <-chan struct{} {
 	tl.queue.mu.Lock()
 	defer tl.queue.mu.Unlock()
@@ -464,7 +463,7 @@ func (x *tails) meetLocking(tl *tail, i int, epoch uint64, last history.Position
 		tl.readable, tl.position, tl.verified, tl.repaired = err == nil, last, last, last
 		x.openLocked(tl)
 	case tl.readable && (err != nil || tl.state == tailRepairing || last.Compare(tl.position) > 0):
-		// The other topic is live: what it has not delivered yet comes before what this one delivers.
+		// The other topic is live. What it has not delivered yet comes before what this one will deliver.
 		h.since = last
 		x.beginLocked(tl, "")
 		return tl.doneLocked()
@@ -473,18 +472,19 @@ func (x *tails) meetLocking(tl *tail, i int, epoch uint64, last history.Position
 	return nil
 }
 
-// openLocked ends the state in which a tail begins.
+// openLocked makes a fresh tail live, and begins a repair if messages came in while it was fresh.
 func (x *tails) openLocked(tl *tail) {
 	tl.state = tailLive
 	if !tl.readable {
-		tl.wanted = history.Position{} // nobody has acquired a topic yet
+		tl.wanted = history.Position{} // nobody has acquired a topic yet, so nobody missed it
 	}
 	if len(tl.waiting) > 0 || tl.wanted.Compare(tl.position) > 0 {
 		x.beginLocked(tl, "")
 	}
 }
 
-// unreadableLocked has the durable events of a guild passed on as plain ones are.
+// unreadableLocked notes that a history can't be read. From now on the guild's durable events are passed on like plain
+// ones.
 func (x *tails) unreadableLocked(tl *tail, err error) {
 	tl.readable, tl.endSeen = false, false
 	if x.lines.Allow("unreadable") {
@@ -492,7 +492,7 @@ func (x *tails) unreadableLocked(tl *tail, err error) {
 	}
 }
 
-// lose begins repairs: everything of these guilds may have been missed.
+// lose begins to repair every guild of the queue: each may have missed events.
 func (x *tails) lose(q *tailQueue, reason string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -501,7 +501,7 @@ func (x *tails) lose(q *tailQueue, reason string) {
 	}
 }
 
-// loseChanged begins repairs of the guilds whose topics are heard in another epoch than before.
+// loseChanged begins to repair the guilds one of whose subscriptions has a new epoch: it was lost in between.
 func (x *tails) loseChanged(q *tailQueue, reason string) {
 	for _, tl := range q.all() {
 		for i := range tl.topics {
@@ -531,7 +531,7 @@ func (q *tailQueue) all() []*tail {
 	return all
 }
 
-// tell calls OnMissed, and counts.
+// tell counts guilds as unrecoverable, and calls OnMissed.
 func (x *tails) tell(guilds []string, reason string) {
 	x.mu.Lock()
 	x.unrecoverable[reason] += uint64(len(guilds))
@@ -539,5 +539,5 @@ func (x *tails) tell(guilds []string, reason string) {
 	x.missed(guilds, reason)
 }
 
-// gone reports whether err says that a history can't be read at all, and not only now.
+// gone reports whether err says that a history can't be read at all, rather than only for the moment.
 func gone(err error) bool { return errors.Is(err, history.ErrUnreadable) }

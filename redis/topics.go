@@ -25,7 +25,7 @@ const (
 	ReasonRedisLost = "redis_lost" // the connection or Redis itself was lost
 	ReasonOverflow  = "overflow"   // messages came faster than this node handles them
 
-	ReasonHistoryLost = "history_lost" // a history does not reach back, or Redis lost its data
+	ReasonHistoryLost = "history_lost" // a history does not reach back far enough, or Redis lost its data
 	ReasonMessageLost = "message_lost" // Redis lost a message on its way
 )
 
@@ -36,29 +36,29 @@ type TopicsOptions struct {
 
 	// OnMessage is called with each message of an acquired topic. Messages of one guild, on both its topics, come one
 	// at a time and in the order in which Redis delivered them; those of different guilds may come concurrently. While
-	// it runs, guilds that share its queue wait. It must not change payload. The position is the event's place in the
-	// history of its guild; it is zero if the event was published without one.
+	// it runs, guilds that share its queue wait. It must not change payload. p is the event's position in the history
+	// of its guild, or zero if the event is not durable.
 	OnMessage func(t event.Topic, p history.Position, payload []byte)
 
-	// OnMissed is called once after each loss, when topics are heard again, with the acquired topics whose messages may
-	// have been missed and with a Reason. With a History it is called only for those for which something could not be
-	// repaired, before anything later is passed to OnMessage, and perhaps several times after a loss, with other
-	// guilds. It must not block.
+	// OnMissed is called once after each loss, as soon as Redis has confirmed the topics again, with the acquired
+	// topics that may have missed messages and with a Reason. It must not block.
 	OnMissed func(topics []event.Topic, reason string)
 
-	// History has the durable events of guilds be passed on exactly once and in order: what was missed is read from
-	// there. If it is nil all messages are passed on as they are, and nothing is repaired.
+	// History, if not nil, is read to repair losses: durable events are passed on exactly once and in order. OnMissed
+	// is then called only for guilds for which something can't be repaired, before anything later is passed to
+	// OnMessage, and perhaps several times after one loss, for different guilds. If History is nil, messages are passed
+	// on as they come.
 	History *history.Reader
 
-	// PlainMemory is for how long after a plain event a loss is told even if the history of its guild was repaired: a
-	// plain event may have been missed too. Default 1 h.
+	// PlainMemory is how long after a guild's last plain event OnMissed is called even for a loss that was repaired: a
+	// plain event, which no history has, may be missing. Default 1 h.
 	PlainMemory time.Duration
 
-	// ProbeInterval is how often a guild is compared with its history. Default 2 s, or longer if there are more than
-	// 1,000 guilds: 500 are compared in a second.
+	// ProbeInterval is how often each guild is compared with its history. Default 2 s. It is longer in effect for more
+	// than 1,000 guilds: 500 are compared in a second.
 	ProbeInterval time.Duration
 
-	// Sharded has topics be sharded channels, see event.Topic.ShardedChannel, which need Redis 7.
+	// Sharded makes topics sharded channels; see event.Topic.ShardedChannel. It requires Redis 7.
 	Sharded bool
 
 	// Linger is how long a topic stays subscribed after its last release, so that a reloaded page costs Redis nothing.
@@ -72,17 +72,17 @@ type TopicsOptions struct {
 	Logger *slog.Logger
 }
 
-// TopicsStats count the topics that are held now.
+// TopicsStats are the numbers of topics at the moment.
 type TopicsStats struct {
 	Acquired  int // topics that are acquired
 	Lingering int // released topics that are still subscribed
 }
 
-// HistoryStats count what was repaired from histories, and what was not.
+// HistoryStats count repairs. They only grow.
 type HistoryStats struct {
-	Repairs       uint64            // losses that were looked into, guild by guild
+	Repairs       uint64            // repairs begun, counted per guild
 	Repaired      uint64            // events that were passed on from a history
-	Reads         uint64            // of histories, by whoever uses the Reader
+	Reads         uint64            // reads of histories by all users of the Reader
 	Unrecoverable map[string]uint64 // guilds for which OnMissed was called, by reason
 }
 
@@ -114,7 +114,7 @@ type expiry struct {
 	at    time.Time
 }
 
-// NewTopics returns the topics of a node, which must be run. It acquires none.
+// NewTopics returns the topics of a node; call Run. No topic is acquired yet.
 func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Linger = cmp.Or(o.Linger, 2*time.Second)
@@ -141,14 +141,14 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	return t
 }
 
-// keepTails has t repair what was missed.
+// keepTails makes t repair losses from reader.
 func (t *Topics) keepTails(reader historyReader) {
 	t.tails = newTails(reader, len(t.subs), t.opts)
 	t.tails.epoch = func(topic event.Topic) (uint64, bool) { return t.sub(topic).Epoch(t.kind, t.channel(topic)) }
 	t.tails.missed = t.missedOf
 }
 
-// lost sees to it that what was missed while Redis was lost is repaired, or told.
+// lost repairs what was missed while Redis was away or, without a History, calls OnMissed.
 func (t *Topics) lost() {
 	switch {
 	case t.tails == nil:
@@ -167,8 +167,8 @@ func (t *Topics) lost() {
 	}
 }
 
-// Run repairs what was missed, and unsubscribes topics that have lingered long enough and, when ctx ends, all of them.
-// It returns nil once every callback has returned. It may be called once.
+// Run repairs losses, and unsubscribes topics that have lingered long enough. When ctx ends it unsubscribes all of
+// them, and returns nil once every callback has returned. Call it once.
 func (t *Topics) Run(ctx context.Context) error {
 	if err := t.life.Begin(); err != nil {
 		return fmt.Errorf("run topics: %w", err)
@@ -189,8 +189,8 @@ func (t *Topics) Run(ctx context.Context) error {
 	return nil
 }
 
-// afterLoss reports whether everything is heard again after a loss. State.Gap alone would not do: it covers
-// subscriptions that Redis had confirmed, and what was read besides may be older.
+// afterLoss reports whether every subscription is confirmed again after a loss. State.Gap alone does not suffice: it
+// covers only subscriptions that Redis had confirmed, and what was read from elsewhere may be older.
 func afterLoss(s bus.State) bool { return s.Hearing && (s.Gap || s.Down > 0) }
 
 // Acquire subscribes to a topic and returns once Redis has confirmed it: messages published from then on are delivered.
@@ -219,7 +219,7 @@ func (t *Topics) Acquire(ctx context.Context, topic event.Topic) (release func()
 	return sync.OnceFunc(func() { t.release(topic) }), nil
 }
 
-// join returns once what follows on a topic that Redis has confirmed is what follows in the history of its guild.
+// join returns once the guild's tail has come to where the confirmed subscription to topic begins to deliver.
 func (t *Topics) join(ctx context.Context, topic event.Topic) error {
 	if t.tails == nil {
 		return nil
@@ -227,7 +227,7 @@ func (t *Topics) join(ctx context.Context, topic event.Topic) error {
 	return t.tails.join(ctx, t.tails.queues[t.index(topic.Guild)], topic)
 }
 
-// drop takes note that a subscription is given up, which Redis had confirmed or not.
+// drop tells the tails that a subscription ends. confirmed says that Redis had confirmed it.
 func (t *Topics) drop(topic event.Topic, confirmed bool) {
 	if t.tails != nil {
 		t.tails.drop(t.tails.queues[t.index(topic.Guild)], topic, confirmed)
@@ -271,7 +271,7 @@ func (t *Topics) uncount(topic event.Topic) {
 	t.uncountLocked(topic)
 }
 
-// uncountLocked takes back one acquisition and reports whether it was the last.
+// uncountLocked undoes one acquisition and reports whether it was the last.
 func (t *Topics) uncountLocked(topic event.Topic) (last bool) {
 	if t.refs[topic]--; t.refs[topic] > 0 {
 		return false
@@ -280,18 +280,19 @@ func (t *Topics) uncountLocked(topic event.Topic) (last bool) {
 	return true
 }
 
-// Stats returns the number of topics that are held.
+// Stats returns the numbers of topics.
 func (t *Topics) Stats() TopicsStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return TopicsStats{Acquired: len(t.refs), Lingering: len(t.lingering)}
 }
 
-// Position returns where a guild stands in its history: the position that was passed to OnMessage last or, if there was
-// none yet, the last one at the time at which a topic of the guild was acquired. It returns false if no topic of the
-// guild is acquired or its history can't be read.
+// Position returns the position of the guild's latest durable event that was passed to OnMessage. If there was none
+// yet, that is the end of its history at the time when a topic of the guild was acquired. It returns false if no topic
+// of the guild is acquired or its history can't be read.
 //
-// The event at the position has been passed to OnMessage, or is just being. What follows it in the history will be.
+// The event at the position has been passed to OnMessage, or is just being passed. Every later event of the history
+// will be.
 func (t *Topics) Position(guild string) (history.Position, bool) {
 	if t.tails == nil {
 		return history.Position{}, false
@@ -299,8 +300,8 @@ func (t *Topics) Position(guild string) (history.Position, bool) {
 	return t.tails.position(t.tails.queues[t.index(guild)], guild)
 }
 
-// Passed returns a position of a guild up to which everything was passed to OnMessage, which has returned: the latest
-// one, at the time of the call, for which it can wait. It returns false as Position does, and if ctx ends before.
+// Passed returns the guild's latest position at the time of the call, once OnMessage has returned for every event up to
+// it. It returns false if Position does, or if ctx ends first.
 func (t *Topics) Passed(ctx context.Context, guild string) (history.Position, bool) {
 	if t.tails == nil {
 		return history.Position{}, false
@@ -345,7 +346,7 @@ func (t *Topics) handle(queue int, m bus.Message) {
 	}
 }
 
-// overflowed sees to it that what a queue has dropped is repaired, or told.
+// overflowed repairs what a queue has dropped or, without a History, calls OnMissed.
 func (t *Topics) overflowed(queue int) {
 	if t.tails != nil {
 		t.tails.lose(t.tails.queues[queue], ReasonOverflow)
@@ -354,7 +355,7 @@ func (t *Topics) overflowed(queue int) {
 	t.missed(ReasonOverflow, func(topic event.Topic) bool { return t.index(topic.Guild) == queue })
 }
 
-// missed calls OnMissed with those acquired topics that which selects.
+// missed calls OnMissed with the acquired topics that which selects.
 func (t *Topics) missed(reason string, which func(event.Topic) bool) {
 	t.mu.Lock()
 	topics := make([]event.Topic, 0, len(t.refs))
@@ -388,7 +389,7 @@ func (t *Topics) tell(topics []event.Topic, reason string) {
 	}
 }
 
-// release takes back one acquisition. The subscription of the last one is kept while the topic lingers.
+// release undoes one acquisition. After the last one the subscription stays while the topic lingers.
 func (t *Topics) release(topic event.Topic) {
 	t.mu.Lock()
 	keep := t.uncountLocked(topic) && t.opts.Linger > 0
