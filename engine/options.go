@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -54,6 +56,11 @@ type Options struct {
 	// Without Admit, too, an event of more than 512 bytes is not decoded if its socket has no listener for it, no "any"
 	// listener and no middleware.
 	Admit func(s *socket.Socket, in Incoming) bool
+
+	// AdmitSession, if not nil, is asked before an Engine.IO session is made. If it returns no release, the request is
+	// answered 503, with Retry-After. Else release is called once, when the session has closed or could not be made. It
+	// must not block.
+	AdmitSession func(r *http.Request) (release func(), retryAfter time.Duration)
 
 	// OnPanic, if not nil, is called when a listener of an event, an "any" listener, a middleware of socket.Use, an
 	// acknowledgement's function or Admit panics, with the value of the panic and its stack. The client is disconnected

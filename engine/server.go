@@ -126,6 +126,7 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 		AllowEIO3:         opts.AllowEIO3(),
 		Cookie:            opts.Cookie(),
 		AllowRequest:      s.allowRequest(opts.AllowRequest()),
+		Admit:             s.options.AdmitSession,
 		Hooks:             s.hooks(),
 		Logger:            s.log,
 		QueueHard:         s.options.MaxQueueBytes,

@@ -13,14 +13,17 @@ import (
 // proxy: then it is the last address in X-Forwarded-For that isn't a trusted proxy's, because somebody untrusted wrote
 // everything to the left of it. Forwarded (RFC 7239) is read if there is no X-Forwarded-For.
 func clientAddress(s *socket.Socket, trusted []netip.Prefix) string {
-	peer := s.Handshake().Address
+	return addressOf(s.Handshake().Address, http.Header(s.Handshake().Headers), trusted)
+}
+
+// addressOf is clientAddress for a request from a peer.
+func addressOf(peer string, header http.Header, trusted []netip.Prefix) string {
 	if host, _, err := net.SplitHostPort(peer); err == nil {
 		peer = host
 	}
 	if len(trusted) == 0 {
 		return addressKey(peer)
 	}
-	header := http.Header(s.Handshake().Headers)
 	hops := strings.Split(strings.Join(header.Values("X-Forwarded-For"), ","), ",")
 	if len(header.Values("X-Forwarded-For")) == 0 {
 		hops = forwardedHops(header.Values("Forwarded"))

@@ -132,6 +132,7 @@ type Gateway struct {
 	flights     *flights
 	users       *limiters
 	addresses   *limiters
+	connects    *connects
 	slots       *slots // of pool and interpret requests
 
 	pages   *rounds[*page]    // of the cache, for pool requests
@@ -187,7 +188,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
-		sessions:  map[*engine.Conn]*session{}, slots: newSlots(l), reads: make(chan struct{}, maxReads),
+		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l), reads: make(chan struct{}, maxReads),
 	}
 	g.bounds.Store(&l)
 	g.replays.max.Store(int64(l.NodeReplays))

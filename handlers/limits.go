@@ -17,6 +17,14 @@ type Limits struct {
 	AddressRate  float64 // events per second of all sockets of one client address on this node; default 2000
 	AddressBurst int     // events at once; default 10000
 
+	// New Engine.IO sessions per second, and as many at once. One over it is refused with 503.
+	Connects        float64 // of all addresses; default 2000
+	AddressConnects float64 // of one client address; default 1000
+
+	// Engine.IO sessions that are open.
+	Connections        int // of all addresses; default 100000
+	AddressConnections int // of one client address; default 20000
+
 	// Flood is how many refused events disconnect a socket. Refusals are forgotten at SocketRate. Default 1000; a
 	// negative number never disconnects.
 	Flood int
@@ -69,6 +77,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		SocketRate: 100, SocketBurst: 400, UserRate: 200, UserBurst: 1000, AddressRate: 2000, AddressBurst: 10000,
+		Connects: 2000, AddressConnects: 1000, Connections: 100_000, AddressConnections: 20_000,
 		Flood:          1000,
 		SocketRequests: 128, NodeRequests: 8192, AddressRequests: 256, UserRequests: 512,
 		SocketBytes: 4 << 20, AddressBytes: 8 << 20, UserBytes: 8 << 20,
@@ -85,6 +94,10 @@ func (l Limits) withDefaults() Limits {
 	l.SocketRate, l.SocketBurst = cmp.Or(l.SocketRate, d.SocketRate), cmp.Or(l.SocketBurst, d.SocketBurst)
 	l.UserRate, l.UserBurst = cmp.Or(l.UserRate, d.UserRate), cmp.Or(l.UserBurst, d.UserBurst)
 	l.AddressRate, l.AddressBurst = cmp.Or(l.AddressRate, d.AddressRate), cmp.Or(l.AddressBurst, d.AddressBurst)
+	l.Connects = cmp.Or(l.Connects, d.Connects)
+	l.AddressConnects = cmp.Or(l.AddressConnects, d.AddressConnects)
+	l.Connections = cmp.Or(l.Connections, d.Connections)
+	l.AddressConnections = cmp.Or(l.AddressConnections, d.AddressConnections)
 	l.Flood = cmp.Or(l.Flood, d.Flood)
 	l.SocketRequests = cmp.Or(l.SocketRequests, d.SocketRequests)
 	l.NodeRequests = cmp.Or(l.NodeRequests, d.NodeRequests)
@@ -119,6 +132,7 @@ func (g *Gateway) SetLimits(l Limits) {
 	g.bounds.Store(&l)
 	g.users.set(l.UserRate, l.UserBurst, l.Remembered)
 	g.addresses.set(l.AddressRate, l.AddressBurst, l.Remembered)
+	g.connects.set(l)
 	g.slots.set(l)
 	g.backlogs.set(l)
 	g.replays.max.Store(int64(l.NodeReplays))

@@ -15,7 +15,7 @@ type metrics struct {
 	events, answers, errors                   *prometheus.CounterVec
 	elevations, demotions                     *prometheus.CounterVec
 	guildEvents, guildMalformed, guildReached *prometheus.CounterVec
-	replays                                   *prometheus.CounterVec
+	replays, connectionsRefused               *prometheus.CounterVec
 	refused, floods, panics, resyncs, shed    prometheus.Counter
 	replayed                                  prometheus.Counter
 	elevated                                  prometheus.Gauge
@@ -39,28 +39,32 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(gauge(name, help), func() float64 { return float64(n()) })
 	}
 	m := &metrics{
-		events:         vec("client_events_total", "Events received from clients.", "event"),
-		answers:        vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
-		errors:         vec("errors_total", "Errors answered to clients, by code.", "code"),
-		elevations:     vec("elevations_total", "Outcomes of elevations.", "outcome"),
-		demotions:      vec("demotions_total", "Elevations that ended before their socket.", "reason"),
-		guildEvents:    vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
-		guildMalformed: vec("guild_events_malformed_total", "Messages of guild topics that were dropped.", "reason"),
-		guildReached:   vec("guild_event_deliveries_total", "Guild events queued for sockets.", "level"),
-		refused:        one("rate_limited_total", "Client events refused by a rate limit."),
-		floods:         one("flood_disconnects_total", "Clients disconnected for flooding."),
-		panics:         one("handler_panics_total", "Panics that were recovered. Each is a bug."),
-		resyncs:        one("resyncs_total", "Sockets told that they may have missed events."),
-		shed:           one("guild_events_shed_total", "Guild events left out for sockets that read too slowly."),
-		replays:        vec("replays_total", "Replays of past guild events, by what became of them.", "outcome"),
-		replayed:       one("replayed_events_total", "Past guild events queued for sockets."),
-		elevated:       prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
-		outcomes:       map[permissions.Outcome]prometheus.Counter{},
-		levels:         map[permissions.Level]prometheus.Counter{},
+		events:             vec("client_events_total", "Events received from clients.", "event"),
+		answers:            vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
+		errors:             vec("errors_total", "Errors answered to clients, by code.", "code"),
+		elevations:         vec("elevations_total", "Outcomes of elevations.", "outcome"),
+		demotions:          vec("demotions_total", "Elevations that ended before their socket.", "reason"),
+		guildEvents:        vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
+		guildMalformed:     vec("guild_events_malformed_total", "Messages of guild topics that were dropped.", "reason"),
+		guildReached:       vec("guild_event_deliveries_total", "Guild events queued for sockets.", "level"),
+		connectionsRefused: vec("connections_refused_total", "Handshakes refused by a limit of connections.", "limit"),
+		refused:            one("rate_limited_total", "Client events refused by a rate limit."),
+		floods:             one("flood_disconnects_total", "Clients disconnected for flooding."),
+		panics:             one("handler_panics_total", "Panics that were recovered. Each is a bug."),
+		resyncs:            one("resyncs_total", "Sockets told that they may have missed events."),
+		shed:               one("guild_events_shed_total", "Guild events left out for sockets that read too slowly."),
+		replays:            vec("replays_total", "Replays of past guild events, by what became of them.", "outcome"),
+		replayed:           one("replayed_events_total", "Past guild events queued for sockets."),
+		elevated:           prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
+		outcomes:           map[permissions.Outcome]prometheus.Counter{},
+		levels:             map[permissions.Level]prometheus.Counter{},
 	}
 	for _, o := range []permissions.Outcome{permissions.Routed, permissions.UnknownKind, permissions.UnclearRequires,
 		permissions.NoSpectators, permissions.Denied} {
 		m.outcomes[o] = m.guildEvents.WithLabelValues(string(o))
+	}
+	for _, l := range []connectLimit{connectsOver, addressConnectsOver, connectionsOver, addressConnectionsOver} {
+		m.connectionsRefused.WithLabelValues(string(l)) // so that the first one is a growth
 	}
 	for _, l := range []permissions.Level{permissions.LevelArchitusAdmin, permissions.LevelAdministrator,
 		permissions.LevelPrivateLogs, permissions.LevelPublicLogs, permissions.LevelMember} {
@@ -71,7 +75,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}
 	collectors := []prometheus.Collector{
 		m.events, m.answers, m.errors, m.elevations, m.demotions, m.guildEvents, m.guildMalformed, m.guildReached,
-		m.replays, m.replayed, m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
+		m.replays, m.replayed, m.connectionsRefused, m.refused, m.floods, m.panics, m.resyncs, m.shed, m.elevated,
 		count("sessions", "Sockets connected.", g.Sessions),
 		count("spectators", "Sockets that spectate a guild.", g.filter.Len),
 		count("replay_window_bytes", "Bytes of guild events kept for replays.", func() int {

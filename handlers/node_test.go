@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -72,6 +73,7 @@ func startWith(t testing.TB, o engine.Options, change func(*handlers.Config, *ha
 		}
 		return n.gateway.Admit(s, in)
 	}
+	o.AdmitSession = func(r *http.Request) (func(), time.Duration) { return n.gateway.AdmitSession(r) }
 	io, handler := engine.NewServer(socket.DefaultServerOptions(), o)
 	parts := handlers.Parts{
 		Verifier: v, Revocations: n.revocations, Topics: n.topics, Pools: n.pools, Backend: n.requests,

@@ -57,6 +57,8 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 				label{"version", n.config.Version}, label{"revision", n.config.Revision},
 				label{"go_version", runtime.Version()})
 			emit("ready", "Whether /readyz answers 200.", false, ready)
+			emit("accept_failures_total", "New connections that the system did not let the node accept, as without file "+
+				"descriptors.", true, float64(n.acceptFailures.Load()))
 		}},
 		stats{n.engineStats},
 		stats{n.busStats},

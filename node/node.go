@@ -36,6 +36,8 @@ type Node struct {
 	life     service.Life
 	draining atomic.Bool
 
+	acceptFailures atomic.Uint64
+
 	tls      *tls.Config // nil without TLS
 	registry *prometheus.Registry
 	redis    *redisurl.Connection

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -99,6 +101,7 @@ func (n *Node) engineOptions() engine.Options {
 		MaxInboundBytes: c.MaxInboundBytes, MaxInboundBudget: c.MaxInboundBudget,
 		MaxDecodedBytes: c.MaxDecodedBytes, MaxDecodingBudget: c.MaxDecodingBudget,
 		MaxAttachments: c.MaxAttachments, MaxJSONDepth: c.MaxJSONDepth, MaxNamespaces: c.MaxNamespaces,
+		AdmitSession: func(r *http.Request) (func(), time.Duration) { return n.gateway.AdmitSession(r) },
 		// There is a gateway before anybody connects.
 		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
 	}

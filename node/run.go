@@ -20,11 +20,12 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.life.Begin(); err != nil {
 		return fmt.Errorf("run node: %w", err)
 	}
-	listener, err := net.Listen("tcp", n.config.Addr)
+	plain, err := net.Listen("tcp", n.config.Addr)
 	if err != nil {
 		n.discard()
 		return fmt.Errorf("listen: %w", err)
 	}
+	var listener net.Listener = &acceptor{Listener: plain, log: n.config.Logger, failures: &n.acceptFailures}
 	if n.tls != nil {
 		listener = tls.NewListener(listener, n.tls)
 	}

@@ -37,7 +37,8 @@ func TestMemoryLimit(t *testing.T) {
 		debug.SetMemoryLimit(math.MaxInt64)
 		t.Setenv("GOMEMLIMIT", c.env)
 		var log bytes.Buffer
-		memory{c.share}.apply(slog.New(slog.NewTextHandler(&log, nil)), func() (uint64, error) { return c.cgroup, c.err })
+		cgroup := func() (uint64, error) { return c.cgroup, c.err }
+		memory{c.share}.apply(slog.New(slog.NewTextHandler(&log, nil)), cgroup)
 		if got := debug.SetMemoryLimit(-1); got != c.want {
 			t.Errorf("%s: the limit is %d, want %d", c.name, got, c.want)
 		}

@@ -35,8 +35,14 @@ type process struct {
 
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
+	return startCommand(t, exec.Command(os.Args[0], args...), env)
+}
+
+// startCommand starts cmd, which runs this test binary.
+func startCommand(t *testing.T, cmd *exec.Cmd, env []string) *process {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	p := &process{cmd: exec.CommandContext(ctx, os.Args[0], args...), lines: make(chan string, 1000)}
+	p := &process{cmd: exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...), lines: make(chan string, 1000)}
 	p.cmd.Env = append([]string{asCommand + "=1"}, env...)
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()

@@ -94,15 +94,20 @@ type bounds struct {
 
 // limits are the fields of handlers.Limits as flags.
 type limits struct {
-	LimitSocketRate     float64 `default:"${limit_socket_rate}" placeholder:"N" help:"Events a second of one socket."`
-	LimitSocketBurst    int     `default:"${limit_socket_burst}" placeholder:"N" help:"Events at once of one socket."`
-	LimitUserRate       float64 `default:"${limit_user_rate}" placeholder:"N" help:"Events a second of one user, over all sockets of the node."`
-	LimitUserBurst      int     `default:"${limit_user_burst}" placeholder:"N" help:"Events at once of one user."`
-	LimitAddressRate    float64 `default:"${limit_address_rate}" placeholder:"N" help:"Events a second of one client address."`
-	LimitAddressBurst   int     `default:"${limit_address_burst}" placeholder:"N" help:"Events at once of one client address."`
-	LimitFlood          int     `default:"${limit_flood}" placeholder:"N" help:"Refused events after which a socket is disconnected."`
-	LimitSocketRequests int     `default:"${limit_socket_requests}" placeholder:"N" help:"Requests in progress of one socket."`
-	LimitNodeRequests   int     `default:"${limit_node_requests}" placeholder:"N" help:"Requests in progress of the node; a quarter of them for sockets that are not elevated."`
+	LimitSocketRate         float64 `default:"${limit_socket_rate}" placeholder:"N" help:"Events a second of one socket."`
+	LimitSocketBurst        int     `default:"${limit_socket_burst}" placeholder:"N" help:"Events at once of one socket."`
+	LimitUserRate           float64 `default:"${limit_user_rate}" placeholder:"N" help:"Events a second of one user, over all sockets of the node."`
+	LimitUserBurst          int     `default:"${limit_user_burst}" placeholder:"N" help:"Events at once of one user."`
+	LimitAddressRate        float64 `default:"${limit_address_rate}" placeholder:"N" help:"Events a second of one client address."`
+	LimitAddressBurst       int     `default:"${limit_address_burst}" placeholder:"N" help:"Events at once of one client address."`
+	LimitConnects           float64 `default:"${limit_connects}" placeholder:"N" help:"New connections a second; others are refused with 503 and Retry-After."`
+	LimitConnections        int     `default:"${limit_connections}" placeholder:"N" help:"Connections that are open; others are refused with 503 and Retry-After."`
+	LimitAddressConnects    float64 `default:"${limit_address_connects}" placeholder:"N" help:"New connections a second of one client address."`
+	LimitAddressConnections int     `default:"${limit_address_connections}" placeholder:"N" help:"Connections that are open of one client address."`
+
+	LimitFlood          int `default:"${limit_flood}" placeholder:"N" help:"Refused events after which a socket is disconnected."`
+	LimitSocketRequests int `default:"${limit_socket_requests}" placeholder:"N" help:"Requests in progress of one socket."`
+	LimitNodeRequests   int `default:"${limit_node_requests}" placeholder:"N" help:"Requests in progress of the node; a quarter of them for sockets that are not elevated."`
 
 	LimitAddressRequests int `default:"${limit_address_requests}" placeholder:"N" help:"Requests in progress of one client address, of sockets that are not elevated."`
 	LimitUserRequests    int `default:"${limit_user_requests}" placeholder:"N" help:"Requests in progress of one elevated user."`
@@ -144,6 +149,8 @@ func (l limits) forHandlers() handlers.Limits {
 		SocketRate: l.LimitSocketRate, SocketBurst: count(l.LimitSocketBurst),
 		UserRate: l.LimitUserRate, UserBurst: count(l.LimitUserBurst),
 		AddressRate: l.LimitAddressRate, AddressBurst: count(l.LimitAddressBurst),
+		Connects: l.LimitConnects, Connections: count(l.LimitConnections),
+		AddressConnects: l.LimitAddressConnects, AddressConnections: count(l.LimitAddressConnections),
 		Flood: count(l.LimitFlood), SocketRequests: count(l.LimitSocketRequests),
 		NodeRequests:    count(l.LimitNodeRequests),
 		AddressRequests: count(l.LimitAddressRequests), UserRequests: count(l.LimitUserRequests),

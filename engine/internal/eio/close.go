@@ -122,5 +122,6 @@ func (c *Conn) closed(reason string, err error) {
 		w.drop()
 	}
 	c.handler.OnClose(c, reason, err)
+	c.release()
 	c.srv.work.Done() // the session's own
 }

@@ -54,6 +54,9 @@ type Config struct {
 
 	// AllowRequest, if not nil, is asked before a session is made; an error's text goes to the peer with code 4.
 	AllowRequest func(*http.Request) error
+	// Admit, if not nil, is asked before a session is made. A nil release refuses it with 503 and Retry-After. Else
+	// release is called once, when the session has closed or could not be made.
+	Admit func(*http.Request) (release func(), retryAfter time.Duration)
 	// GenerateID, if not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
 	// base64url.
 	GenerateID func(*http.Request) (string, error)

@@ -14,6 +14,8 @@ type Handshake struct {
 	Protocol  int    // 3 or 4
 	Transport string // Polling or WebSocket
 	Request   *http.Request
+
+	release func() // see Config.Admit
 }
 
 // Handler is the owner of one session. OnOpen, then OnMessage any number of times, then OnClose are called one after
@@ -63,6 +65,7 @@ type Conn struct {
 	handler  Handler
 	id       string
 	protocol uint8
+	release  func() // called once, when the session has closed
 
 	shedding Loss // what is being left out; guarded by mu
 

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,8 +31,12 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, q url.Va
 		s.refuse(w, r, CodeUnsupportedProtocol, map[string]any{"protocol": h.Protocol})
 		return
 	}
+	if !s.admit(w, h) {
+		return
+	}
 	var err error
 	if h.ID, err = s.cfg.GenerateID(r); err != nil {
+		h.release()
 		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "ID_GENERATION_ERROR", "error": err})
 		return
 	}
@@ -39,6 +45,23 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, q url.Va
 	} else {
 		s.openWithPolling(w, r, q, h)
 	}
+}
+
+// admit asks Config.Admit about a session, and refuses it if that says so.
+func (s *Server) admit(w http.ResponseWriter, h *Handshake) bool {
+	if s.cfg.Admit == nil {
+		h.release = func() {}
+		return true
+	}
+	release, retryAfter := s.cfg.Admit(h.Request)
+	if release == nil {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Seconds()))))
+		w.Header().Set("Connection", "close") // a descriptor for others
+		http.Error(w, "too many connections", http.StatusServiceUnavailable)
+		return false
+	}
+	h.release = release
+	return true
 }
 
 // openWithPolling opens a session whose handshake is a poll.
@@ -70,6 +93,7 @@ func (s *Server) openWithPolling(w http.ResponseWriter, r *http.Request, q url.V
 func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Handshake) {
 	o, ok := s.openWebSocket(w, r)
 	if !ok {
+		h.release()
 		return
 	}
 	c, err := s.newConn(h)
@@ -94,17 +118,20 @@ func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Ha
 }
 
 // newConn asks accept for the owner of a new session, and prepares its Conn. It counts in s.work until it has closed.
+// Without one, the handshake is released.
 func (s *Server) newConn(h *Handshake) (*Conn, error) {
 	if err := s.reserve(h.ID); err != nil {
+		h.release()
 		return nil, err
 	}
 	handler, c, err := s.accept(h)
 	if err != nil {
 		s.forget(h.ID)
+		h.release()
 		s.work.Done()
 		return nil, err
 	}
-	c.srv, c.handler, c.id, c.protocol = s, handler, h.ID, uint8(h.Protocol)
+	c.srv, c.handler, c.id, c.protocol, c.release = s, handler, h.ID, uint8(h.Protocol), h.release
 	return c, nil
 }
 
