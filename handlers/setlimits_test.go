@@ -33,7 +33,8 @@ func TestSetLimits(t *testing.T) {
 	}
 	g.SetLimits(Limits{
 		SocketRate: -1, AddressRate: -1, NodeRequests: 4, AddressRequests: 7, UserBytes: 8,
-		GuildBacklogBytes: 9, NodeBacklogBytes: -1, NodeReplays: 10, NodeReplayBytes: 11, PageBytes: 12, ResultBytes: 13,
+		GuildBacklogBytes: 9, NodeBacklogBytes: -1, NodeReplays: 10, NodeReplayBytes: 11,
+		PageBytes: 12, ResultBytes: 13,
 	})
 	for range 20 {
 		if !s.withinRates() {

@@ -27,9 +27,23 @@ type Config struct {
 	// Listening is called once, when the node serves. It must not block.
 	Listening func(Info)
 
+	// Load reads the configuration again, for a reload. It also returns the options that have changed and take effect
+	// after a restart; what the Config says of these is not looked at. Nil means that a reload reads the files again
+	// that this Config names.
+	Load func() (c Config, restart []string, err error)
+
+	// Locate adds to a mistake in an option (an OptionError of a reload) where the option was set. Nil adds nothing.
+	Locate func(error) error
+
+	Files    []string       // beside those named below, that Load reads; for Watch
+	Shown    any            // what GET /config of the admin listener answers, as JSON; nil answers 404
+	LogLevel *slog.LevelVar // of Logger, if a reload is to set it
+
 	// Serving.
 
 	Addr            string         // host:port
+	AdminAddr       string         // host:port of metrics, profiles, reload and others; "" serves the metrics on Addr
+	Watch           bool           // reload when a file has changed
 	TLSCert, TLSKey string         // files in PEM; both or neither
 	Origins         []string       // of pages that may connect, beside those of the node's own host; "*" is any
 	TrustedProxies  []netip.Prefix // whose X-Forwarded-For is believed

@@ -59,6 +59,10 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 			emit("ready", "Whether /readyz answers 200.", false, ready)
 			emit("accept_failures_total", "New connections that the system did not let the node accept, as without file "+
 				"descriptors.", true, float64(n.acceptFailures.Load()))
+			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.ok.Load()),
+				label{"outcome", "ok"})
+			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.failed.Load()),
+				label{"outcome", "failed"})
 		}},
 		stats{n.engineStats},
 		stats{n.busStats},

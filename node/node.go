@@ -3,7 +3,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -24,9 +23,9 @@ import (
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/wake"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
-	"github.com/architus/guildcast/token/jwks"
 	"github.com/architus/guildcast/worker"
 )
 
@@ -38,14 +37,19 @@ type Node struct {
 
 	acceptFailures atomic.Uint64
 
-	tls      *tls.Config // nil without TLS
+	// What a reload replaces: live is what was read last, and apply puts it into effect.
+	live      atomic.Pointer[live]
+	newKeys   wake.Signal   // sent by apply, read by runKeys
+	reloading chan struct{} // holds a value while somebody reloads
+	reloads   struct{ ok, failed atomic.Uint64 }
+
 	registry *prometheus.Registry
 	redis    *redisurl.Connection
 	bus      *bus.Bus
-	keys     *jwks.Source // nil without
 	io       *socket.Server
 	engine   *engine.Handler
 	gateway  *handlers.Gateway
+	filter   *permissions.Filter[*engine.Conn]
 	handler  http.Handler
 	demo     *demo          // nil without
 	worker   *worker.Worker // of the demo guilds; nil without
@@ -57,47 +61,49 @@ type Node struct {
 	known       permissions.Revocations
 	revocations *redis.Revocations
 	lines       throttle.Minutely[string] // by message
-	verifier    *gate
+	verifier    gate
 }
 
 // New builds a node from its configuration. It asks nothing of the network, so that an error is always a mistake in the
 // configuration.
 func New(c Config) (_ *Node, err error) {
-	n := &Node{config: c.withDefaults(), registry: prometheus.NewRegistry()}
+	n := &Node{
+		config: c.withDefaults(), registry: prometheus.NewRegistry(),
+		newKeys: wake.New(), reloading: make(chan struct{}, 1),
+	}
 	n.known.Max = n.config.MaxRevocations
 	defer func() {
 		if err != nil {
 			n.discard()
 		}
 	}()
-	if n.tls, err = loadTLS(c.TLSCert, c.TLSKey); err != nil {
-		return nil, wrong("tls-cert", err)
+	if err = checkAddr(n.config.Addr); err != nil {
+		return nil, wrong("addr", err)
 	}
-	_, port, err := net.SplitHostPort(n.config.Addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port) // a number, or a name from the system's list
-	}
-	if err != nil {
-		return nil, wrong("addr", fmt.Errorf("address to listen on: %w", err))
+	if n.config.AdminAddr != "" {
+		if err = checkAddr(n.config.AdminAddr); err != nil {
+			return nil, wrong("admin-addr", err)
+		}
 	}
 	if n.config.Adapter != AdapterClassic && strings.HasPrefix(n.config.Redis, "embedded") {
 		return nil, wrong("adapter",
 			errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub"))
 	}
 	if n.config.Topics != TopicsPlain && strings.HasPrefix(n.config.Redis, "embedded") {
-		return nil, errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub")
+		return nil, wrong("topics",
+			errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub"))
 	}
 	if !validPath(n.config.Path) {
 		return nil, wrong("path",
 			fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path))
 	}
-	policy, err := LoadPolicy(c.Policy)
+	first, err := n.readLive(&n.config, nil)
 	if err != nil {
-		return nil, wrong("policy", err)
-	}
-	if n.verifier, err = n.newVerifier(); err != nil {
 		return nil, err
 	}
+	n.live.Store(first)
+	n.verifier.current.Store(first.verifier)
+	n.filter = permissions.NewFilter[*engine.Conn](first.policy)
 	if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
 		return nil, wrong("redis", err)
 	}
@@ -115,7 +121,7 @@ func New(c Config) (_ *Node, err error) {
 	bot := mockbot.New(mockbot.Config{
 		MaxBytes: n.config.MockbotMaxBytes, StepsPerSecond: n.config.MockbotStepsPerSecond,
 	})
-	if err = n.join(policy, bot); err != nil {
+	if err = n.join(bot); err != nil {
 		return nil, err
 	}
 	if err = n.addDemo(bot); err != nil {
@@ -124,14 +130,24 @@ func New(c Config) (_ *Node, err error) {
 	if err = n.registerStats(adapterStats); err != nil {
 		return nil, err
 	}
-	if n.handler, err = n.routes(); err != nil {
-		return nil, err
-	}
+	n.handler = n.routes()
 	return n, nil
 }
 
+// checkAddr returns why nobody can listen on an address.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) // a number, or a name from the system's list
+	}
+	if err != nil {
+		return fmt.Errorf("address to listen on: %w", err)
+	}
+	return nil
+}
+
 // join builds the gateway and what it asks of Redis.
-func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
+func (n *Node) join(bot *mockbot.Bot) error {
 	c := &n.config
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
@@ -146,7 +162,7 @@ func (n *Node) join(policy *permissions.Policy, bot *mockbot.Bot) error {
 		MaxAnswerBytes: c.MaxAnswerBytes, MaxAnswerBudget: c.MaxAnswerBudget, MaxStream: c.MaxStream, Logger: c.Logger,
 	})
 	parts := handlers.Parts{
-		Verifier: n.verifier, Revocations: &n.known, Filter: permissions.NewFilter[*engine.Conn](policy),
+		Verifier: &n.verifier, Revocations: &n.known, Filter: n.filter,
 		Topics: n.topics, Pools: n.entities, Backend: n.requests,
 		History: history.NewReader(n.redis.Client, history.ReaderOptions{}),
 	}
@@ -185,7 +201,7 @@ func Check(c Config) error {
 			return wrong("redis", err)
 		}
 		_ = connection.Close()
-		c.Adapter = AdapterClassic // others need the Redis that is not asked
+		c.Adapter, c.Topics = AdapterClassic, TopicsPlain // others need the Redis that is not asked
 	}
 	c.Redis, c.Logger = embeddedRedis, nil
 	n, err := New(c)

@@ -20,23 +20,15 @@ import (
 	"github.com/architus/guildcast/web"
 )
 
-func (n *Node) newVerifier() (*gate, error) {
-	c := &n.config
+// newVerifier returns a verifier of tokens; keys may be nil.
+func (n *Node) newVerifier(c *Config, keys *jwks.Source) (*token.Verifier, error) {
 	o := token.VerifierOptions{
 		Secrets: c.JWTSecrets, Issuer: c.JWTIssuer, Audience: c.JWTAudience, Leeway: c.JWTLeeway, Revocations: &n.known,
 	}
-	if c.JWTJWKS != "" {
-		keys, err := jwks.New(c.JWTJWKS, jwks.Options{Refresh: c.JWTJWKSRefresh, Logger: c.Logger})
-		if err != nil {
-			return nil, wrong("jwt-jwks", err)
-		}
-		n.keys, o.Keys = keys, keys
+	if keys != nil {
+		o.Keys = keys
 	}
-	verifier, err := token.NewVerifier(o)
-	if err != nil {
-		return nil, wrong("jwt-secret", err)
-	}
-	return &gate{Verifier: verifier}, nil
+	return token.NewVerifier(o)
 }
 
 // LoadPolicy returns the default policy as a file changes it; "" is no file.
@@ -55,7 +47,8 @@ func LoadPolicy(file string) (*permissions.Policy, error) {
 	return policy, nil
 }
 
-func loadTLS(cert, key string) (*tls.Config, error) {
+// loadCertificate returns nil if there is none.
+func loadCertificate(cert, key string) (*tls.Certificate, error) {
 	switch {
 	case cert == "" && key == "":
 		return nil, nil
@@ -66,10 +59,17 @@ func loadTLS(cert, key string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the TLS certificate: %w", err)
 	}
-	// Socket.IO needs HTTP/1.1 for its WebSockets, and polling gains nothing from HTTP/2.
+	return &pair, nil
+}
+
+// tlsConfig serves the certificate of the moment.
+func (n *Node) tlsConfig() *tls.Config {
 	return &tls.Config{
-		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-	}, nil
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return n.live.Load().certificate, nil },
+		MinVersion:     tls.VersionTLS12,
+		// Socket.IO needs HTTP/1.1 for its WebSockets, and polling gains nothing from HTTP/2.
+		NextProtos: []string{"http/1.1"},
+	}
 }
 
 // compressFrom is the size in bytes from which a message is compressed, if compression is on.

@@ -107,9 +107,10 @@ func (o *origins) allows(origin, host string) bool {
 	})
 }
 
-// guard serves next to pages of allowed origins, and to clients that are no browsers, which send no Origin.
-func (o *origins) guard(next http.Handler) http.Handler {
+// guard serves next to pages of the origins of the moment, and to clients that are no browsers, which send no Origin.
+func guard(current func() *origins, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o := current()
 		sent := r.Header["Origin"]
 		if len(sent) == 0 {
 			next.ServeHTTP(w, r)

@@ -84,7 +84,7 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := 0
-	h := o.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+	h := guard(func() *origins { return o }, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
 	ask := func(method string, header map[string]string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, "http://node.example.com/socket.io/?EIO=4&transport=websocket", nil)
 		for name, value := range header {

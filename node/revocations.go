@@ -14,8 +14,8 @@ import (
 // gate is a verifier that refuses all tokens, with 503, until the node knows which are revoked. Once opened it stays
 // open, even while Redis is lost: the node reads what was revoked meanwhile when Redis is back.
 type gate struct {
-	*token.Verifier
-	open atomic.Bool
+	current atomic.Pointer[token.Verifier] // replaced by a reload
+	open    atomic.Bool
 }
 
 // Verify returns the claims of a token that is good at this moment.
@@ -23,7 +23,7 @@ func (g *gate) Verify(ctx context.Context, text string) (*permissions.Claims, er
 	if !g.open.Load() {
 		return nil, &token.Error{Word: token.RevocationsUnavailable}
 	}
-	return g.Verifier.Verify(ctx, text)
+	return g.current.Load().Verify(ctx, text)
 }
 
 // applyRevocation puts a revocation that was published, or stored, into effect.

@@ -5,30 +5,28 @@ import (
 	"net/http"
 	pathpkg "path"
 	"strings"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// routes are what the node serves over HTTP.
-func (n *Node) routes() (http.Handler, error) {
-	origins, err := parseOrigins(n.config.Origins)
-	if err != nil {
-		return nil, wrong("origins", fmt.Errorf("origins: %w", err))
-	}
+// routes are what the node serves to clients.
+func (n *Node) routes() http.Handler {
 	mux := http.NewServeMux()
-	clients := origins.guard(n.engine)
+	clients := guard(func() *origins { return n.live.Load().origins }, n.engine)
 	mux.Handle(n.config.Path+"/", clients)
 	mux.Handle(n.config.Path, clients) // and not a redirect, which a WebSocket does not follow
 	others := http.NewServeMux()
 	mux.Handle("/", timed(others, pathTimeout))
-	others.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	others.HandleFunc("GET /healthz", serveHealth)
 	others.HandleFunc("GET /readyz", n.serveReady)
-	others.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
+	if n.config.AdminAddr == "" { // else they are there
+		others.Handle("GET /metrics", n.metricsHandler())
+	}
 	if n.demo != nil {
 		others.Handle("/", n.demo.page)
 	}
-	return mux, nil
+	return mux
 }
+
+func serveHealth(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
 // validPath reports whether clients can be served under path, as a pattern of http.ServeMux.
 func validPath(path string) bool {

@@ -26,14 +26,22 @@ func (n *Node) Run(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	var listener net.Listener = &acceptor{Listener: plain, log: n.config.Logger, failures: &n.acceptFailures}
-	if n.tls != nil {
-		listener = tls.NewListener(listener, n.tls)
+	secure := n.live.Load().certificate != nil
+	if secure {
+		listener = tls.NewListener(listener, n.tlsConfig())
 	}
 	if err := n.checkRights(ctx); err != nil {
 		_ = listener.Close()
 		n.discard()
 		return err
 	}
+	stopAdmin, err := n.serveAdmin()
+	if err != nil {
+		_ = listener.Close()
+		n.discard()
+		return fmt.Errorf("listen for administration: %w", err)
+	}
+	defer stopAdmin() // the last to go: it shows how the rest does
 	server := &http.Server{
 		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
 		// what clients do wrong with HTTP and TLS
@@ -49,7 +57,7 @@ func (n *Node) Run(ctx context.Context) error {
 			stopServing(fmt.Errorf("serve: %w", err))
 		}
 	}()
-	info := Info{URL: urlOf(listener.Addr(), n.tls != nil), Redis: n.redis.Embedded}
+	info := Info{URL: urlOf(listener.Addr(), secure), Redis: n.redis.Embedded}
 	n.config.Logger.Info("node serves", "addr", listener.Addr().String(), "redis", n.redis.Target, "adapter",
 		n.config.Adapter)
 	n.config.Listening(info)
@@ -112,8 +120,9 @@ func (n *Node) start(ctx context.Context) (parts []part) {
 		}()
 	}
 	start("loading of revocations", n.loadRevocations)
-	if n.keys != nil {
-		start("key set", n.keys.Run)
+	start("key set", n.runKeys)
+	if n.config.Watch {
+		start("watch", n.watch)
 	}
 	if n.demo != nil {
 		start("demo", n.demo.generator.Run)

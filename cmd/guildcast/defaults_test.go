@@ -15,13 +15,15 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 	elsewhere := map[string]string{
 		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
 		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
-		"log": "Logger", "log-level": "Logger", "memory-share": "", "help": "", "config": "",
+		"log": "Logger", "memory-share": "", "help": "", "config": "",
 	}
 	unused := map[string]bool{}
 	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {
 		unused[name] = true
 	}
-	for _, name := range []string{"version", "revision", "listening", "logger", "jwt-secrets"} {
+	for _, name := range []string{
+		"version", "revision", "listening", "logger", "jwt-secrets", "load", "locate", "files", "shown",
+	} {
 		delete(unused, name) // set by cmd, or under the names above
 	}
 	fields := fieldNames(reflect.TypeFor[node.Config](), "")
@@ -87,6 +89,8 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 					value = "10.7.7.7"
 				case strings.HasSuffix(flag.Name, "-leeway"):
 					value = "1s"
+				case strings.HasSuffix(flag.Name, "-share"):
+					value = "0.7"
 				case strings.Contains(flag.Target.Type().String(), "Duration"):
 					value = "7s"
 				}
@@ -111,7 +115,8 @@ func differs(t *testing.T, prefix string, a, b reflect.Value) {
 	for field, value := range a.Fields() {
 		switch other := b.FieldByIndex(field.Index); {
 		case field.Name == "Logger" || field.Name == "Version" || field.Name == "Revision" ||
-			field.Name == "Listening" || field.Name == "Demo":
+			field.Name == "Listening" || field.Name == "Demo" || field.Name == "Load" || field.Name == "Locate" ||
+			field.Name == "Files" || field.Name == "Shown" || field.Name == "LogLevel":
 		case value.Kind() == reflect.Struct:
 			differs(t, field.Name+".", value, other)
 		case reflect.DeepEqual(value.Interface(), other.Interface()):

@@ -18,14 +18,17 @@ type logging struct {
 	LogLevel slog.Level `default:"info" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error."`
 }
 
-func (l logging) logger(w io.Writer) *slog.Logger {
+// logger returns a logger, and its level, which may be changed.
+func (l logging) logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(l.LogLevel)
 	file, isFile := w.(*os.File)
 	isTerminal := isFile && term.IsTerminal(int(file.Fd()))
 	if l.Log == "json" || l.Log == "auto" && !isTerminal {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.LogLevel}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), level
 	}
 	return slog.New(tint.NewTextHandler(w,
-		&tint.Options{Level: l.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+		&tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal})), level
 }
 
 // redisLog logs what the Redis client says about its pool, at debug level only: the callers of the client handle its

@@ -16,30 +16,48 @@ import (
 )
 
 func main() {
-	ending := []os.Signal{syscall.SIGTERM, os.Interrupt}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
-		ending = append(ending, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), ending...)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	hangups := hangups{ignored: signal.Ignored(syscall.SIGHUP), ch: make(chan os.Signal, 1)}
+	signal.Notify(hangups.ch, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // the reader of the log may go away; the node stays
 	// A second signal ends the process at once, as if the first had not been handled.
 	context.AfterFunc(ctx, stop)
 	goredis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
-	err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Environ(), hangups, os.Stdin, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "guildcast: "+oneLine(err))
 	}
 	os.Exit(exitCode(err))
 }
 
+// hangups are the SIGHUPs of the process.
+type hangups struct {
+	ignored bool // when the process started, as under nohup
+	ch      chan os.Signal
+}
+
 // run carries out one command line. env holds NAME=value pairs.
-func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func run(
+	ctx context.Context, args, env []string, hangups hangups, stdin io.Reader, stdout, stderr io.Writer,
+) error {
 	again := func() (invocation, error) { return parse(args, environment(env), stdout) }
 	parsed, err := again()
 	if err != nil || parsed.command == nil {
 		return err
 	}
-	err = parsed.command.Run(ctx, terminal{stdin, stdout, stderr, parsed, again})
+	if _, reloads := parsed.command.(*serve); !reloads && !hangups.ignored {
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		go func() {
+			select {
+			case <-hangups.ch:
+				stop()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	err = parsed.command.Run(ctx, terminal{stdin, stdout, stderr, hangups.ch, parsed, again})
 	return parsed.locate(err)
 }
 
@@ -52,6 +70,7 @@ type command interface {
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer
+	hangups  <-chan os.Signal // for commands that reload
 
 	invocation                            // what was parsed
 	again      func() (invocation, error) // reads the configuration again, with the same flags and variables

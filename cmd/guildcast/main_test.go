@@ -42,7 +42,7 @@ func execute(t *testing.T, env []string, args ...string) outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	err := run(ctx, args, env, strings.NewReader(`{"from": "stdin"}`), &stdout, &stderr)
+	err := run(ctx, args, env, hangups{}, strings.NewReader(`{"from": "stdin"}`), &stdout, &stderr)
 	o := outcome{out: stdout.String(), code: exitCode(err)}
 	if err != nil {
 		o.err = oneLine(err)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/architus/guildcast/internal/demo"
@@ -176,20 +177,42 @@ func TestServeDemo(t *testing.T) {
 	}
 }
 
-// TestHangup sends SIGHUP, which drains like SIGTERM.
+// TestHangup sends SIGHUP, which reloads a node and ends other commands.
 func TestHangup(t *testing.T) {
 	// The tests may run under nohup, whose children would inherit that the signal is ignored.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	p := start(t, []string{"GUILDCAST_ADDR=127.0.0.1:0", "GUILDCAST_DEMO=true", "GUILDCAST_LOG=json"})
-	p.line(t, `open (http://\S+)`)
+	url := p.line(t, `open (http://\S+)`)
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	if code, stderr := p.exit(t); code != 0 || !strings.Contains(stderr, "node drains") ||
-		!strings.Contains(stderr, "node stopped") {
+	wait.Until(t, "a reload", func() bool {
+		_, body := get(t, url+"/metrics")
+		return strings.Contains(body, `guildcast_reloads_total{outcome="ok"} 1`)
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := p.exit(t); code != 0 || !strings.Contains(stderr, "node stopped") {
 		t.Errorf("exit code %d, standard error %s", code, stderr)
+	}
+	admin := freeAddr(t)
+	server := miniredis.RunT(t)
+	p = start(t, nil, "relay", "--to-prefix", "p:", "--metrics-addr", admin, "--redis", "redis://"+server.Addr())
+	wait.Until(t, "the relay", func() bool {
+		connection, err := net.Dial("tcp", admin)
+		if err == nil {
+			connection.Close()
+		}
+		return err == nil
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := p.exit(t); code != 0 {
+		t.Errorf("relay: exit code %d, standard error %s", code, stderr)
 	}
 }
 

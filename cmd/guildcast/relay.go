@@ -42,7 +42,7 @@ func (c *relayCommand) Run(ctx context.Context, t terminal) error {
 	case c.Lease < 100*time.Millisecond:
 		return usagef("--lease must be at least 100ms")
 	}
-	log := c.logger(t.err)
+	log, _ := c.logger(t.err)
 	goredis.SetLogger(redisLog{log})
 	connection, err := redisurl.Connect(c.Redis)
 	if err != nil {

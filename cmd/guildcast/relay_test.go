@@ -24,7 +24,7 @@ func TestRelay(t *testing.T) {
 	go func() {
 		url := "redis://" + server.Addr()
 		args := []string{"relay", "--redis", url, "--from-prefix", "bot:", "--metrics-addr", addr}
-		ended <- run(ctx, args, nil, strings.NewReader(""), io.Discard, io.Discard)
+		ended <- run(ctx, args, nil, hangups{}, strings.NewReader(""), io.Discard, io.Discard)
 	}()
 	get := func(path string) (status int, body string) {
 		response, err := http.Get("http://" + addr + path)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -19,6 +20,8 @@ import (
 // node.Config, and ${name} is that field's default; see defaults.
 type serve struct {
 	Addr           string        `group:"Serving:" default:"${addr}" placeholder:"HOST:PORT" help:"Address to listen on."`
+	AdminAddr      string        `group:"Serving:" placeholder:"HOST:PORT" help:"Address of metrics, health, profiles, reload, the configuration and explanations, for nobody but operators; if left out, metrics are on --addr."`
+	Watch          bool          `group:"Serving:" help:"Reload when the configuration file, or a file that an option names, has changed."`
 	TlsCert        string        `group:"Serving:" placeholder:"FILE" help:"Certificate chain in PEM; serves HTTPS."`
 	TlsKey         string        `group:"Serving:" placeholder:"FILE" help:"Private key in PEM."`
 	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
@@ -176,6 +179,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	goredis.SetLogger(redisLog{config.Logger})
+	config.Load = s.loader(t, &config)
 	n, err := node.New(config)
 	if err != nil {
 		return usageError{err}
@@ -184,14 +188,24 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	for _, name := range t.unknown {
 		config.Logger.Warn("environment variable is no option and ignored", "name", name)
 	}
-	for _, secret := range config.JWTSecrets {
+	warnOfWeak(&config)
+	s.memory.apply(config.Logger, memlimit.FromCgroup)
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { t.follow(ctx, stop, n) })
+	defer running.Wait()
+	defer stop()
+	return n.Run(ctx)
+}
+
+// warnOfWeak logs secrets that can be guessed.
+func warnOfWeak(c *node.Config) {
+	for _, secret := range c.JWTSecrets {
 		if len(secret.Key) < weakSecret {
-			config.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes",
-				len(secret.Key), "want", weakSecret)
+			c.Logger.Warn("token secret is shorter than HS256 asks for", "kid", secret.KeyID, "bytes", len(secret.Key),
+				"want", weakSecret)
 		}
 	}
-	s.memory.apply(config.Logger, memlimit.FromCgroup)
-	return n.Run(ctx)
 }
 
 // nodeConfig is config with what a process adds to it.
@@ -200,7 +214,8 @@ func (s *serve) nodeConfig(t terminal) (node.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Logger = s.logger(t.err)
+	c.Logger, c.LogLevel = s.logger(t.err)
+	c.Shown, c.Files = shown(t.options), t.files()
 	c.Version, c.Revision = release, revision()
 	if s.Demo {
 		own := demoSecret()
@@ -214,7 +229,7 @@ func (s *serve) nodeConfig(t terminal) (node.Config, error) {
 // config is the options as those of a node.
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
-		Addr: s.Addr, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,
+		Addr: s.Addr, AdminAddr: s.AdminAddr, Watch: s.Watch, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,
 		KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
 		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,

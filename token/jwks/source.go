@@ -127,6 +127,17 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
+// Refresh makes Run read the key set at once.
+func (s *Source) Refresh() { s.want.Send() }
+
+// Read reads the key set, and returns why it can't be read. It may be called before Run only.
+func (s *Source) Read(ctx context.Context) error {
+	s.read(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 // end releases the callers that wait for a reading that will not come.
 func (s *Source) end() {
 	s.o.Client.CloseIdleConnections()
