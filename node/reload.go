@@ -78,9 +78,9 @@ func keySet(c *Config, last *live) (*jwks.Source, error) {
 
 // Reload reads the configuration again and puts into effect what can change while the node runs: the JWT options and
 // key set, the policy, the TLS certificate, the origins, the limits and the log level. Sockets stay connected and
-// elevated. What they request, and what happens in their guilds, goes by the new configuration once Reload has returned.
-// It returns the options that have changed and take effect after a restart. On an error nothing has changed. The outcome
-// is logged as well. Reloads come one after another.
+// elevated. What they request, and what happens in their guilds, goes by the new configuration once Reload has
+// returned. It returns the options that have changed and take effect after a restart. On an error nothing has
+// changed. The outcome is logged as well. Reloads come one after another.
 func (n *Node) Reload(ctx context.Context) (restart []string, err error) {
 	select {
 	case n.reloading <- struct{}{}:

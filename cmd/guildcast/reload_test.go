@@ -61,17 +61,6 @@ func operate(t *testing.T, dir string, flags []string) *operated {
 	return o
 }
 
-// freeAddr returns an address on which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 // write writes a file of the node.
 func (o *operated) write(name string, lines ...string) { writeFile(o.t, o.dir, name, lines...) }
 
