@@ -13,34 +13,34 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// Adapter is the in-process adapter: the rooms of one namespace on this node, and the fan-out to their members. The
-// adapters of package adapter embed it. All methods may be called concurrently.
+// Adapter is the in-process adapter of one namespace: it keeps the rooms and sends broadcasts to their members on this
+// node. The adapters of package adapter embed it. All methods may be called concurrently.
 //
-// On a server of NewServer a broadcast is encoded and framed once, and queued on every connection without a copy. On a
-// stock server it goes through the library's own path.
+// On a server made by NewServer, a broadcast is encoded and framed once, and queued on every connection without a copy.
+// On a stock server of the library it takes the library's own path.
 //
-// It emits what Node's adapter does, in the order of the changes: "create-room" (room), "join-room" (room, id),
-// "leave-room" (room, id) and "delete-room" (room).
+// It emits the events of the Node.js adapter, in the order of the changes: "create-room" (room), "join-room" (room,
+// id), "leave-room" (room, id) and "delete-room" (room).
 type Adapter struct {
 	emitter
 	proto socket.Adapter   // the outermost type
 	nsp   socket.Namespace // Static after Construct, as all below.
-	fast  bool             // the server is ours and speaks our codec
+	fast  bool             // the server is one of NewServer with its own codec
 	log   *slog.Logger
-	// Compress only what is sent with the compress flag: Options.CompressFlagged.
+	// Options.CompressFlagged: compress only packets sent with the compress flag.
 	flagged bool
 
-	watched  atomic.Bool // somebody listens to our events
+	watched  atomic.Bool // the adapter's events have a listener
 	index    index
-	recovery *recovery // nil without connection state recovery
+	recovery *recovery // nil if connection state recovery is off
 }
 
 var _ socket.Adapter = (*Adapter)(nil)
 
-// ErrServerSideEmit is the answer of an adapter that knows no other servers.
+// ErrServerSideEmit reports that the adapter knows no other servers to emit to.
 var ErrServerSideEmit = errors.New("this adapter does not support the ServerSideEmit() functionality")
 
-// AdapterBuilder makes Adapters; it is the default of NewServer, and may be given to a stock server too.
+// AdapterBuilder makes an Adapter per namespace. It is the default of NewServer, and works with a stock server too.
 type AdapterBuilder struct{}
 
 // New implements socket.AdapterConstructor.
@@ -53,7 +53,7 @@ func (AdapterBuilder) New(nsp socket.Namespace) socket.Adapter {
 	return a
 }
 
-// MakeAdapter returns an adapter to embed: call Prototype with the outermost type, then Construct.
+// MakeAdapter returns an Adapter to embed. Call Prototype with the outermost type, then Construct.
 func MakeAdapter() *Adapter {
 	a := &Adapter{log: slog.New(slog.DiscardHandler)}
 	a.proto = a
@@ -63,10 +63,10 @@ func MakeAdapter() *Adapter {
 // Prototype sets the outermost type that embeds the adapter.
 func (a *Adapter) Prototype(p socket.Adapter) { a.proto = p }
 
-// Proto is the outermost type.
+// Proto returns the outermost type.
 func (a *Adapter) Proto() socket.Adapter { return a.proto }
 
-// Construct ties the adapter to its namespace.
+// Construct binds the adapter to its namespace.
 func (a *Adapter) Construct(nsp socket.Namespace) {
 	a.nsp = nsp
 	if e, ok := nsp.Server().Encoder().(encoder); ok {
@@ -80,10 +80,10 @@ func (a *Adapter) Init() {}
 // Close does nothing: the adapter holds no resources.
 func (a *Adapter) Close() {}
 
-// Nsp is the namespace.
+// Nsp returns the namespace.
 func (a *Adapter) Nsp() socket.Namespace { return a.nsp }
 
-// ServerCount is the number of servers in the cluster: 1.
+// ServerCount returns the number of servers in the cluster: 1.
 func (a *Adapter) ServerCount() int64 { return 1 }
 
 // On registers listeners.
@@ -127,14 +127,13 @@ func (a *Adapter) emitRoomEvents() {
 	})
 }
 
-// AddAll puts a socket into rooms.
+// AddAll adds a socket to rooms.
 func (a *Adapter) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	a.index.add(id, rooms.Keys(), a.find)
 	a.emitRoomEvents()
 }
 
-// tell calls queue, which queues for the client of s that it is connected. What is broadcast from then on reaches it,
-// behind that.
+// tell calls queue, which queues the answer to the CONNECT of s. Broadcasts from then on reach s, after that answer.
 func (a *Adapter) tell(s *socket.Socket, queue func()) { a.index.tell(s.Id(), queue) }
 
 func (a *Adapter) find(id socket.SocketId) *socket.Socket {
@@ -142,13 +141,13 @@ func (a *Adapter) find(id socket.SocketId) *socket.Socket {
 	return s
 }
 
-// Del takes a socket out of a room.
+// Del removes a socket from a room.
 func (a *Adapter) Del(id socket.SocketId, room socket.Room) {
 	a.index.remove(id, room)
 	a.emitRoomEvents()
 }
 
-// DelAll takes a socket out of all rooms and forgets it.
+// DelAll removes a socket from all rooms and forgets it.
 func (a *Adapter) DelAll(id socket.SocketId) {
 	if a.recovery != nil {
 		a.recovery.abandon(id)
@@ -157,27 +156,27 @@ func (a *Adapter) DelAll(id socket.SocketId) {
 	a.emitRoomEvents()
 }
 
-// Rooms returns the members by room. The map is live, and to be read only. From the first call of Rooms or Sids on it
-// costs some memory per socket; HasMembers, Sockets, SocketRooms and RoomNames do not need it.
+// Rooms returns the members by room. The map is live; do not change it. The first call of Rooms or Sids makes every
+// socket take more than 600 bytes more, for good. HasMembers, Sockets, SocketRooms and RoomNames cost no memory.
 func (a *Adapter) Rooms() *types.Map[socket.Room, *types.Set[socket.SocketId]] {
 	rooms, _ := a.index.views()
 	return rooms
 }
 
-// Sids returns the rooms by socket. See Rooms.
+// Sids returns the rooms by socket. The map is live; do not change it. See Rooms for what it costs.
 func (a *Adapter) Sids() *types.Map[socket.SocketId, *types.Set[socket.Room]] {
 	_, sids := a.index.views()
 	return sids
 }
 
-// RoomNames lists the rooms that have a member here, in no order. private adds the rooms that sockets have for
-// themselves.
+// RoomNames returns the rooms that have a member on this node, in no order. With private, it includes each socket's own
+// room.
 func (a *Adapter) RoomNames(private bool) []socket.Room { return a.index.roomNames(private) }
 
-// HasMembers reports whether any of rooms has a member here. It does not allocate.
+// HasMembers reports whether any of rooms has a member on this node. It does not allocate.
 func (a *Adapter) HasMembers(rooms ...socket.Room) bool { return a.index.hasMembers(rooms) }
 
-// SocketRooms returns a copy of the rooms of a socket, nil if it is unknown.
+// SocketRooms returns a copy of a socket's rooms, or nil if the socket is unknown.
 func (a *Adapter) SocketRooms(id socket.SocketId) *types.Set[socket.Room] {
 	rooms, ok := a.index.roomsOf(id)
 	if !ok {
@@ -186,14 +185,14 @@ func (a *Adapter) SocketRooms(id socket.SocketId) *types.Set[socket.Room] {
 	return types.NewSet(rooms...)
 }
 
-// Sockets returns the ids of the connected sockets in any of rooms; all of them if rooms is empty or nil.
+// Sockets returns the ids of the connected sockets in any of rooms, or of all sockets if rooms is empty or nil.
 func (a *Adapter) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	ids := types.NewSet[socket.SocketId]()
 	a.each(&socket.BroadcastOptions{Rooms: rooms}, func(m *member) { ids.Add(m.id) })
 	return ids
 }
 
-// FetchSockets passes the local sockets that opts selects to a callback, which runs before it returns.
+// FetchSockets returns a function that passes the local sockets that opts selects to its callback, before it returns.
 func (a *Adapter) FetchSockets(opts *socket.BroadcastOptions) func(func([]socket.SocketDetails, error)) {
 	return func(callback func([]socket.SocketDetails, error)) {
 		found := []socket.SocketDetails{}
@@ -216,23 +215,23 @@ func (a *Adapter) DelSockets(opts *socket.BroadcastOptions, rooms []socket.Room)
 	})
 }
 
-// DisconnectSockets disconnects the local sockets that opts selects; status closes their connections too.
+// DisconnectSockets disconnects the local sockets that opts selects. If status is true it closes their connections too.
 func (a *Adapter) DisconnectSockets(opts *socket.BroadcastOptions, status bool) {
 	a.each(opts, func(m *member) { m.sock.Disconnect(status) })
 }
 
-// ServerSideEmit fails with ErrServerSideEmit.
+// ServerSideEmit returns ErrServerSideEmit.
 func (a *Adapter) ServerSideEmit([]any) error { return ErrServerSideEmit }
 
-// PersistSession keeps what is needed to restore a socket that lost its connection.
+// PersistSession keeps the session of a socket that lost its connection, for RestoreSession.
 func (a *Adapter) PersistSession(s *socket.SessionToPersist) {
 	if a.recovery != nil {
 		a.recovery.persist(s)
 	}
 }
 
-// RestoreSession finds the session pid, and what was sent to it after the packet offset. It returns nil, nil when there
-// is none, or not enough is known.
+// RestoreSession returns the session pid and the packets that were sent to it after the one with offset. It returns
+// nil, nil if the session is unknown or packets are missing.
 func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*socket.Session, error) {
 	if a.recovery == nil {
 		return nil, nil
@@ -245,7 +244,7 @@ func (a *Adapter) RestoreSession(pid socket.PrivateSessionId, offset string) (*s
 	return session, nil
 }
 
-// memberLists holds *memberList that broadcasts collect their targets in. It is a cache, no state.
+// memberLists holds *memberList, in which broadcasts collect their targets. It is only a cache.
 var memberLists = sync.Pool{New: func() any { return new(memberList) }}
 
 type memberList struct{ list []*member }
@@ -257,7 +256,7 @@ func (l *memberList) release() {
 	memberLists.Put(l)
 }
 
-// choose returns the local members that opts selects (nil: all), each once.
+// choose returns the local members that opts selects, each once; nil opts select all.
 func (a *Adapter) choose(opts *socket.BroadcastOptions) *memberList {
 	l := memberLists.Get().(*memberList)
 	rooms, except := selection(opts)
@@ -294,7 +293,7 @@ func flagsOf(opts *socket.BroadcastOptions) socket.BroadcastFlags {
 	return *opts.Flags
 }
 
-// eventOf returns p's arguments, as the "any outgoing" listeners get them.
+// eventOf returns p's arguments in the form that "any outgoing" listeners get.
 func eventOf(p *parser.Packet) []any {
 	if args, ok := p.Data.([]any); ok {
 		return args

@@ -12,21 +12,20 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// Incoming is an event that a client has sent and that has not been decoded. It is valid during the call of
-// Options.Admit only.
+// Incoming is an event from a client that has not been decoded. It is valid only during the call of Options.Admit.
 type Incoming struct {
-	Event           string // its name
-	TextBytes       int    // the size of Payload
-	AttachmentBytes int    // the size of the binary attachments together
-	// Payload is the JSON array of the event's name and arguments, as the client wrote it: not checked, and read-only.
-	// Attachments are placeholders in it.
+	Event           string // name of the event
+	TextBytes       int    // size of Payload
+	AttachmentBytes int    // size of all binary attachments together
+	// Payload is the JSON array of the event's name and arguments as the client wrote it, unchecked. Attachments are
+	// placeholders in it. Do not change it.
 	Payload []byte
 
 	ack socket.Ack
 }
 
-// Acknowledge answers the event with args if the client has asked for an acknowledgement, and reports whether it has.
-// An event that has been acknowledged should be refused: its listeners would answer again.
+// Acknowledge answers the event with args if the client asked for an acknowledgement, and reports whether it did.
+// Refuse an event after you have acknowledged it; its listeners would answer again.
 func (in Incoming) Acknowledge(args ...any) bool {
 	if in.ack != nil {
 		in.ack(args, nil)
@@ -34,20 +33,20 @@ func (in Incoming) Acknowledge(args ...any) bool {
 	return in.ack != nil
 }
 
-// smallEvent is the size in bytes up to which an event is decoded without looking for somebody who takes it: the look
-// costs as much.
+// smallEvent is the size in bytes up to which an event is decoded without looking for a listener, because looking costs
+// as much as decoding.
 const smallEvent = 512
 
-// admits reports whether an event is to be decoded: Options.Admit lets it in, and somebody on the socket may take it.
-// An event that nobody takes still has to be valid, as in Node.js.
+// admits reports whether to decode an event: Options.Admit accepts it, and something on the socket may take it. An
+// event that nothing takes must be valid all the same, as in Node.js.
 func (c *Conn) admits(s *socket.Socket, p *packet) (bool, error) {
 	admit := c.srv.options.Admit
-	if p.decoded != nil || admit == nil && len(p.body) <= smallEvent { // a parser that is not ours has decoded it
+	if p.decoded != nil || admit == nil && len(p.body) <= smallEvent { // the user's own parser has decoded it
 		return true, nil
 	}
 	name, ok := eventName(p.body)
 	if !ok || reservedEvent(name) {
-		return true, nil // decoding says what is wrong
+		return true, nil // the decoder reports what is wrong
 	}
 	if admit != nil {
 		in := Incoming{Event: name, TextBytes: len(p.body), Payload: p.body}
@@ -70,7 +69,7 @@ func (c *Conn) admits(s *socket.Socket, p *packet) (bool, error) {
 	return false, nil
 }
 
-// hasTaker reports whether a socket has a listener of the event, a listener of all events, or a middleware.
+// hasTaker reports whether a socket has a listener for the event, an "any" listener, or a middleware.
 func (c *Conn) hasTaker(s *socket.Socket, event string) bool {
 	if s.ListenerCount(events.EventName(event)) > 0 || len(s.ListenersAny()) > 0 {
 		return true
@@ -79,8 +78,8 @@ func (c *Conn) hasTaker(s *socket.Socket, event string) bool {
 	return !ok || len(middlewares) > 0
 }
 
-// eventName returns the first member of a JSON array if it is a string or a number, the latter as the text under which
-// its listeners know it. It looks at nothing behind it.
+// eventName returns the first element of a JSON array if that is a string or a number. A number becomes the text under
+// which listeners know it. What follows is not looked at.
 func eventName(body []byte) (name string, ok bool) {
 	at := js.SkipSpace(body, 0)
 	if at == len(body) || body[at] != '[' {
@@ -95,7 +94,7 @@ func eventName(body []byte) (name string, ok bool) {
 	}
 	for end := start + 1; end < len(body); end++ {
 		switch c := body[end]; {
-		case c == '\\': // the decoder knows what it means
+		case c == '\\': // an escape: leave it to the decoder
 			end++
 			ok = true
 		case c < ' ':
@@ -110,7 +109,7 @@ func eventName(body []byte) (name string, ok bool) {
 	return "", false
 }
 
-// numberName returns the name of an event whose name is the number that rest begins with.
+// numberName returns the event's name if rest begins with a number.
 func numberName(rest []byte) (name string, ok bool) {
 	end := 0
 	for end < len(rest) && strings.IndexByte("+-.0123456789Ee", rest[end]) >= 0 {
@@ -123,10 +122,10 @@ func numberName(rest []byte) (name string, ok bool) {
 	return numberText(number), true
 }
 
-// numberText returns a finite number as JavaScript names a property by it.
+// numberText returns a finite number as JavaScript writes it when it is used as a property's name.
 func numberText(number float64) string { return string(js.AppendNumber(nil, number)) }
 
-// isArray reports whether body is JSON and an array.
+// isArray reports whether body is a valid JSON array.
 func isArray(body []byte) bool {
 	at := js.SkipSpace(body, 0)
 	return at < len(body) && body[at] == '[' && json.Valid(body)

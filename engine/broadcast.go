@@ -9,8 +9,8 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// Broadcast sends p, which it does not change, to the local sockets that opts selects. It waits for connections that
-// lag, 50 ms at most.
+// Broadcast sends p to the local sockets that opts selects, and does not change p. It waits for connections that lag,
+// at most 50 ms.
 func (a *Adapter) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	if a.recovery != nil && a.fast && recoverable(p, opts) {
 		a.broadcastRecoverable(p, opts)
@@ -19,12 +19,12 @@ func (a *Adapter) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	a.broadcast(p, opts, nil)
 }
 
-// BroadcastWithAck is Broadcast of a packet that clients acknowledge. clientCount gets the number of sockets that it
-// went to, before BroadcastWithAck returns; ack is called with every answer.
+// BroadcastWithAck is Broadcast for a packet that clients acknowledge. It calls clientCount with the number of sockets
+// that the packet was sent to, before it returns. It calls ack with every answer.
 func (a *Adapter) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {
-	if a.proto == socket.Adapter(a) { // else the adapter around it does that, which knows where the answers go
+	if a.proto == socket.Adapter(a) { // otherwise the adapter that embeds this one does
 		ack = oneValue(ack)
 	}
 	id := a.nsp.Ids()
@@ -36,8 +36,7 @@ func (a *Adapter) BroadcastWithAck(
 		asked = append(asked, s)
 	})
 	if timeout := flagsOf(opts).Timeout; timeout != nil && len(asked) > 0 {
-		// Who has not answered by then never will, as far as anybody cares; the library would keep its entry as long as
-		// the socket lives.
+		// Later answers are of no use. The library would keep its entry as long as the socket lives.
 		time.AfterFunc(*timeout+time.Second, func() {
 			for _, s := range asked {
 				s.Acks().Delete(id)
@@ -47,8 +46,8 @@ func (a *Adapter) BroadcastWithAck(
 	clientCount(uint64(len(asked)))
 }
 
-// oneValue passes on one value of each client, its first argument or nil, as in Node. The library counts values: a
-// client that sends none would be waited for, and one that sends two would stand for another.
+// oneValue passes on one value per client, its first argument or nil, as Node.js does. The library counts values: it
+// would wait for a client that sends none, and take one that sends two for two clients.
 func oneValue(ack socket.Ack) socket.Ack {
 	return func(args []any, err error) {
 		if len(args) == 0 {
@@ -58,13 +57,13 @@ func oneValue(ack socket.Ack) socket.Ack {
 	}
 }
 
-// BroadcastMessage delivers m to the local sockets that opts selects (nil: all), each at most once. It waits for
-// connections that lag, 50 ms at most.
+// BroadcastMessage delivers m to the local sockets that opts selects, at most once to each; nil opts select all. It
+// waits for connections that lag, at most 50 ms.
 func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
 	if a.fast {
 		targets := a.choose(opts)
 		defer targets.release()
-		var p *parser.Packet // for listeners, decoded when there is one
+		var p *parser.Packet // for "any outgoing" listeners; decoded if there is one
 		a.fanOut(m, targets.list, flagsOf(opts), func(s *socket.Socket) {
 			if listeners := s.ListenersAnyOutgoing(); len(listeners) > 0 {
 				if p == nil {
@@ -87,7 +86,7 @@ func (a *Adapter) BroadcastMessage(m *Message, opts *socket.BroadcastOptions) {
 	a.broadcast(p, opts, nil)
 }
 
-// broadcast sends p, and calls before for each socket before it sends to it. A packet for nobody is not encoded.
+// broadcast sends p, and calls before for each socket ahead of sending to it. It does not encode a packet for nobody.
 func (a *Adapter) broadcast(p *parser.Packet, opts *socket.BroadcastOptions, before func(*socket.Socket)) {
 	each := func(s *socket.Socket) {
 		if before != nil {
@@ -127,11 +126,11 @@ func (a *Adapter) fanOut(m *Message, targets []*member, flags socket.BroadcastFl
 	d.pace()
 }
 
-// slowFanOut goes through the library: for a foreign engine, or a foreign parser.
+// slowFanOut broadcasts through the library, for an engine or a parser that is not ours.
 func (a *Adapter) slowFanOut(p *parser.Packet, opts *socket.BroadcastOptions, each func(*socket.Socket)) {
-	q := *p // encoders change their packet
+	q := *p // encoders change the packet
 	q.Nsp = a.nsp.Name()
-	if q.Type == parser.BINARY_EVENT { // which the encoder makes of an event by itself, and only of an event
+	if q.Type == parser.BINARY_EVENT { // the encoder makes a BINARY_EVENT by itself, and only from an EVENT
 		q.Type = parser.EVENT
 	}
 	flags := flagsOf(opts)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// clientFiles serves the browser client's files, as Node's server does with its option serveClient.
+// clientFiles serves the browser client's files, as the Node.js server does with its option serveClient.
 type clientFiles struct {
 	prefix string
 	names  *regexp.Regexp

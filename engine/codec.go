@@ -9,8 +9,8 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 )
 
-// codec is the parser.Parser of our servers. The encoder makes Messages. The decoder decodes nothing: packets are
-// decoded by the mailbox's workers, and reach the library's Client ready-made through its decoder.
+// codec is the parser.Parser of our servers. Its encoder makes Messages. Its decoder only hands on packets that the
+// workers of an inbox have decoded, because the library's Client takes packets from its decoder.
 type codec struct {
 	srv *server
 }
@@ -25,8 +25,8 @@ type encoder struct {
 	srv *server
 }
 
-// Encode implements parser.Encoder. What can't be encoded is logged and not sent: the interface has no error, and the
-// library's own encoder sends half of such a packet, which makes the client drop the connection.
+// Encode implements parser.Encoder. It logs and drops a packet that can't be encoded, because the interface has no
+// error. (The library's own encoder sends half of such a packet, and the client drops the connection.)
 func (e encoder) Encode(p *parser.Packet) []types.BufferInterface {
 	m, err := NewMessage(p.Nsp, p)
 	if err != nil {
@@ -49,7 +49,7 @@ var (
 	_ parser.Decoder = (*foreignDecoder)(nil)
 )
 
-// Add implements parser.Decoder: a *parser.Packet is passed on, an error is returned.
+// Add implements parser.Decoder. It passes on a *parser.Packet, and returns an error.
 func (d *decoder) Add(v any) error {
 	switch v := v.(type) {
 	case *parser.Packet:
@@ -63,24 +63,24 @@ func (d *decoder) Add(v any) error {
 	return errForeignInput
 }
 
-// Destroy implements parser.Decoder. The listener stays: Destroy may run while Add does, and a closed Client ignores
-// what it gets.
+// Destroy implements parser.Decoder. It keeps the listener, because it may run during Add; a closed Client ignores
+// packets.
 func (d *decoder) Destroy() {}
 
-// On implements events.EventEmitter: the Client listens to "decoded", before the first Add.
+// On implements events.EventEmitter. The Client calls it for "decoded", before the first Add.
 func (d *decoder) On(_ events.EventName, fns ...events.Listener) error {
 	d.decoded = fns[0]
 	return nil
 }
 
-// foreignCodec wraps a parser that the user has chosen, so that its packets are handled in order too.
+// foreignCodec wraps a parser of the user's choice, so that its packets are handled in order too.
 type foreignCodec struct {
 	parser.Parser
 }
 
 func (c foreignCodec) NewDecoder() parser.Decoder {
 	d := &foreignDecoder{inner: c.Parser.NewDecoder()}
-	// The interface's only error is that of a nil listener.
+	// On fails only for a nil listener.
 	_ = d.inner.On("decoded", func(args ...any) {
 		if p, ok := args[0].(*parser.Packet); ok && d.sink != nil {
 			d.sink(p)
@@ -89,7 +89,7 @@ func (c foreignCodec) NewDecoder() parser.Decoder {
 	return d
 }
 
-// foreignInput is a message for a foreignDecoder, and where the packets in it go.
+// foreignInput is a message for a foreignDecoder, and the function that takes the packets in it.
 type foreignInput struct {
 	data types.BufferInterface
 	sink func(*parser.Packet)

@@ -8,28 +8,28 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// Conn is the delivery handle of one client connection. It is comparable by pointer and stays the same while the
-// connection lives, through upgrades. All methods may be called concurrently.
+// Conn is one client connection, to which Deliver sends. The same *Conn stands for it as long as it lives, upgrades
+// included. All methods may be called concurrently.
 //
-// The library sees it as an engineSocket, Engine.IO as a session, users who ask for the transport as a transportView:
-// all of them are this struct under another name.
+// The same struct has three more types, each with the methods of one reader: engineSocket for the library, session for
+// package eio, and transportView for users who ask for the transport.
 type Conn struct {
 	eio eio.Conn
 	srv *server
-	// feed is the library's Client: it takes *parser.Packet, error and *foreignInput. Set in OnOpen, constant from then
-	// on.
+	// feed passes a *parser.Packet, an error or a *foreignInput to the library's Client. Set in OnOpen, constant from
+	// then on.
 	feed func(...any)
 	// hangUp tells the Client that the connection has closed. Set in OnOpen too.
 	hangUp func(...any)
 	inbox  inbox
 	asm    assembler // Owned by the reader.
 	shake  handshake
-	users  emitter // listeners of users, and the Client's
+	users  emitter // listeners of users and of the Client
 
 	prev, next *Conn // Guarded by srv.mu.
 }
 
-// ConnOf returns the handle of the connection that s uses, or nil when s runs on another engine.
+// ConnOf returns the connection of s, or nil if s runs on another engine.
 func ConnOf(s *socket.Socket) *Conn {
 	if c, ok := s.Conn().(*engineSocket); ok {
 		return c.conn()
@@ -37,23 +37,23 @@ func ConnOf(s *socket.Socket) *Conn {
 	return nil
 }
 
-// ID is the Engine.IO session id. It is a secret of the client.
+// ID returns the Engine.IO session id. Keep it secret: who knows it can take over the session.
 func (c *Conn) ID() string { return c.eio.ID() }
 
-// Queued is the number of bytes that wait for the peer to read. Who sends something long to one connection keeps it
-// low, so that what is sent meanwhile isn't held up for long, and nobody's queue overflows.
+// Queued returns the number of bytes that wait for the peer to read. Before you send the next part of something long,
+// wait until it is low (see AwaitRoom), so that other messages are not held up and the queue does not overflow.
 func (c *Conn) Queued() int { return c.eio.Queued() }
 
-// AwaitRoom waits until at most limit bytes wait for the peer, or the connection has closed. It returns ctx's error if
-// ctx ends before.
+// AwaitRoom waits until at most limit bytes wait for the peer or the connection has closed. It returns ctx's error if
+// ctx ends first.
 func (c *Conn) AwaitRoom(ctx context.Context, limit int) error { return c.eio.AwaitRoom(ctx, limit) }
 
-// Resume ends the leaving out of messages (see DeliverOptions.Loss) if the peer has caught up, and reports whether it
-// has. It is true, too, for a connection that is closed, or for which nothing was left out.
+// Resume stops leaving out messages (see DeliverOptions.Loss) if the peer has caught up, and reports whether it has. It
+// also returns true if the connection is closed or nothing was left out.
 func (c *Conn) Resume() bool { return c.eio.Resume() }
 
-// send queues a message of the library, or of ours for one socket, and waits for a connection that lags, 50 ms at most.
-// It never fails: a closed connection drops it.
+// send queues a message for one socket, and waits if the connection lags, at most 50 ms. It never fails: a closed
+// connection drops the message.
 func (c *Conn) send(m *Message) {
 	if !c.inbox.sent(c, m) {
 		return
@@ -63,19 +63,19 @@ func (c *Conn) send(m *Message) {
 	}
 }
 
-// session is a Conn as Engine.IO sees it.
+// session is a Conn as package eio sees it.
 type session Conn
 
 var _ eio.Handler = (*session)(nil)
 
 func (s *session) conn() *Conn { return (*Conn)(s) }
 
-// OnOpen implements eio.Handler: the library makes its Client, which sets feed.
+// OnOpen implements eio.Handler. It makes the library create its Client, which sets feed.
 func (s *session) OnOpen(*eio.Conn) {
 	c := s.conn()
 	c.srv.register(c)
 	if c.eio.Protocol() == 3 {
-		c.inbox.connecting("/") // revision 3 joins the main namespace by itself
+		c.inbox.connecting("/") // revision 3: the client is in the main namespace without a CONNECT
 	}
 	c.srv.BaseServer.Emit("connection", c.socket())
 }
@@ -83,7 +83,7 @@ func (s *session) OnOpen(*eio.Conn) {
 // OnMessage implements eio.Handler.
 func (s *session) OnMessage(_ *eio.Conn, m eio.Packet) { s.conn().receive(m) }
 
-// OnClose implements eio.Handler: what the client sent before is handled first, then its sockets disconnect.
+// OnClose implements eio.Handler. It waits until what the client had sent is handled; then its sockets disconnect.
 func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 	c := s.conn()
 	if reason == eio.ReasonForcedClose && c.srv.draining.Load() {
@@ -102,5 +102,5 @@ func (s *session) OnClose(_ *eio.Conn, reason string, err error) {
 	c.srv.unregister(c)
 }
 
-// reasonShutdown is Node's reason for a socket that the server's end disconnects.
+// reasonShutdown is the reason in Node.js for a socket that a server's shutdown disconnects.
 const reasonShutdown = "server shutting down"

@@ -11,11 +11,11 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// maxAuthCost bounds what a CONNECT takes when it is decoded, in bytes: the socket's handshake keeps it.
+// maxAuthCost bounds the decoded size of a CONNECT in bytes. The socket's handshake keeps it.
 const maxAuthCost = 256 << 10
 
-// measure returns about how many bytes the packet's JSON takes when it is decoded, or an error if that or the depth is
-// more than the options allow.
+// measure estimates the decoded size of the packet's JSON in bytes. It returns an error if that or the depth exceeds
+// the options.
 func (p *packet) measure(o *Options) (cost int, err error) {
 	if p.decoded != nil {
 		return 0, nil
@@ -34,8 +34,8 @@ func (p *packet) measure(o *Options) (cost int, err error) {
 	return cost, nil
 }
 
-// decode turns the packet's JSON and attachments into what the library hands to listeners: []any of bool, float64,
-// string, []any, map[string]any, nil, and *types.BytesBuffer for attachments. It has no limits of its own.
+// decode decodes the packet's JSON and attachments into the library's types: bool, float64, string, []any,
+// map[string]any, nil, and *types.BytesBuffer for an attachment. It enforces no limits; see measure.
 func (p *packet) decode() (any, error) {
 	if p.decoded != nil {
 		return validate(p.kind, p.decoded.Data)
@@ -56,7 +56,7 @@ func (p *packet) decode() (any, error) {
 	return validate(p.kind, data)
 }
 
-// attach replaces placeholders by attachments, in place.
+// attach replaces placeholders with attachments, in place.
 func attach(data any, bins [][]byte) (any, error) {
 	switch v := data.(type) {
 	case []any:
@@ -86,7 +86,7 @@ func attach(data any, bins [][]byte) (any, error) {
 	return data, nil
 }
 
-// reservedEvent reports whether Socket.IO reserves an event's name, so that no peer may send it. The names are those of
+// reservedEvent reports whether Socket.IO reserves name, so that a peer must not send it. The names are those of
 // socket.io-parser 4.2.
 func reservedEvent(name string) bool {
 	switch name {
@@ -96,9 +96,9 @@ func reservedEvent(name string) bool {
 	return false
 }
 
-// validate checks that data is of the form that a packet of that kind has, by the rules of socket.io-parser 4.2. A
-// missing auth payload becomes an empty object, the arguments of an empty ACK an empty array, and a number that is
-// used as an event's name (which JavaScript allows) its text.
+// validate checks the form of data for a packet of this kind by the rules of socket.io-parser 4.2, and returns it
+// normalized: a missing auth payload is an empty object, a missing list of an ACK's arguments an empty array, and an
+// event's name that is a number (JavaScript allows that) its text.
 func validate(kind parser.PacketType, data any) (any, error) {
 	switch kind {
 	case parser.CONNECT:

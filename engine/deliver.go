@@ -6,44 +6,44 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// paceLimit is how long a call that sends may wait for connections that lag.
+// paceLimit bounds how long a call that sends waits for connections that lag.
 const paceLimit = 50 * time.Millisecond
 
-// DeliverOptions of Deliver.
+// DeliverOptions are the options of Deliver and Queue. The zero value delivers to every connection.
 type DeliverOptions struct {
-	Volatile bool // drop the message if the connection can't take it now
-	Loss     Loss // whether it may be left out if the connection is behind; not together with Volatile
+	Volatile bool // drop the message for a connection that can't take it now
+	Loss     Loss // whether to leave the message out for a connection that is behind; not with Volatile
 }
 
-// Lag is connections that lag, for which a sender should wait a while.
+// Lag is the connections that lag after a call of Queue. The sender should Wait for them.
 type Lag struct{ conns []*eio.Conn } // a sample of them: maxSampled
 
-// Wait waits until none of the connections lags, 50 ms at most, or until stop is closed. stop may be nil.
+// Wait returns when none of the connections lags any more, after 50 ms, or when stop is closed. stop may be nil.
 func (l *Lag) Wait(stop <-chan struct{}) {
 	eio.Pace(l.conns, paceLimit, stop)
 }
 
-// Loss says if a message may be left out for a connection that is behind, because the sender can make up for it
-// once Conn.Resume says so.
+// Loss says whether a message may be left out for a connection that is behind. The sender must make up for it once
+// Conn.Resume returns true.
 type Loss uint8
 
 // Losses, from the strictest.
 const (
-	// Keep leaves nothing out: a connection whose queue would grow over Options.MaxQueueBytes is closed.
+	// Keep never leaves the message out. It closes a connection whose queue would exceed Options.MaxQueueBytes.
 	Keep = Loss(eio.Keep)
-	// ShedWhenFull leaves the message out instead of closing the connection.
+	// ShedWhenFull leaves the message out where Keep would close the connection.
 	ShedWhenFull = Loss(eio.ShedWhenFull)
-	// ShedWhenBehind leaves the message out once a quarter of Options.MaxQueueBytes waits, or once the peer has been
-	// too slow for 3 s, during which it was waited for.
+	// ShedWhenBehind leaves the message out if more than a quarter of Options.MaxQueueBytes waits, or if the peer has
+	// been too slow for 3 s although senders waited for it.
 	ShedWhenBehind = Loss(eio.ShedWhenBehind)
 )
 
-// Deliver queues m on every connection of conns, in order with all else that is sent to them, and paces the caller (50
-// ms at most) while healthy connections lag. conns is only read; nil connections are skipped. It never fails: a closed
-// connection is skipped, and one that has stopped reading is cut by limits of its own.
+// Deliver queues m on every connection of conns, in order with everything else that is sent to them. While healthy
+// connections lag it waits, at most 50 ms. It skips nil and closed connections, and does not change conns. It never
+// fails: a connection that has stopped reading is closed by its own limits.
 //
-// It returns the connections for which m was left out. From the first message that was, all are that may be left out as
-// well, until Conn.Resume is true.
+// It returns the connections for which m was left out. After that, every message with a Loss other than Keep is left
+// out for them too, until Conn.Resume returns true.
 func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
 	shed, behind := Queue(m, conns, o)
 	if behind != nil {
@@ -52,8 +52,8 @@ func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
 	return shed
 }
 
-// Queue is Deliver for those who can't wait at once, because others wait for them: it returns the connections to wait
-// for, nil if there are none.
+// Queue is Deliver without the wait, for a sender that must not block yet. It returns the connections to wait for, or
+// nil if there are none.
 func Queue(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn, behind *Lag) {
 	d := delivery{message: m, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
 	for _, c := range conns {
@@ -71,11 +71,11 @@ type delivery struct {
 	volatile bool
 	loss     eio.Loss
 	lagging  []*eio.Conn // a sample of them
-	shed     []*Conn     // for which it was left out
+	shed     []*Conn     // for which the message was left out
 }
 
-// maxSampled bounds the lagging connections that a sender waits for: it waits for all of the sample, and a healthy peer
-// that is not in it is as fast as those that are.
+// maxSampled bounds the lagging connections that a sender waits for. A sample is enough: healthy peers outside of it
+// are as fast as those in it.
 const maxSampled = 16
 
 func (d *delivery) to(c *Conn) {

@@ -47,7 +47,7 @@ func (c *Conn) handleConnect(b *box, p *packet) {
 	if b.state != boxNew && b.state != boxLeft {
 		i.mu.Unlock()
 		if !p.again {
-			c.invalidState(p) // it is connected already
+			c.invalidState(p) // the client is connected already
 		}
 		return
 	}
@@ -56,8 +56,7 @@ func (c *Conn) handleConnect(b *box, p *packet) {
 	c.feed(&parser.Packet{Type: parser.CONNECT, Nsp: p.connect, Data: auth})
 }
 
-// handleDisconnect hands a DISCONNECT to the library. The lane goes on with a later CONNECT when "disconnect" has been
-// emitted.
+// handleDisconnect hands a DISCONNECT to the library. A later CONNECT is handled once "disconnect" has been emitted.
 func (c *Conn) handleDisconnect(b *box, p *packet) {
 	if _, err := p.data(&c.srv.options); err != nil {
 		c.refuse(err)
@@ -67,12 +66,13 @@ func (c *Conn) handleDisconnect(b *box, p *packet) {
 	case s == nil:
 	case s.Connected():
 		c.feed(&parser.Packet{Type: parser.DISCONNECT, Nsp: b.name})
-	default: // the server has closed it without a word, and "disconnect" with it
+	default: // the server had closed it, and emitted "disconnect"
 		c.inbox.left(c, s)
 	}
 }
 
-// handleAck calls who waits for an acknowledgement. One that nobody waits for has to be valid, and is not decoded.
+// handleAck calls the function that waits for an acknowledgement. If none does, the packet must be valid all the same,
+// but is not decoded.
 func (c *Conn) handleAck(b *box, p *packet) {
 	s, ok := c.inbox.socketOf(b)
 	ok = ok && p.ackID()
@@ -109,8 +109,8 @@ func (i *inbox) socketOf(b *box) (*socket.Socket, bool) {
 	return b.socket, b.socket != nil
 }
 
-// handleEvent runs an event through what the library runs it through: the "any" listeners, the middlewares, the
-// listeners; all on this goroutine.
+// handleEvent calls what the library would call for an event: the "any" listeners, the middlewares, then the listeners,
+// all on this goroutine.
 func (c *Conn) handleEvent(b *box, p *packet) {
 	s, ok := c.inbox.socketOf(b)
 	if !ok || !s.Connected() {
@@ -164,8 +164,8 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	c.filter(b, s, middlewares, args)
 }
 
-// libraryPacket is p as the library wants it. It is used where the library's middlewares can't be found: there, the
-// library dispatches, and does not keep the order.
+// libraryPacket returns p in the library's form. It is needed if the socket's middlewares can't be found: then the
+// library dispatches events, without keeping their order.
 func (c *Conn) libraryPacket(b *box, p *packet, args []any) *parser.Packet {
 	out := &parser.Packet{Type: parser.EVENT, Nsp: b.name, Data: args}
 	if p.hasID {
@@ -180,9 +180,9 @@ func emit(s *socket.Socket, args []any) {
 	}
 }
 
-// filter runs an event through the middlewares of socket.Use. The listeners run when the chain has returned, as in
-// Node. A middleware that calls next later only delays its own event: that takes its turn in the lane then. One that
-// never calls it drops the event.
+// filter runs an event through the middlewares of socket.Use. The listeners run after the chain has returned, as in
+// Node.js. A middleware that calls next later delays only its own event, which then queues in the lane again. One that
+// never calls next drops the event.
 func (c *Conn) filter(b *box, s *socket.Socket, middlewares []socket.SocketMiddleware, args []any) {
 	deliver := func(err error) {
 		if err != nil {
@@ -192,13 +192,13 @@ func (c *Conn) filter(b *box, s *socket.Socket, middlewares []socket.SocketMiddl
 		emit(s, args)
 	}
 	const (
-		inChain  = iota // the chain runs
-		finished        // it has called the last next
-		left            // it has returned without
+		inChain  = iota // the chain is running
+		finished        // the last next was called
+		left            // the chain returned before that
 	)
 	var state atomic.Int32
 	var result error
-	var once sync.Once // a middleware that calls next twice does not run the listeners twice
+	var once sync.Once // if a middleware calls next twice, the listeners still run once
 	runMiddlewares(middlewares, args, func(err error) {
 		once.Do(func() {
 			result = err
@@ -212,7 +212,7 @@ func (c *Conn) filter(b *box, s *socket.Socket, middlewares []socket.SocketMiddl
 	}
 }
 
-// runMiddlewares calls the middlewares one after the other; each goes on by calling its next.
+// runMiddlewares calls the first middleware. Each runs the next one by calling its next function.
 func runMiddlewares(middlewares []socket.SocketMiddleware, args []any, done func(error)) {
 	if len(middlewares) == 0 {
 		done(nil)
@@ -227,7 +227,7 @@ func runMiddlewares(middlewares []socket.SocketMiddleware, args []any, done func
 	})
 }
 
-// post puts a function at the tail of the event lane.
+// post queues a function at the end of the event lane.
 func (i *inbox) post(c *Conn, b *box, fn func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -241,7 +241,7 @@ func (i *inbox) post(c *Conn, b *box, fn func()) {
 	i.startLocked(c, b, &b.events)
 }
 
-// answer returns the acknowledgement function of an event. Only its first call is sent.
+// answer returns the acknowledgement function of an event. Only its first call sends something.
 func (c *Conn) answer(s *socket.Socket, id uint64) socket.Ack {
 	var sent atomic.Bool
 	return func(args []any, _ error) {

@@ -7,12 +7,12 @@ import (
 	"github.com/zishang520/engine.io/v2/events"
 )
 
-// emitter is an events.EventEmitter in one small slice. The library's takes about 400 bytes for the first listener of
-// an event; this one takes 40, and there are several a connection. The zero value is ready.
+// emitter is an events.EventEmitter that keeps its listeners in one small slice. It takes 40 bytes for the first
+// listener of an event, the library's about 400, and a connection has several emitters. The zero value is ready to use.
 //
-// As in the library, listeners run on the emitting goroutine in the order of registration, one that is removed while
-// an emission runs may still run in it, and RemoveListener compares code pointers, so that two closures made by one
-// line are the same listener. Unlike there, a Once listener is gone before it runs, as in Node.js.
+// As in the library, listeners run on the emitting goroutine, in the order of registration. A listener that is removed
+// during an emission may still run in it. RemoveListener compares code pointers, so two closures made by one line are
+// the same listener. Unlike in the library, but as in Node.js, a Once listener is removed before it runs.
 type emitter struct {
 	mu        sync.Mutex
 	listeners []listener // Guarded by mu, in order of registration.
@@ -54,14 +54,14 @@ func (e *emitter) Once(event events.EventName, fns ...events.Listener) error {
 
 // Emit calls the listeners of an event.
 func (e *emitter) Emit(event events.EventName, args ...any) {
-	var few [4]events.Listener // keeps the usual emission off the heap
+	var few [4]events.Listener // so that most emissions do not allocate
 	run := e.take(event, few[:0])
 	for _, fn := range run {
 		fn(args...)
 	}
 }
 
-// take appends the listeners of event to run, and forgets those that run once.
+// take appends the listeners of event to run, and removes those that run once.
 func (e *emitter) take(event events.EventName, run []events.Listener) []events.Listener {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -127,7 +127,7 @@ func (e *emitter) Clear() {
 	e.listeners = nil
 }
 
-// ListenerCount is the number of listeners of an event.
+// ListenerCount returns the number of listeners of an event.
 func (e *emitter) ListenerCount(event events.EventName) (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -152,7 +152,7 @@ func (e *emitter) Listeners(event events.EventName) []events.Listener {
 	return fns
 }
 
-// EventNames lists the events that have listeners.
+// EventNames returns the events that have listeners.
 func (e *emitter) EventNames() []events.EventName {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +168,7 @@ func (e *emitter) EventNames() []events.EventName {
 	return names
 }
 
-// Len is the number of events that have listeners.
+// Len returns the number of events that have listeners.
 func (e *emitter) Len() int { return len(e.EventNames()) }
 
 // GetMaxListeners returns 0: there is no limit.

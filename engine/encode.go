@@ -8,17 +8,19 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 )
 
-// encodeBuffers holds *[]byte that packets are encoded into before they are framed. It is a cache, no state.
+// encodeBuffers holds *[]byte, into which packets are encoded before they are framed. It is only a cache.
 var encodeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
-// maxPooledBuffer keeps a rare large message from pinning its buffer, in bytes.
+// maxPooledBuffer is the size in bytes of the largest buffer that is pooled, so that one large message does not pin its
+// buffer.
 const maxPooledBuffer = 64 << 10
 
-// headRoom is kept free in front of a packet's JSON: the header depends on the attachments that the JSON has.
+// headRoom is the space in bytes left free before a packet's JSON for the header, which depends on the attachments in
+// the JSON.
 const headRoom = 48
 
-// encodePacket hands the text and the attachments of p, in namespace nsp, to frame; text is only valid during that
-// call. p is not changed.
+// encodePacket encodes p for namespace nsp and calls frame with the text and the attachments. text is valid only during
+// that call. p is not changed.
 func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][]byte)) error {
 	pooled := encodeBuffers.Get().(*[]byte)
 	defer encodeBuffers.Put(pooled)
@@ -26,7 +28,7 @@ func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][
 	e := jsonEncoder{b: append((*pooled)[:0], make([]byte, room)...)}
 	data := p.Data
 	if args, ok := data.([]any); ok && args == nil {
-		data = []any{} // the arguments of an acknowledgement without any
+		data = []any{} // an acknowledgement without arguments
 	}
 	if p.Type == parser.CONNECT_ERROR {
 		data = withoutNoData(data)
@@ -47,8 +49,8 @@ func encodePacket(nsp string, p *parser.Packet, frame func(text []byte, bins [][
 	return nil
 }
 
-// withoutNoData leaves out the data that an error of a namespace's middleware has not got, as JSON.stringify does. The
-// library always puts it in.
+// withoutNoData leaves out a middleware error's field data if that is nil, as JSON.stringify does. The library always
+// writes it.
 func withoutNoData(v any) any {
 	refusal, ok := v.(map[string]any)
 	if data, given := refusal["data"]; !ok || !given || data != nil {
@@ -59,7 +61,7 @@ func withoutNoData(v any) any {
 	return refusal
 }
 
-// binaryKind is the kind of a packet that carries attachments, or none, whatever it was called before.
+// binaryKind returns the kind for a packet with this number of attachments: binary if there are any, plain otherwise.
 func binaryKind(kind parser.PacketType, attachments int) parser.PacketType {
 	switch kind {
 	case parser.EVENT, parser.BINARY_EVENT:

@@ -14,11 +14,11 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// Handler serves the Engine.IO requests of one server, and the browser client's files if the server offers them. It
-// answers 404 outside of the server's path (the library's option Path, default "/socket.io").
+// Handler is the http.Handler of one server. It serves Engine.IO requests and, if the server offers them, the browser
+// client's files. It answers 404 outside the server's path (the library's option Path, default "/socket.io").
 type Handler struct {
 	srv   *server
-	path  string // prefix of the requests that it serves
+	path  string // prefix of the paths that it serves
 	files *clientFiles
 }
 
@@ -48,7 +48,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.files.ServeHTTP(w, r)
 		return
 	}
-	// Nor does it refuse the sessions of others for good: a proxy passes on to the next node what is answered 503.
+	// A draining server serves only its own sessions. After a 503 a proxy tries the next node, which may have the session.
 	if h.srv.draining.Load() && !h.srv.eio.Has(r.URL.Query().Get("sid")) {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
@@ -57,21 +57,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.srv.eio.ServeHTTP(w, r)
 }
 
-// runMiddlewares runs those of io.Engine().Use, of which CORS is one. It returns false if the request is answered.
+// runMiddlewares runs the middlewares of io.Engine().Use, such as CORS. It returns false if one has answered the
+// request.
 func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 	ctx := types.NewHttpContext(w, r)
-	defer ctx.Flush() // ends the library's goroutine
+	defer ctx.Flush() // ends the goroutine that the library started
 	result := make(chan error, 1)
 	s.ApplyMiddlewares(ctx, func(err error) {
 		select {
 		case result <- err:
-		default: // next was called twice
+		default: // next was called a second time
 		}
 	})
 	var err error
 	select {
 	case err = <-result:
-	case <-ctx.Done(): // answered, or the client has left
+	case <-ctx.Done(): // answered, or the client is gone
 		select {
 		case err = <-result:
 		default:
@@ -84,7 +85,7 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 	for name, values := range ctx.ResponseHeaders.All() {
 		w.Header()[name] = values
 	}
-	if w.Header().Get("Access-Control-Allow-Origin") == "false" { // as the library writes that it is not allowed
+	if w.Header().Get("Access-Control-Allow-Origin") == "false" { // how the library says that the origin is not allowed
 		w.Header().Del("Access-Control-Allow-Origin")
 	}
 	if err == nil {
@@ -103,19 +104,21 @@ func (s *server) runMiddlewares(w http.ResponseWriter, r *http.Request) bool {
 
 // Timing of Shutdown.
 const (
-	drainStep  = 50 * time.Millisecond  // the least pause between two lots of connections that are closed
-	drainPause = 200 * time.Millisecond // the longest: a few connections are no crowd for the other nodes
-	drainShare = 0.7                    // of the time until the deadline, in which connections are closed
-	flushShare = 0.95                   // of it, after which messages that are still queued are dropped
-	flushLimit = 5 * time.Second        // the same without a deadline
+	drainStep  = 50 * time.Millisecond  // least pause between two batches of closed connections
+	drainPause = 200 * time.Millisecond // longest pause: a few connections are no load for other nodes
+	drainShare = 0.7                    // share of the time until the deadline in which connections are closed
+	flushShare = 0.95                   // share of it after which queued messages are dropped
+	flushLimit = 5 * time.Second        // the same if there is no deadline
 )
 
 // Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have returned,
-// and closes the namespaces' adapters. Clients see the transport close, and connect again (to another node); the
-// server's sockets disconnect for the reason "server shutting down". Closing is spread over the time that ctx leaves,
-// so that clients do not come to the other nodes all at once; without a deadline they are closed at once. What is
-// queued for a client is sent before it is closed, unless it polls and has not come back for 3 s. When ctx ends first,
-// its error is returned, and the rest goes on in the background. It may be called once.
+// and closes the namespaces' adapters. Call it once. If ctx ends first, Shutdown returns ctx's error, and goes on in
+// the background.
+//
+// Clients see the transport close and connect again, to another node. The server's sockets disconnect for the reason
+// "server shutting down". If ctx has a deadline, closing is spread over the time left, so that clients do not reach the
+// other nodes all at once. Queued messages are sent before a client is closed, unless it polls and has not come back
+// for 3 s.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	s := h.srv
 	s.draining.Store(true)

@@ -16,25 +16,25 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// handshake is what is kept of a session's first request. The request itself, and the library's view of it, would pin
-// more than 10 KB per connection; the view is made when somebody asks for it, and lives as long as he holds it.
+// handshake is what the server keeps of a session's first request. The request itself and the library's view of it
+// would pin more than 10 KB per connection, so the view is made on demand, and kept only as long as a caller holds it.
 type handshake struct {
 	remote    string
 	uri       string
 	host      string
 	proto     string
 	tls       *tls.ConnectionState // nil without TLS
-	ctx       context.Context      // values that middlewares have put into it; nil mostly
-	webSocket bool                 // began as one
+	ctx       context.Context      // with values of middlewares; nil if there are none
+	webSocket bool                 // the session began as a WebSocket
 
 	mu     sync.Mutex
 	header http.Header // Guarded by mu, as all below: replaced when the first socket has a copy.
 	query  url.Values
-	shared bool // header and query are those of the socket.Handshake
+	shared bool // header and query are shared with the socket.Handshake
 	view   weak.Pointer[types.HttpContext]
 }
 
-// hopHeaders concern the WebSocket handshake only, and are not kept.
+// isHopHeader reports whether a header concerns only the WebSocket handshake. Such headers are not kept.
 func isHopHeader(name string) bool {
 	switch name {
 	case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
@@ -43,12 +43,12 @@ func isHopHeader(name string) bool {
 	return false
 }
 
-// fill takes what it needs from the request, which is not kept.
+// fill copies what is needed from the request. It does not keep the request.
 func (h *handshake) fill(s *eio.Handshake, names *interner) {
 	r := s.Request
 	h.remote, h.host, h.proto, h.tls = r.RemoteAddr, names.intern(r.Host), names.intern(r.Proto), r.TLS
 	h.uri = r.RequestURI
-	if !strings.Contains(h.uri, "&t=") { // else it is unique: a polling client's cache buster
+	if !strings.Contains(h.uri, "&t=") { // otherwise the URI is unique: t is a polling client's cache buster
 		h.uri = names.intern(h.uri)
 	}
 	h.webSocket = s.Transport == eio.WebSocket
@@ -75,13 +75,13 @@ func (h *handshake) fill(s *eio.Handshake, names *interner) {
 	h.query = r.URL.Query()
 }
 
-// hasValues reports whether a middleware has derived the request's context from the one that net/http made, which
-// itself holds nothing that outlives the request.
+// hasValues reports whether a middleware has derived a context from the one of net/http, which itself holds nothing
+// that outlives the request.
 func hasValues(ctx context.Context) bool {
 	return reflect.TypeOf(ctx).String() != "*context.cancelCtx"
 }
 
-// share adopts the copies of headers and query that a socket's Handshake holds, and drops its own.
+// share takes over the copies of headers and query that a socket's Handshake has, and drops its own.
 func (h *handshake) share(s *socket.Handshake) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,7 +90,7 @@ func (h *handshake) share(s *socket.Handshake) {
 	}
 }
 
-// context returns the library's view of the request. The same one is returned as long as somebody holds it.
+// context returns the library's view of the request. It returns the same one as long as a caller holds it.
 func (h *handshake) context() *types.HttpContext {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,7 +117,7 @@ func (h *handshake) context() *types.HttpContext {
 	return c
 }
 
-// detachedContext makes the library's view of a request that nobody answers through it. The goroutine that the library
+// detachedContext makes a view of a request through which nothing can be answered. The goroutine that the library
 // starts with it ends at once.
 func detachedContext(r *http.Request) *types.HttpContext {
 	c := types.NewHttpContext(discardWriter{}, r)
@@ -125,21 +125,21 @@ func detachedContext(r *http.Request) *types.HttpContext {
 	return c
 }
 
-// discardWriter is a http.ResponseWriter for a request that has been answered.
+// discardWriter is an http.ResponseWriter for a request that was answered already.
 type discardWriter struct{}
 
 func (discardWriter) Header() http.Header         { return nil }
 func (discardWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (discardWriter) WriteHeader(int)             {}
 
-// interner shares equal strings of different connections: header names and values mostly are. It is bounded: when it
-// is full it starts anew.
+// interner makes equal strings of different connections share memory, as most header names and values are equal. It is
+// bounded: a full interner starts anew.
 type interner struct {
 	mu      sync.Mutex
 	strings map[string]string // Guarded by mu.
 }
 
-// Bounds of an interner: about half a megabyte.
+// Bounds of an interner, together about half a megabyte.
 const (
 	maxInterned    = 2048
 	maxInternedLen = 256

@@ -13,7 +13,7 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// observable maps the events of an Engine.IO socket to what Engine.IO must be asked to tell.
+// observable returns the hooks of package eio that an event of an Engine.IO socket needs.
 func observable(event events.EventName) eio.Events {
 	switch event {
 	case "packet":
@@ -34,7 +34,7 @@ func observable(event events.EventName) eio.Events {
 	return 0
 }
 
-// observe makes sure that an event of the connection, to which somebody listens now, happens.
+// observe turns on the hooks for an event that has a listener now.
 func (c *Conn) observe(event events.EventName) {
 	if event == "data" || event == "message" {
 		c.srv.rawListeners.Store(true)
@@ -50,8 +50,8 @@ func (c *Conn) observe(event events.EventName) {
 	c.eio.Observe(set)
 }
 
-// On registers listeners of the server's events: "connection", "connection_error", "initial_headers", "headers",
-// "flush" and "drain", as in Node.js.
+// On registers listeners for the server's events, which are those of Node.js: "connection", "connection_error",
+// "initial_headers", "headers", "flush" and "drain".
 func (s *server) On(event events.EventName, fns ...events.Listener) error {
 	s.observe(event)
 	return s.BaseServer.On(event, fns...)
@@ -84,7 +84,7 @@ func (s *server) observe(event events.EventName) {
 
 func ownerOf(c *eio.Conn) *Conn { return c.Handler().(*session).conn() }
 
-// hooks turns what Engine.IO tells into the library's events.
+// hooks returns the hooks that emit the library's events.
 func (s *server) hooks() eio.Hooks {
 	toUsers := func(event events.EventName) func(*eio.Conn) {
 		return func(c *eio.Conn) {
@@ -104,7 +104,7 @@ func (s *server) hooks() eio.Hooks {
 		},
 		Flush: func(c *eio.Conn) {
 			o := ownerOf(c)
-			o.users.Emit("flush", []*epacket.Packet(nil)) // the packets are frames by now
+			o.users.Emit("flush", []*epacket.Packet(nil)) // nil: the packets are frames already
 			s.BaseServer.Emit("flush", o.socket(), []*epacket.Packet(nil))
 		},
 		Drain: func(c *eio.Conn) {
@@ -135,7 +135,7 @@ func (s *server) connectionError(e *eio.ConnectionError) {
 	})
 }
 
-// codeMessage returns the library's own value if there is one, since users compare pointers.
+// codeMessage returns the library's own value for an error if there is one, because users compare pointers.
 func codeMessage(e *eio.ConnectionError) *types.CodeMessage {
 	switch e.Code {
 	case eio.CodeUnknownTransport:
@@ -149,7 +149,7 @@ func codeMessage(e *eio.ConnectionError) *types.CodeMessage {
 	case eio.CodeForbidden:
 		return eng.FORBIDDEN
 	}
-	// The library's value for an unsupported protocol has the code of a refusal, 4.
+	// The library's value for an unsupported protocol has the wrong code, 4.
 	return &types.CodeMessage{Code: int(e.Code), Message: e.Message}
 }
 
@@ -168,7 +168,7 @@ func libraryPacket(p eio.Packet) *epacket.Packet {
 	return out
 }
 
-// allowRequest lets the user's function decide about a handshake.
+// allowRequest adapts the user's function that accepts or refuses handshakes.
 func (s *server) allowRequest(allow config.AllowRequest) func(*http.Request) error {
 	if allow == nil {
 		return nil

@@ -10,40 +10,41 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// ErrAttachments closes a client whose unfinished packet holds too much: it waits for attachments while those that have
-// come fill Options.MaxInboundBytes.
+// ErrAttachments reports that the attachments of an unfinished packet fill Options.MaxInboundBytes. It closes the
+// client.
 var ErrAttachments = errors.New("too much waits for the last attachment of a packet")
 
-// ErrInbound closes a client that holds the most when Options.MaxInboundBudget is spent.
+// ErrInbound reports that Options.MaxInboundBudget is spent, and that this client holds the most of it. It closes the
+// client.
 var ErrInbound = errors.New("too much that clients have sent waits, and most of it is of this one")
 
-// inbound counts what the clients have sent and nobody has handled: the packets in their inboxes, those that wait for
-// attachments, and messages that are arriving or being inflated. Each inbox counts in steps, so that small packets cost
+// inbound counts the bytes that clients have sent and no handler has taken: packets in inboxes, packets that wait for
+// attachments, and messages that are arriving or being inflated. Each inbox counts in steps, so small packets cost
 // nothing.
 type inbound struct {
 	budget int64
 	sum    atomic.Int64 // of inbox.counted
 
-	closing sync.Mutex // held while it is decided which clients are closed
+	closing sync.Mutex // held while relieve chooses the clients to close
 }
 
-// inboundStep is what a client may hold without being counted, in bytes.
+// inboundStep is the number of bytes that a client may hold without being counted.
 const inboundStep = 4 << 10
 
 // Timing of messages that wait to be inflated.
 const (
 	inflateRecheck = 5 * time.Millisecond
-	inflateWait    = time.Second // then those that hold the most have to make room
+	inflateWait    = time.Second // then the clients that hold the most are closed
 )
 
-// scarce reports whether clients that have something waiting are not to be read. Half of the budget is left for what is
-// on its way to an inbox.
+// scarce reports whether to stop reading from clients that have packets waiting. It leaves half of the budget for what
+// is on its way to an inbox.
 func (b *inbound) scarce() bool { return b.sum.Load() > b.budget/2 }
 
-// countLocked counts what the inbox holds.
+// countLocked updates the sum with what the inbox holds now.
 func (i *inbox) countLocked() {
 	n := (i.queued - i.taken + i.unfinished + i.inflating + i.receiving) / inboundStep * inboundStep
-	if i.broken { // what a handler is about to take it drops
+	if i.broken { // a handler that is about to take a packet drops it
 		n = 0
 	}
 	if n != i.counted {
@@ -52,7 +53,7 @@ func (i *inbox) countLocked() {
 	}
 }
 
-// took stops to count a packet that is decoded and in the hands of its listeners: Options.MaxDecodingBudget bounds it.
+// took stops counting a packet that its listeners have: from now on Options.MaxDecodingBudget bounds it.
 func (i *inbox) took(p *packet) {
 	p.body, p.bins = nil, nil
 	if p.size < inboundStep {
@@ -78,7 +79,7 @@ func (i *inbox) goneChan() <-chan struct{} {
 	return i.gone
 }
 
-// held returns what the inbox counts for, if closing the connection frees it.
+// held returns the bytes that closing the connection would free.
 func (i *inbox) held() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -88,14 +89,15 @@ func (i *inbox) held() int {
 	return i.counted
 }
 
-// relieve closes the clients that hold the most until there is room for need bytes.
+// relieve closes the clients that hold the most, until there is room for need bytes.
 func (s *server) relieve(need int) {
 	for _, c := range s.victims(int64(need)) {
 		c.flood(ErrInbound)
 	}
 }
 
-// victims drops what the clients have sent that hold the most, until there is room for need bytes, and returns them.
+// victims chooses the clients that hold the most, drops what they have sent until there is room for need bytes, and
+// returns them.
 func (s *server) victims(need int64) (list []*Conn) {
 	b := &s.inbound
 	b.closing.Lock()
@@ -124,20 +126,21 @@ func (s *server) victims(need int64) (list []*Conn) {
 	return list
 }
 
-// discard drops all that the client has sent, and takes no more of it.
+// discard drops everything that the client has sent, and accepts no more.
 func (c *Conn) discard() {
 	c.inbox.abort()
 	c.asm.pending.Store(nil)
 }
 
-// holdUnfinished counts what the connection's unfinished packet holds. It runs on the reader.
+// holdUnfinished counts the bytes of the connection's unfinished packet. It runs on the reader.
 func (c *Conn) holdUnfinished() {
 	if !c.inbox.holdUnfinished(&c.asm, c.srv.options.MaxInboundBytes) {
 		c.flood(ErrAttachments)
 	}
 }
 
-// holdUnfinished reports whether the inbox holds at most limit bytes with the packet that is pending.
+// holdUnfinished counts the bytes of the pending packet, and reports whether the inbox holds at most limit bytes with
+// them.
 func (i *inbox) holdUnfinished(a *assembler, limit int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -153,7 +156,7 @@ func (i *inbox) holdUnfinished(a *assembler, limit int) bool {
 	return i.unfinished == 0 || i.queued+i.unfinished <= limit
 }
 
-// OnReceive implements eio.Handler: when the budget is spent, the clients that hold the most are closed.
+// OnReceive implements eio.Handler. If the budget is spent it closes the clients that hold the most.
 func (s *session) OnReceive(_ *eio.Conn, n int) error {
 	c := s.conn()
 	if !c.inbox.receive(n) {
@@ -168,7 +171,7 @@ func (s *session) OnReceive(_ *eio.Conn, n int) error {
 	return nil
 }
 
-// receive counts n more bytes of what is arriving, and reports whether it is wanted.
+// receive counts n more bytes that are arriving, and reports whether the inbox still takes them.
 func (i *inbox) receive(n int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -180,7 +183,7 @@ func (i *inbox) receive(n int) bool {
 	return true
 }
 
-// OnInflate implements eio.Handler: it waits until there is room for n bytes.
+// OnInflate implements eio.Handler. It waits until there is room for n bytes.
 func (s *session) OnInflate(_ *eio.Conn, n int) error {
 	c := s.conn()
 	if ok, err := c.inbox.inflate(n); ok || err != nil {
@@ -201,7 +204,7 @@ func (s *session) OnInflate(_ *eio.Conn, n int) error {
 	return errGone
 }
 
-// errGone ends the reading of a connection that is closed.
+// errGone ends the reading from a closed connection.
 var errGone = errors.New("the connection is closed")
 
 // inflate counts n bytes for the message that is being inflated, and reports whether there is room for them.
@@ -211,7 +214,7 @@ func (i *inbox) inflate(n int) (ok bool, err error) {
 	if i.closed || i.broken {
 		return false, errGone
 	}
-	n = int(min(int64(n), i.inbound.budget)) // more would wait for ever
+	n = int(min(int64(n), i.inbound.budget)) // more than the budget would wait for ever
 	before := i.inflating
 	i.inflating = n
 	i.countLocked()
@@ -223,7 +226,7 @@ func (i *inbox) inflate(n int) (ok bool, err error) {
 	return true, nil
 }
 
-// flood closes a connection whose client has sent too much that waits. Nothing of it is handled any more.
+// flood closes a connection whose client has too much waiting, and drops all of it.
 func (c *Conn) flood(err error) {
 	c.discard()
 	c.srv.floods.Add(1)

@@ -13,41 +13,42 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// inbox holds what a client has sent and nobody has handled yet, a box for each of its namespaces. Packets of a
-// namespace are handled one after the other, in the order in which they came; acknowledgements have a lane of their
-// own, so that a handler that waits for one gets it.
+// inbox holds the packets that a client has sent and no handler has taken, in one box per namespace. A namespace's
+// packets are handled one at a time, in the order of arrival. Acknowledgements have a lane of their own, so that a
+// handler can wait for one.
 //
-// A lane has a worker, a goroutine, while it holds packets that can be handled. The server waits for the workers
-// before it tells the sockets that their connection has closed.
+// A lane has a worker, which is a goroutine, only while it holds packets that can be handled. The server waits for the
+// workers before the sockets learn that their connection has closed.
 type inbox struct {
 	inbound *inbound // of all connections. Static.
 
 	mu         sync.Mutex
-	boxes      *box          // Guarded by mu, as all below. A list: it is short, mostly of one.
+	boxes      *box          // Guarded by mu, as all below. A list, because most clients have one.
 	queued     int           // bytes in the lanes
-	taken      int           // bytes of them that listeners have
-	gone       chan struct{} // closed when it is broken; nil while nobody waits for that
+	taken      int           // bytes of queued that listeners have
+	gone       chan struct{} // closed when broken is set; nil if nobody waits for that
 	unfinished int           // bytes of the packet that waits for attachments
 	inflating  int           // bytes of the message that is being inflated
 	receiving  int           // bytes of messages and bodies that are arriving
-	counted    int           // of them in inbound.sum
-	room       chan struct{} // closed when the reader should look again; nil while it does not wait
-	idle       chan struct{} // closed when the lanes are done; nil while nobody waits for that
-	closed     bool          // the connection is: nothing comes in any more
-	broken     bool          // the client broke the protocol, or time is up: nothing is handled any more
-	ended      []any         // why the connection is closed, once the sockets are being told
+	counted    int           // bytes of all of these that are in inbound.sum
+	room       chan struct{} // closed when the reader should check again; nil if it does not wait
+	idle       chan struct{} // closed when the lanes are done; nil if nobody waits for that
+	closed     bool          // the connection is closed: the inbox takes no more packets
+	broken     bool          // the client broke the protocol, or time is up: no packet is handled any more
+	ended      []any         // why the connection closed, once its sockets disconnect
 }
 
-// ErrFlood closes a client that goes on sending while it leaves the server's questions unanswered.
+// ErrFlood reports that a client went on sending to the limit while it owed the server an acknowledgement. It closes
+// the client.
 var ErrFlood = errors.New("too much is queued that the client has sent")
 
 // Timing of the inbox.
 const (
-	// drainLimit is how long a closed connection's sockets stay connected while its last packets are handled, and
-	// drainAckLimit how long when one of them may be waiting for an answer that won't come any more.
+	// drainLimit is how long the sockets of a closed connection stay connected while its last packets are handled. It
+	// is drainAckLimit if one of them may wait for an acknowledgement, which can't come any more.
 	drainLimit    = 10 * time.Second
 	drainAckLimit = time.Second
-	// recheck is how often a reader that waits looks whether it should go on for a reason that nobody tells it.
+	// recheck is how often a waiting reader checks the conditions about which nobody notifies it.
 	recheck = 100 * time.Millisecond
 )
 
@@ -57,25 +58,25 @@ const (
 	boxNew        boxState = iota // CONNECT is in the lane
 	boxConnecting                 // the library has the CONNECT; its "connection" listeners have not returned
 	boxOpen
-	boxLeaving // a DISCONNECT went one way or the other; "disconnect" has not been emitted
-	boxLeft    // until the client connects again
+	boxLeaving // a DISCONNECT was sent or received; "disconnect" has not been emitted yet
+	boxLeft    // the client may connect again
 )
 
 // box is one namespace of a client.
 type box struct {
 	name   string
 	state  boxState
-	socket *socket.Socket // nil before it is connected, and after it has left
-	answer *Message       // to the CONNECT, until the library's Client knows the socket
-	events lane           // CONNECT, EVENT, DISCONNECT
+	socket *socket.Socket // nil before it is connected and after it has left
+	answer *Message       // answer to the CONNECT, kept until the library's Client knows the socket
+	events lane           // of CONNECT, EVENT and DISCONNECT
 	acks   lane
 	next   *box
 }
 
-// lane is a queue of packets. Its bound is that of the inbox.
+// lane is a queue of packets. The inbox bounds it.
 type lane struct {
 	head, tail *packet
-	busy       bool // has a worker
+	busy       bool // the lane has a worker
 }
 
 func (l *lane) push(p *packet) {
@@ -111,7 +112,7 @@ func (i *inbox) addLocked(name string, state boxState) *box {
 	return b
 }
 
-// pruneLocked forgets namespaces that the client has left, and returns how many there are then.
+// pruneLocked forgets the namespaces that the client has left, and returns the number of the others.
 func (i *inbox) pruneLocked() (n int) {
 	for at := &i.boxes; *at != nil; {
 		if b := *at; b.state == boxLeft && b.events.head == nil && b.acks.head == nil && !b.events.busy &&
@@ -131,11 +132,11 @@ type putResult uint8
 const (
 	putQueued  putResult = iota
 	putDropped           // the connection is closed
-	putUnknown           // no such namespace: the client is not connected to it
-	putTooMany           // namespaces
+	putUnknown           // the client is not connected to the namespace
+	putTooMany           // the client would be connected to too many namespaces
 )
 
-// put queues a packet, and starts a worker for it.
+// put queues a packet, and starts a worker for its lane.
 func (i *inbox) put(c *Conn, p *packet) putResult {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -159,13 +160,13 @@ func (i *inbox) put(c *Conn, p *packet) putResult {
 	}
 	l.push(p)
 	i.queued += p.size
-	i.unfinished, i.inflating = 0, 0 // it was p
+	i.unfinished, i.inflating = 0, 0 // they counted p
 	i.countLocked()
 	i.startLocked(c, b, l)
 	return putQueued
 }
 
-// startLocked gives a lane a worker if it has something to handle.
+// startLocked starts a lane's worker if the lane needs one.
 func (i *inbox) startLocked(c *Conn, b *box, l *lane) {
 	if !l.busy && i.readyLocked(b, l) {
 		l.busy = true
@@ -178,13 +179,13 @@ func (i *inbox) startBothLocked(c *Conn, b *box) {
 	i.startLocked(c, b, &b.acks)
 }
 
-// readyLocked reports whether the head of a lane can be handled now. It drops what never can.
+// readyLocked reports whether the first packet of a lane can be handled now. It drops packets that never can.
 func (i *inbox) readyLocked(b *box, l *lane) bool {
 	for l.head != nil {
 		connect := l.head.kind == parser.CONNECT
 		switch {
 		case i.broken:
-		case connect: // it waits for the answer to another, or for "disconnect"
+		case connect: // waits for the answer to an earlier CONNECT, or for "disconnect"
 			return b.state != boxConnecting && b.state != boxLeaving
 		case b.state == boxOpen:
 			return true
@@ -215,11 +216,11 @@ func (i *inbox) wakeLocked() {
 	}
 }
 
-// work handles the packets of a lane until there is none that can be handled. It is the lane's worker.
+// work is a lane's worker: it handles packets until none can be handled.
 func (c *Conn) work(b *box, l *lane) {
 	growStack()
 	i := &c.inbox
-	i.mu.Lock() // without a deferred Unlock: a listener that panics does so while it is unlocked
+	i.mu.Lock() // no deferred Unlock: a listener panics while mu is not held
 	for i.readyLocked(b, l) {
 		p := l.pop()
 		i.mu.Unlock()
@@ -232,11 +233,11 @@ func (c *Conn) work(b *box, l *lane) {
 	i.mu.Unlock()
 }
 
-// errPanic is why a client is disconnected whose packet a listener panicked over.
+// errPanic reports that a listener panicked over a packet. It closes the client.
 var errPanic = errors.New("a listener panicked")
 
-// handleGuarded handles one packet. With Options.OnPanic a panic ends the connection; without, it is left alone and
-// ends the program with its own message and stack.
+// handleGuarded handles one packet. A panic ends the connection if Options.OnPanic is set. Otherwise it is not
+// recovered, and ends the program with its own message and stack.
 func (c *Conn) handleGuarded(b *box, p *packet) {
 	if onPanic := c.srv.options.OnPanic; onPanic != nil {
 		defer func() {
@@ -253,11 +254,11 @@ func (c *Conn) handleGuarded(b *box, p *packet) {
 	c.handle(b, p)
 }
 
-// workerStack is about what decoding an event and handling it take of a goroutine's stack.
+// workerStack is about the stack that decoding and handling an event take, in bytes.
 const workerStack = 12 << 10
 
-// growStack gives a new goroutine's stack its size at once, while there is next to nothing on it to be moved. Doubled
-// again and again from the depth of a handler, stacks took a tenth of what a small event costs.
+// growStack grows a new goroutine's stack at once, while there is almost nothing on it to copy. Stacks that doubled
+// again and again deep in a handler took a tenth of the time of a small event.
 //
 //go:noinline
 func growStack() {
@@ -265,7 +266,7 @@ func growStack() {
 	runtime.KeepAlive(&room)
 }
 
-// restLocked tells who waits for it that no packet is being handled any more.
+// restLocked wakes whoever waits for idle if no packet is being handled any more.
 func (i *inbox) restLocked() {
 	if i.idle != nil && i.quietLocked() {
 		close(i.idle)
@@ -273,24 +274,25 @@ func (i *inbox) restLocked() {
 	}
 }
 
-// quietLocked reports whether no packet is being handled, nor will be.
+// quietLocked reports whether no packet is being handled and none will be.
 func (i *inbox) quietLocked() bool {
 	for b := i.boxes; b != nil; b = b.next {
 		if b.events.busy || b.acks.busy {
 			return false
 		}
 		if b.state == boxConnecting && b.socket != nil {
-			return false // its "connection" listeners run: it may be about to listen to "disconnect"
+			return false // its "connection" listeners are running, and may still listen to "disconnect"
 		}
 		if b.state == boxLeaving {
-			return false // the library emits "disconnect" on a goroutine of its own, with a reason of its own
+			return false // the library is about to emit "disconnect" on its own goroutine, with its own reason
 		}
 	}
 	return true
 }
 
-// waitForRoom blocks the reader while too much is queued, here or on the server. It lets the client go on while one of
-// its sockets waits for an acknowledgement, which may be behind what is queued, up to the hard limit: ErrFlood.
+// waitForRoom blocks the reader while too much is queued, here or on the server. It does not block while one of the
+// client's sockets waits for an acknowledgement, which may come after what is queued; then the hard limit applies, with
+// ErrFlood.
 func (i *inbox) waitForRoom(c *Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -338,7 +340,7 @@ func awaitsAck(s *socket.Socket) (found bool) {
 	return found
 }
 
-// expectAck tells the reader that the client has been asked for an acknowledgement.
+// expectAck wakes a reader that waits: the client was asked for an acknowledgement.
 func (i *inbox) expectAck() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

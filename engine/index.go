@@ -12,27 +12,27 @@ import (
 	"github.com/architus/guildcast/internal/recent"
 )
 
-// index knows which socket is in which room. Everything in it changes under one lock, so that the two directions
-// always agree (the library's two maps lose joins), and a room is a flat list, which is what a broadcast wants.
+// index records which socket is in which room. One lock guards both directions, so that they always agree; the
+// library's two maps lose joins. A room is a flat list, over which a broadcast is fast.
 //
-// The room that every socket has for itself, named by its id, takes no more than a flag: most rooms are of that kind.
+// Most rooms are the private room that every socket has under its id. Such a room is only a flag.
 type index struct {
 	mu      sync.RWMutex
 	members compact.Map[socket.SocketId, *member] // Guarded by mu, as all below.
-	all     []*member                             // the same, in no order
-	rooms   compact.Map[socket.Room, *room]       // without the private rooms
+	all     []*member                             // the same members, in no order
+	rooms   compact.Map[socket.Room, *room]       // all rooms but the private ones
 
-	// Sockets that have left for good not long ago: a join that was on its way then must not bring them back, since
-	// nobody would take them out again. A timer turns the generations, while there are any.
+	// Sockets that left for good a short time ago. A join that was under way must not bring them back, because nothing
+	// would remove them again. While there are any, a timer turns the generations.
 	gone       recent.Map[socket.SocketId, struct{}]
-	forgetting bool // the timer runs
+	forgetting bool // the timer is running
 
-	events   []roomEvent // wait to be emitted, in the order of the changes
-	emitting bool        // somebody is emitting them
-	watched  bool        // record events at all: somebody listens
+	events   []roomEvent // not emitted yet, in the order of the changes
+	emitting bool        // a goroutine is emitting them
+	watched  bool        // events have a listener, so record them
 
-	// The library's form of the index, which its Rooms() and Sids() return. Nil until somebody asks for it, kept up to
-	// date from then on. It costs more than 600 bytes per socket.
+	// The library's form of the index, which Rooms and Sids return. Nil until one of them is called, kept up to date
+	// from then on. It takes more than 600 bytes per socket.
 	roomsView *types.Map[socket.Room, *types.Set[socket.SocketId]]
 	sidsView  *types.Map[socket.SocketId, *types.Set[socket.Room]]
 }
@@ -43,13 +43,13 @@ type member struct {
 	sock *socket.Socket // nil until the socket is in the namespace
 	conn *Conn          // nil on a foreign engine
 	pos  int            // in index.all
-	own  bool           // is in the private room
-	told bool           // its client knows that it is connected; until then it is not chosen
+	own  bool           // the socket is in its private room
+	told bool           // the answer to its CONNECT is queued; until then broadcasts skip it
 	in   []seat
 }
 
-// seat is a member's place in a room; occupant is its other side. Each knows the other's place, so that leaving a room
-// of 10,000 costs no search.
+// seat is a member's place in a room, and occupant the room's entry for it. Each holds the index of the other, so that
+// leaving a room of 10,000 needs no search.
 type seat struct {
 	room *room
 	at   int // in room.seats
@@ -99,7 +99,7 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	if m.sock == nil {
 		if m.sock = find(id); m.sock != nil {
 			m.conn = ConnOf(m.sock)
-			m.told = m.conn == nil // on a foreign engine nobody says when
+			m.told = m.conn == nil // a foreign engine does not call tell
 		}
 	}
 	for _, name := range rooms {
@@ -107,7 +107,7 @@ func (x *index) add(id socket.SocketId, rooms []socket.Room, find func(socket.So
 	}
 }
 
-// tell calls queue, which queues the answer to the CONNECT of id, and lets id be chosen from then on.
+// tell calls queue, which queues the answer to the CONNECT of id. From then on broadcasts reach id.
 func (x *index) tell(id socket.SocketId, queue func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -145,7 +145,7 @@ func (x *index) joinLocked(m *member, name socket.Room) {
 	}
 }
 
-// remove takes id out of a room.
+// remove removes id from a room.
 func (x *index) remove(id socket.SocketId, name socket.Room) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -169,7 +169,7 @@ func (x *index) removeAll(id socket.SocketId) {
 	}
 	x.leaveLocked(m, socket.Room(id))
 	x.members.Delete(id)
-	if m.conn != nil && m.conn.eio.Protocol() != 3 { // there, a socket that comes back has its old id
+	if m.conn != nil && m.conn.eio.Protocol() != 3 { // in revision 3 a socket that comes back has its old id
 		x.buryLocked(id)
 	}
 	last := x.all[len(x.all)-1]
@@ -181,7 +181,7 @@ func (x *index) removeAll(id socket.SocketId) {
 	}
 }
 
-// goneFor is how long, at least, a socket that has left can't join. A join takes microseconds.
+// goneFor is the least time for which a socket that has left can't join. A join takes microseconds.
 const goneFor = 5 * time.Second
 
 func (x *index) buryLocked(id socket.SocketId) {
@@ -192,7 +192,7 @@ func (x *index) buryLocked(id socket.SocketId) {
 	x.gone.Put(id, struct{}{})
 }
 
-// forgetGone forgets those that have been gone for longer than goneFor.
+// forgetGone forgets sockets that have been gone for longer than goneFor.
 func (x *index) forgetGone() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -202,7 +202,7 @@ func (x *index) forgetGone() {
 	}
 }
 
-// revive lets a socket that has left come back: its session is restored.
+// revive lets a socket that has left join again, because its session is being restored.
 func (x *index) revive(id socket.SocketId) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -225,7 +225,7 @@ func (x *index) leaveLocked(m *member, name socket.Room) {
 	x.leftLocked(m, name)
 }
 
-// leftLocked tells who listens, and the library's maps, that m is no longer in a room.
+// leftLocked updates the library's maps and records events after m has left a room.
 func (x *index) leftLocked(m *member, name socket.Room) {
 	x.recordLocked(leaveRoom, name, m.id)
 	empty := !x.existsLocked(name)
@@ -246,7 +246,7 @@ func (x *index) leftLocked(m *member, name socket.Room) {
 	}
 }
 
-// vacateLocked removes seat i of m: the last occupant of the room, and the last seat of m, move to the gaps.
+// vacateLocked removes seat i of m. The room's last occupant and m's last seat move into the gaps.
 func (x *index) vacateLocked(m *member, i int) {
 	r, at := m.in[i].room, m.in[i].at
 	lastOccupant := len(r.seats) - 1
@@ -267,8 +267,8 @@ func (x *index) vacateLocked(m *member, i int) {
 	m.in = m.in[:lastSeat]
 }
 
-// seatLocked finds the seat of m in a room, or -1: a socket may be in thousands of rooms, a room may have thousands of
-// members, but seldom both.
+// seatLocked returns the index of m's seat in a room, or -1. It searches the shorter list: a socket may be in thousands
+// of rooms, and a room may have thousands of members, but seldom both.
 func (x *index) seatLocked(m *member, name socket.Room) int {
 	r, ok := x.rooms.Get(name)
 	if !ok {
@@ -314,8 +314,8 @@ func (x *index) watch() {
 	x.watched = true
 }
 
-// emit hands the recorded events to fn, in order and outside the lock. When another goroutine is at it already, or
-// this one is (a listener has joined a room), that one emits them.
+// emit passes the recorded events to fn, in order and outside the lock. If a call of emit is in progress, even on this
+// goroutine (a listener has joined a room), that call passes them on.
 func (x *index) emit(fn func(roomEvent)) {
 	x.mu.Lock()
 	if x.emitting {

@@ -17,9 +17,9 @@ import (
 	"github.com/architus/guildcast/internal/js"
 )
 
-// jsonEncoder appends JSON to b as JSON.stringify writes it, and takes attachments out: []byte and io.Reader values, at
-// any depth of []any and map[string]any. What it does not know it leaves to encoding/json, which it agrees with but for
-// the characters <, >, &, U+2028 and U+2029, which it does not escape, and for -0, which is 0 to JSON.stringify.
+// jsonEncoder appends JSON to b as JSON.stringify writes it. It extracts attachments, which are []byte and io.Reader
+// values at any depth of []any and map[string]any. It passes types that it does not know to encoding/json. It differs
+// from encoding/json in two ways: it does not escape <, >, &, U+2028 and U+2029, and it writes -0 as 0.
 type jsonEncoder struct {
 	b    []byte
 	bins [][]byte
@@ -27,7 +27,7 @@ type jsonEncoder struct {
 
 var errTooDeep = errors.New("data is too deep, or contains itself")
 
-// maxOwnDepth is the depth of data that we encode, and decode from our own messages.
+// maxOwnDepth bounds the depth of data that we encode, or decode from our own messages.
 const maxOwnDepth = 1000
 
 func (e *jsonEncoder) value(v any, depth int) error {
@@ -63,7 +63,7 @@ func (e *jsonEncoder) value(v any, depth int) error {
 	return nil
 }
 
-// reader writes what v holds. Buffers stay unread: they may be sent again.
+// reader encodes what v holds. It does not consume buffers, because they may be sent again.
 func (e *jsonEncoder) reader(v io.Reader) error {
 	switch b := v.(type) {
 	case *types.StringBuffer:
@@ -109,7 +109,7 @@ func (e *jsonEncoder) array(v []any, depth int) error {
 	return nil
 }
 
-// object writes the keys in order, so that equal data makes equal messages.
+// object encodes the keys in sorted order, so that equal data makes equal messages.
 func (e *jsonEncoder) object(v map[string]any, depth int) error {
 	if v == nil {
 		e.b = append(e.b, "null"...)
@@ -135,7 +135,7 @@ func (e *jsonEncoder) object(v map[string]any, depth int) error {
 	return nil
 }
 
-// number refuses what has no JSON; JSON.stringify makes null of it.
+// number encodes f. It fails for NaN and infinities, for which JSON.stringify writes null.
 func (e *jsonEncoder) number(f float64) error {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return fmt.Errorf("number %v is no JSON", f)
@@ -144,7 +144,7 @@ func (e *jsonEncoder) number(f float64) error {
 	return nil
 }
 
-// other writes values of the user's own types.
+// other encodes a value of any other type.
 func (e *jsonEncoder) other(v any) error {
 	w := jsonTail{e.b}
 	enc := json.NewEncoder(&w)
@@ -154,7 +154,7 @@ func (e *jsonEncoder) other(v any) error {
 	}
 	start := len(e.b)
 	e.b = w.b[:len(w.b)-1]                    // without the newline
-	if own := e.b[start:]; !utf8.Valid(own) { // a json.Marshaler's text is only checked to be JSON
+	if own := e.b[start:]; !utf8.Valid(own) { // encoding/json only checks that a json.Marshaler's text is JSON
 		e.b = append(e.b[:start], string([]rune(string(own)))...)
 	}
 	return nil
@@ -176,7 +176,7 @@ func (e *jsonEncoder) attachment(b []byte) {
 
 func readAttachment(r io.Reader) ([]byte, error) {
 	if c, ok := r.(io.Closer); ok {
-		defer c.Close() // read only: nothing to lose
+		defer c.Close() // only read, so an error loses nothing
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {

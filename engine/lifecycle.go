@@ -7,7 +7,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// This file holds the steps in the life of a namespace's box: connecting, connected, open, leaving, left.
+// This file has the steps in the life of a box: connecting, connected, open, leaving, left.
 
 // connecting adds the box of a namespace that the library connects without a CONNECT.
 func (i *inbox) connecting(name string) {
@@ -17,8 +17,8 @@ func (i *inbox) connecting(name string) {
 }
 
 // connected is called when the library has connected a socket, before any "connection" listener runs. It returns the
-// answer to the CONNECT, which is to be sent; or, if the connection has closed meanwhile, why: nobody has told this
-// socket.
+// answer to the CONNECT, to be sent now. If the connection has closed meanwhile it returns the reason instead, of which
+// this socket has not learned.
 func (i *inbox) connected(s *socket.Socket) (answer *Message, ended []any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -37,7 +37,7 @@ func (i *inbox) has(s *socket.Socket) bool {
 	return b != nil && b.socket == s
 }
 
-// open is called when the "connection" listeners have returned: events may flow.
+// open is called when the "connection" listeners have returned. From now on events are handled.
 func (i *inbox) open(c *Conn, s *socket.Socket) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -50,9 +50,10 @@ func (i *inbox) open(c *Conn, s *socket.Socket) {
 	i.restLocked()
 }
 
-// sent looks at what goes to the client: a refused CONNECT and a DISCONNECT change the box, a question wakes the
-// reader. It returns false for the answer to a CONNECT, which is kept until connected: the library makes it before its
-// Client knows the socket, and a client that has read it may have the server disconnect all that the Client knows.
+// sent inspects a message that is about to go to the client. A refused CONNECT or a DISCONNECT changes the box, and an
+// event that asks for an acknowledgement wakes the reader. It returns false for the answer to a CONNECT, which it keeps
+// until connected is called: the library makes the answer before its Client knows the socket, and once a client has
+// read it, the server may be told to disconnect all sockets that the Client knows.
 func (i *inbox) sent(c *Conn, m *Message) bool {
 	switch m.kind {
 	case parser.CONNECT:
@@ -82,7 +83,7 @@ func (i *inbox) sent(c *Conn, m *Message) bool {
 	return true
 }
 
-// takeAnswer returns the answer to a CONNECT that has been kept, nil if there is none.
+// takeAnswer returns the kept answer to a CONNECT, or nil if there is none.
 func (i *inbox) takeAnswer(name string) (answer *Message) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -93,7 +94,7 @@ func (i *inbox) takeAnswer(name string) (answer *Message) {
 }
 
 // leave drops what is queued for a namespace, and makes a new CONNECT wait until "disconnect" has been emitted. It
-// returns the socket that is left, nil if there is none.
+// returns the namespace's socket, or nil if there is none.
 func (i *inbox) leave(c *Conn, name string) *socket.Socket {
 	i.mu.Lock()
 	b := i.findLocked(name)
@@ -104,7 +105,7 @@ func (i *inbox) leave(c *Conn, name string) *socket.Socket {
 	s := b.socket
 	b.state = boxLeaving
 	i.mu.Unlock()
-	// The last listener of the event: it runs when the users' have.
+	// The last listener to be registered runs after the user's.
 	_ = s.Once("disconnect", func(...any) { i.left(c, s) })
 	return s
 }
@@ -122,7 +123,7 @@ func (i *inbox) left(c *Conn, s *socket.Socket) {
 	i.restLocked()
 }
 
-// abort drops all that is queued: the client has broken the protocol.
+// abort drops everything that is queued, because the client has broken the protocol.
 func (i *inbox) abort() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -130,7 +131,7 @@ func (i *inbox) abort() {
 	i.wakeLocked()
 }
 
-// breakLocked drops all that nobody is handling.
+// breakLocked drops all packets but those being handled.
 func (i *inbox) breakLocked() {
 	if i.gone != nil && !i.broken {
 		close(i.gone)
@@ -144,11 +145,11 @@ func (i *inbox) breakLocked() {
 	i.countLocked()
 }
 
-// close takes no more packets, and waits until those that are queued have been handled and the "connection" listeners
-// have returned, within limits. From then on no socket connects any more: why is what one that tries is told.
+// close stops taking packets. Within limits it waits until the queued ones have been handled and the "connection"
+// listeners have returned. After that no socket can connect: one that tries disconnects for the reason why.
 func (i *inbox) close(c *Conn, why []any) {
 	i.mu.Lock()
-	i.closed, i.receiving = true, 0 // it is not wanted any more
+	i.closed, i.receiving = true, 0 // what is arriving is not wanted any more
 	i.countLocked()
 	i.wakeLocked()
 	limit := drainLimit
@@ -171,7 +172,7 @@ func (i *inbox) close(c *Conn, why []any) {
 		i.mu.Lock()
 		break
 	}
-	i.breakLocked() // what is still queued comes too late
+	i.breakLocked() // too late for what is still queued
 	i.ended = why
 	i.mu.Unlock()
 }

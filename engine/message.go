@@ -9,18 +9,17 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// Message is one Socket.IO packet, encoded and framed once. It is immutable and may be sent to any number of
-// connections at the same time.
+// Message is one Socket.IO packet, encoded and framed once. It is immutable. Any number of connections may share it.
 type Message struct {
 	frames    []*eio.Frame // the text, then the attachments; never empty
 	namespace string
 	kind      parser.PacketType
-	hasID     bool // an acknowledgement is expected, or given
+	hasID     bool // the packet has an acknowledgement id
 }
 
-// NewEventMessage makes an EVENT packet (a BINARY_EVENT when there are attachments) for namespace nsp from args, the
-// JSON array of the event's name and its arguments, with {"_placeholder":true,"num":i} where attachment i belongs.
-// args is not checked. Neither args nor the attachments are kept.
+// NewEventMessage returns an EVENT packet for namespace nsp, or a BINARY_EVENT packet if there are attachments. args is
+// the JSON array of the event's name and arguments, with {"_placeholder":true,"num":i} in the place of attachment i.
+// args is not checked. NewEventMessage copies args and the attachments.
 func NewEventMessage(nsp string, args []byte, attachments [][]byte) *Message {
 	kind := parser.EVENT
 	if len(attachments) > 0 {
@@ -34,8 +33,8 @@ func NewEventMessage(nsp string, args []byte, attachments [][]byte) *Message {
 	return m
 }
 
-// NewMessage encodes p, which it does not change, for namespace nsp. It fails if p's data can't be encoded as JSON,
-// such as a channel or a NaN, or if an attachment can't be read.
+// NewMessage encodes p for namespace nsp, and does not change p. It fails if p's data has no JSON form, as a channel or
+// a NaN has none, or if an attachment can't be read.
 func NewMessage(nsp string, p *parser.Packet) (*Message, error) {
 	m := &Message{namespace: nsp, kind: p.Type, hasID: p.Id != nil}
 	err := encodePacket(nsp, p, func(text []byte, bins [][]byte) {
@@ -55,8 +54,7 @@ func (m *Message) attach(bins [][]byte) {
 	}
 }
 
-// Uncompressed returns the same message for connections that should not spend time on permessage-deflate. It shares
-// m's memory.
+// Uncompressed returns the same message without permessage-deflate. It shares m's memory.
 func (m *Message) Uncompressed() *Message {
 	n := *m
 	n.frames = make([]*eio.Frame, len(m.frames))
@@ -66,7 +64,7 @@ func (m *Message) Uncompressed() *Message {
 	return &n
 }
 
-// Len is the size of the message in bytes, as it counts in a connection's queue.
+// Len returns the size in bytes that the message takes in a connection's queue.
 func (m *Message) Len() (n int) {
 	for _, f := range m.frames {
 		n += f.Len()
@@ -74,7 +72,7 @@ func (m *Message) Len() (n int) {
 	return n
 }
 
-// packet decodes the message again, for servers that speak through a parser of their own.
+// packet decodes the message again, for servers with a parser of the user's own.
 func (m *Message) packet() (*parser.Packet, error) {
 	h, err := parseHeader(m.frames[0].Data(), len(m.frames))
 	if err != nil {
@@ -95,8 +93,8 @@ func (m *Message) packet() (*parser.Packet, error) {
 	return out, nil
 }
 
-// wireBuffer is a Message in the form in which the library passes encoded packets around. All frames of a packet are
-// in one buffer, so that nothing gets between a packet and its attachments. It reads as the packet's text.
+// wireBuffer is a Message in the library's form of an encoded packet. It holds all frames of the packet, so that
+// nothing gets between the text and its attachments. It reads as the packet's text.
 type wireBuffer struct {
 	types.StringBuffer
 	buf     types.Buffer

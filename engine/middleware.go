@@ -7,10 +7,9 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// middlewareField finds the middlewares that socket.Use has registered on a socket. The library keeps them in a private
-// field, and its own way of running them loses the order of events; see docs/decisions/0002-socket-middlewares.md. The
-// field is found by name and type when the server starts. If a later version of the library has changed it, events take
-// the library's way.
+// middlewareField reads the middlewares that socket.Use has registered on a socket. The library keeps them in a private
+// field, and loses the order of events when it runs them; see docs/decisions/0002-socket-middlewares.md. The field is
+// looked up by name and type when the server starts. If the library has changed it, the library dispatches the events.
 type middlewareField struct {
 	index int
 	ok    bool

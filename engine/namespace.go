@@ -8,12 +8,12 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// openGrace is how long a "connection" listener may hold up the events of its socket. One that runs for longer gets
-// them while it runs.
+// openGrace bounds how long a "connection" listener holds up the events of its socket. After that they are handled
+// while it runs.
 const openGrace = 5 * time.Second
 
-// hookedAdapter makes the adapters of all namespaces. It is the one place that sees every namespace before anybody can
-// connect to it, dynamic ones too.
+// hookedAdapter makes the adapters of all namespaces. It is the only place that sees every namespace, dynamic ones
+// included, before a client can connect to it.
 type hookedAdapter struct {
 	srv   *server
 	inner socket.AdapterConstructor
@@ -28,18 +28,18 @@ func (h hookedAdapter) New(nsp socket.Namespace) socket.Adapter {
 	return h.inner.New(nsp)
 }
 
-// namespaceEmitter stands before the emitter of a namespace, to see when a socket has been connected and when its
-// "connection" listeners have returned.
+// namespaceEmitter wraps the emitter of a namespace. It notices when a socket is connected and when its "connection"
+// listeners have returned.
 type namespaceEmitter struct {
 	events.EventEmitter
 	nsp socket.Namespace
 }
 
-// Emit implements events.EventEmitter. The library emits "connect", then "connection".
+// Emit implements events.EventEmitter. For each socket the library emits "connect", then "connection".
 func (e *namespaceEmitter) Emit(event events.EventName, args ...any) {
 	if len(args) == 1 {
 		switch event {
-		case "new_namespace": // on the main namespace
+		case "new_namespace": // emitted on the main namespace
 			if nsp, ok := args[0].(socket.Namespace); ok {
 				slimSockets(nsp)
 			}
@@ -71,9 +71,9 @@ func socketAndConn(arg any) (*socket.Socket, *Conn) {
 	return s, ConnOf(s)
 }
 
-// connected is called when the library has connected a socket, before any listener knows of it. It returns false if the
-// connection has closed while it did: then the socket is closed too, and nobody ever hears of it. (The library would
-// keep it for ever.)
+// connected is called when the library has connected a socket, before any listener learns of it. If the connection has
+// closed meanwhile, it closes the socket, of which no listener ever learns, and returns false. (The library would keep
+// the socket for ever.)
 func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	answer, ended := c.inbox.connected(s)
 	if ended != nil {
@@ -93,7 +93,7 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	} else {
 		tell(func() {})
 	}
-	s.Handshake().Time = dateText(s.Handshake().Issued) // one that is recovered has skipped slimSockets
+	s.Handshake().Time = dateText(s.Handshake().Issued) // a recovered socket has skipped slimSockets
 	c.shake.share(s.Handshake())
 	if ours {
 		a.resume(s)
@@ -101,30 +101,30 @@ func (c *Conn) connected(s *socket.Socket, nsp socket.Namespace) bool {
 	return true
 }
 
-// slimSockets sets a small emitter on every socket of a namespace, and an auth on those of revision 3, before other
-// code sees them: in the first middleware of all. (A socket that is recovered skips the middlewares, and keeps the
-// library's emitter.)
+// slimSockets registers the first middleware of a namespace. It gives every socket a small emitter, and sockets of
+// revision 3 an auth, before other code sees them. (A recovered socket skips the middlewares, and keeps the library's
+// emitter.)
 func slimSockets(nsp socket.Namespace) {
 	nsp.Fns().Unshift(func(s *socket.Socket, next func(*socket.ExtendedError)) {
 		s.Handshake().Time = dateText(s.Handshake().Issued)
 		if s.Conn().Protocol() == 3 {
 			s.Handshake().Auth = authOfQuery(s.Handshake().Auth)
 		}
-		if s.StrictEventEmitter.EventEmitter.Len() == 1 { // the library listens to "error" itself
+		if s.StrictEventEmitter.EventEmitter.Len() == 1 { // only the library's own listener, for "error"
 			s.StrictEventEmitter.EventEmitter = &emitter{}
 		}
 		next(nil)
 	})
 }
 
-// dateText returns a time, in milliseconds since 1970, as JavaScript does in UTC: `new Date() + ""`. It is the time of
-// a handshake, as Node.js has it and package adapter sends it.
+// dateText formats a time in milliseconds since 1970 as JavaScript's `new Date() + ""` does in UTC. The time of a
+// handshake has this form in Node.js and on the wire of package adapter.
 func dateText(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("Mon Jan 02 2006 15:04:05") + " GMT+0000 (Coordinated Universal Time)"
 }
 
-// authOfQuery is the auth of a client of revision 3, which sends a query with the name of the namespace, in the form
-// that other clients' has: strings, and arrays where a name is repeated.
+// authOfQuery returns the auth of a client of revision 3, which sends it as a query behind the namespace's name. Values
+// are strings, or arrays if a name is repeated.
 func authOfQuery(auth any) map[string]any {
 	query, _ := auth.(url.Values)
 	m := make(map[string]any, len(query))

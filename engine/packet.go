@@ -12,26 +12,26 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 )
 
-// ErrPacket is a Socket.IO packet that breaks the protocol, or one of its limits. It closes the connection.
+// ErrPacket reports a Socket.IO packet that breaks the protocol or a limit. It closes the client.
 var ErrPacket = errors.New("invalid packet")
 
 // Limits of a packet's header.
 const (
-	maxNamespaceLen = 8 << 10 // bytes; revision 3 carries the auth payload in it, as a query
-	maxAckIDDigits  = 19      // of an acknowledgement id, which is a uint64
+	maxNamespaceLen = 8 << 10 // bytes; in revision 3 it includes the auth payload, as a query
+	maxAckIDDigits  = 19      // digits of an acknowledgement id, which is a uint64
 )
 
-// header is what stands in front of a packet's JSON. It aliases the bytes that it was parsed from.
+// header is what precedes a packet's JSON. It aliases the bytes from which it was parsed.
 type header struct {
 	kind        parser.PacketType
 	attachments int
 	namespace   []byte // empty means "/"
 	hasID       bool
 	id          uint64
-	body        []byte // the JSON, not yet looked at
+	body        []byte // the JSON, not parsed yet
 }
 
-// parseHeader parses the head of a text packet, without its JSON:
+// parseHeader parses the header of a text packet, but not its JSON:
 //
 //	<kind>[<attachments>-][<namespace>,][<ack id>][<JSON>]
 //
@@ -96,8 +96,8 @@ func parseAttachments(data []byte, limit int) (n int, rest []byte, err error) {
 	return n, rest, nil
 }
 
-// namespaceOf returns the name of the namespace that a packet is for, as the library computes it: revision 3 clients
-// append a query, which is their auth payload.
+// namespaceOf returns the name of a packet's namespace, as the library computes it. Clients of revision 3 append a
+// query, which is their auth payload.
 func (h *header) namespaceOf(protocol int) (string, error) {
 	if len(h.namespace) == 0 {
 		return "/", nil
@@ -119,26 +119,26 @@ type packet struct {
 	hasID     bool
 	id        uint64
 	namespace string   // its name
-	connect   string   // of a CONNECT: the namespace as the client wrote it
+	connect   string   // CONNECT only: the namespace as the client wrote it
 	body      []byte   // owned
 	bins      [][]byte // attachments, owned
 	missing   int      // attachments that have not arrived yet
-	size      int      // bytes that it counts for in the inbox
-	taken     bool     // it is in the hands of listeners, and is not counted in inbound. Guarded by the inbox.
-	again     bool     // of a CONNECT: the namespace was not connected when it came, which another CONNECT may change
+	size      int      // bytes that the packet counts for in the inbox
+	taken     bool     // listeners have it, so inbound does not count it. Guarded by the inbox.
+	again     bool     // CONNECT only: the namespace was not connected when it came, but may be by now
 
-	decoded *parser.Packet // set if a parser other than ours has decoded the packet
-	run     func()         // not a packet at all: a function to run in its place in the lane
-	next    *packet        // in the lane; guarded by the inbox
+	decoded *parser.Packet // set if the user's own parser has decoded the packet
+	run     func()         // if set, this is not a packet but a function to run in its turn
+	next    *packet        // next in the lane; guarded by the inbox
 }
 
-// packetOverhead is what a queued packet counts for beyond its bytes.
+// packetOverhead is what a queued packet counts for beyond its bytes, in bytes.
 const packetOverhead = 64
 
-// assembler groups a packet's text with its attachments. It belongs to the reader of one connection; others only drop
+// assembler joins a packet's text and its attachments. The reader of one connection owns it; other goroutines only drop
 // what it holds.
 type assembler struct {
-	pending atomic.Pointer[packet] // waits for attachments
+	pending atomic.Pointer[packet] // a packet that waits for attachments, or nil
 }
 
 var (
@@ -146,7 +146,8 @@ var (
 	errBinaryAlone  = fmt.Errorf("%w: got binary data when not reconstructing a packet", ErrPacket)
 )
 
-// text takes a text message and returns a packet when it is complete, nil when it waits for attachments. data is kept.
+// text takes a text message. It returns the packet if that is complete, or nil if attachments must follow. It keeps
+// data.
 func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, error) {
 	if a.pending.Load() != nil {
 		return nil, errTextInBinary
@@ -165,7 +166,7 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 	if h.kind == parser.CONNECT {
 		p.connect = p.namespace
 		if len(h.namespace) > len(p.namespace) {
-			p.connect = string(h.namespace) // with its query
+			p.connect = string(h.namespace) // including the query
 		}
 	}
 	if p.missing > 0 {
@@ -175,7 +176,7 @@ func (a *assembler) text(data []byte, protocol, maxAttachments int) (*packet, er
 	return p, nil
 }
 
-// binary takes an attachment and returns the packet that it completes, if any. data is kept.
+// binary takes an attachment. It returns the packet if that is complete now, or nil. It keeps data.
 func (a *assembler) binary(data []byte) (*packet, error) {
 	p := a.pending.Load()
 	if p == nil {
@@ -190,7 +191,7 @@ func (a *assembler) binary(data []byte) (*packet, error) {
 	return p, nil
 }
 
-// appendHeader appends the head of an outgoing packet.
+// appendHeader appends the header of an outgoing packet.
 func appendHeader(b []byte, kind parser.PacketType, attachments int, namespace string, id *uint64) []byte {
 	b = append(b, byte(kind))
 	if kind == parser.BINARY_EVENT || kind == parser.BINARY_ACK {

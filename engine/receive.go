@@ -10,8 +10,8 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// receive takes one message of the client. It runs on the connection's reader, and blocks it while too much of what
-// the client has sent is waiting to be handled.
+// receive takes one message of the client. It runs on the connection's reader, and blocks it while too much that the
+// client has sent waits to be handled.
 func (c *Conn) receive(m eio.Packet) {
 	if c.srv.rawListeners.Load() {
 		c.emitRaw(m.Binary, m.Data)
@@ -47,14 +47,14 @@ func (c *Conn) receive(m eio.Packet) {
 	}
 }
 
-// relieve has the clients that hold the most closed if the server's budget is spent.
+// relieve closes the clients that hold the most if the server's budget is spent.
 func (c *Conn) relieve() {
 	if b := &c.srv.inbound; b.sum.Load() > b.budget {
 		c.srv.relieve(0)
 	}
 }
 
-// receiveDecoded takes a packet of a parser that is not ours.
+// receiveDecoded takes a packet that the user's own parser has decoded.
 func (c *Conn) receiveDecoded(p *parser.Packet) {
 	namespace := p.Nsp
 	if c.eio.Protocol() == 3 {
@@ -69,7 +69,7 @@ func (c *Conn) receiveDecoded(p *parser.Packet) {
 }
 
 func (c *Conn) queue(p *packet) {
-	if p.kind == parser.CONNECT_ERROR { // only servers send it
+	if p.kind == parser.CONNECT_ERROR { // only servers may send it
 		c.invalidState(p)
 		return
 	}
@@ -82,31 +82,31 @@ func (c *Conn) queue(p *packet) {
 }
 
 // refuse reports a packet that breaks the protocol to the library, which emits "error" on the client's sockets and
-// closes the connection. What the client sent before has its effect, what it sends later has none.
+// closes the connection. Earlier packets of the client are handled, later ones are not.
 func (c *Conn) refuse(err error) {
 	c.discard()
 	c.feed(err)
 }
 
-// invalidState lets the library close a client that sent a packet which its state does not allow.
+// invalidState makes the library close a client that sent a packet which its state does not allow.
 func (c *Conn) invalidState(p *packet) {
 	c.discard()
 	c.feed(&parser.Packet{Type: parser.CONNECT_ERROR, Nsp: p.namespace})
 }
 
-// errTooManyNamespaces is what a client reads that wants to connect to more namespaces than Options.MaxNamespaces.
+// errTooManyNamespaces is the CONNECT_ERROR of a client that would exceed Options.MaxNamespaces.
 var errTooManyNamespaces = errors.New("too many namespaces")
 
 func (c *Conn) refuseNamespace(name string) {
 	m, err := NewMessage(name, &parser.Packet{
 		Type: parser.CONNECT_ERROR, Data: map[string]any{"message": errTooManyNamespaces.Error()},
 	})
-	if err == nil { // it is a constant
+	if err == nil { // always: the packet is constant
 		c.send(m)
 	}
 }
 
-// emitRaw tells listeners of "data" and "message" on the Engine.IO socket, beside the library's own.
+// emitRaw calls the user's listeners of "data" and "message" on the Engine.IO socket.
 func (c *Conn) emitRaw(binary bool, data []byte) {
 	if c.users.ListenerCount("data") > 0 {
 		c.users.Emit("data", rawBuffer(binary, bytes.Clone(data)))

@@ -11,32 +11,32 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// Bounds of connection state recovery, per namespace. Beyond them the oldest goes, and a client that would have needed
-// it connects as a new one, which every client must expect anyway.
+// Bounds of connection state recovery, per namespace. At a bound the oldest entry goes. A client that would have needed
+// it connects as a new one, for which every client must be prepared anyway.
 const (
 	maxRecoveryPackets  = 1 << 16
 	maxRecoveryBytes    = 64 << 20
 	maxRecoverySessions = 1 << 16
 )
 
-// recovery keeps the packets and the sessions that connection state recovery needs, as the session-aware adapter of
-// Node does: every recoverable packet carries an offset as its last argument, by which a client that comes back tells
-// what it has got.
+// recovery keeps the packets and sessions for connection state recovery, as the session-aware adapter of Node.js does.
+// Every recoverable packet carries an offset as its last argument. A client that comes back sends the last offset that
+// it got.
 //
-// One lock covers the log and the queueing of what is logged, so that every client gets packets in the order of their
-// offsets; otherwise the offset of a client would not tell what it has missed. Lock order: recovery, index, connection.
+// One lock covers the log of packets and their queueing. So every client gets packets in the order of their offsets,
+// and its last offset says what it has missed. Lock order: recovery, index, connection.
 type recovery struct {
-	window time.Duration // how long a client may be away
-	epoch  string        // makes offsets of another run of the server unknown
+	window time.Duration // how long a client may be away and still recover
+	epoch  string        // tells this run of the server from others, whose offsets are unknown
 
 	mu       sync.Mutex
 	packets  []loggedPacket // Guarded by mu, as all below. Oldest first.
-	first    uint64         // number of packets[0]
+	first    uint64         // the number of packets[0]
 	bytes    int
 	sessions map[socket.PrivateSessionId]*savedSession
-	order    []*savedSession // of sessions, oldest first; may hold replaced ones
+	order    []*savedSession // sessions, oldest first; may include replaced ones
 
-	// Sockets that have been restored and are not connected yet: what is sent meanwhile is sent when they are.
+	// Sockets that are restored but not connected yet. What is sent meanwhile reaches them once they are connected.
 	pending map[socket.SocketId]pendingSession
 }
 
@@ -54,7 +54,7 @@ type savedSession struct {
 type pendingSession struct {
 	saved *savedSession
 	rooms []socket.Room
-	next  uint64 // number of the first packet that the session has not been given
+	next  uint64 // the number of the first packet that the session did not get
 }
 
 func newRecovery(window time.Duration) *recovery {
@@ -66,13 +66,14 @@ func newRecovery(window time.Duration) *recovery {
 	}
 }
 
-// recoverable reports whether a packet is kept. Acknowledgements can't be resumed, and volatile packets need not be.
+// recoverable reports whether to keep a packet. One that asks for an acknowledgement can't be resumed, and a volatile
+// one need not be.
 func recoverable(p *parser.Packet, opts *socket.BroadcastOptions) bool {
 	_, ok := p.Data.([]any)
 	return ok && p.Type == parser.EVENT && p.Id == nil && !flagsOf(opts).Volatile
 }
 
-// broadcastRecoverable is Broadcast of a packet that is kept for clients that come back.
+// broadcastRecoverable is Broadcast for a packet that is kept for clients that come back.
 func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastOptions) {
 	rooms, except := selection(opts)
 	flags := flagsOf(opts)
@@ -111,7 +112,7 @@ func (a *Adapter) broadcastRecoverable(p *parser.Packet, opts *socket.BroadcastO
 	d.pace()
 }
 
-// resume sends to a restored socket, which is connected now, what has been sent to it since it was restored.
+// resume sends a restored socket, which is connected now, the packets that it missed since it was restored.
 func (a *Adapter) resume(s *socket.Socket) {
 	r := a.recovery
 	if r == nil || !s.Recovered() {
@@ -135,7 +136,7 @@ func (r *recovery) nextOffsetLocked() string {
 	return r.epoch + strconv.FormatUint(r.first+uint64(len(r.packets)), 36)
 }
 
-// positionLocked returns the number of the packet with an offset, if it is still known.
+// positionLocked returns the number of the packet with an offset, and false if it is no longer kept.
 func (r *recovery) positionLocked(offset string) (uint64, bool) {
 	text, ok := strings.CutPrefix(offset, r.epoch)
 	if !ok {
@@ -162,7 +163,7 @@ func (r *recovery) logLocked(p loggedPacket) {
 	r.first += uint64(drop)
 }
 
-// sinceLocked returns the packets from number next on that a socket in rooms would have got.
+// sinceLocked returns the packets from number next on that reach a socket in rooms.
 func (r *recovery) sinceLocked(next uint64, rooms []socket.Room) []*Message {
 	if next < r.first {
 		next = r.first
@@ -176,7 +177,7 @@ func (r *recovery) sinceLocked(next uint64, rooms []socket.Room) []*Message {
 	return missed
 }
 
-// reaches reports whether a packet is for a socket that is in rooms.
+// reaches reports whether a packet is addressed to a socket in rooms.
 func (p *loggedPacket) reaches(rooms []socket.Room) bool {
 	included := len(p.rooms) == 0
 	for _, room := range rooms {
@@ -211,7 +212,7 @@ func (r *recovery) persist(s *socket.SessionToPersist) {
 	r.order = r.order[drop:]
 }
 
-// restore returns a session and the packets that it has missed after offset, or nil.
+// restore returns a session with the packets that it missed after offset, or nil if it can't be restored.
 func (r *recovery) restore(pid socket.PrivateSessionId, offset string) *socket.Session {
 	r.mu.Lock()
 	saved := r.sessions[pid]
@@ -228,19 +229,19 @@ func (r *recovery) restore(pid socket.PrivateSessionId, offset string) *socket.S
 	rooms := saved.Rooms.Keys()
 	missed := r.sinceLocked(position+1, rooms)
 	r.pending[saved.Sid] = pendingSession{saved, rooms, r.first + uint64(len(r.packets))}
-	delete(r.sessions, pid) // two sockets with one id would be one too many
+	delete(r.sessions, pid) // so that no second socket gets the same id
 	r.mu.Unlock()
 
 	session := &socket.Session{SessionToPersist: saved.SessionToPersist, MissedPackets: make([]any, 0, len(missed))}
 	for _, m := range missed {
-		if p, err := m.packet(); err == nil { // we encoded it
+		if p, err := m.packet(); err == nil { // never fails: we encoded it
 			session.MissedPackets = append(session.MissedPackets, p.Data)
 		}
 	}
 	return session
 }
 
-// abandon takes back a session whose socket was restored, but has not connected.
+// abandon forgets a restored session whose socket did not connect.
 func (r *recovery) abandon(id socket.SocketId) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,8 +17,8 @@ func (x *index) hasMembers(rooms []socket.Room) bool {
 	return false
 }
 
-// choose appends the members that a broadcast addresses to to: those of all if rooms is empty, else those of any of
-// the rooms; each once; without those of except, and without those whose socket is not (or not yet) connected.
+// choose appends to to the members that a broadcast addresses, each once: the members of any of rooms, or all if rooms
+// is empty, without the members of except and without those that are not connected.
 func (x *index) choose(rooms, except []socket.Room, to []*member) []*member {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -55,7 +55,7 @@ func (x *index) choose(rooms, except []socket.Room, to []*member) []*member {
 	return to
 }
 
-// excludedLocked returns the members of rooms, nil when there are none.
+// excludedLocked returns the members of rooms, or nil if there are none.
 func (x *index) excludedLocked(rooms []socket.Room) map[*member]struct{} {
 	var out map[*member]struct{}
 	for _, name := range rooms {
@@ -80,7 +80,7 @@ func (x *index) eachLocked(name socket.Room, fn func(*member)) {
 	}
 }
 
-// roomsOf returns the rooms of a socket, and whether it is known.
+// roomsOf returns the rooms of a socket, and false if the socket is unknown.
 func (x *index) roomsOf(id socket.SocketId) ([]socket.Room, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -102,7 +102,7 @@ func (m *member) rooms() []socket.Room {
 	return names
 }
 
-// roomNames lists the rooms that have a member; private adds those that sockets have for themselves.
+// roomNames returns the rooms that have a member. With private, it includes each socket's own room.
 func (x *index) roomNames(private bool) []socket.Room {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -121,7 +121,7 @@ func (x *index) roomNames(private bool) []socket.Room {
 	return names
 }
 
-// views returns the library's form of the index, which stays up to date.
+// views returns the library's form of the index, which is kept up to date from then on.
 func (x *index) views() (
 	*types.Map[socket.Room, *types.Set[socket.SocketId]], *types.Map[socket.SocketId, *types.Set[socket.Room]],
 ) {

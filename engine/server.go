@@ -21,34 +21,34 @@ import (
 	"github.com/architus/guildcast/internal/defaults"
 )
 
-// ErrTransport is a transport in the options that the engine has not got.
+// ErrTransport reports an unsupported transport in the options.
 var ErrTransport = errors.New("engine: transport is not supported")
 
-// server is the Engine.IO server that is bound to a socket.Server. The library's base server, which it embeds, holds
-// the options and their defaults, the middlewares, and the listeners.
+// server is the Engine.IO server under a socket.Server. It embeds the library's base server, which holds the options
+// with their defaults, the middlewares and the listeners.
 type server struct {
 	eng.BaseServer
 	io          *socket.Server // Static after newServer, as all of this group.
 	eio         *eio.Server
 	options     Options
 	log         *slog.Logger
-	foreign     bool // the user has chosen another parser
+	foreign     bool // the user has chosen a parser
 	middlewares middlewareField
 	names       interner
 
-	rawListeners atomic.Bool // somebody listens to "data" on an Engine.IO socket
+	rawListeners atomic.Bool // an Engine.IO socket has a listener for "data" or "message"
 	draining     atomic.Bool // Shutdown has begun
 	floods       atomic.Uint64
 	inbound      inbound
 	decoding     decoding
 
 	mu    sync.Mutex
-	first *Conn // Guarded by mu: all open connections, a list through them.
+	first *Conn // Guarded by mu: head of the list of open connections.
 	count int
 }
 
-// NewServer builds a Socket.IO server and the HTTP handler that feeds it. opts may be nil and is not changed. It panics
-// where New fails: with options that can't work.
+// NewServer returns a Socket.IO server and the HTTP handler that serves its clients. opts may be nil, and is not
+// changed. NewServer panics if the options can't work; New returns an error instead.
 func NewServer(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handler) {
 	io, h, err := New(opts, o)
 	if err != nil {
@@ -57,7 +57,7 @@ func NewServer(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *
 	return io, h
 }
 
-// New is NewServer with an error, which may be ErrTransport.
+// New is NewServer, but returns an error if the options can't work. The error may be ErrTransport.
 func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handler, error) {
 	o.setDefaults()
 	s := &server{BaseServer: eng.MakeBaseServer(), options: o, log: o.Logger, middlewares: findMiddlewareField()}
@@ -88,7 +88,7 @@ func New(opts socket.ServerOptionsInterface, o Options) (*socket.Server, *Handle
 	return s.io, newHandler(s, own), nil
 }
 
-// prepare puts our codec and adapter into the options, or ourselves around those of the user.
+// prepare sets our codec and adapter in the options, or wraps those of the user.
 func (s *server) prepare(own *socket.ServerOptions) {
 	if p := own.GetRawParser(); p != nil {
 		s.foreign = true
@@ -97,7 +97,7 @@ func (s *server) prepare(own *socket.ServerOptions) {
 		own.SetParser(&codec{s})
 	}
 	if r := own.GetRawConnectionStateRecovery(); r != nil {
-		// The defaults that the library sets if it chooses the adapter.
+		// The library sets these defaults only if it chooses the adapter itself.
 		if r.GetRawMaxDisconnectionDuration() == nil {
 			r.SetMaxDisconnectionDuration((2 * time.Minute).Milliseconds())
 		}
@@ -109,12 +109,12 @@ func (s *server) prepare(own *socket.ServerOptions) {
 	if a := own.GetRawAdapter(); a != nil {
 		inner = a
 	} else if s.foreign && own.GetRawConnectionStateRecovery() != nil {
-		inner = &socket.SessionAwareAdapterBuilder{} // ours logs packets in our own codec
+		inner = &socket.SessionAwareAdapterBuilder{} // our own logs packets in our codec
 	}
 	own.SetAdapter(hookedAdapter{s, inner})
 }
 
-// config translates the library's options.
+// config converts the library's options.
 func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 	opts := s.Opts()
 	cfg := eio.Config{
@@ -147,7 +147,7 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 	if d := opts.PerMessageDeflate(); d != nil {
 		cfg.Deflate = &eio.Compression{Threshold: d.Threshold}
 	}
-	if c := own.GetRawHttpCompression(); c != nil { // the base server's default is not asked for by anybody
+	if c := own.GetRawHttpCompression(); c != nil { // only if the user set it: the base server has a default
 		cfg.HTTPCompression = &eio.Compression{Threshold: c.Threshold}
 	}
 	if p := opts.InitialPacket(); p != nil {
@@ -165,7 +165,7 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 	return cfg, nil
 }
 
-// accept makes the owner of a new session.
+// accept makes the Conn that owns a new session.
 func (s *server) accept(h *eio.Handshake) (eio.Handler, *eio.Conn, error) {
 	c := &Conn{srv: s}
 	c.inbox.inbound = &s.inbound
@@ -210,7 +210,7 @@ func (s *server) conns() []*Conn {
 	return all
 }
 
-// Clients returns the open sessions by id: a copy, unlike in the library.
+// Clients returns a copy of the open sessions by id. (The library returns its own map.)
 func (s *server) Clients() *types.Map[string, eng.Socket] {
 	m := &types.Map[string, eng.Socket]{}
 	for _, c := range s.conns() {
@@ -219,7 +219,7 @@ func (s *server) Clients() *types.Map[string, eng.Socket] {
 	return m
 }
 
-// ClientsCount is the number of open sessions.
+// ClientsCount returns the number of open sessions.
 func (s *server) ClientsCount() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,12 +232,12 @@ func (s *server) Init() {}
 // Cleanup does nothing.
 func (s *server) Cleanup() {}
 
-// Close cuts all sessions, serves no new ones, and ends the server's goroutines. It does not wait, since a handler may
-// call it; Handler.Shutdown does.
+// Close cuts all sessions, refuses new ones, and ends the server's goroutines. It does not wait, because a handler may
+// call it. Handler.Shutdown waits.
 func (s *server) Close() eng.BaseServer {
 	s.draining.Store(true)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = s.eio.Shutdown(ended) // goes on in the background
+	_ = s.eio.Shutdown(ended) // ctx has ended: Shutdown goes on in the background
 	return s
 }

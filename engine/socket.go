@@ -13,11 +13,11 @@ import (
 	"github.com/architus/guildcast/engine/internal/eio"
 )
 
-// engineSocket is a Conn as the library, and users of socket.Conn(), see it.
+// engineSocket is a Conn with the methods that the library and users of socket.Conn() call.
 //
-// Events for users: "data" and "message" (a types.BufferInterface), "close" (reason, error or nil), "packet" and
-// "packetCreate" (*epacket.Packet), "flush", "drain", "heartbeat", "upgrading" and "upgrade" (the transport). What
-// nobody listens to costs nothing.
+// Its events: "data" and "message" (a types.BufferInterface), "close" (reason, error or nil), "packet" and
+// "packetCreate" (*epacket.Packet), "flush", "drain", "heartbeat", "upgrading" and "upgrade" (the transport). An event
+// without a listener costs nothing.
 type engineSocket Conn
 
 var _ eng.Socket = (*engineSocket)(nil)
@@ -26,28 +26,28 @@ func (c *Conn) socket() *engineSocket { return (*engineSocket)(c) }
 
 func (s *engineSocket) conn() *Conn { return (*Conn)(s) }
 
-// Id of the session.
+// Id returns the session's id.
 func (s *engineSocket) Id() string { return s.eio.ID() }
 
-// Protocol is the revision of Engine.IO, 3 or 4.
+// Protocol returns the revision of Engine.IO, 3 or 4.
 func (s *engineSocket) Protocol() int { return s.eio.Protocol() }
 
-// ReadyState is "opening", "open", "closing" or "closed".
+// ReadyState returns "opening", "open", "closing" or "closed".
 func (s *engineSocket) ReadyState() string { return s.eio.State().String() }
 
-// SetReadyState does nothing: the session knows its state.
+// SetReadyState does nothing: the session keeps its own state.
 func (s *engineSocket) SetReadyState(string) {}
 
-// RemoteAddress is the peer's address.
+// RemoteAddress returns the peer's address.
 func (s *engineSocket) RemoteAddress() string { return s.shake.remote }
 
-// Request describes the handshake request.
+// Request returns a view of the handshake request.
 func (s *engineSocket) Request() *types.HttpContext { return s.shake.context() }
 
-// Transport is the current transport.
+// Transport returns the current transport.
 func (s *engineSocket) Transport() transports.Transport { return (*transportView)(s) }
 
-// Upgraded reports whether the session began with polling and is a WebSocket now.
+// Upgraded reports whether the session began as polling and is a WebSocket now.
 func (s *engineSocket) Upgraded() bool {
 	return !s.shake.webSocket && s.eio.Transport() == eio.WebSocket
 }
@@ -59,7 +59,7 @@ func (s *engineSocket) Upgrading() bool { return s.eio.Upgrading() }
 func (s *engineSocket) Construct(string, eng.BaseServer, transports.Transport, *types.HttpContext, int) {
 }
 
-// MaybeUpgrade does nothing: sessions see to that.
+// MaybeUpgrade does nothing: sessions upgrade by themselves.
 func (s *engineSocket) MaybeUpgrade(transports.Transport) {}
 
 // Send is Write.
@@ -67,8 +67,8 @@ func (s *engineSocket) Send(data io.Reader, opts *epacket.Options, sent eng.Send
 	return s.Write(data, opts, sent)
 }
 
-// Write queues a message: text if data is a string reader or buffer, else binary. sent, if not nil, is called when it
-// is queued.
+// Write queues a message: text if data is a string reader or string buffer, binary otherwise. sent, if not nil, is
+// called once the message is queued.
 func (s *engineSocket) Write(data io.Reader, opts *epacket.Options, sent eng.SendCallback) eng.Socket {
 	c := s.conn()
 	m, err := messageOf(data)
@@ -86,7 +86,7 @@ func (s *engineSocket) Write(data io.Reader, opts *epacket.Options, sent eng.Sen
 	return s
 }
 
-// messageOf makes a Message of what the library wants to write: mostly it is one.
+// messageOf returns data as a Message. Most of what the library writes is one already.
 func messageOf(data io.Reader) (*Message, error) {
 	switch d := data.(type) {
 	case *wireBuffer:
@@ -104,7 +104,7 @@ func messageOf(data io.Reader) (*Message, error) {
 	}
 }
 
-// rawMessage is a message of which only the bytes are known: another parser has made them.
+// rawMessage returns a Message for bytes that the user's own parser has encoded.
 func rawMessage(f *eio.Frame) *Message {
 	m := &Message{frames: []*eio.Frame{f}}
 	if f.Binary() {
@@ -119,14 +119,14 @@ func rawMessage(f *eio.Frame) *Message {
 	return m
 }
 
-// Close ends the session; unless discard is set, what is queued is sent first.
+// Close ends the session. Unless discard is true, queued messages are sent first.
 func (s *engineSocket) Close(discard bool) { s.eio.Close(discard) }
 
 // On registers listeners.
 func (s *engineSocket) On(event events.EventName, fns ...events.Listener) error {
 	c := s.conn()
 	if event == "data" && c.feed == nil && len(fns) == 1 {
-		c.feed = fns[0] // the Client, inside of OnOpen
+		c.feed = fns[0] // from the Client, during OnOpen
 		return nil
 	}
 	c.observe(event)
@@ -142,14 +142,14 @@ func (s *engineSocket) AddListener(event events.EventName, fns ...events.Listene
 func (s *engineSocket) Once(event events.EventName, fns ...events.Listener) error {
 	c := s.conn()
 	if event == "close" && c.hangUp == nil && len(fns) == 1 {
-		c.hangUp = fns[0] // the Client, inside of OnOpen
+		c.hangUp = fns[0] // from the Client, during OnOpen
 		return nil
 	}
 	c.observe(event)
 	return c.users.Once(event, fns...)
 }
 
-// Emit calls listeners.
+// Emit calls the listeners of an event.
 func (s *engineSocket) Emit(event events.EventName, args ...any) { s.users.Emit(event, args...) }
 
 // RemoveListener removes one listener.
@@ -162,7 +162,7 @@ func (s *engineSocket) RemoveAllListeners(event events.EventName) bool {
 	return s.users.RemoveAllListeners(event)
 }
 
-// ListenerCount is the number of listeners of an event.
+// ListenerCount returns the number of listeners of an event.
 func (s *engineSocket) ListenerCount(event events.EventName) int { return s.users.ListenerCount(event) }
 
 // Listeners returns the listeners of an event.
@@ -170,10 +170,10 @@ func (s *engineSocket) Listeners(event events.EventName) []events.Listener {
 	return s.users.Listeners(event)
 }
 
-// EventNames lists the events that have listeners.
+// EventNames returns the events that have listeners.
 func (s *engineSocket) EventNames() []events.EventName { return s.users.EventNames() }
 
-// Len is the number of events that have listeners.
+// Len returns the number of events that have listeners.
 func (s *engineSocket) Len() int { return s.users.Len() }
 
 // Clear removes all listeners.

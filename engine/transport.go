@@ -8,16 +8,16 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 )
 
-// transportView is a Conn as the users of socket.Conn().Transport() see it: they read its Name, and the library asks
-// whether it is Writable. It follows the connection through an upgrade. What would drive a transport of the library
-// does nothing.
+// transportView is a Conn with the methods of a transport, as socket.Conn().Transport() returns it. Users read its
+// Name, and the library asks whether it is Writable. It follows the connection through an upgrade. Methods that would
+// drive a transport do nothing.
 type transportView Conn
 
 var _ transports.Transport = (*transportView)(nil)
 
 func (t *transportView) socket() *engineSocket { return (*engineSocket)(t) }
 
-// Name is "polling" or "websocket".
+// Name returns "polling" or "websocket".
 func (t *transportView) Name() string { return t.eio.Transport() }
 
 // Writable reports whether the client can take a message now.
@@ -26,26 +26,26 @@ func (t *transportView) Writable() bool { return t.eio.Writable() }
 // Sid returns the session's id.
 func (t *transportView) Sid() string { return t.eio.ID() }
 
-// Protocol is the revision of Engine.IO, 3 or 4.
+// Protocol returns the revision of Engine.IO, 3 or 4.
 func (t *transportView) Protocol() int { return t.eio.Protocol() }
 
-// ReadyState is that of the session.
+// ReadyState returns the session's state.
 func (t *transportView) ReadyState() string { return t.socket().ReadyState() }
 
-// MaxHttpBufferSize is the server's limit of a message.
+// MaxHttpBufferSize returns the server's limit of a message in bytes.
 func (t *transportView) MaxHttpBufferSize() int64 { return t.srv.Opts().MaxHttpBufferSize() }
 
-// HttpCompression is the server's option.
+// HttpCompression returns the server's option.
 func (t *transportView) HttpCompression() *types.HttpCompression {
 	return t.srv.Opts().HttpCompression()
 }
 
-// PerMessageDeflate is the server's option.
+// PerMessageDeflate returns the server's option.
 func (t *transportView) PerMessageDeflate() *types.PerMessageDeflate {
 	return t.srv.Opts().PerMessageDeflate()
 }
 
-// Parser is the library's for the session's revision.
+// Parser returns the library's parser for the session's revision.
 func (t *transportView) Parser() eparser.Parser {
 	if t.Protocol() == 3 {
 		return eparser.Parserv3()
@@ -53,19 +53,19 @@ func (t *transportView) Parser() eparser.Parser {
 	return eparser.Parserv4()
 }
 
-// Proto is the transport itself.
+// Proto returns t.
 func (t *transportView) Proto() transports.Transport { return t }
 
 // SupportsBinary returns true: a transport without binary frames encodes binary data.
 func (t *transportView) SupportsBinary() bool { return true }
 
-// HandlesUpgrades is true.
+// HandlesUpgrades returns true.
 func (t *transportView) HandlesUpgrades() bool { return true }
 
-// Discarded is false.
+// Discarded returns false.
 func (t *transportView) Discarded() bool { return false }
 
-// Close closes the session when what is queued has been sent. The callbacks are called at once.
+// Close closes the session once the queued messages are sent. The callbacks are called at once.
 func (t *transportView) Close(fns ...types.Callable) {
 	t.eio.Close(false)
 	for _, fn := range fns {

@@ -3,7 +3,8 @@
 //
 // The files, in the order in which an event passes through them:
 //
-//   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go.
+//   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go; explain.go (for operators: who
+//     gets an event).
 //   - From a client: connection.go (a socket connects and leaves), address.go (whose address counts), session.go,
 //     admit.go and glance.go (before an event is decoded), rate.go, dispatch.go and events.go (which handler),
 //     payload.go (what it reads), request.go.
