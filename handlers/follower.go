@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"weak"
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/history"
@@ -29,6 +30,7 @@ type follower struct {
 	// Guarded by stream.mu.
 	view   permissions.View
 	cursor int64            // the number of the next entry
+	plain  int64            // plain events before this number came before the client did
 	at     history.Position // the client has the durable events up to here
 	slow   bool             // the client read slowly, rather than came back
 	missed bool             // something was left out and can't be replayed
@@ -37,10 +39,12 @@ type follower struct {
 	ended bool // guarded by mu
 
 	unsent []*past // rest of the last batch, if the claims had expired; guarded by mu
+
+	page int // how many entries of the history are read at once; owned by run
 }
 
 func newFollower(s *session, st *stream, v permissions.View) *follower {
-	f := &follower{session: s, stream: st, view: v, mu: make(lock, 1)}
+	f := &follower{session: s, stream: st, view: v, mu: make(lock, 1), page: followBatch}
 	f.ctx, f.cancel = context.WithCancel(s.gateway.ctx)
 	return f
 }
@@ -88,13 +92,20 @@ func (f *follower) leave() {
 	f.stream.dropFollowerLocked(f)
 }
 
-// wait waits for followStep, or until the follower ends.
+// wait waits a moment.
 func (f *follower) wait() {
 	timer := time.NewTimer(followStep)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-f.ctx.Done():
+		return
+	}
+	f.stream.mu.Lock()
+	ahead := f.at.Compare(f.stream.position) > 0
+	f.stream.mu.Unlock()
+	if ahead { // perhaps of entries that are for nobody here
+		f.stream.catchUp(f.ctx)
 	}
 }
 
@@ -127,7 +138,7 @@ func (f *follower) next() (b batch, step followStepKind) {
 	f.rewindLocked()
 	w := st.window
 	if f.cursor < w.first {
-		f.missed = f.missed || f.cursor < w.plain
+		f.missed = f.missed || max(f.cursor, f.plain) < w.plain
 		return b, followHistory
 	}
 	if f.cursor == w.end() {
@@ -145,15 +156,18 @@ func (f *follower) next() (b batch, step followStepKind) {
 	begin := int(f.cursor - w.first)
 	end := min(begin+followBatch, len(w.entries))
 	for bytes := 0; begin < end && bytes < maxAhead/4; begin++ {
-		p := w.entries[begin]
-		bytes += p.size()
+		p, number := w.entries[begin], f.cursor
 		f.cursor++
-		if !p.position.IsZero() {
-			if p.position.Compare(f.at) <= 0 {
-				continue
-			}
+		switch {
+		case p.position.IsZero() && number < f.plain:
+			continue
+		case p.position.IsZero():
+		case p.position.Compare(f.at) <= 0:
+			continue
+		default:
 			f.at = p.position
 		}
+		bytes += p.size()
 		b.list = append(b.list, p)
 	}
 	f.mu.Lock() // before st.mu is released: a change of the view waits for what is sent by the view before
@@ -219,56 +233,94 @@ func (f *follower) rewindLocked() {
 // messageOf returns an entry encoded for a view. Followers share the message.
 func (g *Gateway) messageOf(p *past, v permissions.View) *engine.Message {
 	slot := &p.messages[messageKind(v.Form, v.Positions)]
-	m := slot.Load()
-	if m == nil {
-		m = g.encodeEvent(p.event, p.position, v.Form, v.Positions)
-		slot.Store(m)
+	if shared := slot.Load(); shared != nil {
+		if m := shared.Value(); m != nil {
+			return m
+		}
 	}
+	m := g.encodeEvent(p.event, p.position, v.Form, v.Positions)
+	shared := weak.Make(m)
+	slot.Store(&shared)
 	return m
 }
 
-// readBack replays from the history what the window has dropped.
+// readBack replays from the history some of what the window has dropped.
 func (f *follower) readBack() {
-	ctx, cancel := context.WithTimeout(f.ctx, historyTimeout)
-	defer cancel()
 	st := f.stream
 	st.mu.Lock()
-	at := f.at
-	st.mu.Unlock()
-	page, err := st.gateway.history.After(ctx, st.guild, at, followBatch)
-	if errors.Is(err, history.ErrUnavailable) { // temporary
-		f.wait()
-		return
+	at, from := f.at, history.Position{}
+	if st.followers[f.session.conn()] == f {
+		from = st.window.from
 	}
-	whole := err == nil && page.Whole
-	b := batch{}
+	st.mu.Unlock()
+	var list []*past
+	whole := true
+	if at.Compare(from) < 0 {
+		done, err := st.gateway.readsPast(f.ctx)
+		if err != nil {
+			return // it has ended
+		}
+		defer done()
+		if list, whole, err = f.readAfter(at); errors.Is(err, history.ErrUnavailable) { // temporary
+			f.wait()
+			return
+		}
+	}
 	st.mu.Lock()
-	w := st.window
 	if st.followers[f.session.conn()] != f {
 		st.mu.Unlock()
 		return
 	}
-	if whole {
-		for _, e := range page.Entries {
-			b.list = append(b.list, st.gateway.pastOf(e))
-			f.at = e.Position
-		}
-		switch {
-		case f.at.Compare(w.from) >= 0:
-			f.cursor = w.next(f.at)
-		case len(page.Entries) == 0:
-			whole = false // the history lacks the event after which the window begins
-		}
-	}
-	if !whole {
-		f.cursor, f.missed = max(f.cursor, w.first), true
-	}
-	b.view = f.view
-	if b.viewer, err = st.gateway.filter.Viewer(f.view, time.Now()); err != nil {
+	b := batch{view: f.view}
+	var err error
+	if b.viewer, err = st.gateway.filter.Viewer(f.view, time.Now()); err != nil { // its elevation is ending
 		st.mu.Unlock()
+		f.wait()
 		return
 	}
+	b.list = f.joinLocked(list, whole)
 	f.mu.Lock()
 	st.mu.Unlock()
 	f.send(b)
+}
+
+// readAfter reads some of the history after at. whole reports whether nothing in between is missing.
+func (f *follower) readAfter(at history.Position) (list []*past, whole bool, err error) {
+	ctx, cancel := context.WithTimeout(f.ctx, historyTimeout)
+	defer cancel()
+	g := f.session.gateway
+	page, err := g.history.After(ctx, f.stream.guild, at, f.page)
+	if err != nil || !page.Whole {
+		return nil, false, err
+	}
+	total := 0
+	for _, e := range page.Entries {
+		if total < maxAhead/4 { // no more, or the client's queue would overflow
+			list = append(list, g.pastOf(e))
+		}
+		total += len(e.Message) + 1
+	}
+	if n := len(page.Entries); n > 0 { // large entries are read one by one
+		f.page = max(1, min(followBatch, maxAhead*n/total))
+	}
+	return list, true, nil
+}
+
+// joinLocked returns those of list, which follow f.at in the history, that come before the window begins. If no more
+// do, or the history lacks them, f continues in the window.
+func (f *follower) joinLocked(list []*past, whole bool) []*past {
+	w := f.stream.window
+	n := 0
+	for n < len(list) && list[n].position.Compare(w.from) <= 0 {
+		f.at = list[n].position
+		n++
+	}
+	switch {
+	case n < len(list) || f.at.Compare(w.from) >= 0:
+		f.cursor = max(f.cursor, w.first)
+	case n == 0: // the history lacks the event after which the window begins
+		f.cursor, f.missed = max(f.cursor, w.first), true
+	}
+	f.missed = f.missed || !whole
+	return list[:n]
 }

@@ -138,6 +138,7 @@ type Gateway struct {
 
 	pages   *rounds[*page]    // of the cache, for pool requests
 	results *rounds[[]entity] // of workers, for pool requests
+	pasts   chan struct{}     // holds a token for each history that is being read
 	reads   chan struct{}     // holds a token for each page that is being read
 
 	life   service.Life
@@ -189,7 +190,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
-		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l), reads: make(chan struct{}, maxReads),
+		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l), pasts: make(chan struct{}, maxPastReads), reads: make(chan struct{}, maxReads),
 	}
 	g.bounds.Store(&l)
 	g.replays.max.Store(int64(l.NodeReplays))

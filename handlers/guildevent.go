@@ -61,7 +61,7 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 		behind, _ = g.route(&e, n.position)
 		return behind
 	}
-	return st.deliver(&e, n.position)
+	return st.deliver(&e, n.position, len(n.data))
 }
 
 // route delivers an event to the sockets that may see it. It returns the recipients to wait for, and those for which

@@ -133,7 +133,7 @@ func (st *stream) compare(p history.Position) int {
 // placeLocked sets where f begins, and returns what the answer says about it.
 func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	w := st.window
-	f.cursor, f.at = w.end(), st.position
+	f.cursor, f.plain, f.at = w.end(), w.end(), st.position
 	got := recalled{position: st.position, known: st.known}
 	if ready.failed != nil {
 		return got
@@ -166,13 +166,13 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	return got
 }
 
-// visibleLocked counts the events from number n on that a viewer may see. It returns false if some may be missing.
+// visibleLocked counts the durable events from number n on that a viewer may see. It returns false if some may be missing.
 func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int, whole bool) {
 	for _, p := range st.window.entries[n-st.window.first:] {
 		if p.gap {
 			return 0, false
 		}
-		if p.event != nil && viewer.Sees(p.event) {
+		if p.event != nil && !p.position.IsZero() && viewer.Sees(p.event) {
 			count++
 		}
 	}
@@ -241,6 +241,9 @@ func (s *session) spectatePrepared(
 	if old != "" {
 		g.flights.wait(old)
 	}
+	if old != "" && old != v.guild {
+		s.leave(old)
+	}
 	if c.asks() {
 		g.metrics.replays.WithLabelValues(c.outcome(got)).Inc()
 	}
@@ -256,12 +259,17 @@ func (s *session) spectatePrepared(
 func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if former := st.followers[f.session.conn()]; former != nil {
+	former := st.followers[f.session.conn()]
+	if former != nil {
 		former.end()
 	}
 	st.gateway.filter.Remove(f.session.conn())
 	st.followLocked(f)
-	return st.placeLocked(f, viewer, c, ready)
+	got := st.placeLocked(f, viewer, c, ready)
+	if former != nil && got.recovered { // the client does not know what plain events it has not had yet
+		f.plain, f.missed = max(former.cursor, former.plain), former.missed
+	}
+	return got
 }
 
 // positionOf returns the latest position of a guild that this node knows. The guild's pools reflect every event up to

@@ -113,8 +113,9 @@ type stream struct {
 	waiting   int              // how many calls of cover wait
 }
 
-// deliver delivers an event to the clients that may see it. It returns the recipients to wait for.
-func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
+// deliver delivers an event, whose message has so many bytes, to the clients that may see it. It returns the recipients
+// to wait for.
+func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind []lag) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.repeatsLocked(p) {
@@ -125,13 +126,14 @@ func (st *stream) deliver(e *event.Event, p history.Position) (behind []lag) {
 	if len(shed) > 0 && st.known && !(before.IsZero() && p.IsZero()) {
 		st.openWindowLocked(before)
 	}
-	st.handledLocked(p, e, false)
+	st.handledLocked(&past{position: p, event: e, bytes: bytes})
 	if len(shed) == 0 {
 		return behind
 	}
 	st.gateway.metrics.shed.Add(float64(len(shed)))
 	if st.window != nil {
 		shed = st.fallBehindLocked(shed, st.window.end()-1, before)
+		st.releaseWindowLocked() // unless some can follow
 	}
 	if len(shed) > 0 {
 		st.gateway.stragglers.note(st.guild, shed)
@@ -144,21 +146,21 @@ func (st *stream) skip(p history.Position, gap bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !p.IsZero() && !st.repeatsLocked(p) {
-		st.handledLocked(p, nil, gap)
+		st.handledLocked(&past{position: p, gap: gap})
 	}
 }
 
-// handledLocked advances the position past a message and keeps it for the followers. e is nil if the message was not an
-// event.
-func (st *stream) handledLocked(p history.Position, e *event.Event, gap bool) {
-	if !p.IsZero() {
-		if st.known && p.Compare(st.position) <= 0 {
+// handledLocked advances the position past a message and keeps it for the followers.
+func (st *stream) handledLocked(p *past) {
+	if !p.position.IsZero() {
+		if st.known && p.position.Compare(st.position) <= 0 {
 			st.restartLocked()
 		}
-		st.position, st.known = p, true
+		st.position, st.known = p.position, true
 	}
+	p.key = st.position
 	if st.window != nil {
-		st.window.append(&past{position: p, key: st.position, event: e, gap: gap})
+		st.window.append(p)
 	}
 }
 
@@ -219,7 +221,6 @@ func (st *stream) admit(conn *engine.Conn, v permissions.View) error {
 	if err := v.Check(now); err != nil {
 		return err
 	}
-	v.Positions = f.view.Positions
 	f.view = v
 	f.mu.Lock() // wait for what is being sent by the view before
 	defer f.mu.Unlock()
@@ -241,7 +242,7 @@ func (st *stream) fallBehindLocked(shed []*engine.Conn, cursor int64, before his
 			continue // it was removed meanwhile, and told why
 		}
 		f := newFollower(s, st, view)
-		f.cursor, f.at, f.slow = cursor, before, true
+		f.cursor, f.plain, f.at, f.slow = cursor, cursor, before, true
 		st.followLocked(f)
 		st.gateway.metrics.replays.WithLabelValues(replaySlow).Inc()
 		go func() {

@@ -100,12 +100,16 @@ func (s *session) review(c *permissions.Claims, now time.Time) {
 		return
 	}
 	v := s.watched
-	err := s.topics.stream.admit(s.conn(), s.viewOf(v, c))
+	admit := func(v view) error {
+		pv := s.viewOf(v, c)
+		pv.Positions = s.positions.Load()
+		return s.topics.stream.admit(s.conn(), pv)
+	}
+	err := admit(v)
 	without := view{guild: v.guild}
 	switch {
 	case err == nil:
-	case errors.Is(err, permissions.ErrNoLogAccess) &&
-		s.topics.stream.admit(s.conn(), s.viewOf(without, c)) == nil:
+	case errors.Is(err, permissions.ErrNoLogAccess) && admit(without) == nil:
 		s.settle(without, subscriptions{guild: s.topics.guild, stream: s.topics.stream},
 			subscriptions{logs: s.topics.logs})
 	default: // the filter has kept the old view

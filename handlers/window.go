@@ -3,11 +3,13 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
@@ -20,6 +22,9 @@ const (
 
 	// historyPage is the number of entries that one read returns.
 	historyPage = 256
+
+	// maxPastReads bounds the histories that are read at once: each may hold 16 MiB, which are held twice meanwhile.
+	maxPastReads = 4
 
 	// historyTimeout bounds one request's reads of a guild's history.
 	historyTimeout = 5 * time.Second
@@ -38,17 +43,15 @@ type past struct {
 	key      history.Position // position of the latest durable entry, this one included
 	event    *event.Event     // nil if the message was not an event
 	gap      bool             // events may be missing before it
-	messages [4]atomic.Pointer[engine.Message]
+	bytes    int              // of the message that event holds
+
+	// Clients' queues hold what is encoded, and count it.
+	messages [4]atomic.Pointer[weak.Pointer[engine.Message]]
 }
 
-const pastOverhead = 320 // bytes of an entry besides its payload
+const pastOverhead = 320 // bytes of an entry besides its message
 
-func (p *past) size() int {
-	if p.event == nil {
-		return pastOverhead
-	}
-	return len(p.event.Payload) + pastOverhead
-}
+func (p *past) size() int { return p.bytes + pastOverhead }
 
 // window holds all of a guild's events since one position. Entries are numbered consecutively. Guarded by stream.mu.
 type window struct {
@@ -71,9 +74,8 @@ func (w *window) end() int64 { return w.first + int64(len(w.entries)) }
 func (w *window) append(p *past) {
 	w.entries = append(w.entries, p)
 	w.bytes += p.size()
-	over := !w.budget.take(p.size())
-	for len(w.entries) > 0 && (over || !within(w.bytes, w.max())) {
-		over = false
+	w.budget.take(p.size())
+	for len(w.entries) > 0 && !(w.budget.fits() && within(w.bytes, w.max())) {
 		w.drop()
 	}
 }
@@ -136,15 +138,6 @@ func (w *window) before(number int64) history.Position {
 	return w.entries[number-1-w.first].key
 }
 
-// next returns the number of the first entry after position p, even if no entry has position p.
-func (w *window) next(p history.Position) int64 {
-	if n, found := w.after(p); found {
-		return n
-	}
-	i := sort.Search(len(w.entries), func(i int) bool { return w.entries[i].key.Compare(p) > 0 })
-	return w.first + int64(i)
-}
-
 // openWindowLocked opens a window, if there is none, that keeps what comes from now on, after p.
 func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
@@ -168,7 +161,7 @@ func (st *stream) catchUp(ctx context.Context) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.known && p.Compare(st.position) > 0 {
-		st.position = p
+		st.handledLocked(&past{position: p})
 	}
 }
 
@@ -312,6 +305,11 @@ func (st *stream) cover(ctx context.Context, from history.Position, all bool) er
 
 // reach reads the history from after from to to, where the window begins, and prepends it to the window.
 func (st *stream) reach(ctx context.Context, from, to history.Position) error {
+	read, err := st.gateway.readsPast(ctx)
+	if err != nil {
+		return err
+	}
+	defer read()
 	list, sure, err := st.read(ctx, from, to)
 	whole := from.IsZero()
 	if err == nil && !sure && !whole { // from is gone: take the whole history, so that the next call need not read
@@ -360,6 +358,17 @@ func (st *stream) read(ctx context.Context, from, to history.Position) (list []*
 	return list, sure, nil
 }
 
+// readsPast waits for one of the places for those who read histories. They keep it until what they have read is counted
+// elsewhere, or sent.
+func (g *Gateway) readsPast(ctx context.Context) (done func(), err error) {
+	select {
+	case g.pasts <- struct{}{}:
+		return func() { <-g.pasts }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait to read a history: %w: %w", history.ErrUnavailable, ctx.Err())
+	}
+}
+
 // pastOf parses an entry of the history.
 func (g *Gateway) pastOf(e history.Entry) *past {
 	p := &past{position: e.Position, key: e.Position}
@@ -370,7 +379,7 @@ func (g *Gateway) pastOf(e history.Entry) *past {
 		return p
 	}
 	if parsed, err := event.Parse(e.Topic, e.Message); err == nil {
-		p.event = &parsed
+		p.event, p.bytes = &parsed, len(e.Message)
 	}
 	return p
 }
@@ -383,5 +392,8 @@ type tally struct {
 
 // take adds bytes and reports whether the sum is within the bound. If it is not, the caller must still give them back.
 func (b *tally) take(bytes int) bool { return within(int(b.used.Add(int64(bytes))), int(b.max.Load())) }
+
+// fits reports whether the sum is within the bound.
+func (b *tally) fits() bool { return within(int(b.used.Load()), int(b.max.Load())) }
 
 func (b *tally) give(bytes int) { b.used.Add(-int64(bytes)) }
