@@ -49,13 +49,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A draining server serves only its own sessions. After a 503 a proxy tries the next node, which may have the session.
-	if h.srv.draining.Load() && !h.srv.eio.Has(r.URL.Query().Get("sid")) {
-		w.Header().Set("Connection", "close")
-		http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
+	if h.srv.draining.Load() && !h.srv.serves(r.URL.Query().Get("sid")) {
+		if !h.srv.eio.Forward(w, r) {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
+		}
 		return
 	}
 	h.srv.eio.ServeHTTP(w, r)
 }
+
+// serves reports whether a request of a session is nobody else's to answer, if only that there is no such session.
+func (s *server) serves(sid string) bool { return s.eio.Has(sid) || s.eio.Issued(sid) }
 
 // runMiddlewares runs the middlewares of io.Engine().Use, such as CORS. It returns false if one has answered the
 // request.

@@ -87,11 +87,24 @@ type Options struct {
 	// a client with more than 1 MiB waiting is disconnected when more is sent to it.
 	MaxQueueBudget int
 
+	// NodeID, if not empty, begins the ids of all Engine.IO sessions, so that they name their server: NodeIDSize
+	// characters of base64url, unlike those of all other servers.
+	NodeID string
+	// Forward, if not nil, is called for a request of a session that is not here, if its id begins with other
+	// characters than NodeID: node. It passes the request on to the server with that NodeID, without the headers that w
+	// has already, and copies the answer. If it can't, it returns an error and has answered nothing: the client is told
+	// that the session is unknown. Bodies are bounded as ever, and Forward returns http.MaxBytesError if its copying
+	// does.
+	Forward func(w http.ResponseWriter, r *http.Request, node string) error
+
 	// ClientFiles holds the files of the browser client (socket.io.js, socket.io.min.js, their maps and so on). They
 	// are served under the server's path if the library's option ServeClient is set. Default: the directory client-dist
 	// beside the executable's directory, as with the library.
 	ClientFiles fs.FS
 }
+
+// NodeIDSize is the length of Options.NodeID.
+const NodeIDSize = eio.NodeIDSize
 
 // Limits of the inbox in bytes. The server stops reading from a client at maxInbound, and reads again below maxResume.
 const (

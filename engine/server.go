@@ -133,6 +133,8 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 		QueueBudget:       s.options.MaxQueueBudget,
 		Flushers:          s.options.Flushers,
 		DisablePoller:     s.options.DisablePoller,
+		NodeID:            s.options.NodeID,
+		Forward:           s.options.Forward,
 	}
 	for _, name := range opts.Transports().Keys() {
 		if name != eio.Polling && name != eio.WebSocket {

@@ -60,6 +60,12 @@ type Config struct {
 	// GenerateID, if not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
 	// base64url.
 	GenerateID func(*http.Request) (string, error)
+	// NodeID begins the ids of all sessions if it is not empty: NodeIDSize characters of base64url. It takes the place
+	// of as much of what GenerateID returns.
+	NodeID string
+	// Forward, if not nil, passes on a request of a session whose id begins with the NodeID of another server. It
+	// returns an error if it has answered nothing; the session counts as unknown then.
+	Forward func(w http.ResponseWriter, r *http.Request, node string) error
 	// Hooks are called if they are not nil.
 	Hooks Hooks
 	// Logger receives what an operator must know. nil discards.
@@ -178,6 +184,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.GenerateID == nil {
 		c.GenerateID = generateID
+	}
+	if c.NodeID != "" && !validNodeID(c.NodeID) {
+		return c, fmt.Errorf("node id %q: must be %d characters of base64url", c.NodeID, NodeIDSize)
 	}
 	return c, nil
 }

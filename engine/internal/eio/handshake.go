@@ -35,7 +35,7 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, q url.Va
 		return
 	}
 	var err error
-	if h.ID, err = s.cfg.GenerateID(r); err != nil {
+	if h.ID, err = s.newID(r); err != nil {
 		h.release()
 		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "ID_GENERATION_ERROR", "error": err})
 		return

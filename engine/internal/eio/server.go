@@ -183,7 +183,9 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Valu
 	c, _ := s.conns.Get(sid)
 	s.mu.RUnlock()
 	if c == nil {
-		s.refuse(w, r, CodeUnknownSID, map[string]any{"sid": sid})
+		if !s.forward(w, r, sid) {
+			s.refuse(w, r, CodeUnknownSID, map[string]any{"sid": sid})
+		}
 		return
 	}
 	if current := c.Transport(); !upgrade && current != q.Get("transport") {
