@@ -71,6 +71,8 @@ type Config struct {
 	// The cluster.
 
 	Redis             string        // see redisurl.Connect
+	Advertise         string        // URL where other nodes reach this one; "" to find it, "off" for an island
+	ClusterSecret     string        // what nodes trust each other by; "" for JWTSecrets
 	TopicPrefix       string        // of the channels of guild events
 	Topics            TopicMode     // what kind of channels these are
 	Adapter           AdapterMode   //
@@ -165,6 +167,10 @@ const (
 	InterpreterEmbedded Interpreter = "embedded"
 	InterpreterWorker   Interpreter = "worker"
 )
+
+// AdvertiseOff is the value of Config.Advertise for a node that neither passes requests of other nodes' sessions on, nor
+// gets any.
+const AdvertiseOff = "off"
 
 // embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.
 const embeddedRedis = "embedded"

@@ -65,6 +65,7 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 				label{"outcome", "failed"})
 		}},
 		stats{n.engineStats},
+		stats{n.forwardStats},
 		stats{n.busStats},
 		stats{func(emit emitFunc) { emitAdapterStats(adapterStats(), emit) }},
 		stats{n.gatewayStats},

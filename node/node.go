@@ -24,6 +24,7 @@ import (
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
+	"github.com/architus/guildcast/node/internal/forward"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/worker"
@@ -51,8 +52,9 @@ type Node struct {
 	gateway  *handlers.Gateway
 	filter   *permissions.Filter[*engine.Conn]
 	handler  http.Handler
-	demo     *demo          // nil without
-	worker   *worker.Worker // of the demo guilds; nil without
+	demo     *demo              // nil without
+	worker   *worker.Worker     // of the demo guilds; nil without
+	forward  *forward.Forwarder // nil: requests of other nodes' sessions are not passed on
 	topics   *redis.Topics
 	entities *redis.Entities
 	requests *redis.Requests
@@ -108,6 +110,9 @@ func New(c Config) (_ *Node, err error) {
 		return nil, wrong("redis", err)
 	}
 	redis.LogRefusals(n.redis.Client, n.config.Logger)
+	if err = n.addForwarder(); err != nil {
+		return nil, err
+	}
 	n.bus = bus.New(n.redis.Client, bus.Options{
 		// Among the adapter's channels, so that rights on those are enough.
 		Logger: n.config.Logger, ProbePrefix: n.config.AdapterKey + "-probe#", OnMoved: n.redis.Renew,

@@ -95,7 +95,7 @@ func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions 
 // engineOptions are those of the engine below the Socket.IO server.
 func (n *Node) engineOptions() engine.Options {
 	c := &n.config
-	return engine.Options{
+	o := engine.Options{
 		Logger: c.Logger, ClientFiles: web.ClientFiles(),
 		MaxQueueBytes: c.MaxQueueBytes, MaxQueueBudget: c.MaxQueueBudget,
 		MaxInboundBytes: c.MaxInboundBytes, MaxInboundBudget: c.MaxInboundBudget,
@@ -105,6 +105,10 @@ func (n *Node) engineOptions() engine.Options {
 		// There is a gateway before anybody connects.
 		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
 	}
+	if n.forward != nil {
+		o.NodeID, o.Forward = n.forward.ID(), n.forward.Forward
+	}
+	return o
 }
 
 // adapter is how the node speaks to other Socket.IO servers, and what is counted of it.

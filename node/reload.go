@@ -145,6 +145,9 @@ func (n *Node) apply(l *live) {
 	n.live.Store(l)
 	n.verifier.current.Store(l.verifier)
 	n.filter.SetPolicy(l.policy)
+	if n.forward != nil {
+		n.forward.SetSecrets(clusterSecrets(&l.config))
+	}
 	n.gateway.SetLimits(l.config.Limits)
 	n.requests.SetMaxInFlight(maxInFlight(l.config.Limits.NodeRequests))
 	if n.config.LogLevel != nil && l.config.LogLevel != nil {

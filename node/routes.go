@@ -5,6 +5,8 @@ import (
 	"net/http"
 	pathpkg "path"
 	"strings"
+
+	"github.com/architus/guildcast/node/internal/forward"
 )
 
 // routes are what the node serves to clients.
@@ -13,6 +15,10 @@ func (n *Node) routes() http.Handler {
 	clients := guard(func() *origins { return n.live.Load().origins }, n.engine)
 	mux.Handle(n.config.Path+"/", clients)
 	mux.Handle(n.config.Path, clients) // and not a redirect, which a WebSocket does not follow
+	if n.forward != nil {
+		// The node that passes a request on has looked at its origin, and answers with the headers for that.
+		mux.Handle(forward.Path+"/", n.forward.Serve(n.engine))
+	}
 	others := http.NewServeMux()
 	mux.Handle("/", timed(others, pathTimeout))
 	others.HandleFunc("GET /healthz", serveHealth)
@@ -31,7 +37,7 @@ func serveHealth(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok")
 // validPath reports whether clients can be served under path, as a pattern of http.ServeMux.
 func validPath(path string) bool {
 	return len(path) > 1 && path[0] == '/' && path[len(path)-1] != '/' && path == pathpkg.Clean(path) &&
-		!strings.ContainsAny(path, "{} ?#%")
+		path != forward.Path && !strings.ContainsAny(path, "{} ?#%")
 }
 
 // serveReady answers 503 with the reason while this node should get no new clients.

@@ -26,9 +26,16 @@ func (n *Node) Run(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	var listener net.Listener = &acceptor{Listener: plain, log: n.config.Logger, failures: &n.acceptFailures}
+	if n.forward != nil {
+		n.forward.Listen(listener.Addr())
+	}
 	secure := n.live.Load().certificate != nil
 	if secure {
-		listener = tls.NewListener(listener, n.tlsConfig())
+		config := n.tlsConfig()
+		if n.forward != nil {
+			config = n.forward.TLS(config)
+		}
+		listener = tls.NewListener(listener, config)
 	}
 	if err := n.checkRights(ctx); err != nil {
 		_ = listener.Close()
@@ -46,6 +53,9 @@ func (n *Node) Run(ctx context.Context) error {
 		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
 		// what clients do wrong with HTTP and TLS
 		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug),
+	}
+	if n.forward != nil {
+		n.announce(ctx)
 	}
 	serving, stopServing := context.WithCancelCause(ctx)
 	defer stopServing(nil)
@@ -130,6 +140,9 @@ func (n *Node) start(ctx context.Context) (parts []part) {
 	if n.worker != nil {
 		start("worker", n.worker.Run)
 	}
+	if n.forward != nil {
+		start("forwarder", n.forward.Run)
+	}
 	start("gateway", n.gateway.Run)
 	start("topics", n.topics.Run)
 	start("requests", n.requests.Run)
@@ -140,12 +153,24 @@ func (n *Node) start(ctx context.Context) (parts []part) {
 // leaveTimeout bounds each step of the end after the clients are gone.
 const leaveTimeout = 5 * time.Second
 
+// forwardShare is the share of the grace period in which WebSockets that lead to other nodes are closed: that of the
+// engine for its own.
+const forwardShare = 0.7
+
 // drain ends the clients' connections.
 func (n *Node) drain(ctx context.Context, server *http.Server) {
 	log := n.config.Logger
 	log.Info("node drains", "sockets", n.gateway.Sessions(), "grace", n.config.Grace.String())
 	closing, cancel := context.WithTimeout(ctx, n.config.Grace)
 	defer cancel()
+	if n.forward != nil {
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			n.forward.Drain(closing, time.Duration(float64(n.config.Grace)*forwardShare))
+		}()
+		defer func() { cancel(); <-drained }()
+	}
 	if err := n.engine.Shutdown(closing); err != nil { // spreads the closing over the time that it has
 		log.Warn("some connections did not close", "err", err)
 	}

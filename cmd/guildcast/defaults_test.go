@@ -15,7 +15,7 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 	elsewhere := map[string]string{
 		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
 		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
-		"log": "Logger", "memory-share": "", "help": "", "config": "",
+		"log": "Logger", "memory-share": "", "cluster-secret-file": "ClusterSecret", "help": "", "config": "",
 	}
 	unused := map[string]bool{}
 	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {
@@ -71,7 +71,8 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := map[string]bool{"help": true, "config": true, "version": true, "jwt-secret": true, "jwt-secret-file": true}
+	set := map[string]bool{"help": true, "config": true, "version": true, "jwt-secret": true, "jwt-secret-file": true,
+		"cluster-secret-file": true}
 	for _, command := range k.Model.Leaves(false) {
 		for _, group := range command.AllFlags(false) {
 			for _, flag := range group {

@@ -16,7 +16,7 @@ import (
 // reloadable are the options that a reload puts into effect, beside the limits.
 var reloadable = []string{
 	"jwt-secret", "jwt-secret-file", "jwt-jwks", "jwt-jwks-refresh", "jwt-issuer", "jwt-audience", "jwt-leeway",
-	"policy", "tls-cert", "tls-key", "origins", "log-level",
+	"cluster-secret", "cluster-secret-file", "policy", "tls-cert", "tls-key", "origins", "log-level",
 }
 
 // reloads reports whether a reload puts the option into effect.
@@ -59,7 +59,7 @@ func shown(options []option) []shownOption {
 func (i invocation) files() (files []string) {
 	for _, o := range i.options {
 		name, ok := o.flag.Target.Interface().(string)
-		if ok && name != "" && (o.name() == configFlag || o.name() == "jwt-secret-file") {
+		if ok && name != "" && slices.Contains([]string{configFlag, "jwt-secret-file", "cluster-secret-file"}, o.name()) {
 			files = append(files, name)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +43,9 @@ type serve struct {
 	bounds `group:"Bounds of connections:"`
 
 	Redis                 string        `group:"Cluster:" default:"${redis}" placeholder:"URL" help:"Redis: embedded, or a URL with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://."`
+	Advertise             string        `group:"Cluster:" placeholder:"URL" help:"Where other nodes reach this one, such as http://10.0.0.7:8080; found from the interface that reaches Redis if left out; or off: requests of other nodes' sessions are not passed on, and sessions must stick to their node."`
+	ClusterSecret         string        `group:"Cluster:" placeholder:"SECRET" help:"Secret of all nodes, by which they know each other's requests; the secrets of tokens if left out."`
+	ClusterSecretFile     string        `group:"Cluster:" placeholder:"FILE" help:"File that holds what --cluster-secret would."`
 	TopicPrefix           string        `group:"Cluster:" placeholder:"TEXT" help:"What stands before the names of the channels of guild events."`
 	Topics                string        `group:"Cluster:" enum:"plain,sharded" default:"${topics}" placeholder:"MODE" help:"Kind of the channels of guild events: plain or, on Redis 7, sharded."`
 	Adapter               string        `group:"Cluster:" enum:"classic,sharded,sharded-static,sharded-dynamic-private" default:"${adapter}" placeholder:"MODE" help:"How to speak to other Socket.IO servers: classic, sharded, sharded-static, sharded-dynamic-private."`
@@ -237,7 +242,7 @@ func (s *serve) config() (node.Config, error) {
 		MaxInboundBytes: s.MaxInboundBytes, MaxInboundBudget: s.MaxInboundBudget,
 		MaxDecodedBytes: s.MaxDecodedBytes, MaxDecodingBudget: s.MaxDecodingBudget,
 		MaxAttachments: s.MaxAttachments, MaxJSONDepth: s.MaxJsonDepth, MaxNamespaces: s.MaxNamespaces,
-		Redis: s.Redis, TopicPrefix: s.TopicPrefix, Topics: node.TopicMode(s.Topics),
+		Redis: s.Redis, Advertise: s.Advertise, TopicPrefix: s.TopicPrefix, Topics: node.TopicMode(s.Topics),
 		Adapter: node.AdapterMode(s.Adapter), AdapterKey: s.AdapterKey,
 		AdapterTimeout: s.AdapterTimeout, Shards: s.Shards, RequestTimeout: s.RequestTimeout,
 		MaxAnswerBytes: s.MaxAnswerBytes, MaxAnswerBudget: s.MaxAnswerBudget, MaxStream: s.MaxStream,
@@ -261,6 +266,9 @@ func (s *serve) config() (node.Config, error) {
 		c.TrustedProxies = append(c.TrustedProxies, prefix)
 	}
 	var err error
+	if c.ClusterSecret, err = s.clusterSecret(); err != nil {
+		return c, err
+	}
 	if c.JWTSecrets, err = s.secrets(); err != nil {
 		return c, err
 	}
@@ -268,6 +276,25 @@ func (s *serve) config() (node.Config, error) {
 		return c, usagef("--jwt-secret ($GUILDCAST_JWT_SECRET) is required, unless there is --jwt-jwks or --demo")
 	}
 	return c, nil
+}
+
+// clusterSecret returns the secret of all nodes, or "".
+func (s *serve) clusterSecret() (string, error) {
+	if s.ClusterSecretFile == "" {
+		return s.ClusterSecret, nil
+	}
+	if s.ClusterSecret != "" {
+		return "", usagef("--cluster-secret and --cluster-secret-file exclude each other")
+	}
+	data, err := os.ReadFile(s.ClusterSecretFile)
+	if err != nil {
+		return "", usagef("--cluster-secret-file: %w", err)
+	}
+	secret := strings.TrimSpace(string(data))
+	if secret == "" {
+		return "", usagef("--cluster-secret-file: the file is empty")
+	}
+	return secret, nil
 }
 
 // positive returns an error if a number is outside of its range.

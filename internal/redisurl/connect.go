@@ -22,6 +22,9 @@ type Connection struct {
 	// Target names the Redis for logs: scheme and hosts, never a password.
 	Target string
 
+	// Hosts are the servers of the URL as host:port, of which one is enough to find the others; none of a Unix socket.
+	Hosts []string
+
 	embedded  *embedded
 	sentinels *sentinels // nil without
 	dialer    *dialer
@@ -54,6 +57,9 @@ func Connect(rawURL string) (*Connection, error) {
 		dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig),
 	}
 	t.options.Dialer = c.dialer.dial
+	if !t.unix {
+		c.Hosts = t.options.Addrs
+	}
 	switch t.mode {
 	case modeEmbedded:
 		if c.embedded, err = startEmbedded(t.options.Addrs[0]); err != nil {
@@ -62,6 +68,7 @@ func Connect(rawURL string) (*Connection, error) {
 		c.Embedded = c.embedded.Addr()
 		c.Target = "embedded://" + c.Embedded
 		t.options.Addrs = []string{c.Embedded}
+		c.Hosts = t.options.Addrs
 		c.Client = goredis.NewClient(t.options.Simple())
 	case modeSentinel:
 		c.Target += "/" + t.options.MasterName
