@@ -106,10 +106,9 @@ func (s *serve) loader(t terminal, running *node.Config) func() (node.Config, []
 	}
 }
 
-// follow reloads n at each SIGHUP until ctx ends. If the process has lost its terminal, the node has lost whoever
-// started it there, and ends.
-func (t terminal) follow(ctx context.Context, end func(), n *node.Node) {
-	had := t.onTerminal()
+// follow reloads n at each SIGHUP until ctx ends. If the process had a terminal and has lost it, the node has lost
+// whoever started it there, and ends.
+func (t terminal) follow(ctx context.Context, end func(), n *node.Node, had bool) {
 	for {
 		select {
 		case <-ctx.Done():

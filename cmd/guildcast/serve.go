@@ -179,6 +179,7 @@ const weakSecret = 32
 
 // Run serves until ctx ends.
 func (s *serve) Run(ctx context.Context, t terminal) error {
+	hadTerminal := t.onTerminal() // before anybody can know that the node is there
 	config, err := s.nodeConfig(t)
 	if err != nil {
 		return err
@@ -197,7 +198,7 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	s.memory.apply(config.Logger, memlimit.FromCgroup)
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { t.follow(ctx, stop, n) })
+	running.Go(func() { t.follow(ctx, stop, n, hadTerminal) })
 	defer running.Wait()
 	defer stop()
 	return n.Run(ctx)
