@@ -22,7 +22,25 @@ export async function begin(s) {
 
 // shows waits for an event that looks like the example of a page.
 export async function shows(where, name, example) {
+  if (name === "spectate_return" && example.recovered) await comeBack();
   await until(`${where}: an event ${name} like ${JSON.stringify(example)}`, () => heard.some((h) => h.name === name && alike(example, h.body)));
+  if (name === "spectate_return" && example.recovered) await forget();
+}
+
+// comeBack spectates from where the latest answer with a position stands.
+async function comeBack() {
+  const stands = () => heard.findLast((h) => h.name === "spectate_return" && h.body.position);
+  await until("an answer with a position", stands);
+  const since = stands().body.position;
+  socket.emit("spectate", { guild_id: guild, include_logs: true, since, token: process.env.TOKEN });
+}
+
+// forget spectates without positions again, as the rest of the page does.
+async function forget() {
+  const answers = () => heard.filter((h) => h.name === "spectate_return").length;
+  const before = answers();
+  socket.emit("spectate", { guild_id: guild, include_logs: true, token: process.env.TOKEN });
+  await until("the last answer", () => answers() > before);
 }
 
 // alike compares names and types, not values. Ids as names stand for each other; the one element of an example's list
