@@ -523,3 +523,74 @@ func TestTailsMissOrTell(t *testing.T) {
 		t.Error("nobody was ever told: this proves little")
 	}
 }
+
+// A probe sees log entries in the history that nobody wants, and a message of one comes late: no loss, unless it was
+// wanted.
+func TestUnwantedMessageIsNoLoss(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		logs  tailTopic
+		state tailState
+	}{
+		{"not heard", tailTopic{}, tailLive},
+		{"heard since", tailTopic{heard: true, since: history.Position{Time: 8}}, tailLive},
+		{"heard before", tailTopic{heard: true, since: history.Position{Time: 7}}, tailRepairing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newTails(nil, 1, TopicsOptions{Logger: slog.New(slog.DiscardHandler)})
+			tl := &tail{
+				guild: "1", queue: x.queues[0], state: tailLive, readable: true, position: history.Position{Time: 9},
+				topics: [2]tailTopic{{heard: true}, tt.logs},
+			}
+			if x.takeLocked(tl, event.Topic{Guild: "1", Logs: true}, history.Position{Time: 8}, nil, 0) {
+				t.Error("it was passed on")
+			}
+			if tl.state != tt.state || (tl.lost != "") != (tt.state == tailRepairing) {
+				t.Errorf("state %d, lost %q", tl.state, tl.lost)
+			}
+		})
+	}
+}
+
+func TestPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTails(nil, 1, TopicsOptions{})
+		q := x.queues[0]
+		if _, known := x.passed(t.Context(), q, "1"); known {
+			t.Error("a guild that nobody holds is known")
+		}
+		tl := &tail{guild: "1", queue: q, state: tailRepairing, readable: true, position: history.Position{Time: 9}}
+		q.guilds["1"] = tl
+		tl.passing = true
+		returned := false
+		go func() {
+			if p, known := x.passed(t.Context(), q, "1"); !known || p != (history.Position{Time: 9}) {
+				t.Errorf("%v, %t", p, known)
+			}
+			returned = true
+		}()
+		synctest.Wait()
+		q.mu.Lock()
+		close(tl.done)
+		tl.state, tl.done, tl.position = tailLive, nil, history.Position{Time: 10}
+		q.mu.Unlock()
+		synctest.Wait()
+		if returned {
+			t.Error("it did not wait for the queue")
+		}
+		q.mu.Lock()
+		close(tl.idle)
+		tl.passing, tl.idle = false, nil
+		q.mu.Unlock()
+		synctest.Wait()
+		if !returned {
+			t.Error("it waits for ever")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		tl.passing = true
+		if _, known := x.passed(ctx, q, "1"); known {
+			t.Error("it did not see the end of the context")
+		}
+	})
+}
