@@ -198,7 +198,8 @@ func (s *session) spectateFrom(r *request, v view, topics subscriptions, c recal
 		if c.asks() {
 			ready = st.prepare(g.ctx, c, v.logs)
 		}
-		if errors.Is(ready.failed, history.ErrUnavailable) { // the client can try again without missing anything
+		// The client can try again, and miss nothing.
+		if errors.Is(ready.failed, history.ErrUnavailable) || errors.Is(ready.failed, context.DeadlineExceeded) {
 			topics.release()
 			return errRedis().because(ready.failed)
 		}

@@ -286,6 +286,31 @@ func TestRecallIsChecked(t *testing.T) {
 	})
 }
 
+// A window that begins anew, and so loses what a follower has yet to get, is no loss.
+func TestFollowersReadBack(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		p0 := b.durable(a, pool1, member(0))
+		want := []string{""}
+		for seq := 1; seq < 300; seq++ {
+			want = append(want, pushed(seq, at(b.durable(a, pool1, member(seq)))))
+		}
+		full := make(chan struct{})
+		b.full = full
+		s, got := b.spectate("s", "2", m{"since": p0.String()})
+		want[0] = got[0]
+		st := b.g.streams.of("1")
+		st.mu.Lock()
+		st.window.partial = true
+		st.mu.Unlock()
+		if err := st.mend(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		close(full)
+		time.Sleep(time.Second)
+		wantAll(t, append(got, b.take(s)...), want...)
+	})
+}
+
 // A node does not hear of logs while nobody on it spectates with them. Who comes with them gets those, too.
 func TestLogsThatNobodyHeardAreReplayed(t *testing.T) {
 	for _, last := range []bool{false, true} {
@@ -326,6 +351,21 @@ func TestReplayAfterALoss(t *testing.T) {
 		b.g.Resync([]event.Topic{pool1}, "history_lost")
 		_, got = b.spectate("late", "2", m{"since": p2.String()})
 		wantAll(t, got, spectates(at(p2), false, 0))
+	})
+}
+
+// A refresh changes the claims, and nothing else.
+func TestRefreshKeepsPositions(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		s, _ := b.spectate("s", "2", m{"positions": true})
+		s.send("request_elevation", m{"token": claims("s", time.Now().Add(time.Second), time.Hour, `{"1":2}`)})
+		b.take(s)
+		p := b.durable(a, pool1, member(0))
+		wantAll(t, b.take(s), pushed(0, at(p)))
+		s.send("spectate", m{"guild_id": "1", "token": claims("s", time.Now(), time.Hour, `{"1":2}`)})
+		b.take(s)
+		b.durable(a, pool1, member(1))
+		wantAll(t, b.take(s), `["log_pool",{"seq":1}]`)
 	})
 }
 

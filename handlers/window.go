@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -143,9 +144,11 @@ func (st *stream) openWindowLocked(p history.Position) {
 	if st.window == nil {
 		there := st.known && (st.lostAt.IsZero() || p.Compare(st.lostAt) > 0)
 		st.window = &window{
-			from: p, sure: there, partial: p.Compare(st.logsFrom) < 0, broken: p.Compare(st.soundFrom) < 0,
-			budget: &st.gateway.streams.windows,
+			from: p, sure: there,
+			partial: p.Compare(st.logsFrom) < 0, broken: p.Compare(st.soundFrom) < 0,
+			plain:  math.MinInt64, // numbers go below zero
 			max:    func() int { return st.gateway.limits().GuildReplayBytes },
+			budget: &st.gateway.streams.windows,
 		}
 	}
 }
