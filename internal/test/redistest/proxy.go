@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Proxy forwards TCP connections to a target and can cut or refuse them: a network that fails while both ends live. All
-// methods may be called concurrently.
+// Proxy forwards TCP connections to a target and can cut, refuse or stall them: a network that fails while both ends
+// live. All methods may be called concurrently.
 type Proxy struct {
 	listener net.Listener
 	wg       sync.WaitGroup
@@ -19,6 +19,7 @@ type Proxy struct {
 	target  string
 	conns   map[net.Conn]struct{} // both ends of each forwarded connection
 	refuse  bool
+	stalled chan struct{} // closed when bytes flow again; nil while they do
 	closed  bool
 	accepts int
 }
@@ -67,6 +68,44 @@ func (p *Proxy) Refuse(on bool) {
 	p.mu.Unlock()
 }
 
+// Stall keeps what is sent, in both directions and on new connections too, while on is true: a black hole. Afterwards it
+// arrives, on the connections that are still open.
+func (p *Proxy) Stall(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case on && p.stalled == nil && !p.closed:
+		p.stalled = make(chan struct{})
+	case !on && p.stalled != nil:
+		close(p.stalled)
+		p.stalled = nil
+	}
+}
+
+// flow waits until bytes flow.
+func (p *Proxy) flow() {
+	for {
+		p.mu.Lock()
+		stalled := p.stalled
+		p.mu.Unlock()
+		if stalled == nil {
+			return
+		}
+		<-stalled
+	}
+}
+
+// stream is where bytes go, once they flow.
+type stream struct {
+	io.Writer
+	proxy *Proxy
+}
+
+func (s stream) Write(b []byte) (int, error) {
+	s.proxy.flow()
+	return s.Writer.Write(b)
+}
+
 // Accepted is the number of connections forwarded so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
@@ -79,6 +118,7 @@ func (p *Proxy) close() {
 	p.closed = true
 	p.mu.Unlock()
 	_ = p.listener.Close()
+	p.Stall(false)
 	p.Cut()
 	p.wg.Wait()
 }
@@ -116,10 +156,10 @@ func (p *Proxy) forward(client net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(server, client)
+		_, _ = io.Copy(stream{server, p}, client)
 		_ = server.Close()
 	}()
-	_, _ = io.Copy(client, server)
+	_, _ = io.Copy(stream{client, p}, server)
 	_ = client.Close()
 	<-done
 }
