@@ -57,11 +57,13 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 		return nil
 	}
 	g.directories.Changed(&e)
-	if st == nil {
-		behind, _ = g.route(&e, n.position)
-		return behind
+	for ended := true; ended && st != nil; st = g.streams.of(n.topic.Guild) {
+		if behind, ended = st.deliver(&e, n.position, len(n.data)); !ended {
+			return behind
+		}
 	}
-	return st.deliver(&e, n.position, len(n.data))
+	behind, _ = g.route(&e, n.position)
+	return behind
 }
 
 // route delivers an event to the sockets that may see it. It returns the recipients to wait for, and those for which

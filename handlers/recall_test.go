@@ -248,3 +248,25 @@ func TestLargeEventsAreReadBackOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// An event that comes to a stream when that ends is not for who enters the guild's next one, and has it already.
+func TestEventOfAStreamThatHasEnded(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		p0 := b.durable(a, pool1, member(0))
+		s, _ := b.spectate("s", "2", m{"positions": true})
+		old := b.g.streams.of("1")
+		p1 := a.add(pool1, []byte(member(1)))
+		e, err := event.Parse(pool1, []byte(member(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.g.disconnected(s)
+		s, got := b.spectate("back", "2", m{"since": p0.String()})
+		wantAll(t, got, spectates(at(p1), true, 1), pushed(1, at(p1)))
+		if _, ended := old.deliver(&e, p1, 0); !ended {
+			t.Error("the former stream has not ended")
+		}
+		b.g.Message(pool1, p1, []byte(member(1)))
+		wantAll(t, b.take(s))
+	})
+}

@@ -42,18 +42,15 @@ func (x *streams) enter(guild string) *stream {
 }
 
 func (x *streams) leave(st *stream) {
+	st.mu.Lock() // a delivery ends before, or finds that the stream has
+	defer st.mu.Unlock()
 	x.mu.Lock()
-	st.users--
-	last := st.users == 0
-	if last {
-		delete(x.guilds, st.guild)
-	}
-	x.mu.Unlock()
-	if !last {
+	defer x.mu.Unlock()
+	if st.users--; st.users > 0 {
 		return
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
+	delete(x.guilds, st.guild)
+	st.ended = true
 	st.closeWindowLocked()
 }
 
@@ -87,7 +84,7 @@ func (x *streams) of(guild string) *stream {
 // stream is the sequence of a guild's events, on both its topics, as this node delivers it: live to the spectators that
 // the filter has, and later to its followers, each at its own pace.
 //
-// Lock order: stream.mu, then follower.mu or a lock of the filter or the gateway.
+// Lock order: stream.mu, then streams.mu, follower.mu or a lock of the filter or the gateway.
 type stream struct {
 	gateway *Gateway
 	guild   string
@@ -97,6 +94,7 @@ type stream struct {
 
 	// mu is held while an event is delivered. Guarded by it:
 	mu        lock
+	ended     bool             // nobody uses the stream any more
 	known     bool             // position is valid: the guild's history can be read, or a durable event has come
 	position  history.Position // of the last durable message that was handled
 	base      history.Position // messages up to it were handled before the stream began, and may still arrive
@@ -114,12 +112,15 @@ type stream struct {
 }
 
 // deliver delivers an event, whose message has so many bytes, to the clients that may see it. It returns the recipients
-// to wait for.
-func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind []lag) {
+// to wait for. It does nothing if the stream has ended: another one of the guild may have begun.
+func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind []lag, ended bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.ended {
+		return nil, true
+	}
 	if st.repeatsLocked(p) {
-		return nil
+		return nil, false
 	}
 	before := st.position
 	behind, shed := st.gateway.route(e, p)
@@ -128,7 +129,7 @@ func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind
 	}
 	st.handledLocked(&past{position: p, event: e, bytes: bytes})
 	if len(shed) == 0 {
-		return behind
+		return behind, false
 	}
 	st.gateway.metrics.shed.Add(float64(len(shed)))
 	if st.window != nil {
@@ -138,7 +139,7 @@ func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind
 	if len(shed) > 0 {
 		st.gateway.stragglers.note(st.guild, shed)
 	}
-	return behind
+	return behind, false
 }
 
 // skip records a message that is not an event. gap says that events may be missing before it.
