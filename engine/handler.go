@@ -48,7 +48,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.files.ServeHTTP(w, r)
 		return
 	}
-	// A draining server serves only its own sessions. After a 503 a proxy tries the next node, which may have the session.
+	// A draining server serves only its own sessions. A proxy that gets 503 tries the next node, which may have the
+	// session.
 	if h.srv.draining.Load() && !h.srv.serves(r.URL.Query().Get("sid")) {
 		if !h.srv.eio.Forward(w, r) {
 			w.Header().Set("Connection", "close")

@@ -1,24 +1,25 @@
-// Package compact has a map that gives its memory back. A map of Go's keeps the room that it once needed: a server that
-// thousands of clients have left would hold it until they come again.
+// Package compact provides a map that gives its memory back. Go's own map keeps the memory that it once needed, so a
+// server would hold the memory of thousands of clients that have left.
 package compact
 
-// small is the size up to which a map is left alone.
+// small is the size up to which a map never shrinks.
 const small = 64
 
-// Map is a map of Go's that is copied into a smaller one when three quarters of what was in it have gone, which costs
-// a constant time per Delete on average. The zero value is ready. It is not safe for concurrent use, as maps are.
+// Map is a Go map that is copied into a smaller one when three quarters of its keys have been deleted. The copying
+// takes amortized constant time per Delete. The zero value is ready to use. Like a Go map it is not safe for concurrent
+// use.
 type Map[K comparable, V any] struct {
 	m    map[K]V
 	peak int // the most that was in m
 }
 
-// Get returns the value of a key, and whether there is one.
+// Get returns the value of a key, and reports whether there is one.
 func (m *Map[K, V]) Get(k K) (V, bool) {
 	v, ok := m.m[k]
 	return v, ok
 }
 
-// Set gives a key its value.
+// Set sets the value of a key.
 func (m *Map[K, V]) Set(k K, v V) {
 	if m.m == nil {
 		m.m = make(map[K]V)
@@ -27,7 +28,7 @@ func (m *Map[K, V]) Set(k K, v V) {
 	m.peak = max(m.peak, len(m.m))
 }
 
-// Delete forgets a key.
+// Delete removes a key.
 func (m *Map[K, V]) Delete(k K) {
 	delete(m.m, k)
 	if m.peak <= small || len(m.m) > m.peak/4 {
@@ -40,7 +41,7 @@ func (m *Map[K, V]) Delete(k K) {
 	m.m, m.peak = fewer, len(fewer)
 }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (m *Map[K, V]) Len() int { return len(m.m) }
 
 // All yields keys and values in no order. The loop must not change the map.
@@ -52,7 +53,7 @@ func (m *Map[K, V]) All(yield func(K, V) bool) {
 	}
 }
 
-// Slice returns s, or a copy of it without the room that it does not need, where that is more than three quarters.
+// Slice returns s, or a copy of the right size if more than three quarters of s's capacity are unused.
 func Slice[S ~[]E, E any](s S) S {
 	if cap(s) <= small || len(s) > cap(s)/4 {
 		return s

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// pollCloseTimeout is how long a closing session waits for the poll that takes the close packet, as in Node.js.
+	// pollCloseTimeout is how long a closing session waits for a poll to take the close packet, as in Node.js.
 	pollCloseTimeout = 30 * time.Second
-	// leaveTimeout is how long a session whose peer has POSTed a close packet waits for the poll that the peer may have
-	// under way, to answer it properly.
+	// leaveTimeout is how long a session waits, after its peer has POSTed a close packet, for a poll that the peer may
+	// have sent before, to answer it properly.
 	leaveTimeout = 30 * time.Millisecond
 )
 
-// Close ends the session with ReasonForcedClose. Unless discard is set, what is queued is sent first. It does not wait:
-// OnClose tells the end.
+// Close ends the session with ReasonForcedClose. Unless discard is true, queued frames are sent first. Close does not
+// wait; Handler.OnClose is called when the session has ended.
 func (c *Conn) Close(discard bool) {
 	if discard {
 		c.finish(ReasonForcedClose, nil)
@@ -27,7 +27,7 @@ func (c *Conn) Close(discard bool) {
 		return
 	}
 	c.state.Store(uint32(Closing))
-	c.srv.beats.remove(c) // its pong does not count any more, and may be behind much that is queued
+	c.srv.beats.remove(c) // no pong is awaited any more; it may come after much that is queued
 	if c.ws != nil {
 		start := c.ws.shutLocked(c.srv.frames.wsClose, false)
 		w := c.ws
@@ -38,7 +38,7 @@ func (c *Conn) Close(discard bool) {
 		return
 	}
 	done := c.q.empty() && c.poll.waiter != nil
-	if !done { // the next polls take what is queued, then the close packet
+	if !done { // the next polls take the queued frames, then the close packet
 		c.poll.after(c, pollCloseTimeout, ReasonForcedClose)
 	}
 	c.mu.Unlock()
@@ -47,10 +47,10 @@ func (c *Conn) Close(discard bool) {
 	}
 }
 
-// Fail ends the session at once with a reason and an error of the owner's choice, such as ReasonParseError.
+// Fail ends the session at once with the owner's reason, such as ReasonParseError, and error.
 func (c *Conn) Fail(reason string, err error) { c.finish(reason, err) }
 
-// cut ends the session because its peer takes too little of what is sent to it.
+// cut ends the session because its peer reads too little of what is sent to it.
 func (c *Conn) cut() {
 	bye := rawFrame(ws.AppendClose(nil, ws.CodeTryLater, ErrSlowConsumer.Error()))
 	if c.finishWith(ReasonTransportError, ErrSlowConsumer, bye) {
@@ -61,7 +61,7 @@ func (c *Conn) cut() {
 
 func (c *Conn) finish(reason string, err error) { c.finishWith(reason, err, c.srv.frames.wsClose) }
 
-// finishWith ends the session at once. bye is the close frame for a WebSocket. It reports whether the session had not
+// finishWith ends the session at once, with close frame bye for a WebSocket. It reports whether the session had not
 // ended before.
 func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
 	over := c.end(bye)
@@ -71,7 +71,7 @@ func (c *Conn) finishWith(reason string, err error, bye *Frame) bool {
 	return over
 }
 
-// end is finishWith, but for telling the owner: if it returns true the caller owes a call of closed, without c.in.
+// end is finishWith, but does not call the owner. If it returns true the caller must call closed, without holding c.in.
 func (c *Conn) end(bye *Frame) bool {
 	c.mu.Lock()
 	if s := c.State(); s == Closed || s == Opening {
@@ -85,7 +85,7 @@ func (c *Conn) end(bye *Frame) bool {
 	if c.poll != nil {
 		waiter = c.poll.endLocked(c.srv.frames.close)
 		if c.poll.body != nil {
-			_ = c.poll.body.SetReadDeadline(time.Now()) // nobody wants what is still to come
+			_ = c.poll.body.SetReadDeadline(time.Now()) // the rest of the body is not wanted
 		}
 	}
 	probe := c.probe
@@ -110,7 +110,7 @@ func (c *Conn) end(bye *Frame) bool {
 	return true
 }
 
-// closed waits until no packet is being handled, and tells the owner.
+// closed waits until no packet is being handled, and calls the owner's OnClose.
 func (c *Conn) closed(reason string, err error) {
 	defer c.srv.work.Done()
 	c.in.Lock()

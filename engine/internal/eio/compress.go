@@ -31,7 +31,7 @@ func newCompressor(c *Compression) *compressor {
 	return k
 }
 
-// frame returns the compressed frame, nil if it would not be smaller.
+// frame returns the compressed frame, or nil if that is not smaller.
 func (k *compressor) frame(op ws.Opcode, p []byte) []byte {
 	b, ok := k.deflater.AppendFrame(make([]byte, 0, ws.MaxHeader+len(p)/2), op, p)
 	if !ok {
@@ -40,7 +40,7 @@ func (k *compressor) frame(op ws.Opcode, p []byte) []byte {
 	return b
 }
 
-// gzip returns body compressed, nil if that is not possible.
+// gzip returns body compressed, or nil if that is not possible.
 func (k *compressor) gzip(body []byte) []byte {
 	var buf bytes.Buffer
 	w, _ := k.gzips.Get().(*gzip.Writer)

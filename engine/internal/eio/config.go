@@ -19,7 +19,7 @@ const (
 	WebSocket = "websocket"
 )
 
-// Config of a Server. The zero value works; a negative limit is taken as zero, hence as its default.
+// Config configures a Server. The zero value works. A limit that is zero or negative means its default.
 type Config struct {
 	// PingInterval is the time between heartbeats. Default 25 s.
 	PingInterval time.Duration
@@ -28,23 +28,23 @@ type Config struct {
 	// UpgradeTimeout is how long a WebSocket may take from its handshake to the upgrade packet. Default 10 s.
 	UpgradeTimeout time.Duration
 	// MaxHTTPBufferSize bounds a message, and the body of a POST, in bytes. Default 1,000,000. A larger WebSocket
-	// message closes the session (close code 1009); a larger body is refused (status 413), and the session stays, as in
-	// Node.
+	// message closes the session (close code 1009). A larger body gets status 413, and the session stays open, as in
+	// Node.js.
 	MaxHTTPBufferSize int
 
-	// Transports that are served. Empty means polling and websocket.
+	// Transports are the transports to serve. Empty means polling and websocket.
 	Transports []string
 	// DisableUpgrades forbids a polling session to become a WebSocket.
 	DisableUpgrades bool
 	// AllowEIO3 admits clients of revision 3 of the protocol (socket.io-client 2.x), which includes JSONP polling.
 	AllowEIO3 bool
-	// Cookie, if not nil, is the template of the cookie that carries the session's id in the answer to a polling
-	// handshake. Its Name defaults to "io"; its Value is not used.
+	// Cookie, if not nil, is the template of a cookie with the session's id in the answer to a polling handshake. Its
+	// Name defaults to "io". Its Value is ignored.
 	Cookie *http.Cookie
-	// BareMessages has WebSockets carry messages without Engine.IO: no open packet, and what arrives is a message as it
-	// is. For tests of the WebSocket layer.
+	// BareMessages makes WebSockets carry messages without Engine.IO's open packet and packet types. It is for tests of
+	// the WebSocket layer.
 	BareMessages bool
-	// InitialPacket, if not nil, is queued right behind the open packet of every session.
+	// InitialPacket, if not nil, is queued right after the open packet of every session.
 	InitialPacket *Frame
 
 	// Deflate, if not nil, offers permessage-deflate (without context takeover) to WebSocket peers.
@@ -52,75 +52,80 @@ type Config struct {
 	// HTTPCompression, if not nil, compresses polling answers for peers that accept gzip.
 	HTTPCompression *Compression
 
-	// AllowRequest, if not nil, is asked before a session is made; an error's text goes to the peer with code 4.
+	// AllowRequest, if not nil, is called before a session is made. An error refuses the session: its text goes to the
+	// peer with code 4.
 	AllowRequest func(*http.Request) error
-	// Admit, if not nil, is asked before a session is made. A nil release refuses it with 503 and Retry-After. Else
-	// release is called once, when the session has closed or could not be made.
+	// Admit, if not nil, is called before a session is made. A nil release refuses the session with 503 and
+	// Retry-After. Otherwise release is called once, when the session has closed or could not be made.
 	Admit func(*http.Request) (release func(), retryAfter time.Duration)
-	// GenerateID, if not nil, makes the session's id; it must be unguessable and unique. Default: 15 random bytes in
-	// base64url.
+	// GenerateID, if not nil, returns the session's id, which must be unguessable and unique. Default: 15 random bytes
+	// in base64url.
 	GenerateID func(*http.Request) (string, error)
-	// NodeID begins the ids of all sessions if it is not empty: NodeIDSize characters of base64url. It takes the place
-	// of as much of what GenerateID returns.
+	// NodeID, if not empty, begins the ids of all sessions: NodeIDSize characters of base64url. It replaces as many
+	// characters of what GenerateID returns.
 	NodeID string
-	// Forward, if not nil, passes on a request of a session whose id begins with the NodeID of another server. It
-	// returns an error if it has answered nothing; the session counts as unknown then.
+	// Forward, if not nil, passes on a request for a session whose id begins with the NodeID of another server. It
+	// returns an error if it has not answered the request; the session then counts as unknown.
 	Forward func(w http.ResponseWriter, r *http.Request, node string) error
-	// Hooks are called if they are not nil.
+	// Hooks observe the server.
 	Hooks Hooks
-	// Logger receives what an operator must know. nil discards.
+	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
 
-	// MaxPayloadPackets bounds the packets in one POST. Default 100,000; a payload with more is a bad payload. (A
-	// client that emits before it is connected sends all of that in one payload.)
+	// MaxPayloadPackets bounds the packets in one POST. Default 100,000. A payload with more is refused. (A client that
+	// emits before it is connected sends everything in one payload.)
 	MaxPayloadPackets int
-	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More closes it (1008).
+	// MaxFragments bounds the frames of one fragmented WebSocket message. Default 1,024. More close the WebSocket with
+	// code 1008.
 	MaxFragments int
 
-	// QueueSoft is the number of queued bytes from which a connection counts as Lagging, unless its share of half of
-	// QueueBudget is less. Default 1 MiB.
+	// QueueSoft is the number of queued bytes from which a connection counts as Lagging. Default 1 MiB. With many
+	// connections it is less: an equal share of half of QueueBudget.
 	QueueSoft int
-	// QueueHard is the number of queued bytes that cuts a connection. Default 16 MiB. A single message that is larger
-	// still passes if the queue is empty.
+	// QueueHard bounds the queued bytes of a connection; more cut it. Default 16 MiB. A single larger message passes if
+	// the queue is empty.
 	QueueHard int
 	// QueueBudget bounds the queued bytes of all connections together. Default 512 MiB. While it is spent, a connection
 	// that is over QueueSoft is cut when more is sent to it.
 	QueueBudget int
-	// StallTimeout is how long the rest of an unwanted body may take to come. It also cuts a WebSocket that takes
-	// nothing of what waits for it: if its system does not answer, or half of QueueBudget is in use. Default 10 s.
+	// StallTimeout bounds how long the rest of an unwanted body may take to arrive. It also cuts a WebSocket whose peer
+	// has read nothing for so long while data waited, if the peer's system does not answer or half of QueueBudget is in
+	// use. Default 10 s.
 	StallTimeout time.Duration
-	// UnreadTimeout cuts a WebSocket whose system answers and takes nothing of what waits for it. Such a system may
-	// hide for a minute that its program reads a few KB a second. Default 9 times StallTimeout: 90 s.
+	// UnreadTimeout cuts a WebSocket whose peer has read nothing for so long while data waited, although the peer's
+	// system answers. Such a system may hide for a minute that its program reads a few KB a second. Default 9 times
+	// StallTimeout, which makes 90 s.
 	UnreadTimeout time.Duration
 
 	// Flushers is the number of goroutines that write. Default GOMAXPROCS.
 	Flushers int
-	// DisablePoller makes every WebSocket use a reader goroutine, as it always does with TLS and outside Linux.
+	// DisablePoller gives every WebSocket a goroutine that reads. With TLS and outside Linux it has one anyway.
 	DisablePoller bool
 }
 
-// Compression options.
+// Compression configures compression. The zero value works.
 type Compression struct {
-	// Threshold is the size in bytes from which a message (or a polling answer) is compressed. Default 1,024.
+	// Threshold is the size in bytes from which a message or a polling answer is compressed. Default 1,024.
 	Threshold int
-	// Level is a level of compress/flate, 1 to 9. Default 1.
+	// Level is a level of compress/flate, 1 (fastest) to 9. Default 1.
 	Level int
 }
 
-// Hooks into the server. None is called with a lock held, and none may block for long.
+// Hooks are functions that the server calls if they are not nil. None is called with a lock held, and none may block
+// for long.
 type Hooks struct {
-	// InitialHeaders and Headers see the headers of the answer to a session's first request and to every request, and
-	// may change them. Both see the 101 answer of a WebSocket.
+	// InitialHeaders is called with the headers of the answer to a session's first request, and Headers with those of
+	// every answer. They may change the headers. Both are called for the 101 answer of a WebSocket.
 	InitialHeaders func(h http.Header, r *http.Request)
 	Headers        func(h http.Header, r *http.Request)
-	// ConnectionError sees every refused request.
+	// ConnectionError is called for every refused request.
 	ConnectionError func(*ConnectionError)
 
-	// The rest is called only for connections that observe the event: see Conn.Observe and Server.Observe.
+	// The other hooks are called only for connections that observe the event; see Conn.Observe and Server.Observe.
 
-	// Packet sees a packet that arrived, before the Handler does. p.Data is valid during the call only.
+	// Packet is called for a packet that arrived, before the Handler is. p.Data is valid only during the call.
 	Packet func(c *Conn, p Packet)
-	// PacketCreate sees a packet that is about to be queued.
+	// PacketCreate is called for a packet that is about to be queued.
 	PacketCreate func(c *Conn, p Packet)
 	// Flush is called when queued packets are handed to the transport, Drain when the transport has taken them.
 	Flush, Drain func(c *Conn)

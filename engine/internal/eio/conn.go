@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Handshake is what is known of a session before it opens. It is valid during the call of accept only: what is kept of
-// Request stays in memory as long as it is kept.
+// Handshake describes a session before it opens. It is valid only during the call of accept. Copy what you need of
+// Request: a part of it that you keep pins the rest in memory.
 type Handshake struct {
 	ID        string
 	Protocol  int    // 3 or 4
@@ -18,25 +18,26 @@ type Handshake struct {
 	release func() // see Config.Admit
 }
 
-// Handler is the owner of one session. OnOpen, then OnMessage any number of times, then OnClose are called one after
-// the other, never at the same time. They may call any method of the Conn.
+// Handler is the owner of one session. OnOpen is called once, then OnMessage any number of times, then OnClose once,
+// never two of them at the same time. They may call any method of the Conn.
 type Handler interface {
-	// OnOpen is called once, when the open packet has been queued and Send works.
+	// OnOpen is called when the open packet has been queued. From then on Send works.
 	OnOpen(c *Conn)
-	// OnMessage is called for every message, in order. Its data is valid until OnMessage returns, and may be changed;
-	// with Packet.Own it belongs to the Handler. OnMessage may block for minutes, for backpressure: meanwhile nothing
-	// is read from the peer, and the heartbeat does not count the time against it (its pong cannot be seen).
+	// OnMessage is called for every message, in order. It may change the data, which is valid until it returns; if
+	// Packet.Own is true the Handler may keep the data. OnMessage may block for minutes, as backpressure: meanwhile
+	// nothing is read from the peer, and a missing pong does not count against it.
 	OnMessage(c *Conn, m Packet)
-	// OnInflate is called before a compressed message is inflated, which may take n bytes, then with the bytes that it
-	// has taken, and with 0 when it has been handled. It may block like OnMessage. An error ends the session. Messages
-	// of up to 4 KiB are inflated without a call.
+	// OnInflate is called before a compressed message is inflated, with the bytes n that it may take; then with the
+	// bytes that it has taken; and with 0 when it has been handled. It may block like OnMessage. An error ends the
+	// session. Messages of up to 4 KiB are inflated without a call.
 	OnInflate(c *Conn, n int) error
-	// OnReceive is called before n more bytes are held of what the peer has not finished: the frames of a WebSocket
-	// message, the body of a POST. A negative n gives bytes back. It may be called beside all other methods and after
-	// OnClose, and must not block. An error ends the session. The first 4 KiB are held without a call.
+	// OnReceive is called before the server holds n more bytes of something unfinished: the frames of a WebSocket
+	// message, or the body of a POST. A negative n gives bytes back. It may be called concurrently with the other
+	// methods and after OnClose, and must not block. An error ends the session. The first 4 KiB are held without a
+	// call.
 	OnReceive(c *Conn, n int) error
-	// OnClose is called exactly once, after the last OnMessage has returned, on a goroutine of its own (never inside of
-	// Close). err says more if there is more to say; it may be nil.
+	// OnClose is called exactly once, after the last OnMessage has returned, and never from within Close. err gives
+	// details of reason, and may be nil.
 	OnClose(c *Conn, reason string, err error)
 }
 
@@ -47,18 +48,16 @@ type State uint8
 const (
 	Opening State = iota
 	Open
-	Closing // Close was called, queued messages are being sent
+	Closing // Close was called; queued messages are being sent
 	Closed
 )
 
 func (s State) String() string { return [...]string{"opening", "open", "closing", "closed"}[s&3] }
 
-// Conn is one session. It is made to be embedded by value in its owner: the zero value is ready to be returned by
-// accept, after which it must not be copied. All methods may be called concurrently, from inside of the Handler's
-// methods too, and none blocks.
+// Conn is one session. Its owner embeds it by value and returns it, still zero, from accept; after that it must not be
+// copied. All methods may be called concurrently and from the Handler's methods. None blocks, except for AwaitRoom.
 //
-// Lock order: in, mu, then the locks of the heartbeat, the flushers, the poller and the Server, of which none is held
-// together with another.
+// Lock order: in, mu, then one of the locks of the heartbeat, the flushers, the poller and the Server.
 type Conn struct {
 	// Static after accept.
 	srv      *Server
@@ -67,38 +66,38 @@ type Conn struct {
 	protocol uint8
 	release  func() // called once, when the session has closed
 
-	shedding Loss // what is being left out; guarded by mu
+	shedding Loss // which frames are being left out; guarded by mu
 
 	observed atomic.Uint32 // Events
-	awaiting atomic.Bool   // a pong; written with heartbeats.mu held
+	awaiting atomic.Bool   // a pong is awaited; written with heartbeats.mu held
 	state    atomic.Uint32 // State; written with mu held
 	beat     beat          // guarded by heartbeats.mu
 
-	// in is held while packets of the peer are handled.
+	// in is held while a packet of the peer is handled.
 	in sync.Mutex
 
 	mu       sync.Mutex    // guards what follows
-	q        queue         // what no transport has taken yet
-	queued   int           // bytes in q, and in what the WebSocket has taken and not yet written
-	charged  int           // what of them counts in Server.budget
-	progress time.Duration // when the peer last took something while much was queued; since the server's epoch
-	rooms    *room         // who waits for the queue to become shorter
-	late     time.Duration // since when much is queued; since the server's epoch; 0: the peer keeps up
-	ws       *wsConn       // the transport; nil: polling
+	q        queue         // frames that no transport has taken yet
+	queued   int           // bytes in q, and bytes that the WebSocket has taken and not written
+	charged  int           // bytes of queued that count in Server.budget
+	progress time.Duration // when the peer last read something while much was queued; since the server's epoch
+	rooms    *room         // calls of AwaitRoom
+	late     time.Duration // when much began to be queued, since the server's epoch; 0 if the peer keeps up
+	ws       *wsConn       // the transport; nil if that is polling
 	poll     *polling      // nil if the session began as a WebSocket
-	probe    *probe        // the WebSocket that wants to become the transport
+	probe    *probe        // the WebSocket that may become the transport, or nil
 }
 
-// ID of the session. Constant.
+// ID returns the session's id. It never changes.
 func (c *Conn) ID() string { return c.id }
 
-// Protocol is the revision, 3 or 4. Constant.
+// Protocol returns the revision of the protocol, 3 or 4. It never changes.
 func (c *Conn) Protocol() int { return int(c.protocol) }
 
-// Handler is the owner, as accept returned it (so that Hooks find it). Constant.
+// Handler returns the owner, as accept returned it, so that Hooks find it. It never changes.
 func (c *Conn) Handler() Handler { return c.handler }
 
-// Transport is the current transport: Polling or WebSocket.
+// Transport returns the current transport: Polling or WebSocket.
 func (c *Conn) Transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,47 +114,48 @@ func (c *Conn) Upgrading() bool {
 	return c.probe != nil
 }
 
-// State of the session.
+// State returns the state of the session.
 func (c *Conn) State() State { return State(c.state.Load()) }
 
-// Observe sets the per-packet hooks that are called for this connection, beside those of Server.Observe.
+// Observe sets the per-packet hooks for this connection. Those of Server.Observe are called in addition.
 func (c *Conn) Observe(e Events) { c.observed.Store(uint32(e)) }
 
 func (c *Conn) observes(e Events) bool { return Events(c.observed.Load()|c.srv.observed.Load())&e != 0 }
 
-// Queued is the number of bytes that are queued and not yet taken by the operating system.
+// Queued returns the number of queued bytes that the operating system has not taken yet.
 func (c *Conn) Queued() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.queued
 }
 
-// Lagging reports whether the peer is behind (more than Config.QueueSoft queued, or its share of half of
-// Config.QueueBudget) but reading (it took something in the lagTime before now): who sends a lot should wait for such a
-// peer. A peer that has stopped reading is not Lagging.
+// Lagging reports whether the peer is behind but reading. Behind means that more than Config.QueueSoft bytes are
+// queued, or more than its share of half of Config.QueueBudget. Reading means that it took something within lagTime
+// before now. A sender of much should wait for such a peer, but not for one that has stopped reading, which is not
+// Lagging.
 func (c *Conn) Lagging(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.laggingLocked(now.Sub(c.srv.epoch))
 }
 
-// lagTime is how long ago a peer may have taken something to count as reading. On a busy machine a good client may not
-// get to read for some hundred milliseconds; who does not wait for it then fills its queue. One that has stopped costs
-// senders this time once.
+// lagTime is how long a peer counts as reading after it took something. On a busy machine a good client may not read
+// for some hundred milliseconds, and a sender that does not wait fills its queue. A client that has stopped reading
+// costs senders this time once.
 const lagTime = 400 * time.Millisecond
 
 func (c *Conn) laggingLocked(now time.Duration) bool {
 	return int64(c.queued) > c.srv.lag.Load() && now-c.progress < lagTime && c.State() == Open
 }
 
-// Writable reports whether the transport can take a message now: a WebSocket that keeps up, a poll that waits.
+// Writable reports whether the transport can take a message now: it is a WebSocket that keeps up, or a poll is waiting.
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.writableLocked()
 }
 
-// volatileQueue is the number of queued bytes from which a WebSocket is not Writable: about what one write takes.
+// volatileQueue is the number of queued bytes from which a WebSocket is not Writable, about the size of one write.
 const volatileQueue = 64 << 10
 
 func (c *Conn) writableLocked() bool {
@@ -169,10 +169,10 @@ func (c *Conn) writableLocked() bool {
 	}
 }
 
-// paceStep is how often Pace looks.
+// paceStep is how often Pace checks.
 const paceStep = 300 * time.Microsecond
 
-// Pace waits until none of conns is Lagging, at most for limit and until stop is closed. It reorders conns.
+// Pace returns when none of conns is Lagging, after limit, or when stop is closed. It reorders conns.
 func Pace(conns []*Conn, limit time.Duration, stop <-chan struct{}) {
 	deadline := time.Now().Add(limit)
 	timer := time.NewTimer(0)

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Limit bounds the time of a request that is neither a WebSocket nor a waiting poll: what is left of its body has to
-// come within Config.StallTimeout, and its answer has to be taken within that of a heartbeat. When the time is up, the
-// connection is closed. net/http itself waits without an end, for a body that nobody wants too: it drains that behind
-// the handler. It sets its own deadlines for the next request, so that nothing is to be undone. Whoever needs more time
-// takes it: see readBody and answerPoll. ServeHTTP calls Limit.
+// Limit bounds the time of a request that is neither a WebSocket nor a waiting poll. The rest of its body must arrive
+// within Config.StallTimeout, and the peer must read the answer within the time of a heartbeat; otherwise the
+// connection is closed. net/http by itself would wait for ever, even for a body that nobody wants, which it drains
+// after the handler. It resets the deadlines for the next request. Code that needs more time extends them: see readBody
+// and answerPoll. ServeHTTP calls Limit.
 func (s *Server) Limit(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	now := time.Now()
-	if r.ContentLength != 0 { // without a body, net/http only looks whether the client is still there
+	if r.ContentLength != 0 { // without a body net/http reads only to notice that the client leaves
 		_ = rc.SetReadDeadline(now.Add(s.cfg.StallTimeout)) // if it is supported
 	}
 	_ = rc.SetWriteDeadline(now.Add(s.beatTime()))
 }
 
-// beatTime is how long a client may be silent, and so how long a body or an answer may take.
+// beatTime returns how long a client may be silent, which also bounds the time of a body or an answer.
 func (s *Server) beatTime() time.Duration { return s.cfg.PingInterval + s.cfg.PingTimeout }

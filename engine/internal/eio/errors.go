@@ -5,18 +5,18 @@ import (
 	"net/http"
 )
 
-// Reasons for which a session closes, as in Node's engine.io.
+// Reasons for which a session closes, as in engine.io of Node.js.
 const (
 	ReasonTransportClose = "transport close" // the peer left
 	ReasonTransportError = "transport error" // the connection broke, or the peer broke the rules
 	ReasonPingTimeout    = "ping timeout"    // no heartbeat
 	ReasonForcedClose    = "forced close"    // Close was called
-	ReasonParseError     = "parse error"     // a packet was not understood
+	ReasonParseError     = "parse error"     // a packet could not be parsed
 )
 
-// Errors that come with a reason.
+// Errors that explain a reason.
 var (
-	ErrSlowConsumer = errors.New("slow consumer")              // the peer takes too little of what is sent to it
+	ErrSlowConsumer = errors.New("slow consumer")              // the peer reads too little of what is sent to it
 	ErrTooLarge     = errors.New("message too large")          // over Config.MaxHTTPBufferSize
 	ErrShutdown     = errors.New("server is shutting down")    // Server.Shutdown has been called
 	ErrProtocol     = errors.New("engine.io protocol error")   // wrapped with what was wrong
@@ -54,7 +54,7 @@ func (c Code) String() string {
 	}
 }
 
-// ConnectionError is a request that was refused.
+// ConnectionError describes a refused request.
 type ConnectionError struct {
 	Request *http.Request
 	Code    Code

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// flusher writes for the connections that have something queued, one write each, in turn. What is queued meanwhile goes
-// out with the next write: that is what makes a burst cheap.
+// flusher writes for the connections that have something queued, in turn, one write each. Frames that are queued
+// meanwhile go out with the next write, which makes a burst cheap.
 type flusher struct {
 	srv *Server
 
@@ -31,7 +31,7 @@ func newFlusher(s *Server) *flusher {
 	return f
 }
 
-// push has w written. The caller holds w's claim and passes it on.
+// push queues w to be written. The caller must hold w's claim, which passes to the flusher.
 func (f *flusher) push(w *wsConn) {
 	f.mu.Lock()
 	f.pending = append(f.pending, w)
@@ -60,7 +60,7 @@ func (f *flusher) run() {
 	for {
 		f.mu.Lock()
 		for len(f.pending) == 0 && !f.stopped {
-			if cap(batch) > idleBatch { // of a time with many connections
+			if cap(batch) > idleBatch { // grown by many connections at a time
 				batch, f.pending = nil, nil
 			}
 			f.idle = true
@@ -83,9 +83,9 @@ func (f *flusher) run() {
 	}
 }
 
-// A round over floodBatch connections or more is a flood: what is sent comes faster than it can be written one by one.
-// The flusher then rests as long as the round took, maxRest at most, while more gathers for each connection, so that
-// the next round writes it together and its producers have the processor.
+// A round over floodBatch connections or more is a flood: frames come faster than they can be written one by one. The
+// flusher then rests as long as the round took, at most maxRest. Meanwhile the producers have the processor, and more
+// gathers for each connection, which the next round writes together.
 const (
 	floodBatch = 256
 	maxRest    = 20 * time.Millisecond

@@ -8,16 +8,16 @@ import (
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
-// Frame is one outgoing packet, usually a message. It is encoded once, is immutable, and may be queued on any number of
-// connections; what a transport needs beyond the plain WebSocket form (compressed, the revision 3 form of
-// binary data) is made when it is first asked for, and kept.
+// Frame is one outgoing packet, usually a message. It is encoded once, immutable, and may be queued on any number of
+// connections. Forms other than the plain WebSocket form (compressed, binary data in revision 3) are made when first
+// needed, and kept.
 type Frame struct {
 	wire    []byte // WebSocket header and payload; for a control frame, or raw bytes, all there is
 	payload uint8  // offset of the payload in wire
-	data    uint8  // offset of the packet's data in wire: behind the type digit of a text packet
+	data    uint8  // offset of the packet's data in wire, which is after the type digit of a text packet
 	binary  bool
 	plain   bool // never compressed
-	raw     bool // not part of the session's traffic: a control frame, an HTTP answer
+	raw     bool // not part of the session's traffic: a control frame or an HTTP answer
 	forms   atomic.Pointer[forms]
 }
 
@@ -36,7 +36,7 @@ func (f *form) get(build func() []byte) []byte {
 	return f.bytes
 }
 
-// TextFrame returns a text message made of parts, which are copied.
+// TextFrame returns a text message, the concatenation of parts. It copies them.
 func TextFrame(parts ...[]byte) *Frame { return textPacket(PacketMessage, parts...) }
 
 func textPacket(t PacketType, parts ...[]byte) *Frame {
@@ -61,14 +61,14 @@ func plainPacket(t PacketType, data string) *Frame {
 	return f
 }
 
-// BinaryFrame returns a binary message. data is copied.
+// BinaryFrame returns a binary message. It copies data.
 func BinaryFrame(data []byte) *Frame {
 	wire := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+len(data)), ws.Binary, false, len(data))
 	at := uint8(len(wire))
 	return &Frame{wire: append(wire, data...), payload: at, data: at, binary: true}
 }
 
-// BareTextFrame returns a text message without Engine.IO's packet type, for Config.BareMessages. data is copied.
+// BareTextFrame returns a text message without Engine.IO's packet type, for Config.BareMessages. It copies data.
 func BareTextFrame(data []byte) *Frame {
 	wire := ws.AppendHeader(make([]byte, 0, ws.MaxHeader+len(data)), ws.Text, false, len(data))
 	at := uint8(len(wire))
@@ -84,7 +84,7 @@ func (f *Frame) isPong() bool { return f.raw && ws.Opcode(f.wire[0]&0xf) == ws.P
 // isAnswer reports whether f is the answer to an opening handshake. No control frame begins with its letter.
 func (f *Frame) isAnswer() bool { return f.raw && f.wire[0] == 'H' }
 
-// counted is what the frame counts for in a queue.
+// counted returns the bytes that the frame counts for in a queue.
 func (f *Frame) counted() int {
 	if f.raw {
 		return 0
@@ -92,15 +92,15 @@ func (f *Frame) counted() int {
 	return len(f.wire)
 }
 
-// Uncompressed returns a frame of the same message that is never compressed. It shares f's memory.
+// Uncompressed returns the same message as a frame that is never compressed. It shares f's memory.
 func (f *Frame) Uncompressed() *Frame {
 	return &Frame{wire: f.wire, payload: f.payload, data: f.data, binary: f.binary, plain: true}
 }
 
-// Len is the size of the plain WebSocket form in bytes: what a message counts for in a queue.
+// Len returns the size of the plain WebSocket form in bytes, which is what a message counts for in a queue.
 func (f *Frame) Len() int { return len(f.wire) }
 
-// Data returns the data of the packet, which is read-only.
+// Data returns the data of the packet. Do not change it.
 func (f *Frame) Data() []byte { return f.wire[f.data:] }
 
 // Binary reports whether the message is binary.
@@ -128,7 +128,7 @@ func (f *Frame) other() *forms {
 	return f.forms.Load()
 }
 
-// bytes returns what goes out on a WebSocket: of the given revision, compressed where d is not nil and it is worth it.
+// bytes returns the frame for a WebSocket of the given revision, compressed if d is not nil and it is worth it.
 func (f *Frame) bytes(protocol uint8, d *compressor) []byte {
 	old := protocol == 3 && f.binary
 	if d != nil && !f.plain && len(f.wire)-int(f.payload) >= d.threshold {
@@ -154,7 +154,7 @@ func (f *Frame) compressed(old bool, d *compressor) []byte {
 	return o.deflated.get(func() []byte { return d.frame(op, f.wire[f.payload:]) })
 }
 
-// binaryType3 stands before the data of a binary message in revision 3.
+// binaryType3 precedes the data of a binary message in revision 3.
 const binaryType3 = byte(PacketMessage)
 
 // binary3 frames a binary message for revision 3.

@@ -88,8 +88,7 @@ func (s *Server) openWithPolling(w http.ResponseWriter, r *http.Request, q url.V
 	c.answerPoll(wt, w, r)
 }
 
-// openWithWebSocket opens a session that is a WebSocket from the start. The open packet follows the 101
-// answer after answerGap.
+// openWithWebSocket opens a session that begins as a WebSocket. The open packet follows the 101 answer after answerGap.
 func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Handshake) {
 	o, ok := s.openWebSocket(w, r)
 	if !ok {
@@ -117,8 +116,8 @@ func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Ha
 	s.startReading(wc, o.rest)
 }
 
-// newConn asks accept for the owner of a new session, and prepares its Conn. It counts in s.work until it has closed.
-// Without one, the handshake is released.
+// newConn asks accept for the owner of a new session, and prepares its Conn. The session counts in s.work until it has
+// closed. Without one, the handshake is released.
 func (s *Server) newConn(h *Handshake) (*Conn, error) {
 	if err := s.reserve(h.ID); err != nil {
 		h.release()
@@ -135,7 +134,7 @@ func (s *Server) newConn(h *Handshake) (*Conn, error) {
 	return c, nil
 }
 
-// open opens the session: its first frames are queued, its heart begins to beat, and its owner is told.
+// open opens the session: it queues the first frames, starts the heartbeat, and calls the owner's OnOpen.
 func (s *Server) open(c *Conn, first []*Frame) {
 	if f := s.cfg.InitialPacket; f != nil {
 		first = append(first, f)
@@ -148,7 +147,7 @@ func (s *Server) open(c *Conn, first []*Frame) {
 	c.Send(first...)
 	c.handler.OnOpen(c)
 	if s.isClosed() {
-		c.finish(ReasonForcedClose, ErrShutdown) // Shutdown may have looked before it was open
+		c.finish(ReasonForcedClose, ErrShutdown) // Shutdown may have run before the session was open
 	}
 }
 
@@ -173,13 +172,13 @@ func (s *Server) openPacket(h *Handshake) *Frame {
 // opening is what the opening handshake of a WebSocket has made.
 type opening struct {
 	nc       net.Conn
-	rest     []byte // what the peer has sent behind its request
+	rest     []byte // what the peer has sent after its request
 	answer   []byte // the 101 answer, to be sent
 	compress *compressor
 }
 
-// openWebSocket does the opening handshake of RFC 6455, 4.2, but for sending the answer. ok is false if the request
-// has been refused.
+// openWebSocket does the opening handshake of RFC 6455, 4.2, but does not send the answer. It returns false if it has
+// refused the request.
 func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request) (o opening, ok bool) {
 	accept, status := ws.Accept(r)
 	if status != 0 {
@@ -227,7 +226,7 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request) (o openin
 	return o, true
 }
 
-// startReading reads from w until it ends. rest has been read already.
+// startReading starts to read from w, until w ends. rest has been read already.
 func (s *Server) startReading(w *wsConn, rest []byte) {
 	w.conn.in.Lock()
 	in := s.newInbound()
@@ -249,7 +248,7 @@ func (s *Server) startReading(w *wsConn, rest []byte) {
 	}
 }
 
-// protocolOf is the revision that a request asks for; 3 if it does not say, as in Node.js.
+// protocolOf returns the revision that a request asks for, which is 3 if it names none, as in Node.js.
 func protocolOf(q url.Values) int {
 	if q.Get("EIO") == "4" {
 		return 4
@@ -257,7 +256,7 @@ func protocolOf(q url.Values) int {
 	return 3
 }
 
-// upgradeRefusal is the answer to a WebSocket handshake that has been refused, as Node.js has it.
+// upgradeRefusal returns the answer of Node.js to a refused WebSocket handshake.
 func upgradeRefusal(message string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\n"+
 		"Content-Length: %d\r\n\r\n%s", len(message), message)

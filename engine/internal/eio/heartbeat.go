@@ -15,30 +15,30 @@ type beat struct {
 	refreshed  bool          // the timeout has been extended by a packet other than the pong
 }
 
-// beatList holds connections that wait for the same time, hence in the order in which they are due.
+// beatList holds connections that all wait for the same time, so they are in the order in which they are due.
 type beatList struct {
 	first, last *Conn
 	wait        time.Duration
 }
 
-// heartbeats keeps the heartbeat of all connections with one goroutine and one timer.
+// heartbeats runs the heartbeat of all connections with one goroutine and one timer.
 //
-// A connection of revision 4 is in pings until its next ping is due, then in pongs until the pong is. One of revision 3
-// is in silent, where its own pings put it back to the end.
+// A connection of revision 4 is in pings until its next ping is due, then in pongs until the pong is due. One of
+// revision 3 is in silent, and each ping of its peer moves it to the end.
 type heartbeats struct {
 	srv     *Server
 	quantum time.Duration // how early a ping may be, to go out together with others
 	wake    wake.Signal   // sent by rouse, read by run
 	stop    chan struct{} // closed by the server
 
-	behind map[*Conn]*stallWatch // whose pong is late because of what is before it. Owned by run
+	behind map[*Conn]*stallWatch // connections whose pong is late because of data before it. Owned by run
 
 	mu                   sync.Mutex
 	pings, pongs, silent beatList
 	next                 time.Duration // when run wakes, since the server's epoch
 }
 
-// timeoutQuantum is how late a timeout may be, for the sake of others at nearly the same time.
+// timeoutQuantum is how late a timeout may fire, so that timeouts close together fire together.
 const timeoutQuantum = time.Millisecond
 
 func newHeartbeats(s *Server) *heartbeats {
@@ -70,7 +70,7 @@ func (h *heartbeats) rouse(early bool) {
 	}
 }
 
-// resting is where c waits while no pong is awaited.
+// resting returns the list in which c waits while no pong is awaited.
 func (h *heartbeats) resting(c *Conn) *beatList {
 	if c.protocol == 3 {
 		return &h.silent
@@ -78,7 +78,7 @@ func (h *heartbeats) resting(c *Conn) *beatList {
 	return &h.pings
 }
 
-// beat notes the heartbeat of the peer, a pong (revision 4) or a ping (revision 3).
+// beat records a heartbeat of the peer: a pong (revision 4) or a ping (revision 3).
 func (h *heartbeats) beat(c *Conn) {
 	h.mu.Lock()
 	wake := false
@@ -90,7 +90,7 @@ func (h *heartbeats) beat(c *Conn) {
 	h.rouse(wake)
 }
 
-// packet notes any other packet: the first one while a pong is awaited extends the wait, as in Node.js.
+// packet records any other packet. The first one while a pong is awaited extends the wait, as in Node.js.
 func (h *heartbeats) packet(c *Conn) {
 	if !c.awaiting.Load() {
 		return
@@ -103,7 +103,7 @@ func (h *heartbeats) packet(c *Conn) {
 	}
 }
 
-// upgraded restarts the wait for a pong, which may have been under way on the old transport.
+// upgraded restarts the wait for a pong, because it may have been under way on the old transport.
 func (h *heartbeats) upgraded(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -185,8 +185,8 @@ func (h *heartbeats) run() {
 	}
 }
 
-// lost ends the session of c, unless its owner is busy: then the pong may have arrived, and has not been read. A peer
-// that is still taking what was sent before the ping can't have answered it, and lives.
+// lost ends the session of c, unless the owner is busy: then the pong may have arrived without being read. It also
+// spares a peer that is still reading what was sent before the ping.
 func (h *heartbeats) lost(c *Conn) {
 	if h.isBehind(c) {
 		return
@@ -197,7 +197,7 @@ func (h *heartbeats) lost(c *Conn) {
 	}
 }
 
-// isBehind reports whether the peer of c is still taking what was sent before the ping.
+// isBehind reports whether the peer of c is still reading what was sent before the ping.
 func (h *heartbeats) isBehind(c *Conn) bool {
 	c.mu.Lock()
 	w, blocked, took := c.ws, c.ws != nil && c.ws.blocked, c.progress
@@ -206,7 +206,7 @@ func (h *heartbeats) isBehind(c *Conn) bool {
 	switch {
 	case w == nil:
 		return reads
-	case blocked: // who waits to write cuts it
+	case blocked: // the goroutine that waits to write cuts it
 		return true
 	}
 	// The kernel has all of it. It may be megabytes.
@@ -226,7 +226,7 @@ func (h *heartbeats) isBehind(c *Conn) bool {
 	return !p.over(w.nc)
 }
 
-// forget drops what is kept of connections whose pong has not been late for long.
+// forget drops the records of connections whose pong is no longer late.
 func (h *heartbeats) forget() {
 	for c, p := range h.behind {
 		if c.State() == Closed || h.srv.now()-p.since > 2*h.srv.cfg.UnreadTimeout {
@@ -235,7 +235,8 @@ func (h *heartbeats) forget() {
 	}
 }
 
-// expire collects who is to be pinged and who is lost, and says how long nothing is due.
+// expire appends the connections that are due for a ping to ping, and the lost ones to lost. It returns the time until
+// something is due.
 func (h *heartbeats) expire(ping, lost []*Conn) (p, l []*Conn, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

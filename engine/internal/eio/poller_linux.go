@@ -13,16 +13,16 @@ import (
 	"github.com/architus/guildcast/engine/internal/compact"
 )
 
-// poller waits for many WebSockets at once, so that an idle one needs no goroutine. An event tells that something has
-// come (edge-triggered): that costs one system call less for each than to arm the connection again, which is done only
-// where something was left unread. A connection is read from by one goroutine at a time.
+// poller waits for many WebSockets at once, so that an idle one needs no goroutine. Events are edge-triggered, which
+// saves one system call per event: a connection is armed again only if something was left unread. One goroutine at a
+// time reads from a connection.
 //
-// The epoll descriptor is itself waited for by the runtime, like a socket: a thread is not blocked in it. The goroutine
-// that gets the events handles them itself, because to start another one for each costs more than most messages do.
-// Where one takes longer than pollPatience, its owner blocks; another goroutine then takes over.
+// The runtime waits for the epoll descriptor as for a socket, so no thread blocks in it. The goroutine that gets the
+// events handles them itself, because starting one for each would cost more than most messages. If one takes longer
+// than pollPatience, its owner blocks, and another goroutine takes over.
 //
-// Events carry a key and not a descriptor, so that a late event never reaches the connection that got the descriptor of
-// a closed one.
+// Events carry a key, not a descriptor, so that a late event never reaches a connection that has the descriptor of a
+// closed one.
 type poller struct {
 	srv   *Server
 	epoll int
@@ -85,8 +85,8 @@ func (p *poller) add(w *wsConn) error {
 	return nil
 }
 
-// done ends the reading from w. Where something may be left unread, or has come meanwhile, it asks for another event. A
-// closed connection is none of its business.
+// done ends the reading from w. If something may be left unread or has come meanwhile, it asks for another event. It
+// ignores a closed connection.
 func (p *poller) done(w *wsConn, left bool) {
 	p.mu.Lock()
 	left = left || w.again
@@ -161,7 +161,7 @@ func (p *poller) run(turn int) {
 	}
 }
 
-// has reports whether that is the turn. While the goroutine that has it reads from nobody, nobody takes it.
+// has reports whether turn is the current one. The turn does not change while its goroutine reads from no connection.
 func (p *poller) has(turn int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,8 +175,8 @@ func (p *poller) got(events []unix.EpollEvent) {
 	p.batch = events
 }
 
-// next takes an event from the batch and returns whom to read from: nil if it is gone, or is read from by a
-// goroutine of its own. more is false behind the last event, or if the turn is over.
+// next takes an event from the batch and returns the connection to read from, or nil if that is gone or is read by a
+// goroutine of its own. more is false after the last event, or if the turn is over.
 func (p *poller) next(turn int) (w *wsConn, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,9 +201,9 @@ func (p *poller) next(turn int) (w *wsConn, more bool) {
 	return w, true
 }
 
-// popLocked takes an event from the batch, and returns its connection, which the caller has to read from, and whose
-// reader it counts in Server.work; nil if the connection is gone, or is being read from: then it has another event
-// later.
+// popLocked takes an event from the batch and returns its connection, from which the caller must read. It counts that
+// reader in Server.work. It returns nil if the connection is gone or is being read from, in which case another event
+// follows.
 func (p *poller) popLocked() *wsConn {
 	e := p.batch[0]
 	p.batch = p.batch[1:]
@@ -221,8 +221,8 @@ func (p *poller) popLocked() *wsConn {
 	return w
 }
 
-// takeOver is called every pollPatience while events are handled. Where the goroutine that has the turn is stuck with a
-// connection, it gives the turn to another one. What else the first has got is handled by goroutines of their own.
+// takeOver is called every pollPatience while events are handled. If the goroutine that has the turn is stuck with a
+// connection, it gives the turn to another one. The remaining events are handled by goroutines of their own.
 func (p *poller) takeOver(turn int, watch *time.Timer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

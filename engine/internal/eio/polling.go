@@ -27,8 +27,8 @@ type polling struct {
 	partial bool // more was queued than the last answer has
 }
 
-// An answer to a poll has at most a share of what is queued, and one packet at least: a client that reads slowly comes
-// back so soon that it can be told from one that does not read. The share grows while the client is quick.
+// An answer to a poll has at least one packet and at most a share of what is queued. So a client that reads slowly
+// comes back soon enough to be told from one that does not read. The share grows while the client is quick.
 const (
 	minShare = 16 << 10
 	share    = 64 << 10 // of the first answer
@@ -38,7 +38,7 @@ const (
 	slowPoll  = 8 * time.Second // one that comes back later gets half
 )
 
-// shareLocked sets the share of the next answer. The client has come back for it now.
+// shareLocked sets the share of the next answer, for which the client has just come back.
 func (p *polling) shareLocked(c *Conn) {
 	if p.share == 0 {
 		p.share = share
@@ -57,11 +57,11 @@ func (p *polling) readsLocked(c *Conn) bool {
 	return c.srv.now()-c.progress < c.srv.cfg.PingTimeout/2+c.srv.answerTime(p.answer)
 }
 
-// returnTime is how long a client that is not reading an answer may take to ask for the next one.
+// returnTime is how long a client may take, after it has read an answer, to ask for the next one.
 const returnTime = 3 * time.Second
 
-// Returns reports whether the client of a polling session is here, or is expected to come back: it may still be reading
-// the last answer, or has read it a moment ago.
+// Returns reports whether the client of a polling session has a poll waiting or is expected back: it may still be
+// reading the last answer, or read it a moment ago.
 func (c *Conn) Returns() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,14 +72,14 @@ func (c *Conn) Returns() bool {
 // waiter is a poll that waits for something to be sent.
 type waiter struct {
 	ready wake.Signal // read by the poll's goroutine
-	last  *Frame      // guarded by Conn.mu: all that the poll is answered with, whatever is queued
+	last  *Frame      // guarded by Conn.mu: if set, the whole answer, whatever is queued
 }
 
 func newWaiter() *waiter { return &waiter{ready: wake.New()} }
 
 func (w *waiter) wake() { w.ready.Send() }
 
-// endLocked ends polling: the poll that waits, which is returned to be woken, is answered with last.
+// endLocked ends polling. The poll that waits is answered with last; the caller must wake what is returned.
 func (p *polling) endLocked(last *Frame) *waiter {
 	if p.timer != nil {
 		p.timer.Stop()
@@ -113,7 +113,7 @@ func (c *Conn) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// awaitProbe waits until the probe, if there is one, has ended; for holdTime at most.
+// awaitProbe waits until the probe, if there is one, has ended, at most holdTime.
 func (c *Conn) awaitProbe(r *http.Request) {
 	c.mu.Lock()
 	p := c.probe
@@ -130,8 +130,8 @@ func (c *Conn) awaitProbe(r *http.Request) {
 	}
 }
 
-// beginPoll makes r the poll that waits. ok is false if r has been refused; a reason ends the session behind the
-// answer.
+// beginPoll makes r the poll that waits. It returns false if it has refused r. If reason is not empty, the session must
+// end after the answer.
 func (c *Conn) beginPoll(w http.ResponseWriter, r *http.Request) (wt *waiter, reason string, ok bool) {
 	c.mu.Lock()
 	state := c.State()
@@ -192,7 +192,7 @@ func (c *Conn) answerPoll(wt *waiter, w http.ResponseWriter, r *http.Request) {
 	c.notify(ObserveDrain, c.srv.cfg.Hooks.Drain)
 }
 
-// takePoll ends the wait of wt, and returns what it is answered with.
+// takePoll ends the wait of wt and returns its answer.
 func (c *Conn) takePoll(wt *waiter) queue {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,10 +271,10 @@ func (c *Conn) encode(q queue) (body []byte, contentType string, compress bool) 
 	return body, contentType, compress
 }
 
-// writeChunk is the piece of an answer in bytes that has to be taken in the time of a heartbeat.
+// writeChunk is the number of bytes of an answer that the peer must read within the time of a heartbeat.
 const writeChunk = 64 << 10
 
-// answerTime is how long a client may take to read an answer of size bytes.
+// answerTime returns how long a client may take to read an answer of size bytes.
 func (s *Server) answerTime(size int) time.Duration {
 	return s.beatTime() * time.Duration(size) / writeChunk
 }
@@ -295,7 +295,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) error {
 	return rc.Flush()
 }
 
-// acceptsGzip reports whether the client takes gzip, by the first coding in its list that says so or not.
+// acceptsGzip reports whether the client takes gzip. The first coding in its list that decides it counts.
 func acceptsGzip(r *http.Request) bool {
 	for _, line := range r.Header["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {

@@ -30,7 +30,7 @@ func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// takePost handles the body of a POST, and returns what it is to be answered with.
+// takePost handles the body of a POST, and returns the status and text of the answer.
 func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, answer string) {
 	binary := r.Header.Get("Content-Type") == "application/octet-stream"
 	if binary && c.protocol == 4 {
@@ -57,7 +57,7 @@ func (c *Conn) takePost(w http.ResponseWriter, r *http.Request) (status int, ans
 	return http.StatusOK, "ok"
 }
 
-// beginPost makes r the POST that is being handled; false if it has been refused.
+// beginPost makes r the POST that is being handled. It returns false if it has refused r.
 func (c *Conn) beginPost(w http.ResponseWriter, r *http.Request) bool {
 	c.mu.Lock()
 	switch {
@@ -103,7 +103,7 @@ func (c *Conn) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffe
 	return err
 }
 
-// countedReader counts what the buffer that it is read into takes, before it reads.
+// countedReader asks the owner for the memory of the buffer before it reads into it.
 type countedReader struct {
 	io.Reader
 	buf  *bytes.Buffer
@@ -117,16 +117,16 @@ func (r *countedReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// holding is memory of what a session receives that its owner is asked for.
+// holding is memory for received data, for which the session's owner was asked.
 type holding struct {
 	c *Conn
 	n int // bytes
 }
 
-// errUnwanted ends the reading of a body that the session's owner has no room for.
+// errUnwanted ends the reading of a body for which the session's owner has no room.
 var errUnwanted = errors.New("there is no room for the body")
 
-// set asks for as much that n bytes can be held.
+// set asks for memory until n bytes can be held.
 func (h *holding) set(n int) error {
 	if n <= freeHeld || n <= h.n {
 		return nil
@@ -145,7 +145,8 @@ func (h *holding) end() {
 	}
 }
 
-// setBody says through what the reading of a body can be ended, nil when it is over; false if the session has ended.
+// setBody sets the controller through which to end the reading of a body, or nil when it is over. It returns false if
+// the session has ended.
 func (c *Conn) setBody(rc *http.ResponseController) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +154,7 @@ func (c *Conn) setBody(rc *http.ResponseController) bool {
 	return c.State() != Closed
 }
 
-// maxPooledBody is the largest buffer in bytes that is kept for the next body.
+// maxPooledBody is the size in bytes of the largest buffer that is kept for the next body.
 const maxPooledBody = 64 << 10
 
 func (s *Server) newBody() *bytes.Buffer {
@@ -170,7 +171,7 @@ func (s *Server) putBody(b *bytes.Buffer) {
 	}
 }
 
-// payloadIn handles a payload. held is what it is held by.
+// payloadIn handles a payload, whose memory held accounts for.
 func (c *Conn) payloadIn(body []byte, binary bool, held *holding) error {
 	c.in.Lock()
 	defer c.in.Unlock()
@@ -199,8 +200,8 @@ func (c *Conn) payloadIn(body []byte, binary bool, held *holding) error {
 	return errors.Join(err, bad)
 }
 
-// polledIn handles one packet of a payload. more is false if it is the last one. decoded says that binary packets have
-// memory of their own.
+// polledIn handles one packet of a payload. It returns more false if no packet may follow. decoded says that binary
+// packets have memory of their own.
 func (c *Conn) polledIn(p payload.Packet, decoded bool) (more bool, err error) {
 	if p.Binary {
 		c.handle(Packet{Type: PacketMessage, Binary: true, Own: decoded, Data: p.Data})

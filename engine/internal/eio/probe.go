@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// probe is a WebSocket that wants to replace polling: it sends a ping "probe", gets a pong "probe", and then the
-// upgrade packet.
+// probe is a WebSocket that is about to replace polling: its peer sends a ping "probe", gets a pong "probe", and then
+// sends the upgrade packet.
 type probe struct {
 	ws    *wsConn
 	timer *time.Timer
@@ -16,11 +16,11 @@ type probe struct {
 	ponged bool // polls are answered at once, so that the client can end polling
 }
 
-// holdTime is how long a poll is held back while a probe runs: where the upgrade is about to be complete, the poll came
-// too late and must not be answered as if it had not.
+// holdTime is how long a poll is held back while a probe runs. If the upgrade completes within that time, the poll came
+// too late, and must be answered accordingly.
 const holdTime = 20 * time.Millisecond
 
-// serveUpgrade makes the WebSocket of a polling session.
+// serveUpgrade opens a WebSocket for a polling session.
 func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
 	if s.cfg.DisableUpgrades {
 		s.refuse(w, r, CodeBadRequest, map[string]any{"name": "TRANSPORT_MISMATCH"})
@@ -74,8 +74,8 @@ func (c *Conn) probeMessage(w *wsConn, binary bool, data []byte) {
 	}
 }
 
-// upgradeLocked makes the probe the transport, and unlocks c. The queue stays where it is, so nothing is lost and
-// nothing overtakes.
+// upgradeLocked makes the probe the transport, and unlocks c. The queue stays in the session, so nothing is lost or
+// reordered.
 func (c *Conn) upgradeLocked(p *probe) {
 	w := p.ws
 	c.probe = nil
@@ -102,7 +102,7 @@ func (c *Conn) upgradeLocked(p *probe) {
 	c.notify(ObserveUpgrade, c.srv.cfg.Hooks.Upgrade)
 }
 
-// cancel ends the probe; the session goes on polling.
+// cancel ends the probe. The session goes on polling.
 func (p *probe) cancel() {
 	c := p.ws.conn
 	c.mu.Lock()
@@ -116,7 +116,7 @@ func (p *probe) cancel() {
 	}
 }
 
-// abandon closes the WebSocket of a probe that is not the session's any more.
+// abandon closes the WebSocket of a probe that the session no longer has.
 func (p *probe) abandon() {
 	p.timer.Stop()
 	close(p.done)

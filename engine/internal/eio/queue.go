@@ -73,7 +73,7 @@ func (q *queue) take() queue {
 	return all
 }
 
-// add moves all of o behind what is in q.
+// add moves all frames of o to the end of q.
 func (q *queue) add(o queue) {
 	switch {
 	case o.head == nil:
@@ -91,8 +91,8 @@ func (q *queue) clear(p *chunks) {
 	}
 }
 
-// replaceLast puts f in the place of the last frame that match reports true for, or of the last one if there is none. q
-// is not empty.
+// replaceLast replaces the last frame for which match returns true with f, or the last frame of all if there is none. q
+// must not be empty.
 func (q *queue) replaceLast(match func(*Frame) bool, f *Frame) {
 	at := &q.tail.frames[q.tail.last-1]
 	for ch := q.head; ch != nil; ch = ch.next {

@@ -12,8 +12,8 @@ import (
 // errWouldBlock is the result of a write to a peer whose window is full.
 var errWouldBlock error = syscall.EAGAIN
 
-// rawConn gives access to the descriptor of a plain TCP or Unix connection; nil for anything else, such as TLS or a
-// wrapper that wants to see what is read and written.
+// rawConn returns access to the descriptor of a plain TCP or Unix connection. It returns nil for anything else, such as
+// TLS or a wrapper that must see what is read and written.
 func rawConn(nc net.Conn) syscall.RawConn {
 	var sc syscall.Conn
 	switch nc := nc.(type) {
@@ -31,8 +31,7 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// writer writes what is queued on a connection with one system call. It is used again and again, so that a write
-// allocates nothing.
+// writer writes what is queued on a connection with one system call. It is reused, so that a write does not allocate.
 type writer struct {
 	srv *Server
 	ws  *wsConn
@@ -48,7 +47,8 @@ func newWriter(s *Server, buf []byte) *writer {
 	return w
 }
 
-// write writes once. With its own buffer it never waits, and reports errWouldBlock; without, it waits until deadline.
+// write writes once. With its own buffer it never waits, but returns errWouldBlock. Without one it waits until
+// deadline.
 func (w *writer) write(deadline time.Time) (int, error) {
 	if w.buf == nil {
 		_ = w.ws.nc.SetWriteDeadline(deadline)

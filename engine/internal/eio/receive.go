@@ -8,7 +8,7 @@ import (
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
-// errDirection is a ping in revision 4, or a pong in revision 3.
+// errDirection reports a ping in revision 4 or a pong in revision 3.
 var errDirection = fmt.Errorf("%w: invalid heartbeat direction", ErrProtocol)
 
 // packetIn handles a packet from a WebSocket. c.in is held.
@@ -91,7 +91,7 @@ func (c *Conn) heartbeat(p Packet) {
 	c.notify(ObserveHeartbeat, c.srv.cfg.Hooks.Heartbeat)
 }
 
-// What clients do wrong while polling, in the words of Node.
+// Errors of polling clients, in the words of Node.js.
 var (
 	errOverlapPost = errors.New("data request overlap from client")
 	errOverlapPoll = errors.New("overlap from client")

@@ -2,15 +2,15 @@ package eio
 
 import "context"
 
-// room is somebody who waits until at most limit bytes are queued.
+// room is a call of AwaitRoom.
 type room struct {
 	limit int
 	free  chan struct{} // closed when there is room
 	next  *room
 }
 
-// AwaitRoom waits until at most limit bytes are queued, or the session has closed. It returns ctx's error if ctx ends
-// before.
+// AwaitRoom waits until at most limit bytes are queued or the session has closed. It returns ctx's error if ctx ends
+// first.
 func (c *Conn) AwaitRoom(ctx context.Context, limit int) error {
 	limit = max(limit, 0) // a session that has closed has nothing queued
 	c.mu.Lock()
@@ -37,7 +37,7 @@ func (c *Conn) AwaitRoom(ctx context.Context, limit int) error {
 	return ctx.Err()
 }
 
-// freeRoomsLocked wakes those for whom there is room.
+// freeRoomsLocked wakes the calls of AwaitRoom whose limit is met.
 func (c *Conn) freeRoomsLocked() {
 	for p := &c.rooms; *p != nil; {
 		r := *p

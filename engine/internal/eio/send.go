@@ -1,9 +1,9 @@
 package eio
 
-// SendStatus is the result of a Send.
+// SendStatus is the result of Send, SendVolatile or SendLossy.
 type SendStatus uint8
 
-// Results of a Send.
+// The values of SendStatus.
 const (
 	Dropped SendStatus = iota // closed, or volatile and not writable: nothing was queued
 	Queued                    // will be sent
@@ -11,15 +11,15 @@ const (
 	Shed                      // left out: see SendLossy
 )
 
-// Send queues frames, in order and with nothing between them. A queue that would grow over Config.QueueHard ends the
+// Send queues frames, in order and with nothing between them. If the queue would exceed Config.QueueHard it ends the
 // session with ErrSlowConsumer.
 func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, Keep, frames) }
 
-// SendVolatile is Send for messages that are of no use later: they are dropped, all together, unless Writable.
+// SendVolatile is Send for messages that are of no use later. It drops all frames unless the connection is Writable.
 func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, Keep, frames) }
 
-// SendWithin is Send, but section has to call queue, which queues the frames; it may hold a lock meanwhile. Hooks are
-// called, and the frames are written, outside of it.
+// SendWithin is Send, but calls section, which must call queue to queue the frames, and may hold a lock meanwhile.
+// Hooks are called, and frames are written, outside of section.
 func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
 	c.created(frames)
 	var ws *wsConn
@@ -35,7 +35,7 @@ func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
 	return status
 }
 
-// notify tells who has to be told that something was queued; nil is nobody.
+// notify wakes the writer of ws and waiter because something was queued. Either may be nil.
 func notify(ws *wsConn, waiter *waiter) {
 	if ws != nil {
 		ws.flushAnswer()
@@ -45,7 +45,7 @@ func notify(ws *wsConn, waiter *waiter) {
 	}
 }
 
-// enqueue queues frames, and returns who has to be told.
+// enqueue queues frames, and returns the arguments for notify.
 func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *wsConn, *waiter) {
 	size := 0
 	for _, f := range frames {
@@ -90,19 +90,21 @@ func (c *Conn) enqueueLocked(loss Loss, frames []*Frame, size int) SendStatus {
 	}
 	now := c.srv.now()
 	if before <= soft {
-		c.progress = now // it is given the benefit of the doubt
+		c.progress = now // for now it counts as reading
 	}
 	if c.late == 0 {
 		c.late = now
 	}
-	// What may be left out is not waited for once its time has come, so that one peer does not hold up all others.
+	// A sender does not wait for a peer for which it may leave the frames out by now, so that one peer does not hold up
+	// the others.
 	if c.laggingLocked(now) && (loss == Keep || !c.slowLocked(now)) {
 		return Lagging
 	}
 	return Queued
 }
 
-// budgetStep is the unit in which connections charge Server.budget, so that one that keeps up never touches it.
+// budgetStep is the unit in bytes in which connections charge Server.budget, so that one that keeps up never touches
+// it.
 const budgetStep = 64 << 10
 
 // countLocked changes the number of queued bytes by delta.
@@ -120,7 +122,7 @@ func (c *Conn) countLocked(delta int) {
 	}
 }
 
-// kickLocked returns who has to be told, without the lock, that something was queued.
+// kickLocked returns the arguments for notify, which must be called without the lock.
 func (c *Conn) kickLocked() (*wsConn, *waiter) {
 	if c.ws == nil {
 		return nil, c.poll.waiter

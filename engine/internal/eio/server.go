@@ -18,7 +18,7 @@ import (
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
-// Server is an Engine.IO server: an http.Handler for the requests of its path.
+// Server is an Engine.IO server. It is an http.Handler for the requests of its path.
 type Server struct {
 	// Static.
 	cfg      Config
@@ -43,7 +43,7 @@ type Server struct {
 
 	next     atomic.Uint32 // deals out flushers and pollers
 	observed atomic.Uint32 // Events
-	budget   atomic.Int64  // bytes queued, of connections that have more than budgetStep
+	budget   atomic.Int64  // queued bytes of connections that have more than budgetStep
 	lag      atomic.Int64  // queued bytes from which a connection is Lagging; see share
 	upgrades atomic.Uint64
 	slow     atomic.Uint64
@@ -59,11 +59,11 @@ type Server struct {
 // frames that every session uses.
 type frames struct {
 	ping, pong, noop, close, probe *Frame
-	wsClose                        *Frame // a close frame without a code, as Node sends it
+	wsClose                        *Frame // a close frame without a code, as Node.js sends it
 }
 
-// NewServer returns a running Server; Shutdown ends it. accept is called for every new session and returns its owner
-// and the zero Conn in it; an error refuses the session (code 3).
+// NewServer returns a running Server. Call Shutdown to end it. accept is called for every new session, and returns its
+// owner and the zero Conn in that. An error refuses the session with code 3.
 func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -97,7 +97,7 @@ func NewServer(cfg Config, accept func(*Handshake) (Handler, *Conn, error)) (*Se
 	return s, nil
 }
 
-// openPollers makes as many pollers as there are processors, so that reading is not the work of one.
+// openPollers makes a poller per processor, so that all of them read.
 func (s *Server) openPollers() error {
 	for !s.cfg.DisablePoller && len(s.pollers) < runtime.GOMAXPROCS(0) {
 		p, err := newPoller(s)
@@ -128,15 +128,16 @@ func (s *Server) start() {
 	}
 }
 
-// now is the time since the server's epoch.
+// now returns the time since the server's epoch.
 func (s *Server) now() time.Duration { return time.Since(s.epoch) }
 
-// Observe sets the per-packet hooks that are called for all connections.
+// Observe sets the per-packet hooks for all connections.
 func (s *Server) Observe(e Events) { s.observed.Store(uint32(e)) }
 
 func (s *Server) serves(transport string) bool { return slices.Contains(s.cfg.Transports, transport) }
 
-// ServeHTTP serves one request. Headers that are already set in w are part of every answer, the 101 of a WebSocket too.
+// ServeHTTP serves one request. Headers that are already set in w become part of the answer, even of the 101 of a
+// WebSocket.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.Limit(w, r)
 	if !s.enter() {
@@ -144,7 +145,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.work.Done()
-	q := r.URL.Query() // what is malformed is left out
+	q := r.URL.Query() // malformed parameters are left out
 	transport := q.Get("transport")
 	upgrade := ws.IsUpgrade(r)
 	if !s.serves(transport) {
@@ -169,7 +170,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Has reports whether the server has a session of that id.
+// Has reports whether the server has a session with this id.
 func (s *Server) Has(sid string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -177,7 +178,7 @@ func (s *Server) Has(sid string) bool {
 	return ok
 }
 
-// serveSession serves a request of a session that exists, or is said to.
+// serveSession serves a request that names a session, which may not exist.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, sid string, upgrade bool) {
 	s.mu.RLock()
 	c, _ := s.conns.Get(sid)
@@ -264,7 +265,7 @@ func (s *Server) report(e *ConnectionError) {
 	}
 }
 
-// enter counts a request in s.work; false during a shutdown.
+// enter counts a request in s.work. It returns false during a shutdown.
 func (s *Server) enter() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -274,7 +275,7 @@ func (s *Server) enter() bool {
 	return !s.closed
 }
 
-// reserve takes the id for a session that is about to be made, which counts in s.work from now on.
+// reserve reserves the id for a session that is about to be made. The session counts in s.work from now on.
 func (s *Server) reserve(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,9 +306,9 @@ func (s *Server) forget(id string) {
 	s.mu.Unlock()
 }
 
-// shareLocked sets from where on senders wait for a connection: QueueSoft, or less where many connections are there, so
-// that all healthy ones together wait with half of the budget. The other half is for those that have stopped reading:
-// they are past QueueSoft, and the ones to be cut, when the budget is spent.
+// shareLocked sets the number of queued bytes from which senders wait for a connection: QueueSoft, or less if there are
+// many connections, so that all healthy ones together use at most half of the budget. The other half is for those that
+// have stopped reading. They exceed QueueSoft, and are cut when the budget is spent.
 func (s *Server) shareLocked() {
 	share := s.cfg.QueueBudget / 2 / max(1, s.conns.Len())
 	s.lag.Store(int64(min(s.cfg.QueueSoft, max(share, budgetStep))))
@@ -339,9 +340,9 @@ func (s *Server) Close(discard bool) {
 	}
 }
 
-// Shutdown refuses all requests (503), closes the open ones, and waits until all of them have been closed, their
-// handlers have returned, and the server's goroutines have ended. When ctx ends first, its error is returned, and the
-// rest goes on in the background.
+// Shutdown refuses all requests with 503, closes the open sessions, and waits until they are closed, their handlers
+// have returned and the server's goroutines have ended. If ctx ends first it returns ctx's error, and goes on in the
+// background.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closed
@@ -376,11 +377,11 @@ func (s *Server) stop() {
 	}
 }
 
-// Stats of a Server.
+// Stats are counters of a Server.
 type Stats struct {
 	Polling, WebSocket int    // sessions open now, by transport
 	Upgrades           uint64 // sessions that became a WebSocket
-	SlowConsumers      uint64 // connections that were cut because they took too little
+	SlowConsumers      uint64 // connections that were cut because their peers read too little
 	QueuedBytes        int64  // of all connections that lag (each counted in steps of 64 KiB)
 }
 

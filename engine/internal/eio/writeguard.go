@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// writeGuard cuts a write short whose peer takes nothing for too long, of a connection that has to be written to in one
-// piece: a TLS record that was not written to its end leaves the connection of no use.
+// writeGuard ends a write whose peer reads nothing for too long. It is for connections whose writes must complete: an
+// incomplete TLS record makes the connection unusable.
 type writeGuard struct {
 	ws    *wsConn
 	timer *time.Timer

@@ -12,19 +12,19 @@ import (
 	"github.com/architus/guildcast/engine/internal/ws"
 )
 
-// wsCloseTimeout is how long a WebSocket may take to close once that has begun: to take the close frame and to answer
-// it. While the peer still takes what it was sent it has more time, wsLinger at most: closed while it sends, the
-// connection would be reset, and the rest lost.
+// wsCloseTimeout is how long the peer may take to read the close frame and to answer it. While it still reads what it
+// was sent, it has more time, at most wsLinger: closing the connection while the peer sends would reset it and lose the
+// rest.
 const (
 	wsCloseTimeout = 3 * time.Second
 	wsLinger       = 30 * time.Second
 )
 
-// maxControl bounds the control frames that wait to be sent. When it is reached, the pong for a new ping takes the
-// place of the newest one that waits: RFC 6455, 5.5.3 lets an endpoint leave pings out, but for the most recent one.
+// maxControl bounds the control frames that wait to be sent. At the bound a new pong replaces the newest one that
+// waits: RFC 6455, 5.5.3 requires an answer only to the most recent ping.
 const maxControl = 32
 
-// wsConn is one WebSocket: the transport of a session, or on probation for an upgrade.
+// wsConn is one WebSocket: the transport of a session, or the probe of an upgrade.
 type wsConn struct {
 	// Static after newWSConn.
 	srv      *Server
@@ -84,7 +84,7 @@ func newWSConn(c *Conn, nc net.Conn, k *compressor) *wsConn {
 	return w
 }
 
-// claimLocked gives the caller the right and the duty to call flush.
+// claimLocked reports whether the caller now has the claim: the right to write, and the duty to call flush.
 func (w *wsConn) claimLocked() bool {
 	if w.claimed || w.dead {
 		return false
@@ -96,7 +96,7 @@ func (w *wsConn) claimLocked() bool {
 	return true
 }
 
-// flush has what is queued written.
+// flush writes what is queued, or has a flusher do so. The caller must hold the claim.
 func (w *wsConn) flush() {
 	if w.flusher != nil {
 		w.flusher.push(w)
@@ -105,8 +105,8 @@ func (w *wsConn) flush() {
 	go w.writeStream()
 }
 
-// shutLocked begins the end: bye is sent behind everything that is queued, or, with discard, behind the frame that has
-// been begun. It returns what claimLocked does.
+// shutLocked begins to close the connection. bye is sent after everything that is queued or, with discard, after the
+// frame that has been begun. It returns what claimLocked does.
 func (w *wsConn) shutLocked(bye *Frame, discard bool) bool {
 	if w.closing && (!discard || w.discard.Load()) {
 		return false
@@ -130,7 +130,7 @@ func (w *wsConn) shut(bye *Frame, discard bool) {
 	}
 }
 
-// dieLaterLocked has the connection killed when its time to close is over.
+// dieLaterLocked kills the connection once its time to close is over.
 func (w *wsConn) dieLaterLocked() {
 	if w.timer != nil || w.dead {
 		return
@@ -153,7 +153,7 @@ func (w *wsConn) dieLaterLocked() {
 	})
 }
 
-// kill closes the connection. It does not tell the session.
+// kill closes the connection. It does not end the session.
 func (w *wsConn) kill() {
 	c := w.conn
 	c.mu.Lock()
@@ -183,8 +183,8 @@ func (w *wsConn) preface(answer []byte) {
 	w.controls++
 }
 
-// sendControl queues a frame that is not part of the session's traffic. The answer to a probe is written at once, hence
-// before what the upgrade packet behind the probe leads to: the end of polling.
+// sendControl queues a frame that is not part of the session's traffic. The answer to a probe is written at once, so
+// before the upgrade packet that follows the probe ends polling.
 func (w *wsConn) sendControl(f *Frame) {
 	c := w.conn
 	c.mu.Lock()
@@ -210,16 +210,16 @@ var (
 	errAnswered = errors.New("close frame answered")
 )
 
-// keepReading reports whether to go on after err: until the end of a connection that has been told what it did wrong,
-// because closing it with something unread would take that away.
+// keepReading reports whether to go on reading after err. It returns true if the peer has been sent the reason of the
+// close: closing the connection with data unread would discard that reason.
 func keepReading(err error) bool {
 	var breach *ws.Error
 	return errors.As(err, &breach)
 }
 
-// ended handles the end of reading: an error of the connection or the peer, or its close frame. It runs on the
-// goroutine that read. Where the peer has just gone, that one tells the owner too: when thousands leave at once, a
-// goroutine for each would be all there is for a while, and the runtime keeps what they needed.
+// ended handles the end of reading: an error of the connection or the peer, or the peer's close frame. It runs on the
+// goroutine that read. If the peer is just gone, that goroutine also calls the owner: when thousands leave at once, a
+// goroutine for each would take memory that the runtime keeps.
 func (w *wsConn) ended(err error) {
 	var breach *ws.Error
 	switch {
@@ -244,7 +244,7 @@ func (w *wsConn) ended(err error) {
 	}
 }
 
-// breach ends a connection whose peer broke the protocol. The close frame has a code and no reason, as Node's.
+// breach ends a connection whose peer broke the protocol. The close frame has a code and no reason, as in Node.js.
 func (w *wsConn) breach(e *ws.Error) {
 	var err error = e
 	if e.Code == ws.CodeTooBig {
@@ -261,14 +261,14 @@ func (w *wsConn) isTransport() bool {
 	return w.conn.ws == w
 }
 
-// tell ends the session, or the probe, that the connection is used by.
+// tell ends the session or the probe that uses the connection.
 func (w *wsConn) tell(reason string, err error) {
 	if w.end() {
 		go w.conn.closed(reason, err)
 	}
 }
 
-// end is tell, but for telling the session's owner, which is left to the caller if it returns true.
+// end is tell, but does not call the session's owner. If it returns true the caller must do that.
 func (w *wsConn) end() bool {
 	c := w.conn
 	c.mu.Lock()
@@ -286,7 +286,7 @@ func (w *wsConn) end() bool {
 	return false
 }
 
-// isDisconnect reports whether err is what a peer causes that goes away without a word.
+// isDisconnect reports whether err means that the peer went away without closing the WebSocket.
 func isDisconnect(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// flushAnswer is flush, but for the first that is sent after a message has arrived: it is likely an answer, and is
-// written at once by the caller's goroutine, which saves the way to another one. What follows goes out together.
+// flushAnswer is flush, but if this is the first frame since a message has arrived, and so likely an answer, the
+// caller's goroutine writes it at once. That saves a switch to another goroutine. Later frames go out together.
 func (w *wsConn) flushAnswer() {
 	if w.flusher == nil || !w.asked.Load() || !w.asked.Swap(false) {
 		w.flush()
@@ -21,7 +21,7 @@ func (w *wsConn) flushAnswer() {
 	w.srv.writers.Put(wr)
 }
 
-// writeOnce does one write with wr, without waiting. What is left is for the flusher, or for a goroutine that waits.
+// writeOnce does one write with wr, without waiting. It leaves the rest to the flusher, or to a goroutine that waits.
 func (w *wsConn) writeOnce(wr *writer) {
 	if !w.gather() {
 		return
@@ -46,12 +46,11 @@ func (w *wsConn) writeOnce(wr *writer) {
 	}
 }
 
-// answerGap is the least time between the answer to the opening handshake and the open packet. Written at once after
-// it, the open packet may be read together with the answer: clients that begin to listen when they are told of the
-// answer would lose it.
+// answerGap is the least time between the answer to the opening handshake and the open packet. Without it a client may
+// read both together, and lose the open packet if it begins to listen only after the answer.
 const answerGap = time.Millisecond
 
-// answering reports whether the answer to the opening handshake is what is written next, or is being written.
+// answering reports whether the answer to the opening handshake is being written or comes next.
 func (w *wsConn) answering() bool {
 	return !w.out.empty() && w.out.front().isAnswer()
 }
@@ -89,8 +88,8 @@ func (w *wsConn) gatherLocked() bool {
 	return true
 }
 
-// fill copies what comes next into buf and returns the part of it that is filled. What it copied stays queued. The
-// answer to the opening handshake goes out alone; see answerGap.
+// fill copies what comes next into buf and returns the filled part. What it copied stays queued. The answer to the
+// opening handshake goes out alone; see answerGap.
 func (w *wsConn) fill(buf []byte) []byte {
 	if w.discard.Load() && !w.cleared && !w.out.empty() {
 		w.clear()
@@ -117,8 +116,8 @@ func (w *wsConn) bytes(f *Frame) []byte {
 	return f.bytes(w.conn.protocol, w.compress)
 }
 
-// clear drops all of w.out but a frame that has been begun, or is the answer to the opening handshake; the close frame
-// is put behind it again by gather.
+// clear drops all of w.out except for a frame that has been begun or is the answer to the opening handshake. gather
+// appends the close frame again.
 func (w *wsConn) clear() {
 	w.cleared = true
 	var begun *Frame
@@ -134,7 +133,7 @@ func (w *wsConn) clear() {
 	w.conn.mu.Unlock()
 }
 
-// advance forgets n bytes that have been written, and returns the size of the frames that are done.
+// advance removes n bytes that were written, and returns the size of the frames that are complete.
 func (w *wsConn) advance(n int) (done int) {
 	for n > 0 {
 		f := w.out.front()
@@ -151,7 +150,7 @@ func (w *wsConn) advance(n int) (done int) {
 	return done
 }
 
-// wrote notes that n bytes have been written, and reports whether there is more to write; if not, the claim is over.
+// wrote records that n bytes were written, and reports whether there is more to write. If not, it gives up the claim.
 func (w *wsConn) wrote(n int) bool {
 	done := w.advance(n)
 	c := w.conn
@@ -174,7 +173,7 @@ func (w *wsConn) wrote(n int) bool {
 	return more
 }
 
-// closeWritten goes on after the close frame.
+// closeWritten is called when the close frame has been written.
 func (w *wsConn) closeWritten() {
 	c := w.conn
 	c.mu.Lock()
@@ -210,7 +209,7 @@ func (w *wsConn) setBlocked(blocked bool) {
 	w.blocked = blocked
 }
 
-// block notes that the peer's window is full, and counts the goroutine that is to wait for it.
+// block records that the peer's window is full, and counts the goroutine that will wait for it.
 func (w *wsConn) block() bool {
 	w.conn.mu.Lock()
 	defer w.conn.mu.Unlock()
@@ -250,7 +249,7 @@ func (w *wsConn) writeBlocked() {
 	}
 }
 
-// stalled ends a connection whose peer has taken nothing for too long: see stallWatch.
+// stalled ends a connection whose peer has read nothing for too long; see stallWatch.
 func (w *wsConn) stalled() {
 	if w.discard.Load() {
 		w.kill()

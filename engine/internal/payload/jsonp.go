@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// JSONPHead returns what stands before the payload in the answer to a JSONP request with the query parameter j.
+// JSONPHead returns the text before the payload in the answer to a JSONP request with the query parameter j.
 func JSONPHead(j string) string {
 	digits := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {

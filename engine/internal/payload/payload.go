@@ -1,5 +1,5 @@
-// Package payload reads and writes what HTTP long-polling carries: several Engine.IO packets in one body, in the forms
-// of revisions 4 and 3 of the protocol, and JSONP.
+// Package payload encodes and decodes the bodies of HTTP long-polling: several Engine.IO packets in one body, as
+// revisions 4 and 3 of the protocol have it, and JSONP.
 //
 // Source: https://github.com/socketio/engine.io-protocol, "Packet encoding"; details as in engine.io-parser 5 and 2.
 package payload
@@ -27,7 +27,7 @@ var (
 // binaryMessage is the first byte of a binary message in revision 3.
 const binaryMessage = 4
 
-// DecodeBase64 reads the binary message in a text packet "b..." of the given revision. The data is a copy.
+// DecodeBase64 decodes the binary message in a text packet "b..." of the given revision. The data is a copy.
 func DecodeBase64(packet []byte, protocol int) (Packet, error) {
 	data := packet[1:]
 	if protocol == 3 {
@@ -36,7 +36,7 @@ func DecodeBase64(packet []byte, protocol int) (Packet, error) {
 		}
 		data = data[1:]
 	}
-	for range 2 { // clients that leave out the padding are heard too
+	for range 2 { // the second time without padding, which some clients leave out
 		if n := len(data); n > 0 && data[n-1] == '=' {
 			data = data[:n-1]
 		}

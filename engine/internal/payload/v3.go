@@ -112,8 +112,8 @@ func DecodeBinary3(body []byte, limit int, yield func(Packet) bool) error {
 	return nil
 }
 
-// binaryPacket3 returns a packet of a binary payload. A binary one that is not a message is as good as a text without
-// data.
+// binaryPacket3 returns a packet of a binary payload. A binary packet other than a message is the same as a text packet
+// without data.
 func binaryPacket3(mark byte, packet []byte) (Packet, error) {
 	switch {
 	case mark == markBinary && packet[0] == binaryMessage:

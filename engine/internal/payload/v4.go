@@ -9,8 +9,8 @@ import (
 // separator stands between the packets of a payload of revision 4.
 const separator = 0x1e
 
-// Decode4 calls yield for every packet of body, until it returns false. It stops with an error at the first thing that
-// is not a packet; a body that is not UTF-8, or holds more than limit packets, is refused before the first call. Text
+// Decode4 calls yield for every packet of body, until yield returns false. It stops with an error at the first
+// malformed packet. It refuses a body that is not UTF-8 or holds more than limit packets before the first call. Text
 // packets share body's memory.
 func Decode4(body []byte, limit int, yield func(Packet) bool) error {
 	if bytes.Count(body, []byte{separator}) >= limit {

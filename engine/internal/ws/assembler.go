@@ -2,40 +2,41 @@ package ws
 
 import "unicode/utf8"
 
-// Limits of what a peer may send. Static; shared by all connections of a server.
+// Limits bound what a peer may send. They are constant, and all connections of a server share them.
 type Limits struct {
-	Message   int       // bytes per message, also after inflating
+	Message   int       // bytes per message, before and after inflating
 	Fragments int       // frames per message
-	Inflate   *Inflater // nil: compressed frames are a breach of the protocol
+	Inflate   *Inflater // if nil, compressed frames break the protocol
 }
 
 // Message is a complete data message, or a control frame.
 type Message struct {
 	Op Opcode // Text, Binary, Close, Ping or Pong
-	// Data is nobody else's; else it is inside of the buffer that was parsed: the message is one plain frame
+	// Own reports that Data has memory of its own. Otherwise it aliases the parsed buffer: the message was one plain
+	// frame.
 	Own  bool
-	Held bool // a Holder was asked, who should know when the message has been handled
+	Held bool // a Holder was asked, and must be told when the message has been handled
 	Data []byte
 }
 
-// Assembler makes messages of the frames of one client. It holds memory only inside of a fragmented message. The zero
-// value is ready.
+// Assembler joins the frames of one client to messages. It holds memory only within a fragmented message. The zero
+// value is ready to use.
 type Assembler struct {
 	parts      []byte // payloads of the fragments so far
-	frames     int    // their number; 0: not inside of a fragmented message
+	frames     int    // their number; 0 outside of a fragmented message
 	op         Opcode
 	compressed bool
 }
 
-// Idle reports whether the Assembler holds nothing, and can be thrown away.
+// Idle reports whether the Assembler holds nothing, so that it can be discarded.
 func (a *Assembler) Idle() bool { return a.frames == 0 }
 
-// Held is the memory in bytes that the fragments of an unfinished message take.
+// Held returns the memory in bytes that the fragments of an unfinished message take.
 func (a *Assembler) Held() int { return cap(a.parts) }
 
-// Next parses the frame at the start of b, unmasking it in place. n is its size in bytes, and ok reports whether it
-// completed a message; n is 0 where b ends before the frame does, and need is then the size from which it is worth to
-// call again. Errors are *Error, or those of h, who may be nil.
+// Next parses the frame at the start of b, and unmasks it in place. n is the frame's size in bytes, and ok reports
+// whether it completed message m. If b ends before the frame does, n is 0 and need is the size of b at which to call
+// again. The error is an *Error, or one of h, which may be nil.
 func (a *Assembler) Next(b []byte, l *Limits, h Holder) (m Message, ok bool, n, need int, err error) {
 	head, complete, err := parseHeader(b)
 	if err != nil {
@@ -60,7 +61,7 @@ func (a *Assembler) Next(b []byte, l *Limits, h Holder) (m Message, ok bool, n, 
 	return m, ok, total, 0, err
 }
 
-// check refuses a frame by its header and the frames before it.
+// check returns an error if the header, or the frames before it, forbid the frame.
 func (a *Assembler) check(h header, l *Limits) error {
 	if h.op >= Close {
 		return nil

@@ -8,11 +8,11 @@ import (
 
 // Close codes that a server sends (RFC 6455, 7.4.1).
 const (
-	CodeNone       = 0 // no code in the frame; the peer's API shows 1005
+	CodeNone       = 0 // the frame has no code; the peer's API shows 1005
 	CodeNormal     = 1000
 	CodeGoingAway  = 1001
 	CodeProtocol   = 1002
-	CodeInvalid    = 1007 // not UTF-8, or not what deflate makes
+	CodeInvalid    = 1007 // not UTF-8, or not valid deflate data
 	CodePolicy     = 1008
 	CodeTooBig     = 1009
 	CodeTryLater   = 1013
@@ -25,7 +25,7 @@ const (
 	codeReserved04 = 1004
 )
 
-// Error is a breach of the protocol by the peer, and the code to close the connection with.
+// Error reports that the peer broke the protocol. Close the connection with its code.
 type Error struct {
 	Code   int
 	Reason string
@@ -49,7 +49,7 @@ var (
 	errCloseFrame = &Error{CodeProtocol, "invalid close frame"}
 )
 
-// AppendClose appends a whole close frame. reason is cut to what fits; CodeNone makes an empty one.
+// AppendClose appends a whole close frame. It truncates reason to what fits. With CodeNone the frame is empty.
 func AppendClose(dst []byte, code int, reason string) []byte {
 	if code == CodeNone {
 		return AppendHeader(dst, Close, false, 0)
@@ -62,7 +62,7 @@ func AppendClose(dst []byte, code int, reason string) []byte {
 	return append(dst, reason...)
 }
 
-// ParseClose reads the payload of a close frame. An empty payload is CodeNone.
+// ParseClose parses the payload of a close frame. An empty payload has code CodeNone.
 func ParseClose(p []byte) (code int, reason string, err error) {
 	if len(p) == 0 {
 		return CodeNone, "", nil

@@ -10,25 +10,25 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// endOfMessage follows the data of a message: the empty stored block that its sender took off (RFC 7692, 7.2.1), and a
-// final empty block, which lets the reader end without an error.
+// endOfMessage completes the data of a message: the empty stored block that the sender removed (RFC 7692, 7.2.1), and a
+// final empty block, so that the reader ends without an error.
 const endOfMessage = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// Inflater inflates messages. It may be used concurrently; the zero value is ready.
+// Inflater inflates messages. It may be used concurrently. The zero value is ready to use.
 type Inflater struct{ pool sync.Pool } // of flate's reader
 
-// Holder is asked before a message is inflated to more than freeInflated bytes: may it take n? It may block. Then it is
-// told what the message has taken. An error ends the connection.
+// Holder is asked with Hold(n) before a message is inflated to n bytes, if that is more than freeInflated, and told the
+// actual size afterwards. Hold may block. An error ends the connection.
 type Holder interface{ Hold(n int) error }
 
 // Sizes in bytes.
 const (
-	freeInflated = 4 << 10 // up to here a message is inflated without asking
-	maxRatio     = 1032    // a byte of deflate's output stands for as many at most
+	freeInflated = 4 << 10 // a message up to this size is inflated without asking
+	maxRatio     = 1032    // the most bytes to which one byte of deflate data inflates
 )
 
-// inflate returns the message in p, and reports whether h was asked. More than limit bytes are ErrTooBig, and are never
-// held in memory. h may be nil.
+// inflate returns the message in p, and reports whether h was asked. It returns ErrTooBig for more than limit bytes,
+// and never holds them in memory. h may be nil.
 func (i *Inflater) inflate(p []byte, limit int, h Holder) (message []byte, held bool, err error) {
 	src := io.MultiReader(bytes.NewReader(p), strings.NewReader(endOfMessage))
 	r, _ := i.pool.Get().(io.Reader)
@@ -64,7 +64,7 @@ func (i *Inflater) inflate(p []byte, limit int, h Holder) (message []byte, held 
 	return clip(buf.Bytes()), held, err
 }
 
-// clip returns b, or a copy if b takes much more memory than it has bytes.
+// clip returns b, or a copy if most of b's capacity is unused.
 func clip(b []byte) []byte {
 	if cap(b) > len(b)+len(b)/4 {
 		return bytes.Clone(b)
@@ -81,8 +81,8 @@ type Deflater struct {
 // NewDeflater returns a Deflater; level is 1 (fastest) to 9.
 func NewDeflater(level int) *Deflater { return &Deflater{level: min(max(level, 1), 9)} }
 
-// AppendFrame appends p as a compressed frame. ok is false, and dst is returned as it was, where that would not be
-// smaller than p.
+// AppendFrame appends p as a compressed frame. If that is not smaller than p, it returns dst unchanged, and ok is
+// false.
 func (d *Deflater) AppendFrame(dst []byte, op Opcode, p []byte) (frame []byte, ok bool) {
 	var buf bytes.Buffer
 	w, _ := d.pool.Get().(*flate.Writer)

@@ -11,14 +11,14 @@ import (
 // acceptGUID is from RFC 6455, 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// IsUpgrade reports whether r asks to become a WebSocket.
+// IsUpgrade reports whether r asks to upgrade to WebSocket.
 func IsUpgrade(r *http.Request) bool {
 	return r.ProtoMajor == 1 && hasToken(r.Header["Connection"], "upgrade") &&
 		hasToken(r.Header["Upgrade"], "websocket")
 }
 
 // Accept checks the opening handshake (RFC 6455, 4.2.1) and returns the value of Sec-WebSocket-Accept. status is 0, or
-// the HTTP status of the refusal.
+// the HTTP status with which to refuse the request.
 func Accept(r *http.Request) (accept string, status int) {
 	key := strings.TrimSpace(r.Header.Get("Sec-Websocket-Key"))
 	raw, err := base64.StdEncoding.DecodeString(key)
@@ -34,15 +34,16 @@ func Accept(r *http.Request) (accept string, status int) {
 	return base64.StdEncoding.EncodeToString(sum[:]), 0
 }
 
-// Subprotocol is the first subprotocol that the client offers, "" without one. A browser that offers some wants one to
-// be chosen. What it means is between the client and the handlers.
+// Subprotocol returns the first subprotocol that the client offers, or "". A browser that offers subprotocols fails
+// unless one is chosen; this package gives it no meaning.
 func Subprotocol(r *http.Request) string {
 	first, _, _ := strings.Cut(r.Header.Get("Sec-Websocket-Protocol"), ",")
 	return strings.TrimSpace(first)
 }
 
-// NegotiateDeflate picks the first offer of permessage-deflate in r that can be met without context takeover on either
-// side, and returns the value of Sec-WebSocket-Extensions for the answer; "" if there is none (RFC 7692, 7.1).
+// NegotiateDeflate accepts the first offer of permessage-deflate in r that works without context takeover on either
+// side. It returns the value of Sec-WebSocket-Extensions for the answer, or "" if there is no such offer (RFC 7692,
+// 7.1).
 func NegotiateDeflate(r *http.Request) string {
 	for _, line := range r.Header["Sec-Websocket-Extensions"] {
 		for offer := range strings.SplitSeq(line, ",") {
@@ -94,7 +95,7 @@ func windowBits(s string, least int) bool {
 	return err == nil && s == strconv.Itoa(n) && n >= least && n <= 15
 }
 
-// hasToken reports whether the comma-separated lists in lines contain token, whatever its case.
+// hasToken reports whether the comma-separated lists in lines contain token, ignoring case.
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for t := range strings.SplitSeq(line, ",") {

@@ -1,7 +1,7 @@
-// Package ws is the part of WebSocket that needs no I/O: frame headers, masking, the assembly of messages from the
-// frames that a client sent, close codes, the opening handshake, and permessage-deflate without context takeover.
+// Package ws is the part of the WebSocket protocol that needs no I/O: frame headers, masking, the assembly of a
+// client's frames to messages, close codes, the opening handshake, and permessage-deflate without context takeover.
 //
-// Source: RFC 6455 and RFC 7692; sections are given where a rule comes from.
+// Source: RFC 6455 and RFC 7692. Comments name the section of a rule.
 package ws
 
 import "encoding/binary"
@@ -58,8 +58,8 @@ type header struct {
 	length     uint64 // of the payload
 }
 
-// parseHeader reads the header at the start of b; ok is false if b ends before it does. What is wrong with the
-// first two bytes is reported before the rest has arrived.
+// parseHeader parses the header at the start of b. ok is false if b ends before the header does. An error in the first
+// two bytes is reported before the rest has arrived.
 func parseHeader(b []byte) (h header, ok bool, err error) {
 	if len(b) < 2 {
 		return h, false, nil
