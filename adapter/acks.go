@@ -8,15 +8,15 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// ackRequests holds the broadcasts of one namespace whose acknowledgements by the clients of other servers are
-// awaited. All methods may be called concurrently.
+// ackRequests holds a namespace's broadcasts that wait for acknowledgements from clients of other servers. All methods
+// may be called concurrently.
 type ackRequests struct {
 	mu sync.Mutex
 	m  map[string]*ackRequest // Guarded by mu.
 }
 
-// ackRequest is one broadcast with acknowledgement. Its callbacks run one at a time: the library compares two counters
-// in them, and would find itself complete twice.
+// ackRequest is one broadcast with acknowledgement. Its callbacks run one at a time, because the library compares two
+// counters in them and could find the request complete twice.
 type ackRequest struct {
 	single  bool
 	count   func(uint64)
@@ -90,8 +90,8 @@ func newAckRequest(opts *socket.BroadcastOptions, count func(uint64), ack socket
 	return r
 }
 
-// acked passes on the answer of one client: one value, whatever it answered. Where the library expects a single
-// response it takes that value for a list of arguments.
+// acked passes on the answer of one client as one value. If the library expects a single response, it takes that value
+// for a list of arguments.
 func (r *ackRequest) acked(value any) {
 	if r.single {
 		value = []any{value}
@@ -108,7 +108,7 @@ func (r *ackRequest) local(args []any, _ error) {
 	r.acked(args[0])
 }
 
-// counted passes on how many clients another server has asked. uid is empty if the server does not sign.
+// counted passes on the number of clients that another server has asked. uid is empty if that server does not sign.
 func (r *ackRequest) counted(uid string, n uint64) {
 	r.mu.Lock()
 	r.from = append(r.from, answer{uid: uid})
@@ -116,7 +116,7 @@ func (r *ackRequest) counted(uid string, n uint64) {
 	r.calls.post(func() { r.count(n) })
 }
 
-// servers returns who has counted so far.
+// servers returns the servers that have counted so far.
 func (r *ackRequest) servers() []answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -21,8 +21,8 @@ func (c *cluster) Broadcast(p *parser.Packet, opts *socket.BroadcastOptions) {
 	c.Adapter.Broadcast(p, opts)
 }
 
-// BroadcastWithAck is Broadcast of an event that clients acknowledge. clientCount gets the number of clients of each
-// server, ack one value of each client. The options hold the timeout; the library ends the wait.
+// BroadcastWithAck is Broadcast for an event that clients acknowledge. It calls clientCount with the number of clients
+// of each server, and ack with one value of each client. opts has the timeout. The library ends the wait.
 func (c *cluster) BroadcastWithAck(
 	p *parser.Packet, opts *socket.BroadcastOptions, clientCount func(uint64), ack socket.Ack,
 ) {
@@ -34,8 +34,8 @@ func (c *cluster) BroadcastWithAck(
 	}
 }
 
-// askClients sends a packet to clients of all servers, or of this one with the local flag. The error is that of the
-// others.
+// askClients sends a packet to clients of all servers, or with the local flag of this one. The error concerns the other
+// servers.
 func (c *cluster) askClients(p *parser.Packet, opts *socket.BroadcastOptions, r *ackRequest) (err error) {
 	if !isLocal(opts) {
 		if p, err = replayable(p); err == nil {
@@ -60,8 +60,8 @@ func (c *cluster) sendAckRequest(p *parser.Packet, opts *socket.BroadcastOptions
 	return err
 }
 
-// finish forgets an acknowledged broadcast, and counts it if fewer than want other servers have answered; the others
-// are named.
+// finish forgets an acknowledged broadcast. If fewer than want other servers have answered, it counts that and returns
+// the ids of the missing ones.
 func (c *cluster) finish(r *ackRequest, want int) (absent []string) {
 	c.acks.drop(r.id)
 	got := r.servers()
@@ -73,8 +73,7 @@ func (c *cluster) finish(r *ackRequest, want int) (absent []string) {
 	return missing(c.peers(), c.uid, got)
 }
 
-// expired logs which servers did not answer an acknowledged broadcast of the library's operator, whose error does not
-// say it.
+// expired logs which servers did not answer a broadcast of the library's operator, whose error does not name them.
 func (c *cluster) expired(r *ackRequest) {
 	want := int(c.servers.Load()) - 1
 	if absent := c.finish(r, want); len(r.servers()) < want {

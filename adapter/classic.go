@@ -11,15 +11,15 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// Classic makes the adapters of a server's namespaces; it is a socket.AdapterConstructor.
+// Classic makes the adapters of a server's namespaces. It is a socket.AdapterConstructor.
 type Classic struct {
 	constructor
 	opts Options // Static after construction.
 }
 
-// New returns the constructor of classic adapters for socket.ServerOptions.SetAdapter. The client stays the caller's,
-// and must be closed after the server. New does not connect; each namespace subscribes when it is made, waits a short
-// time for Redis to confirm that, and goes on trying if it does not. See [Ready].
+// New returns the constructor of classic adapters, for socket.ServerOptions.SetAdapter. The caller closes client, after
+// the server. New does not connect. Each namespace subscribes when it is made, waits a short time for Redis to confirm,
+// and keeps trying in the background. See [Ready].
 func New(client redis.UniversalClient, opts Options) *Classic {
 	opts.setDefaults()
 	return &Classic{opts: opts, constructor: constructor{

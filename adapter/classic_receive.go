@@ -13,7 +13,7 @@ func (a *classic) onMessage(channel string, payload []byte) error {
 	return a.onBroadcast(payload)
 }
 
-// onBroadcast brings a broadcast to local sockets. The order of the checks is that of their cost.
+// onBroadcast delivers a broadcast to local sockets. Cheap checks come first.
 func (a *classic) onBroadcast(payload []byte) error {
 	payload, err := wire.DecodeWith(a.opts.Codec, payload)
 	if err != nil {

@@ -11,8 +11,7 @@ func (a *classic) respond(r wire.Request, o wire.Object) {
 	}
 }
 
-// answerEmit publishes what a listener answered: its first value, if any. The answer always goes to all servers,
-// as Node's does.
+// answerEmit publishes the first value that a listener answered, if any. It always goes to all servers, as in Node.js.
 func (a *classic) answerEmit(r wire.Request, args []any) {
 	o := wire.Object{{Key: "type", Value: int(wire.ServerSideEmit)}, {Key: "requestId", Value: r.ID}}
 	if len(args) > 0 {
@@ -21,7 +20,8 @@ func (a *classic) answerEmit(r wire.Request, args []any) {
 	a.publishResponse(a.answers, o)
 }
 
-// publishResponse adds who answers, which Node does not, so that the asking server can say who did not.
+// publishResponse publishes an answer. It adds this server's id, which Node.js does not, so that the asking server can
+// tell who did not answer.
 func (a *classic) publishResponse(channel string, o wire.Object) {
 	payload, err := wire.AppendJSON(nil, append(o, wire.Field{Key: "uid", Value: a.uid}))
 	if err == nil {
@@ -32,7 +32,7 @@ func (a *classic) publishResponse(channel string, o wire.Object) {
 	}
 }
 
-// respondAck publishes what one client answered, in msgpack, as it may be binary.
+// respondAck publishes the answer of one client, in msgpack because it may be binary.
 func (a *classic) respondAck(r wire.Request, values []any) {
 	var value any
 	if len(values) > 0 {

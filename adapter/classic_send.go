@@ -87,8 +87,8 @@ func (a *classic) sendAckBroadcast(m message) error {
 	return a.publish(a.ask, payload)
 }
 
-// Sockets returns the ids of the sockets in any of rooms, or of all, on all servers. It waits for their answers;
-// if some do not come, their sockets are missing and the log has a line.
+// Sockets returns the ids of the sockets of all servers that are in any of rooms, or of all sockets if rooms is empty.
+// It waits for the servers' answers. The sockets of a server that does not answer are missing, which is logged.
 func (a *classic) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	return a.allSockets(rooms, func(ctx context.Context) (ids []socket.SocketId, err error) {
 		list := names(rooms)
@@ -105,9 +105,8 @@ func (a *classic) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.Socke
 	})
 }
 
-// AllRooms lists the rooms of all servers, including those that sockets have for themselves, in no order. It ends with
-// ctx, or after RequestsTimeout. When some servers do not answer it returns what the others have, and an
-// *IncompleteError.
+// AllRooms returns the rooms of all servers, including each socket's own room, in no order. It ends with ctx, or after
+// RequestsTimeout. If some servers do not answer it returns the rooms of the others and an *IncompleteError.
 func (a *classic) AllRooms(ctx context.Context) ([]socket.Room, error) {
 	ctx, cancel := a.timeout(ctx)
 	defer cancel()

@@ -27,7 +27,7 @@ func (a *classic) onRequest(payload []byte) error {
 	return err
 }
 
-// decodeUnlessJSON decodes a request or response, which a codec concerns only if it is not JSON.
+// decodeUnlessJSON decodes a request or response with the codec unless it is JSON.
 func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
 	if len(payload) > 0 && payload[0] == '{' {
 		return payload, nil
@@ -81,8 +81,8 @@ var commands = map[wire.RequestType]messageKind{
 	wire.RemoteJoin: join, wire.RemoteLeave: leave, wire.RemoteDisconnect: disconnect,
 }
 
-// onCommand makes local sockets join, leave or disconnect: those that the options select, or, up to version 7, the one
-// that is named.
+// onCommand makes the local sockets that the options select join, leave or disconnect. Versions up to 7 name one socket
+// instead.
 func (a *classic) onCommand(kind messageKind, r wire.Request) error {
 	switch {
 	case r.Options == nil && r.SID == "":
@@ -112,8 +112,8 @@ func (a *classic) commandSocket(kind messageKind, r wire.Request, s *socket.Sock
 	}
 }
 
-// onBroadcastAck serves another server's BroadcastWithAck: it answers how many clients it asks, and then what each of
-// them answers.
+// onBroadcastAck serves another server's BroadcastWithAck. It answers with the number of clients that it asks, and then
+// with the answer of each.
 func (a *classic) onBroadcastAck(r wire.Request) error {
 	p, err := r.Packet()
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *classic) onBroadcastAck(r wire.Request) error {
 	return nil
 }
 
-// localSockets lists the ids of the local sockets in rooms.
+// localSockets returns the ids of the local sockets in rooms.
 func (a *classic) localSockets(rooms wire.Rooms) []string {
 	if !rooms.All && len(rooms.Names) == 0 {
 		return []string{}

@@ -13,12 +13,12 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// cluster is one namespace of this server in the cluster of servers that have it: it sends them messages and requests,
-// and serves theirs. The adapters of both protocols embed it, and are its protocol.
+// cluster connects one namespace of this server with the other servers: it sends them messages and requests, and serves
+// theirs. The adapters of both protocols embed it, and implement its protocol.
 //
-// Three things run beside the application's goroutines: the queue of what other servers want, handled in the order of
-// arrival; the queue of what they answer, so that a handler of the former may wait for the latter; and the lane on
-// which the application's listeners run, so that a slow one holds up neither for long.
+// Three goroutines run beside the application's. One handles the messages and requests of other servers, in the order
+// of arrival. One handles their answers, so that the first may wait for an answer. The lane runs the application's
+// listeners, so that a slow listener holds up neither for long.
 type cluster struct {
 	*engine.Adapter
 	*constructor
@@ -29,7 +29,7 @@ type cluster struct {
 	nsp      string
 	uid      string // of this server in this namespace
 	newID    func() string
-	echo     bool   // servers obey their own commands when they hear them
+	echo     bool   // servers carry out their own commands when these come back from Redis
 	base     string // channel of messages to all; those to one room may be on base + room + "#"
 	counted  string // channel whose subscribers are the servers
 	answers  string // channels of responses to one server are answers + its uid + "#"
@@ -37,7 +37,7 @@ type cluster struct {
 	isOwn    func(payload []byte) bool // reports, without decoding, whether a message is ours
 	heard    *bus.Subscription
 	told     *bus.Subscription
-	ready    []*bus.Pending // subscriptions that the adapter can't do without
+	ready    []*bus.Pending // subscriptions that the adapter needs
 	run      context.Context
 	stop     context.CancelCauseFunc
 
@@ -46,23 +46,23 @@ type cluster struct {
 	counting  countBarrier
 	listeners lane
 	rooms     rooms
-	servers   atomic.Int64 // the count that Redis returned last, for when it returns none
+	servers   atomic.Int64 // the last count that Redis returned, for use when it returns none
 
 	wg     sync.WaitGroup
 	closed sync.Once
 }
 
-// protocol is how messages look, and which channels they take.
+// protocol encodes and decodes messages, and chooses their channels.
 type protocol interface {
 	// send queues m for the other servers.
 	send(m message) error
-	// onMessage does what another server, or an emitter, wants.
+	// onMessage serves a message of another server or an emitter.
 	onMessage(channel string, payload []byte) error
-	// onResponse takes an answer. Those to other servers may come too.
+	// onResponse takes an answer, which may be meant for another server.
 	onResponse(payload []byte) error
 }
 
-// maxListenerCalls bounds the calls of listeners that wait behind a slow one. More are dropped, and counted.
+// maxListenerCalls bounds the calls of listeners that wait behind a slow one. Further calls are dropped and counted.
 const maxListenerCalls = 10_000
 
 // init prepares c for a namespace, before anything is subscribed to.
@@ -77,7 +77,7 @@ func (c *cluster) init(p protocol, from *constructor, nsp socket.Namespace, kind
 	c.rooms = rooms{c: c, held: map[socket.Room]*bus.Pending{}}
 }
 
-// start returns when Redis has confirmed all subscriptions, or after times.start; the bus then goes on by itself.
+// start returns when Redis has confirmed all subscriptions, or after times.start, when the bus goes on by itself.
 func (c *cluster) start() {
 	ctx, cancel := context.WithTimeout(c.run, c.times.start)
 	defer cancel()
@@ -100,9 +100,10 @@ func (c *cluster) subscribed(ctx context.Context) error {
 	return nil
 }
 
-// Ready waits until the adapter of a namespace, of New or NewSharded, hears all that it needs, and has seen that it may
-// publish and count servers, or ctx ends. If Redis refuses one of these, as with NOPERM for what an ACL forbids, Ready
-// returns at once with an error that wraps bus.ErrRefused. An adapter of another kind is ready.
+// Ready waits until the namespace's adapter, of New or NewSharded, has all its subscriptions and has verified that it
+// may publish and count servers. It returns ctx's error if ctx ends first. If Redis refuses any of these, for example
+// with NOPERM for an ACL, Ready returns at once with an error that wraps bus.ErrRefused. An adapter of another kind is
+// always ready.
 func Ready(ctx context.Context, nsp socket.Namespace) error {
 	if a, ok := nsp.Adapter().(interface{ Ready(context.Context) error }); ok {
 		return a.Ready(ctx)
@@ -110,7 +111,7 @@ func Ready(ctx context.Context, nsp socket.Namespace) error {
 	return nil
 }
 
-// Ready is the function of that name.
+// Ready does the work of the function Ready.
 func (c *cluster) Ready(ctx context.Context) error {
 	if err := c.subscribed(ctx); err != nil {
 		return err
@@ -118,7 +119,7 @@ func (c *cluster) Ready(ctx context.Context) error {
 	if _, err := c.countServers(ctx); err != nil && !errors.Is(err, bus.ErrPartial) {
 		return err
 	}
-	return c.publishNow(ctx, c.answers+c.uid+"#", nil) // only we hear it
+	return c.publishNow(ctx, c.answers+c.uid+"#", nil) // only this server receives it
 }
 
 // Close leaves the cluster. The library calls it when the server or a dynamic namespace is closed.
@@ -144,7 +145,7 @@ func (c *cluster) Close() {
 	})
 }
 
-// timeout is the context of a request: that of the caller, ended by RequestsTimeout and by Close.
+// timeout returns the context of a request: ctx, bounded by RequestsTimeout and ended by Close.
 func (c *cluster) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, c.requestsTimeout)
 	ctx, abort := context.WithCancelCause(ctx)
@@ -152,7 +153,7 @@ func (c *cluster) timeout(ctx context.Context) (context.Context, context.CancelF
 	return ctx, func() { stop(); abort(nil); cancel() }
 }
 
-// later runs f, with the context of a request, on a goroutine that Close waits for.
+// later runs f with the context of a request on a goroutine for which Close waits.
 func (c *cluster) later(f func(context.Context)) {
 	c.wg.Go(func() {
 		ctx, cancel := c.timeout(context.Background())
@@ -161,7 +162,7 @@ func (c *cluster) later(f func(context.Context)) {
 	})
 }
 
-// unsent counts and logs what other servers did not get.
+// unsent counts and logs a message that could not be sent to other servers.
 func (c *cluster) unsent(what string, err error) {
 	c.count.unsent.Add(1)
 	c.logger.Warn("not sent to other servers", "namespace", c.nsp, "what", what, "err", err)

@@ -19,8 +19,8 @@ func (c *cluster) DisconnectSockets(opts *socket.BroadcastOptions, closing bool)
 	c.command(message{kind: disconnect, close: closing}, opts, func() { c.Adapter.DisconnectSockets(opts, closing) })
 }
 
-// command publishes what all servers are to do, and does it here if that is not done when it is heard: in the
-// classic protocol only if it can't be published.
+// command publishes a command for all servers. It calls here to carry it out on this server, unless that happens when
+// the command comes back from Redis: in the classic protocol it calls here only if it can't publish.
 func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
 	if isLocal(opts) {
 		here()

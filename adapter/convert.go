@@ -9,7 +9,7 @@ import (
 	"github.com/architus/guildcast/adapter/internal/wire"
 )
 
-// wireOptions turns the library's options into ours. nil means everybody.
+// wireOptions converts the library's options to ours. nil selects every socket.
 func wireOptions(o *socket.BroadcastOptions) wire.Options {
 	if o == nil {
 		return wire.Options{Rooms: wire.Rooms{All: true}}
@@ -43,7 +43,7 @@ func names(set *types.Set[socket.Room]) []string {
 	return out
 }
 
-// libraryOptions turns our options into the library's, for local sockets. They are for package engine, which takes nil
+// libraryOptions converts our options to the library's, for local sockets. It is for package engine, which takes nil
 // for an empty set.
 func libraryOptions(w wire.Options) *socket.BroadcastOptions {
 	flags := libraryFlags(w.Flags)

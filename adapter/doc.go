@@ -8,8 +8,8 @@
 //	opts.SetAdapter(adapter.New(redis.NewClient(&redis.Options{Addr: "localhost:6379"}), adapter.Options{}))
 //	io, handler := engine.NewServer(opts, engine.Options{})
 //
-// An adapter works on any server of zishang520/socket.io/v2; on one of package engine a message from Redis becomes
-// client frames without passing through Go values.
+// An adapter works on any server of zishang520/socket.io/v2. On a server of package engine, a message from Redis
+// becomes client frames without being decoded into Go values.
 package adapter
 
 // The files, in the order in which an event passes through them. Those that begin with classic_ or sharded_ belong to

@@ -13,11 +13,11 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// EmitWithAck emits an event to the clients that opts selects (nil: all), on all servers, and returns what they answer,
-// one value each, in the order of their answers. The adapter of nsp must be one of New or NewSharded. EmitWithAck ends
-// with ctx, or after RequestsTimeout. It then returns what came, with an *IncompleteError that counts the missing
-// servers and clients, and names the servers. An event that can't be encoded, such as one with a NaN, fails at once.
-// The library's operator does the same, but its error does not say what is missing.
+// EmitWithAck emits an event to the clients that opts selects, on all servers, and returns one value of each client in
+// the order of their answers. nil opts select all clients. The adapter of nsp must be one of New or NewSharded. If ctx
+// ends or RequestsTimeout passes first, EmitWithAck returns the values that came and an *IncompleteError, which counts
+// the missing servers and clients and names the servers. It fails at once if the event can't be encoded, for example
+// because of a NaN. The library's operator does the same, but its error does not say what is missing.
 func EmitWithAck(
 	ctx context.Context, nsp socket.Namespace, opts *socket.BroadcastOptions, event string, args ...any,
 ) ([]any, error) {
@@ -79,7 +79,7 @@ func (c *cluster) emitWithAck(ctx context.Context, opts *socket.BroadcastOptions
 	return values, e
 }
 
-// ackWait collects what comes back of one EmitWithAck.
+// ackWait collects the answers to one EmitWithAck.
 type ackWait struct {
 	want int           // servers, this one included
 	done chan struct{} // closed when all have answered

@@ -26,7 +26,7 @@ type EmitterOptions struct {
 	Key string
 	// Codec encodes broadcasts. It must be the same as in the servers. Default nil: MessagePack.
 	Codec Codec
-	// Bus, if set, sends the messages: calls queue them in order and return at once, and an error means that the
+	// Bus, if not nil, sends the messages. Calls then queue in order and return at once, and an error means that the
 	// queue is full. By default each call waits until Redis has accepted its message.
 	Bus *bus.Bus
 }
@@ -41,7 +41,7 @@ type ShardedEmitterOptions struct {
 	Bus *bus.Bus
 }
 
-// Emitter is an emitter.Emitter for programs that name rooms as the library does. Programs that only send use package
+// Emitter is an emitter.Emitter that takes the library's type of rooms. Programs that only send should use package
 // emitter, which does not link the library.
 type Emitter struct{ e *emitter.Emitter }
 
@@ -50,9 +50,9 @@ func NewEmitter(client redis.UniversalClient, o EmitterOptions) *Emitter {
 	return &Emitter{emitter.New(client, emitter.Options{Key: o.Key, Codec: o.Codec, Bus: o.Bus})}
 }
 
-// NewShardedEmitter returns an Emitter for servers with the sharded adapter (createShardedAdapter), which do not hear
-// other emitters. It needs Redis 7. In a cluster, what is emitted to one room, or to none, arrives in order; two rooms
-// are independent of each other, as they are with the servers' own broadcasts.
+// NewShardedEmitter returns an Emitter for servers with the sharded adapter (createShardedAdapter), which do not
+// receive from other emitters. It requires Redis 7. In a cluster, events for one room, or for no room, arrive in order.
+// There is no order between two rooms, nor is there for the servers' own broadcasts.
 func NewShardedEmitter(client redis.UniversalClient, o ShardedEmitterOptions) *Emitter {
 	return &Emitter{emitter.NewSharded(client, emitter.ShardedOptions{
 		ChannelPrefix: o.ChannelPrefix, SubscriptionMode: emitter.SubscriptionMode(o.SubscriptionMode), Bus: o.Bus,

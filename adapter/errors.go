@@ -12,10 +12,10 @@ import (
 // ErrClosed is the error of calls on the adapter of a closed namespace or server.
 var ErrClosed = errors.New("adapter is closed")
 
-// ErrLeft is the cause of an IncompleteError if the servers that did not answer have left the cluster.
+// ErrLeft is the Cause of an IncompleteError if the servers that did not answer have left the cluster.
 var ErrLeft = errors.New("servers have left")
 
-// errTooMany is the error of a request while maxPending others wait for answers.
+// errTooMany reports that maxPending other requests wait for answers.
 var errTooMany = errors.New("too many requests are waiting for answers")
 
 // IncompleteError reports that some servers of the cluster, or some clients, did not answer a request in time, or that
@@ -25,12 +25,12 @@ type IncompleteError struct {
 	Op string
 	// Got and Want count servers beside this one.
 	Got, Want int
-	// Clients is how many did not acknowledge an event, on this server and those that answered.
+	// Clients is the number of clients that did not acknowledge an event, on this server and those that answered.
 	Clients int
 	// After is how long the request waited.
 	After time.Duration
-	// Missing are the ids of servers that are subscribed and did not answer. There can be more of them than are
-	// missing, as Node.js servers do not sign their answers, and fewer, when a server left meanwhile.
+	// Missing are the ids of servers that are subscribed and did not answer. It can have too many ids, because Node.js
+	// servers do not sign their answers, and too few if a server has left meanwhile.
 	Missing []string
 	// Cause is why the wait ended: context.DeadlineExceeded, context.Canceled, ErrClosed, or, before the deadline,
 	// ErrLeft. It wraps bus.ErrPartial if all servers have answered that were counted, but a server of a Redis Cluster

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lane runs functions one after the other, in the order in which they were posted, on a goroutine that exists only
-// while there are any.
+// lane runs functions one at a time, in the order in which they were posted, on a goroutine that exists only while
+// there are any.
 type lane struct {
 	// Static after construction.
 	limit  int // of waiting functions; post refuses more. Zero: no limit
@@ -28,8 +28,7 @@ type call struct {
 	done chan struct{} // closed when f has returned and the lane knows it; nil: nobody waits
 }
 
-// post has f called after all that was posted before. It returns false, and f is not called, when the lane is full or
-// closed. It never blocks.
+// post queues f. It returns false, and never calls f, if the lane is full or closed. It never blocks.
 func (l *lane) post(f func()) bool {
 	_, ok := l.add(call{f: f})
 	return ok
@@ -51,8 +50,8 @@ func (l *lane) add(c call) (behind, ok bool) {
 	return behind, true
 }
 
-// postAndWait is post, and then waits until f has returned, but not behind functions of earlier posts and not longer
-// than grace. With it, what a quick f does is ordered with what its caller does next, and a slow f delays nobody.
+// postAndWait is post, but if f is next in the lane, it waits until f has returned, at most grace. So what a quick f
+// does comes before what the caller does next, and a slow f delays nobody.
 func (l *lane) postAndWait(f func(), grace time.Duration) bool {
 	done := make(chan struct{})
 	behind, ok := l.add(call{f, done})
@@ -104,8 +103,8 @@ func (l *lane) close() {
 	l.queue = nil
 }
 
-// guard calls f, which runs code of the application. A panic of it is logged and goes no further: what another server
-// sends must not end this one.
+// guard calls f, which runs code of the application. It recovers and logs a panic, because a message of another server
+// must not end this one.
 func guard(logger *slog.Logger, f func()) {
 	defer func() {
 		if p := recover(); p != nil {

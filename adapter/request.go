@@ -13,9 +13,9 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// FetchSockets passes the sockets that opts selects, of all servers, to a callback. When some servers do not answer it
-// gets those of the others, and an *IncompleteError. The callback runs on a goroutine of its own, or, with the local
-// flag, before FetchSockets returns.
+// FetchSockets returns a function that passes the sockets of all servers that opts selects to its callback. If some
+// servers do not answer, the callback gets the sockets of the others and an *IncompleteError. It runs on a goroutine of
+// its own or, with the local flag, before the function returns.
 func (c *cluster) FetchSockets(opts *socket.BroadcastOptions) func(func([]socket.SocketDetails, error)) {
 	return func(callback func([]socket.SocketDetails, error)) {
 		c.Adapter.FetchSockets(opts)(func(found []socket.SocketDetails, err error) {
@@ -64,8 +64,8 @@ func (c *cluster) allSockets(
 	return ids
 }
 
-// ServerSideEmit emits an event to the other servers. When the last value is a socket.Ack, it gets one value of each,
-// and an *IncompleteError when some did not answer.
+// ServerSideEmit emits an event to the other servers. If the last value is a socket.Ack, it is called with one value of
+// each server, and with an *IncompleteError if some did not answer.
 func (c *cluster) ServerSideEmit(packet []any) error {
 	const op = "server side emit"
 	var ack socket.Ack
@@ -111,8 +111,8 @@ func frozen(v any) (wire.Value, error) {
 	return wire.Parse(b)
 }
 
-// askOthers asks all other servers and waits for their answers until ctx ends, or those that did not answer have left.
-// With the answers of some it returns an *IncompleteError.
+// askOthers asks all other servers and waits for their answers, until ctx ends or those that have not answered have
+// left. If some are missing it returns the others' answers and an *IncompleteError.
 func (c *cluster) askOthers(ctx context.Context, op string, m message) ([]answer, error) {
 	started := time.Now()
 	n, partial := c.countServers(ctx)
@@ -151,7 +151,8 @@ func (c *cluster) uncounted(op string, answered int, started time.Time, partial 
 	return &IncompleteError{Op: op, Got: answered, Want: answered, After: time.Since(started), Cause: partial}
 }
 
-// await waits for done, and returns why it ended before: ctx has ended, or none is left that could still answer.
+// await waits for done. It returns nil, or why it stopped waiting: ctx has ended, or the servers that have not answered
+// have left.
 func (c *cluster) await(ctx context.Context, done <-chan struct{}, left func() bool) error {
 	losses := c.bus.Stats().Losses
 	tick := time.NewTicker(c.times.look)

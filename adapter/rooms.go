@@ -11,7 +11,7 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// rooms keeps the channels of the rooms that have members here.
+// rooms keeps this server subscribed to the channels of the rooms that have members here.
 type rooms struct {
 	// Static after start.
 	c      *cluster
@@ -23,12 +23,12 @@ type rooms struct {
 	held map[socket.Room]*bus.Pending
 }
 
-// joinTimeout bounds how long a join waits for Redis; while Redis is lost it does not wait. The socket is in the room
-// then, and hears what other servers send as soon as Redis is back; the loss of Redis is announced to everybody anyway.
+// joinTimeout bounds how long a join waits for Redis. While Redis is lost a join does not wait: the socket is in the
+// room, and receives what other servers send once Redis is back. The loss is announced anyway.
 const joinTimeout = time.Second
 
-// AddAll puts a socket into rooms. It returns once Redis has confirmed the channels of new ones, so that whatever is
-// sent to a room after a join arrives. After joinTimeout it goes on without; that is logged.
+// AddAll adds a socket to rooms. It returns once Redis has confirmed the channels of new rooms, so that everything that
+// is sent to a room after a join arrives. After joinTimeout it logs that Redis has not, and returns.
 func (c *cluster) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	c.Adapter.AddAll(id, rooms)
 	if c.rooms.owns != nil {
@@ -36,13 +36,13 @@ func (c *cluster) AddAll(id socket.SocketId, rooms *types.Set[socket.Room]) {
 	}
 }
 
-// Del takes a socket out of a room.
+// Del removes a socket from a room.
 func (c *cluster) Del(id socket.SocketId, room socket.Room) {
 	c.Adapter.Del(id, room)
 	c.rooms.update(room)
 }
 
-// DelAll takes a socket out of all rooms.
+// DelAll removes a socket from all rooms.
 func (c *cluster) DelAll(id socket.SocketId) {
 	var left []socket.Room
 	if c.rooms.owns != nil {
@@ -88,7 +88,7 @@ func (r *rooms) update(rooms ...socket.Room) (waiting []*bus.Pending) {
 	return waiting
 }
 
-// channels are that of a room and those of the rooms that are expected of its members, as far as they have any.
+// channels returns the channels of a room and of the rooms that Expect returns for it, if they have any.
 func (r *rooms) channels(room socket.Room) []string {
 	var names []string
 	add := func(room socket.Room) {
@@ -105,7 +105,7 @@ func (r *rooms) channels(room socket.Room) []string {
 	return names
 }
 
-// await waits for Redis, unless it is known to be away: then nothing can be missed that is not announced as a gap.
+// await waits for Redis to confirm, unless Redis is known to be away: then whatever is missed is announced as a gap.
 func (r *rooms) await(waiting []*bus.Pending) {
 	if len(waiting) == 0 || r.c.away() {
 		return

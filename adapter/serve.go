@@ -45,8 +45,8 @@ func (c *cluster) describeSockets(o *wire.Options) []any {
 	return list
 }
 
-// serveEmit calls the namespace's listeners of an event that another server emitted. Where an answer is wanted, reply
-// gets the values of the first one.
+// serveEmit calls the namespace's listeners for an event that another server emitted. reply, if an answer is wanted, is
+// called with the values of the first answer.
 func (c *cluster) serveEmit(event wire.Value, reply func([]any)) error {
 	values, _ := event.Go(toBuffer).([]any)
 	if len(values) == 0 {
@@ -64,8 +64,8 @@ func (c *cluster) serveEmit(event wire.Value, reply func([]any)) error {
 	return nil
 }
 
-// serveAckRequest sends a packet to local sockets; counted gets how many they are, before it returns, and acked what
-// each of them answers.
+// serveAckRequest sends a packet to local sockets. It calls counted with their number before it returns, and acked with
+// the answer of each.
 func (c *cluster) serveAckRequest(p wire.Packet, o wire.Options, counted func(uint64), acked func([]any)) {
 	if !c.concerns(o.Rooms) {
 		counted(0)

@@ -10,8 +10,8 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// ServerCount is the number of servers in the cluster, this one included. It asks Redis; while that does not answer it
-// is the last known number.
+// ServerCount returns the number of servers in the cluster, this one included. It asks Redis. If Redis does not answer
+// it returns the last known number.
 func (c *cluster) ServerCount() int64 {
 	n := c.servers.Load()
 	if !c.away() {
@@ -33,8 +33,8 @@ const (
 	recountPause = 150 * time.Millisecond
 )
 
-// countServers asks Redis. With bus.ErrPartial it returns the number of those that are known to hear: a server whose
-// connection is to a Redis that does not answer hears nothing.
+// countServers asks Redis for the number of servers. With bus.ErrPartial it returns the number of those that are known
+// to receive: a server that is connected to a Redis that does not answer receives nothing.
 func (c *cluster) countServers(ctx context.Context) (int64, error) {
 	n, err := c.numSub(ctx, c.counted)
 	for range recounts {
@@ -69,9 +69,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 // leftLooks is how many times in a row, times.look apart, servers must be found unsubscribed: then they have left.
 const leftLooks = 3
 
-// othersLeft reports whether some of the want servers that were asked are not subscribed, and all that are have
-// answered.
-// A server that does not sign its answer may be among the former: then it is false.
+// othersLeft reports whether all servers that are still subscribed have answered, and some of the want servers that
+// were asked are not subscribed any more. It returns false if a server that did not sign its answer may be among those.
 func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
 	n, err := c.countServers(ctx)
 	if err != nil || n > int64(want) {
@@ -92,7 +91,7 @@ func (c *cluster) othersLeft(ctx context.Context, want int, got []answer) bool {
 // peersTimeout bounds the search for the names of servers that did not answer.
 const peersTimeout = time.Second
 
-// peers lists the ids of all servers that Redis knows as subscribed: each has a response channel of its own.
+// peers returns the ids of all subscribed servers. Each has its own response channel.
 func (c *cluster) peers() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), peersTimeout)
 	defer cancel()

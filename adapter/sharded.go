@@ -11,7 +11,7 @@ import (
 	"github.com/architus/guildcast/engine"
 )
 
-// Sharded makes the adapters of a server's namespaces; it is a socket.AdapterConstructor.
+// Sharded makes the adapters of a server's namespaces. It is a socket.AdapterConstructor.
 type Sharded struct {
 	constructor
 	opts ShardedOptions // Static after construction.
@@ -19,8 +19,8 @@ type Sharded struct {
 
 // NewSharded returns the constructor of adapters that use sharded pub/sub (Redis 7), for
 // socket.ServerOptions.SetAdapter. They speak the protocol of createShardedAdapter of @socket.io/redis-adapter 8, on
-// one Redis or on a Redis Cluster, where every channel lives on the primary of its slot. The client, connecting
-// and Ready are as with New.
+// one Redis or on a Redis Cluster, in which every channel is on the primary of its slot. See New for client and
+// connecting, and [Ready].
 func NewSharded(client redis.UniversalClient, opts ShardedOptions) *Sharded {
 	opts.setDefaults()
 	return &Sharded{opts: opts, constructor: constructor{

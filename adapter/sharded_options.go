@@ -17,8 +17,8 @@ type ShardedOptions struct {
 	// ChannelPrefix is the prefix of all channels. Default "socket.io". It must be the same on every server.
 	ChannelPrefix string
 
-	// SubscriptionMode selects the rooms that have channels of their own. Default Dynamic. It must be the same on every
-	// server; an unknown mode is Dynamic, and logged.
+	// SubscriptionMode selects the rooms that have their own channels. Default Dynamic. It must be the same on every
+	// server. An unknown mode is logged, and means Dynamic.
 	SubscriptionMode SubscriptionMode
 
 	// Expect is as in Options.
@@ -30,12 +30,11 @@ type ShardedOptions struct {
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
 
-	// OnState is called when Redis is lost, and when it is found again and was verified to be heard. It must not close
-	// the server.
+	// OnState is called when Redis is lost, and when messages verifiably arrive again. It must not close the server.
 	OnState func(bus.State)
 
-	// Bus is used instead of a connection of the adapter's own. It must not be shared by two servers of one process:
-	// they would be counted as one. It is not closed by the adapter.
+	// Bus, if not nil, is used instead of the adapter's own connections. Two servers of one process must not share it,
+	// because Redis would count them as one. The adapter does not close it.
 	Bus *bus.Bus
 }
 
@@ -53,19 +52,19 @@ func (o *ShardedOptions) setDefaults() {
 	}
 }
 
-// SubscriptionMode selects the rooms that have a channel of their own. All servers of a cluster must use the same.
+// SubscriptionMode selects the rooms that have their own channels. All servers of a cluster must use the same mode.
 type SubscriptionMode string
 
-// The modes of Node's createShardedAdapter.
+// The modes of createShardedAdapter in Node.js.
 const (
-	// Static uses two channels per namespace: every server hears every broadcast.
+	// Static uses two channels per namespace. Every server receives every broadcast.
 	Static SubscriptionMode = wire.ModeStatic
-	// Dynamic, the default, gives every public room a channel: only servers with members hear its broadcasts. A room
-	// whose name has exactly 20 UTF-16 units, as the ids of Node's sockets have, is taken for a private one.
+	// Dynamic, the default, gives every public room its own channel. Only servers with members receive its broadcasts.
+	// A room whose name has exactly 20 UTF-16 units, as the ids of sockets in Node.js have, counts as private.
 	Dynamic SubscriptionMode = wire.ModeDynamic
-	// DynamicPrivate gives private rooms a channel too.
+	// DynamicPrivate gives private rooms their own channels too.
 	DynamicPrivate SubscriptionMode = wire.ModeDynamicPrivate
 )
 
-// ownChannel reports whether broadcasts to room alone go through a channel of its own.
+// ownChannel reports whether broadcasts to room alone go through its own channel.
 func (m SubscriptionMode) ownChannel(room string) bool { return wire.OwnChannel(string(m), room) }

@@ -47,8 +47,8 @@ func shardedData(m message) (wire.MessageType, wire.Object) {
 	}
 }
 
-// Sockets returns the ids of the sockets in any of rooms, or of all, on all servers. It waits for their answers;
-// if some do not come, their sockets are missing and the log has a line.
+// Sockets returns the ids of the sockets of all servers that are in any of rooms, or of all sockets if rooms is empty.
+// It waits for the servers' answers. The sockets of a server that does not answer are missing, which is logged.
 func (a *sharded) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.SocketId] {
 	return a.allSockets(rooms, func(ctx context.Context) (ids []socket.SocketId, err error) {
 		remote, err := a.fetch(ctx, "list sockets", wire.Options{Rooms: wire.Rooms{Names: names(rooms)}})
@@ -59,9 +59,9 @@ func (a *sharded) Sockets(rooms *types.Set[socket.Room]) *types.Set[socket.Socke
 	})
 }
 
-// AllRooms lists the rooms of all servers, including those that sockets have for themselves, in no order. The protocol
-// has no question for it: it is put together from the sockets' descriptions. It ends with ctx, or after
-// RequestsTimeout. When some servers do not answer it returns what the others have, and an *IncompleteError.
+// AllRooms returns the rooms of all servers, including each socket's own room, in no order. The protocol has no request
+// for rooms, so they are collected from the sockets' descriptions. AllRooms ends with ctx, or after RequestsTimeout. If
+// some servers do not answer it returns the rooms of the others and an *IncompleteError.
 func (a *sharded) AllRooms(ctx context.Context) ([]socket.Room, error) {
 	ctx, cancel := a.timeout(ctx)
 	defer cancel()

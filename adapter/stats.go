@@ -7,11 +7,11 @@ import (
 	"github.com/architus/guildcast/bus"
 )
 
-// Stats are counters since the start; they only grow.
+// Stats are counters since the start. They only grow.
 type Stats struct {
 	// Broadcasts were handed to local sockets.
 	Broadcasts uint64
-	// Filtered were meant for rooms without a member here, and dropped undecoded. Bus.ReceiveSkipped counts those
+	// Filtered were meant for rooms without a member here, and were dropped undecoded. Bus.ReceiveSkipped counts those
 	// that were not even read.
 	Filtered uint64
 	// Own came back from Redis to the server that sent them.
@@ -26,7 +26,7 @@ type Stats struct {
 	Unsent uint64
 	// Dropped messages from Redis, by reason.
 	Dropped map[string]uint64
-	// Bus is the state of the connection; zero if the server has no namespace any more.
+	// Bus has the counters of the connections. It is zero if the server has no namespace any more.
 	Bus bus.Stats
 }
 

@@ -1,10 +1,10 @@
-// Package bus is Redis pub/sub that survives: subscriptions that are confirmed, reference-counted and restored after
-// every loss, delivery in order, and publishing that never blocks its caller.
+// Package bus is Redis pub/sub that survives the loss of Redis: subscriptions are confirmed, reference-counted and
+// restored after every loss, messages come in order, and publishing never blocks the caller.
 //
-// A Bus opens connections of its own with the settings of a go-redis client (standalone, Sentinel or Cluster): one
-// for all that it hears, one more per primary for sharded pub/sub in a cluster, and one to publish. go-redis's own
-// PubSub reconnects silently, drops messages when its channel is full, and can't tell which command an error answers;
-// see docs/decisions/0009-own-pubsub-connection.md.
+// A Bus opens its own connections with the settings of a go-redis client (standalone, Sentinel or Cluster): one to
+// receive, one to publish, and in a cluster one more per primary for sharded pub/sub. The PubSub of go-redis reconnects
+// silently, drops messages when its channel is full, and can't tell which command an error answers; see
+// docs/decisions/0009-own-pubsub-connection.md.
 package bus
 
 import (
@@ -31,15 +31,15 @@ var (
 	// ErrQueueFull is returned by Publish while more than Options.PublishQueueBytes wait for Redis.
 	// The message was dropped, and counted in Stats.PublishDropped.
 	ErrQueueFull = errors.New("publish queue is full")
-	// ErrUnsupported is returned if the client, or the server behind it, can't do what was asked.
+	// ErrUnsupported is returned if the client or its server lacks what the call needs.
 	ErrUnsupported = errors.New("not supported")
-	// ErrRefused is wrapped if Redis understood, and will refuse again: NOPERM, WRONGPASS, an unknown command.
+	// ErrRefused is wrapped if Redis refuses a command, and would again: NOPERM, WRONGPASS, an unknown command.
 	ErrRefused = errors.New("redis refuses")
-	// ErrUnauthenticated is wrapped, beside ErrRefused, if Redis does not take the user or the password.
+	// ErrUnauthenticated is wrapped, in addition to ErrRefused, if Redis rejects the user or the password.
 	ErrUnauthenticated = errors.New("redis does not take the user or the password")
 )
 
-// Options of a Bus. The zero value works.
+// Options configure a Bus. The zero value works.
 type Options struct {
 	// Logger receives what an operator must know; nil discards.
 	Logger *slog.Logger
@@ -51,16 +51,16 @@ type Options struct {
 	OnState func(State)
 
 	// ProbePrefix starts the names of the private channels on which a new connection verifies that it hears what is
-	// published. Where Redis has ACLs the user needs subscribe and publish rights on them. Default "guildcast-probe:".
+	// published. With ACLs the user needs the right to subscribe and publish to them. Default "guildcast-probe:".
 	ProbePrefix string
 
-	// PublishQueueBytes bounds what waits for Redis: when it is full, Publish drops and returns ErrQueueFull.
-	// Default 16 MiB.
+	// PublishQueueBytes bounds the messages that wait for Redis. Beyond it Publish drops the message and returns
+	// ErrQueueFull. Default 16 MiB.
 	PublishQueueBytes int
 
-	// ReceiveQueueBytes bounds what waits for the handler of one Subscription. When it is full the connection is not
-	// read for ReceiveStall at most, so that Redis buffers; then messages are dropped, counted in
-	// Stats.ReceiveDropped, and announced in Message.Missed. Default 16 MiB.
+	// ReceiveQueueBytes bounds the messages that wait for the handler of one Subscription. At the bound the Bus stops
+	// reading from the connection, at most for ReceiveStall, so that Redis buffers. Then it drops messages, counts them
+	// in Stats.ReceiveDropped, and announces them in Message.Missed. Default 16 MiB.
 	ReceiveQueueBytes int
 
 	// ReceiveStall is how long a full Subscription may hold up the others of its connection. Default 500 ms.
@@ -69,18 +69,18 @@ type Options struct {
 	// MaxMessageBytes bounds one message; a larger one is skipped and counted in Stats.ReceiveDropped. Default 64 MiB.
 	MaxMessageBytes int
 
-	// HealthInterval is the unit of patience with a silent Redis: within a quarter of it Redis is asked for a sign of
-	// life, within three quarters more the Bus no longer claims to hear, and after two the connection is given up.
+	// HealthInterval sets how long a silent Redis is tolerated. After at most a quarter of it the Bus sends a PING.
+	// After at most the whole interval State.Hearing is false. After two intervals the Bus closes the connection.
 	// Default 3 s.
 	HealthInterval time.Duration
 
-	// CheckInterval is how often a Bus looks whether the server that it is connected to is still the primary to which
-	// the client's address, or its Sentinels, lead. Default 1.5 s.
+	// CheckInterval is how often a Bus checks that its server is still the primary to which the client's address or
+	// Sentinels lead. Default 1.5 s.
 	CheckInterval time.Duration
 
-	// OnMoved is called if the client's address, or its Sentinels, lead to another server than before. Connections that
-	// the client made before since may lead to the former one: the Bus renews its own, and can't reach those of the
-	// client's pool. It must not call the Bus.
+	// OnMoved is called if the client's address or Sentinels lead to another server than before. Connections that were
+	// made before since may lead to the former one. The Bus renews its own, but can't renew those of the client's pool.
+	// OnMoved must not call the Bus.
 	OnMoved func(since time.Time)
 
 	// BackoffMin and BackoffMax bound the pause before reconnecting, which doubles with every failure and is jittered
@@ -88,7 +88,7 @@ type Options struct {
 	BackoffMin, BackoffMax time.Duration
 }
 
-// DefaultOptions returns the defaults of what bounds the queues of a Bus.
+// DefaultOptions returns the defaults of the bounds of a Bus's queues.
 func DefaultOptions() Options {
 	return Options{PublishQueueBytes: 16 << 20, ReceiveQueueBytes: 16 << 20, ReceiveStall: 500 * time.Millisecond}
 }
@@ -108,26 +108,25 @@ func (o *Options) setDefaults() {
 	o.BackoffMax = defaults.Positive(o.BackoffMax, 3*time.Second)
 }
 
-// State is what the Bus knows about its own hearing.
+// State says whether the Bus receives what is published.
 type State struct {
-	// Hearing reports whether every subscription is confirmed and a message of our own came back on every connection.
+	// Hearing reports whether every subscription is confirmed and a test message came back on every connection.
 	Hearing bool
-	// Gap reports whether messages may have been missed since the last time that Hearing was true.
+	// Gap reports whether messages may have been missed since Hearing was last true.
 	Gap bool
-	// ShardsOnly reports, if Hearing is true again, whether they can have been missed on sharded channels only:
-	// channels and patterns were heard all the time.
+	// ShardsOnly reports, when Hearing is true again, whether only messages of sharded channels can have been missed.
 	ShardsOnly bool
-	// Down is how long Hearing was false, if it is true again.
+	// Down is how long Hearing was false, when it is true again.
 	Down time.Duration
 	// Err is why Hearing is false.
 	Err error
 }
 
-// Stats are counters since New; all but Queued and QueuedBytes only grow.
+// Stats are counters since New. They only grow, except for Queued, QueuedBytes, Subscriptions and UnconfirmedSubs.
 type Stats struct {
 	Received        uint64 // messages handed to a Subscription's queue
 	ReceiveSkipped  uint64 // messages that no handler wanted, see Filter
-	ReceiveDropped  uint64 // messages lost here: a full queue, or over MaxMessageBytes
+	ReceiveDropped  uint64 // messages lost in this process: the queue was full, or they exceeded MaxMessageBytes
 	Published       uint64 // messages that Redis accepted
 	PublishDropped  uint64 // messages refused with ErrQueueFull or ErrClosed, or refused by Redis
 	PublishUnknown  uint64 // messages whose connection broke before Redis answered: delivered or not, never sent twice
@@ -136,7 +135,7 @@ type Stats struct {
 	Connects        uint64 // receiving connections opened
 	Losses          uint64 // receiving connections lost
 	Subscriptions   int    // channels and patterns that are wanted
-	UnconfirmedSubs int    // those of them that Redis has not confirmed (again) yet
+	UnconfirmedSubs int    // those of Subscriptions that Redis has not confirmed yet, or not again
 }
 
 // Bus is pub/sub over one go-redis client. All methods may be called concurrently.
@@ -186,8 +185,8 @@ type Bus struct {
 	noted   wake.Signal // news changed; read by notifyLoop
 }
 
-// New returns a Bus over client, which stays the caller's and must outlive it. Nothing is connected before it is
-// needed. Close ends it.
+// New returns a Bus that uses the settings of client. The caller closes client, after the Bus. The Bus connects when it
+// first needs to. Call Close to end it.
 func New(client redis.UniversalClient, o Options) *Bus {
 	o.setDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -218,7 +217,8 @@ func (b *Bus) startLocked() {
 	b.wg.Go(b.notifyLoop)
 }
 
-// Watch has f called as Options.OnState is, until stop is called; one call may still be running then.
+// Watch calls f in the same way as Options.OnState until stop is called. One call of f may still be running after stop
+// has returned.
 func (b *Bus) Watch(f func(State)) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -232,7 +232,7 @@ func (b *Bus) Watch(f func(State)) (stop func()) {
 	}
 }
 
-// State returns the present state. A Bus without subscriptions does not hear.
+// State returns the current state. Without subscriptions Hearing is false.
 func (b *Bus) State() State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -262,11 +262,11 @@ func (b *Bus) Stats() Stats {
 	return s
 }
 
-// closeGrace is what Close waits for goroutines if ctx was used up by flushing: they end at once, but for handlers.
+// closeGrace is how long Close waits for goroutines if flushing has used up ctx. They end at once, except for handlers.
 const closeGrace = 250 * time.Millisecond
 
-// Close publishes what is queued, ends all subscriptions and waits for every goroutine, all while ctx lasts; then it
-// drops the rest and returns ctx's error. It must not be called from a handler.
+// Close publishes what is queued, ends all subscriptions and waits for every goroutine. If ctx ends first it drops the
+// rest and returns ctx's error. It must not be called from a handler.
 func (b *Bus) Close(ctx context.Context) error {
 	flushErr := b.pub.close(ctx)
 	b.mu.Lock()
@@ -293,15 +293,15 @@ func (b *Bus) Close(ctx context.Context) error {
 	}
 }
 
-// Flush waits until all that was published before has been answered by Redis, or dropped.
+// Flush waits until Redis has answered every message that was published before, or the message was dropped.
 func (b *Bus) Flush(ctx context.Context) error { return b.pub.flush(ctx) }
 
-// Publish queues payload for a channel of kind k, Channel or Shard, and returns without waiting for Redis. What one
-// goroutine publishes with Channel arrives in order, over all channels, even in a cluster. With Shard, in a cluster,
-// only the messages of one channel, or of channels with the same hash tag, are in order.
+// Publish queues payload for a channel of kind k, Channel or Shard, and does not wait for Redis. With Channel, the
+// messages of one goroutine arrive in order over all channels, even in a cluster. With Shard in a cluster, only
+// messages of one channel, or of channels with the same hash tag, arrive in order.
 //
-// If it fails, with ErrQueueFull, ErrClosed or ErrUnsupported, the message is dropped, and counted if the queue was
-// full or the Bus closed. The Bus keeps payload, which must not be changed afterwards.
+// The error is ErrQueueFull, ErrClosed or ErrUnsupported; the message is then dropped. The Bus keeps payload: do not
+// change it afterwards.
 func (b *Bus) Publish(k Kind, channel string, payload []byte) error {
 	if k != Channel && k != Shard {
 		return fmt.Errorf("publish to %q: %w: not a channel", channel, ErrUnsupported)

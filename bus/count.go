@@ -11,27 +11,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrPartial is wrapped, beside what was found, if there may be more: some servers of a cluster did not answer, or
-// their roles have changed a moment ago.
+// ErrPartial is wrapped if a result may be incomplete: some servers of a cluster did not answer, or their roles have
+// just changed. The call returns what it found all the same.
 var ErrPartial = errors.New("there may be more")
 
-// errChanged is why a count is partial while subscribers of a server that was demoted change over.
+// errChanged is why a count is partial while the subscribers of a demoted server reconnect.
 var errChanged = errors.New("the primaries have changed a moment ago")
 
-// changeTime is how long they may take.
+// changeTime is how long that may take.
 const changeTime = 3 * time.Second
 
-// answerWait bounds the wait for each of several servers. Half of the caller's time is the bound if that is less: what
-// is asked for has to be done with the answer.
+// answerWait bounds the wait for each of several servers. The bound is half of the caller's time if that is less, so
+// that time is left to use the answer.
 const answerWait = 500 * time.Millisecond
 
 // maxCall bounds a command through the client if the caller's context does not.
 const maxCall = time.Minute
 
-// NumSub returns how many connections are subscribed to a channel of kind k, Channel or Shard; patterns that match it
-// do not count. In a cluster it asks every server, replicas too, and waits half a second for each at most: if some do
-// not answer it returns what the others said, and an error that wraps ErrPartial; so it does in the first 3 s after
-// other servers have become primaries. Otherwise it ends with ctx, or after the client's own timeouts.
+// NumSub returns the number of connections that are subscribed to a channel of kind k, Channel or Shard. Patterns that
+// match the channel do not count. In a cluster it asks every server, replicas included, and waits at most half a second
+// for each. If some do not answer, or in the first 3 s after other servers have become primaries, it returns what it
+// has with an error that wraps ErrPartial. Otherwise it ends with ctx, or after the client's own timeouts.
 func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	count := redis.UniversalClient.PubSubNumSub
 	if k == Shard {
@@ -51,8 +51,8 @@ func (b *Bus) NumSub(ctx context.Context, k Kind, channel string) (int, error) {
 	return sum, err
 }
 
-// Subscribed lists the channels of kind k, Channel or Shard, that match a glob-style pattern and have subscribers. It
-// asks as NumSub does. Redis looks at all its channels for it.
+// Subscribed returns the channels of kind k, Channel or Shard, that match a glob-style pattern and have subscribers. It
+// asks the same servers as NumSub. Redis scans all its channels for it.
 func (b *Bus) Subscribed(ctx context.Context, k Kind, pattern string) ([]string, error) {
 	list := redis.UniversalClient.PubSubChannels
 	if k == Shard {
@@ -69,7 +69,7 @@ func (b *Bus) Subscribed(ctx context.Context, k Kind, pattern string) ([]string,
 	return slices.Compact(names), err
 }
 
-// askAll returns the answers of the client, or in a cluster of each server, all asked at once.
+// askAll returns the answer of the client or, in a cluster, the answers of all servers, which it asks concurrently.
 func askAll[T any](
 	ctx context.Context, b *Bus, k Kind, ask func(context.Context, redis.UniversalClient) (T, error),
 ) ([]T, error) {
@@ -112,7 +112,7 @@ func askAll[T any](
 	return got, err
 }
 
-// askOne returns within the time, whether the client does or not.
+// askOne returns in time even if the client does not.
 func askOne[T any](
 	ctx context.Context, b *Bus, wait time.Duration, c redis.UniversalClient,
 	ask func(context.Context, redis.UniversalClient) (T, error),
@@ -129,7 +129,7 @@ func askOne[T any](
 	return <-answers, nil
 }
 
-// those returns the answers without an error. It wraps ErrPartial if there are some, and not all.
+// those returns the answers without an error. Its error wraps ErrPartial if only some have one.
 func those[T any](answers []T, errs []error) ([]T, error) {
 	var got []T
 	for i, err := range errs {
@@ -147,8 +147,8 @@ func those[T any](answers []T, errs []error) ([]T, error) {
 	}
 }
 
-// PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. It is not in
-// order with Publish.
+// PublishNow publishes to a channel of kind k, Channel or Shard, and returns when Redis has answered. The message may
+// overtake those of Publish.
 func (b *Bus) PublishNow(ctx context.Context, k Kind, channel string, payload []byte) error {
 	var err error
 	switch k {

@@ -14,40 +14,40 @@ type Message struct {
 	Channel string
 	// Pattern is the pattern that matched, if the message came through one.
 	Pattern string
-	// Payload is the handler's to keep, but other handlers of the same channel share it: it must not be changed.
+	// Payload may be kept, but must not be changed: other handlers of the same channel share it.
 	Payload []byte
-	// Missed is how many messages of this Subscription were dropped just before this one because its queue was full.
+	// Missed is the number of messages that this Subscription dropped just before this one because its queue was full.
 	Missed int
-	// Epoch numbers the hearing of the channel or pattern. It grows when that was lost and is subscribed to anew, so
-	// that messages before this one may have been missed.
+	// Epoch numbers the confirmed subscriptions to the channel or pattern. It grows when that was lost and subscribed
+	// to again: messages may then have been missed before this one.
 	Epoch uint64
 }
 
 // Handler receives the messages of a Subscription, one at a time.
 type Handler interface{ HandleMessage(Message) }
 
-// HandlerFunc is a function as a Handler.
+// HandlerFunc makes a function a Handler.
 type HandlerFunc func(Message)
 
 // HandleMessage implements Handler.
 func (f HandlerFunc) HandleMessage(m Message) { f(m) }
 
-// Filter is a Handler that can say early that it will ignore what comes on a channel. The payload is then skipped
-// unread. Wants is called on the receiving goroutine, and only while the Handler has handled all that came before;
-// it must be quick and must not call the Bus.
+// Filter is a Handler that can reject a message by its channel, so that the payload is never read. Wants is called on
+// the receiving goroutine, and only if the Handler has handled everything that came before. It must be quick and must
+// not call the Bus.
 type Filter interface {
 	Handler
 	Wants(channel string) bool
 }
 
-// Subscription is a queue with a Handler: any number of channels, patterns and sharded channels, whose messages are
-// handled one at a time in the order in which their connection received them. It costs one goroutine.
-// All methods may be called concurrently.
+// Subscription is a queue with a Handler, subscribed to any number of channels, patterns and sharded channels. Their
+// messages are handled one at a time, in the order in which a connection received them. It costs one goroutine. All
+// methods may be called concurrently.
 type Subscription struct {
 	// Static after construction.
 	bus    *Bus
 	h      Handler
-	filter Filter // nil when h is none
+	filter Filter // nil if h is not a Filter
 	wake   wake.Signal
 	space  wake.Signal
 	ended  chan struct{}
@@ -65,7 +65,7 @@ type Subscription struct {
 	refs map[*topic]int // Guarded by bus.mu.
 }
 
-// NewSubscription returns a Subscription to nothing yet. Close ends it.
+// NewSubscription returns a Subscription without names. Call Close to end it.
 func (b *Bus) NewSubscription(h Handler) *Subscription {
 	s := &Subscription{
 		bus: b, h: h, refs: map[*topic]int{},
@@ -83,7 +83,7 @@ func (b *Bus) NewSubscription(h Handler) *Subscription {
 	return s
 }
 
-// Subscribe makes a Subscription to names, all of kind k; see Subscription.Subscribe. After an error there is none.
+// Subscribe returns a new Subscription to names, all of kind k; see Subscription.Subscribe.
 func (b *Bus) Subscribe(ctx context.Context, h Handler, k Kind, names ...string) (*Subscription, error) {
 	s := b.NewSubscription(h)
 	if err := s.Subscribe(ctx, k, names...); err != nil {
@@ -93,19 +93,20 @@ func (b *Bus) Subscribe(ctx context.Context, h Handler, k Kind, names ...string)
 	return s, nil
 }
 
-// Subscribe adds names, all of kind k, and returns once Redis has confirmed all of them: what is published after that
-// is handled. While Redis is away it waits until ctx ends. After an error none of them is added. A name may be added
-// several times, and must be given up as often. A message is handled once for each name that matches its channel.
+// Subscribe adds names, all of kind k, and returns once Redis has confirmed them: every message that is published from
+// then on is handled. While Redis is away it waits until ctx ends. After an error none of the names is added. A name
+// that is added several times must be unsubscribed as often. A message is handled once for each name that matches its
+// channel.
 func (s *Subscription) Subscribe(ctx context.Context, k Kind, names ...string) error {
 	return s.bus.subscribeTo(ctx, s, k, names)
 }
 
-// Want adds names and does not wait: the Bus keeps asking Redis until they are confirmed or given up, whatever the
-// Pending says.
+// Want adds names and does not wait. The Bus asks Redis until they are confirmed or unsubscribed, whatever becomes of
+// the Pending.
 func (s *Subscription) Want(k Kind, names ...string) *Pending { return s.bus.want(s, k, names) }
 
-// Epoch returns the Epoch of the messages that come by name now. It returns false if Redis has not confirmed name, or
-// not again since it was lost.
+// Epoch returns the Message.Epoch of messages that now come by name. It returns false if Redis has not confirmed name,
+// or not again since a loss.
 func (s *Subscription) Epoch(k Kind, name string) (uint64, bool) {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()
@@ -119,11 +120,11 @@ func (s *Subscription) Epoch(k Kind, name string) (uint64, bool) {
 	return t.epoch, true
 }
 
-// Unsubscribe gives up names. Messages that are queued are still handled. It does not wait for Redis.
+// Unsubscribe removes names. It does not wait for Redis. Messages that are queued already are still handled.
 func (s *Subscription) Unsubscribe(k Kind, names ...string) { s.bus.unwant(s, k, names) }
 
-// Close gives up everything and drops what is queued. No call of the Handler begins after Close has returned; one may
-// still be running. It may be called from the Handler, and more than once.
+// Close removes all names and drops what is queued. No call of the Handler begins after Close has returned, but one may
+// still be running. Close may be called from the Handler, and more than once.
 func (s *Subscription) Close() {
 	s.bus.forget(s)
 	s.mu.Lock()
@@ -141,7 +142,7 @@ func (s *Subscription) wants(channel string) bool {
 	return s.filter == nil || s.pending.Load() > 0 || s.filter.Wants(channel)
 }
 
-// offer queues m. Called by the connection's reader, which it holds up for ReceiveStall at most.
+// offer queues m. The connection's reader calls it, and is held up at most for ReceiveStall.
 func (s *Subscription) offer(m Message) {
 	size := int64(len(m.Payload) + len(m.Channel) + 64)
 	if !s.fits(size) {
@@ -227,7 +228,7 @@ func (s *Subscription) work() {
 				s.space.Send()
 			}
 			if cap(batch) > 1024 {
-				batch = nil // a burst should not be remembered in memory
+				batch = nil // free the memory of a burst
 			}
 		}
 	}

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Kind is one of the three kinds of channels that Redis has.
+// Kind is a kind of subscription in Redis.
 type Kind uint8
 
 const (
 	// Channel is a channel of plain pub/sub: SUBSCRIBE and PUBLISH.
 	Channel Kind = iota
-	// Pattern is a glob-style pattern of such channels: PSUBSCRIBE. Nothing can be published to it.
+	// Pattern is a glob-style pattern of plain channels: PSUBSCRIBE. Nothing can be published to it.
 	Pattern
 	// Shard is a channel of sharded pub/sub: SSUBSCRIBE and SPUBLISH, since Redis 7.
 	Shard
@@ -22,27 +22,27 @@ const (
 	kinds
 )
 
-// verbs are the commands of each kind, and with them the first elements of their confirmations.
+// verbs are the commands of each kind, which are also the first elements of their confirmations.
 var verbs = [kinds]struct{ sub, unsub string }{
 	Channel: {"subscribe", "unsubscribe"},
 	Pattern: {"psubscribe", "punsubscribe"},
 	Shard:   {"ssubscribe", "sunsubscribe"},
 }
 
-// topic is one channel or pattern: who wants it, and what Redis was told. Everything is guarded by Bus.mu, but
-// subs, which the reader uses after it has let go of the lock, is replaced and never changed.
+// topic is one channel or pattern: which Subscriptions want it, and what Redis was told. Bus.mu guards all of it. subs
+// is replaced, never changed, because the reader uses it after it has unlocked mu.
 type topic struct {
 	kind Kind
 	name string
 
-	subs []*Subscription // those that have it in refs, in the order in which they came
+	subs []*Subscription // those that want it, in the order in which they came
 
 	link        *link  // nil: unrouted, or not wanted
-	epoch       uint64 // of its attachment to a link; no two attachments of a Bus have the same
+	epoch       uint64 // numbers its attachment to a link; unique in a Bus
 	dirty       bool   // in link.dirty
 	sent        bool   // the last command said subscribe
 	outstanding int    // commands that Redis has not answered
-	solo        bool   // was refused in company: goes in a command of its own
+	solo        bool   // was refused together with others: goes in a command of its own
 	refused     bool   // and the log has it
 	lost        bool   // was held before, or wanted when its link ended: counted in Bus.lost
 
@@ -105,8 +105,8 @@ type Pending struct {
 	err   error
 }
 
-// Wait returns when Redis has confirmed what was wanted, or has refused, or ctx ends. It may be called several times:
-// what was refused may have been granted since.
+// Wait returns nil once Redis has confirmed all names, or an error if Redis refuses one or ctx ends. It may be called
+// again: what was refused may have been granted since.
 func (p *Pending) Wait(ctx context.Context) error {
 	err := p.err
 	if p.w != nil {
@@ -145,7 +145,7 @@ func (p *Pending) Done() bool {
 	}
 }
 
-// granted reports whether Redis holds all that was wanted.
+// granted reports whether Redis has confirmed all names.
 func (p *Pending) granted() bool {
 	b := p.s.bus
 	b.mu.Lock()
@@ -158,7 +158,7 @@ func (p *Pending) granted() bool {
 	return true
 }
 
-// giveUp takes the wait off the topics.
+// giveUp removes the wait from its topics.
 func (p *Pending) giveUp() {
 	b := p.s.bus
 	b.mu.Lock()
@@ -216,7 +216,7 @@ func (b *Bus) addRefs(s *Subscription, k Kind, names []string) (*wait, error) {
 	return w, nil
 }
 
-// unwant takes names from s.
+// unwant removes names from s.
 func (b *Bus) unwant(s *Subscription, k Kind, names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -231,7 +231,7 @@ func (b *Bus) unwant(s *Subscription, k Kind, names []string) {
 	b.reviewLocked()
 }
 
-// forget takes everything from s, for good.
+// forget removes all names from s, for good.
 func (b *Bus) forget(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -260,7 +260,7 @@ func (b *Bus) dropRefLocked(s *Subscription, t *topic, n int) {
 	}
 }
 
-// foundLocked takes t out of the count of those that are lost.
+// foundLocked stops counting t as lost.
 func (b *Bus) foundLocked(t *topic) {
 	if t.lost {
 		t.lost = false
@@ -268,7 +268,7 @@ func (b *Bus) foundLocked(t *topic) {
 	}
 }
 
-// placeLocked sees to it that what Redis was told about t will be what is wanted.
+// placeLocked queues a command for t if Redis must be told something else about it.
 func (b *Bus) placeLocked(t *topic) {
 	switch {
 	case t.link != nil:
@@ -286,7 +286,7 @@ func (b *Bus) placeLocked(t *topic) {
 	}
 }
 
-// settleLocked notes that Redis has answered the last command about t.
+// settleLocked records that Redis has answered the last command about t.
 func (b *Bus) settleLocked(t *topic) {
 	switch {
 	case t.outstanding > 0:
@@ -306,7 +306,7 @@ func (b *Bus) settleLocked(t *topic) {
 	}
 }
 
-// refuseLocked returns err to all who wait for t; those who had it before keep wanting it.
+// refuseLocked ends all waits for t with err. Subscriptions that had t before keep wanting it.
 func (t *topic) refuseLocked(err error) {
 	for _, w := range t.waiters {
 		w.finish(err)
@@ -314,7 +314,7 @@ func (t *topic) refuseLocked(err error) {
 	t.waiters = nil
 }
 
-// fatal reports whether err will not go away by trying again soon: the server has understood and refused.
+// fatal reports whether trying again soon is useless: the server has understood the command and refused it.
 func fatal(err error) bool {
 	var re replyError
 	if !errors.As(err, &re) {
@@ -342,7 +342,7 @@ func (e replyError) transient() bool {
 	return strings.Contains(string(e), "max number of clients")
 }
 
-// unauthenticated reports whether Redis does not know who asks. Redis before 6 has no code of its own for it.
+// unauthenticated reports whether Redis rejects the user or the password. Redis before 6 has no error code for that.
 func (e replyError) unauthenticated() bool {
 	switch e.code() {
 	case "WRONGPASS", "NOAUTH":
@@ -353,8 +353,8 @@ func (e replyError) unauthenticated() bool {
 		strings.HasPrefix(text, "err client sent auth")
 }
 
-// Is makes errors.Is true for ErrRefused, for ErrUnauthenticated if that is the reason, and for ErrUnsupported if the
-// server does not know the command.
+// Is makes errors.Is match ErrRefused, ErrUnauthenticated if that is the reason, and ErrUnsupported if the server does
+// not know the command.
 func (e replyError) Is(target error) bool {
 	switch target {
 	case ErrRefused:

@@ -23,25 +23,24 @@ import (
 )
 
 const (
-	// batchGuilds bounds the guilds that are published for at once; batchEvents and batchBytes bound what is published
-	// of one.
+	// batchGuilds bounds the guilds of one round trip; batchEvents and batchBytes bound what is published for each.
 	batchGuilds, batchEvents, batchBytes = 256, 64, 8 << 20
-	// echoTime is how long a relay waits until it hears what it has said itself.
+	// echoTime is how long a relay waits to hear its own words.
 	echoTime = 2 * time.Second
-	// refusedPause is how long a guild waits after Redis has refused it.
+	// refusedPause is how long a guild waits after Redis has refused an event.
 	refusedPause = time.Second
-	// lostPause is how long a guild waits after the answer of Redis was lost.
+	// lostPause is how long a guild waits after an answer of Redis was lost.
 	lostPause = 100 * time.Millisecond
-	// callTime bounds what is asked of Redis.
+	// callTime bounds a call of Redis.
 	callTime = 3 * time.Second
 )
 
-// hold takes or renews the lease, and syncs while this relay stands by and is not sure.
+// hold takes or renews the lease. While this relay stands by and is not sure, it also syncs.
 func (r *Relay) hold(ctx context.Context) {
 	tick := time.NewTicker(r.opts.Lease / 6)
 	defer tick.Stop()
 	for {
-		r.renew(ctx) // first: if nobody leads there is nobody to ask
+		r.renew(ctx) // first: without a leader there is nobody to ask
 		r.sync(ctx)
 		select {
 		case <-ctx.Done():
@@ -51,9 +50,9 @@ func (r *Relay) hold(ctx context.Context) {
 	}
 }
 
-// sync asks the leader to say when it has published what came before, if this relay is not sure. It asks anew, with
-// another token, if it gets no answer: the leader may have changed, and the new one may have published what was heard
-// since.
+// sync asks the leader, if this relay is not sure, to answer once it has published all earlier messages. Without an
+// answer it asks again with a new token: the leader may have changed, and the new one may have published later messages
+// too.
 func (r *Relay) sync(ctx context.Context) {
 	r.mu.Lock()
 	if r.hearing.sure || time.Since(r.hearing.asked) < r.opts.Lease {
@@ -73,7 +72,7 @@ func (r *Relay) renew(ctx context.Context) {
 	r.mu.Lock()
 	sure, had := r.hearing.sure, r.lease.epoch
 	r.mu.Unlock()
-	if had > 0 && !sure { // somebody who is may know what this relay has missed
+	if had > 0 && !sure { // another relay that is sure may know what this one has missed
 		r.stepDown("it missed messages")
 		_ = r.run(ctx, releaseScript, []string{r.leaseKey()}, r.id).Err()
 		return
@@ -104,13 +103,14 @@ func (r *Relay) stepDown(why string) {
 		r.log.Info("relay leads no longer", "epoch", r.lease.epoch, "reason", why)
 	}
 	r.lease, r.syncs, r.adopted = lease{}, nil, map[string]uint64{}
-	if r.admits { // it has not said so, and does not know more than before
+	if r.admits { // its markers are not published yet, so it knows no more than before
 		r.admits = false
 		r.unsureLocked("it led, and did not say what was lost")
 	}
 }
 
-// leads notes that this relay leads. If nobody ever led there is nothing that it could have missed.
+// leads records that this relay leads. first says that no relay ever led, so there is nothing that it could have
+// missed.
 func (r *Relay) leads(epoch uint64, first bool, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *Relay) leads(epoch uint64, first bool, until time.Time) {
 		r.adopted, r.syncs = map[string]uint64{}, nil
 		r.admits = !first && !r.hearing.sure
 		r.log.Info("relay leads", "epoch", epoch, "pending", r.pending.entries, "sure", !r.admits)
-		r.hearing.echoed, r.hearing.sure = true, true // from here on it is this relay that knows
+		r.hearing.echoed, r.hearing.sure = true, true // from now on this relay decides what is pending
 		for _, l := range r.pending.of {
 			l.lossy = l.lossy || r.admits
 		}
@@ -129,8 +129,8 @@ func (r *Relay) leads(epoch uint64, first bool, until time.Time) {
 	r.wake.Send()
 }
 
-// admit has a marker published in every guild if nobody knows what was lost. Until it has found them all nothing is
-// published.
+// admit queues a marker for every guild if no relay knows what was lost. Nothing is published before it has found all
+// guilds.
 func (r *Relay) admit(ctx context.Context) error {
 	r.mu.Lock()
 	admits := r.admits
@@ -190,7 +190,7 @@ func (r *Relay) histories(ctx context.Context) (map[string]bool, error) {
 	return guilds, scan(ctx, r.client)
 }
 
-// handOver ends the lease, so that another need not wait for its end.
+// handOver gives up the lease, so that another relay need not wait for its end.
 func (r *Relay) handOver() {
 	r.mu.Lock()
 	led := r.lease.epoch > 0
@@ -204,7 +204,7 @@ func (r *Relay) handOver() {
 
 // lead publishes what is pending while this relay leads.
 func (r *Relay) lead(ctx context.Context) {
-	pause := time.NewTicker(100 * time.Millisecond) // guilds that were refused, and the lease
+	pause := time.NewTicker(100 * time.Millisecond) // for guilds that were refused, and for the lease
 	defer pause.Stop()
 	for {
 		more := r.step(ctx)
@@ -223,14 +223,15 @@ func (r *Relay) lead(ctx context.Context) {
 	}
 }
 
-// batch is what is published for one guild at once.
+// batch is what one call publishes for one guild.
 type batch struct {
 	guild  string
 	marker bool
 	items  []item
 }
 
-// step publishes once for every guild that has something pending. It reports whether there may be more to do at once.
+// step publishes one batch for every guild that has something pending. It reports whether there may be more to do right
+// away.
 func (r *Relay) step(ctx context.Context) (more bool) {
 	if err := r.admit(ctx); err != nil {
 		if ctx.Err() == nil && r.refused.Allow("") {
@@ -252,7 +253,7 @@ func (r *Relay) step(ctx context.Context) (more bool) {
 	return len(batches) > 0 || len(strangers) > 0
 }
 
-// collect returns what is to be published now, and which guilds have to be adopted before.
+// collect returns what to publish now, and the guilds that must be adopted first.
 func (r *Relay) collect() (epoch uint64, batches []batch, strangers []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -289,7 +290,8 @@ func (r *Relay) collect() (epoch uint64, batches []batch, strangers []string) {
 	return r.lease.epoch, batches, strangers
 }
 
-// adopt fences guilds and waits until this relay hears so: it has heard of all that was published before, then.
+// adopt fences guilds and waits until this relay hears that they are. By then it has heard of everything that was
+// published before.
 func (r *Relay) adopt(ctx context.Context, epoch uint64, guilds []string) {
 	cmds := r.pipeline(ctx, fenceScript, len(guilds), func(i int) ([]string, []any) {
 		says := fmt.Sprintf("fenced %s %d %s", guilds[i], epoch, r.id)
@@ -311,8 +313,8 @@ func (r *Relay) adopt(ctx context.Context, epoch uint64, guilds []string) {
 	})
 }
 
-// publish publishes batches and waits until this relay hears so. What it does not hear of may be published or not: the
-// guild is adopted anew, after which it is known.
+// publish publishes batches and waits until this relay hears that they are. A batch of which it does not hear may be
+// published or not. It has that guild adopted again, after which it knows.
 func (r *Relay) publish(ctx context.Context, epoch uint64, batches []batch) {
 	cmds := r.pipeline(ctx, publishScript, len(batches), func(i int) ([]string, []any) {
 		b := batches[i]
@@ -360,7 +362,7 @@ func (r *Relay) publish(ctx context.Context, epoch uint64, batches []batch) {
 	}
 }
 
-// channel is the topic's channel for nodes.
+// channel returns the topic's channel for nodes.
 func (r *Relay) channel(t event.Topic) string {
 	if r.opts.Sharded {
 		return t.ShardedChannel(r.opts.ToPrefix)
@@ -368,7 +370,7 @@ func (r *Relay) channel(t event.Topic) string {
 	return t.Channel(r.opts.ToPrefix)
 }
 
-// published returns how many events a publishScript published, and why it published no more.
+// published returns the number of events that a publishScript published, and why it stopped.
 func published(cmd *goredis.Cmd) (n int, refusal string, err error) {
 	reply, err := cmd.Slice()
 	if err != nil {
@@ -382,7 +384,7 @@ func published(cmd *goredis.Cmd) (n int, refusal string, err error) {
 	return int(count), refusal, nil
 }
 
-// accepted acts on the error of a guild's script, or on its refusal, and reports whether there is none.
+// accepted handles the error or the refusal of a guild's script. It reports whether there was neither.
 func (r *Relay) accepted(guild string, err error, refusal string) bool {
 	if reply, ok := errors.AsType[goredis.Error](err); ok {
 		refusal = reply.Error()
@@ -406,7 +408,7 @@ func (r *Relay) accepted(guild string, err error, refusal string) bool {
 	return false
 }
 
-// postpone lets a guild wait.
+// postpone makes a guild wait for d.
 func (r *Relay) postpone(guild string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -416,7 +418,7 @@ func (r *Relay) postpone(guild string, d time.Duration) {
 	}
 }
 
-// forsake has guilds adopted anew before anything is published for them.
+// forsake makes guilds be adopted again before anything is published for them.
 func (r *Relay) forsake(guilds []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -425,7 +427,7 @@ func (r *Relay) forsake(guilds []string) {
 	}
 }
 
-// await waits until cond, which is called under the lock, is true, and reports whether it is.
+// await waits until cond returns true, and reports whether it did. It calls cond under the lock.
 func (r *Relay) await(ctx context.Context, cond func() bool) bool {
 	timer := time.NewTimer(echoTime)
 	defer timer.Stop()
@@ -449,7 +451,7 @@ func (r *Relay) await(ctx context.Context, cond func() bool) bool {
 	}
 }
 
-// answer tells standbys whose barrier is reached.
+// answer answers the standbys whose barrier is reached.
 func (r *Relay) answer(ctx context.Context, epoch uint64) {
 	for {
 		r.mu.Lock()
@@ -482,7 +484,7 @@ func (r *Relay) run(ctx context.Context, text string, keys []string, args ...any
 	return goredis.NewScript(text).Run(ctx, r.client, keys, args...)
 }
 
-// pipeline runs a script n times in one round trip. go-redis does not repeat it: Redis may have carried it out.
+// pipeline runs a script n times in one round trip. go-redis must not repeat it, because Redis may have run it.
 func (r *Relay) pipeline(ctx context.Context, text string, n int, call func(i int) (keys []string, args []any),
 ) []*goredis.Cmd {
 	ctx, cancel := context.WithTimeout(ctx, callTime)

@@ -8,12 +8,12 @@ import (
 	"github.com/architus/guildcast/event"
 )
 
-// item is a message that was heard and, as far as this relay knows, is not published durably yet.
+// item is a message that, as far as this relay knows, is not published durably yet.
 type item struct {
 	topic   event.Topic
 	message []byte
 	hash    string
-	seq     uint64    // among all that this relay heard
+	seq     uint64    // number among all messages of this relay
 	at      time.Time // when it was heard
 }
 
@@ -25,34 +25,35 @@ func hashOf(topic event.Topic, message []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
 
-// line is what is not published yet of one guild, in order. It exists only while there is something to know.
+// line is the unpublished messages of one guild, in order. It exists only while it holds something.
 type line struct {
 	items []item
 	bytes int
 
-	// lossy is set if some were dropped here without being published, as far as is known. The next that is published of
-	// those heard since shows that the others were too.
+	// lossy says that messages were dropped here that may not be published. Once a later message is published, they
+	// must have been too.
 	lossy bool
 
-	// early are hashes of what was published before this relay heard it, and when: on a Redis Cluster the ways differ.
+	// early holds the hashes of messages that were published before this relay heard them, and when: on a Redis Cluster
+	// the two come by different ways.
 	early map[string]time.Time
 
-	// retry is when Redis is asked again after a refusal.
+	// retry is when to try again after a refusal.
 	retry time.Time
 }
 
-// lines are those of all guilds, bounded. The relay's mutex guards them.
+// lines holds the lines of all guilds, within bounds. The relay's mutex guards it.
 type lines struct {
 	of map[string]*line
 
 	entries, bytes               int // of all lines
 	maxEntries, maxBytes         int
 	maxLineEntries, maxLineBytes int
-	unordered                    bool // a Redis Cluster: different relays may hear in different orders
+	unordered                    bool // a Redis Cluster: relays may hear messages in different orders
 	heard, published, overflowed uint64
 }
 
-// earlyFor is how long what was published early is remembered.
+// earlyFor is how long an early hash is remembered.
 const earlyFor = 5 * time.Second
 
 func (ls *lines) line(guild string) *line {
@@ -64,14 +65,14 @@ func (ls *lines) line(guild string) *line {
 	return l
 }
 
-// tidy forgets a line that says nothing.
+// tidy removes a line that holds nothing.
 func (ls *lines) tidy(guild string, l *line) {
 	if len(l.items) == 0 && !l.lossy && len(l.early) == 0 {
 		delete(ls.of, guild)
 	}
 }
 
-// add notes what was heard. It reports whether it has still to be published.
+// add adds a message. It reports whether the message must still be published.
 func (ls *lines) add(topic event.Topic, message []byte, now time.Time) bool {
 	ls.heard++
 	l := ls.line(topic.Guild)
@@ -96,7 +97,7 @@ func (ls *lines) add(topic event.Topic, message []byte, now time.Time) bool {
 	return true
 }
 
-// done takes back what the leader has published, in its order.
+// done removes a message that the leader has published, in the leader's order.
 func (ls *lines) done(guild, hash string, now time.Time) {
 	ls.published++
 	l := ls.line(guild)
@@ -111,7 +112,7 @@ func (ls *lines) done(guild, hash string, now time.Time) {
 			ls.remove(l, hash)
 			return
 		}
-		ls.cut(l, i+1) // those before it were left out by the leader, who has said so with a marker
+		ls.cut(l, i+1) // the leader left out those before it, and published a marker
 		return
 	}
 	if !ls.unordered {
@@ -128,7 +129,7 @@ func (ls *lines) done(guild, hash string, now time.Time) {
 	l.early[hash] = now
 }
 
-// dropOld drops those of the first n items that were heard so long ago that the leader must have left them out.
+// dropOld removes those of the first n items that are so old that the leader must have left them out.
 func (ls *lines) dropOld(l *line, n int, now time.Time) {
 	dropped := 0
 	for dropped < n && now.Sub(l.items[dropped].at) > earlyFor {
@@ -167,5 +168,5 @@ func (ls *lines) cut(l *line, n int) {
 	}
 }
 
-// reset forgets everything.
+// reset removes everything.
 func (ls *lines) reset() { ls.of, ls.entries, ls.bytes = map[string]*line{}, 0, 0 }

@@ -1,6 +1,6 @@
-// Package relay publishes durably what others publish plainly. Several relays stand by for each other: one leads, and
-// publishes; the others keep what they heard until they hear that it is published. The protocol between them is in
-// docs/decisions/0040-relays-stand-by.md.
+// Package relay publishes durably what others publish plainly. Several relays stand by for each other. One leads and
+// publishes. The others keep every message until they hear that it was published.
+// docs/decisions/0040-relays-stand-by.md has the protocol between them.
 package relay
 
 import (
@@ -24,15 +24,15 @@ import (
 	"github.com/architus/guildcast/internal/wake"
 )
 
-// Reason is why a relay's marker asks nodes for a resync.
+// Reason is the reason of the resync for which a relay's marker asks nodes.
 const Reason = "relay_lost"
 
-// Options configure a Relay. The zero value publishes under the prefix under which it listens, which New refuses.
+// Options configure a Relay. FromPrefix and ToPrefix must differ, so New refuses the zero value.
 type Options struct {
-	// FromPrefix precedes the guilds' ids in the names of the channels that are listened to. Default "".
+	// FromPrefix precedes the guild's id in the names of the channels on which the relay listens. Default "".
 	FromPrefix string
 
-	// ToPrefix is the same for the topics that are published to.
+	// ToPrefix precedes the guild's id in the names of the channels to which it publishes. Default "".
 	ToPrefix string
 
 	// MaxEntries, MaxAge and Sharded are as in history.PublisherOptions.
@@ -40,12 +40,12 @@ type Options struct {
 	MaxAge     time.Duration
 	Sharded    bool
 
-	// Lease is how long the relays wait for the leader before another takes over. Default 3 s.
+	// Lease is how long the others wait for a silent leader before one of them takes over. Default 3 s.
 	Lease time.Duration
 
-	// What is heard and not published yet is bounded: of each guild by MaxGuildEntries (default 10,000) and
-	// MaxGuildBytes (default 16 MiB), of all together by MaxAllEntries (default 500,000) and MaxAllBytes (default
-	// 256 MiB). What goes beyond makes a resync.
+	// These bound the messages that are not published yet: per guild MaxGuildEntries (default 10,000) and MaxGuildBytes
+	// (default 16 MiB), for all guilds together MaxAllEntries (default 500,000) and MaxAllBytes (default 256 MiB). A
+	// message beyond a bound is dropped, and the guild's spectators get a resync.
 	MaxGuildEntries, MaxGuildBytes int
 	MaxAllEntries, MaxAllBytes     int
 
@@ -53,23 +53,23 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Stats describe a relay. Counters only grow.
+// Stats describe a relay. The counters only grow.
 type Stats struct {
 	Leading      bool
-	Ready        bool   // it could take over without a resync
-	Heard        uint64 // messages of guilds that are events
-	Malformed    uint64 // messages of guilds that are none, and were dropped
+	Ready        bool   // the relay could take over without a resync
+	Heard        uint64 // messages of guilds that are valid events
+	Malformed    uint64 // messages of guilds that are not, and were dropped
 	Published    uint64 // events that this relay published durably
 	Markers      uint64 // markers that this relay published
-	Overflowed   uint64 // messages that were dropped since a bound was reached
-	Refused      uint64 // events that Redis refused, each time
-	Takeovers    uint64 // times that this relay began to lead
-	Pending      int    // messages that are not published yet, as far as is known
+	Overflowed   uint64 // messages that were dropped at a bound
+	Refused      uint64 // refusals of events by Redis
+	Takeovers    uint64 // how often this relay began to lead
+	Pending      int    // messages that are not published yet, as far as this relay knows
 	PendingBytes int
-	Waiting      time.Duration // how old the oldest of a guild's first pending messages is
+	Waiting      time.Duration // age of the oldest pending message
 }
 
-// Relay is one of the relays of a deployment. All methods may be called concurrently.
+// Relay is one relay of a deployment. All methods may be called concurrently.
 type Relay struct {
 	// Static after construction.
 	client  goredis.UniversalClient
@@ -94,28 +94,28 @@ type Relay struct {
 	stats   Stats
 }
 
-// hearing is whether a relay knows what is pending.
+// hearing says whether a relay knows all pending messages.
 type hearing struct {
 	epochs map[string]uint64 // of the bus, by pattern or channel, since token was heard
-	token  string            // what is waited for, or was heard last
+	token  string            // the token that is awaited, or was heard last
 	asked  time.Time         // when token was made
-	echoed bool              // token was heard: all that is heard since is kept
-	sure   bool              // and the leader has published what was before
+	echoed bool              // token was heard: every message since is kept
+	sure   bool              // and the leader has published every message before
 }
 
-// lease is what a relay knows of its own lease.
+// lease is what a relay knows about its own lease.
 type lease struct {
-	epoch uint64    // 0: it does not lead
-	until time.Time // by this process's clock, which is asked before anything is published
+	epoch uint64    // 0 if it does not lead
+	until time.Time // by this process's clock, checked before every publishing
 }
 
-// barrier is a place in what was heard, up to which everything must be published before a standby is told.
+// barrier is a place among the messages. Everything up to it must be published before a standby gets its answer.
 type barrier struct {
 	token string
 	seq   uint64
 }
 
-// New returns a relay, which must be run. It fails if it would listen to what it publishes.
+// New returns a relay; call Run. It fails if the relay would listen to what it publishes.
 func New(b *bus.Bus, client goredis.UniversalClient, o Options) (*Relay, error) {
 	if rest, ok := strings.CutPrefix(o.ToPrefix, o.FromPrefix); ok && strings.Trim(rest, "0123456789") == "" {
 		return nil, fmt.Errorf("a relay from prefix %q to prefix %q would hear itself", o.FromPrefix, o.ToPrefix)
@@ -158,7 +158,7 @@ func (r *Relay) fenceKey(guild string) string {
 	return fencePrefix + "{" + guild + "}:" + r.opts.ToPrefix
 }
 
-// Stats returns what the relay does now and has done.
+// Stats returns a snapshot.
 func (r *Relay) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,8 +178,7 @@ func (r *Relay) leadsLocked(now time.Time) bool {
 	return r.lease.epoch > 0 && now.Before(r.lease.until)
 }
 
-// Run relays until ctx ends, and hands over then. It returns nil once all of its goroutines have ended. It may be
-// called once.
+// Run relays until ctx ends, then hands over. It returns nil once all of its goroutines have ended. Call it once.
 func (r *Relay) Run(ctx context.Context) error {
 	if err := r.life.Begin(); err != nil {
 		return fmt.Errorf("run relay: %w", err)
@@ -209,7 +208,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
-// handle takes what the bus heard. It runs for one message at a time, in their order.
+// handle takes a message of the bus. It runs for one message at a time, in their order.
 func (r *Relay) handle(m bus.Message) {
 	if !r.life.Enter() {
 		return
@@ -275,11 +274,12 @@ func (r *Relay) talkLocked(text string) {
 	}
 }
 
-// keepsDoneLocked reports whether what is said to be done was heard by this relay. Between the echo of its sync and the
-// answer it is not.
+// keepsDoneLocked reports whether this relay has heard the messages that a "done" names. Between the echo of its sync
+// and the answer it may not have.
 func (r *Relay) keepsDoneLocked() bool { return r.hearing.sure || !r.hearing.echoed }
 
-// syncLocked begins to keep what is heard, if the sync is this relay's own, and otherwise lets the leader answer.
+// syncLocked handles a sync. If it is this relay's own, the relay begins to keep messages. Otherwise the leader will
+// answer it.
 func (r *Relay) syncLocked(token string) {
 	switch {
 	case token == r.hearing.token && !r.hearing.echoed:
@@ -302,7 +302,7 @@ func (r *Relay) syncedLocked(token string, except []string) {
 	r.log.Info("relay stands by", "pending", r.pending.entries)
 }
 
-// unsure notes that this relay can't know any more what is pending.
+// unsure records that this relay no longer knows all pending messages.
 func (r *Relay) unsure(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,9 +2,9 @@ package relay
 
 import "github.com/architus/guildcast/history"
 
-// leaseScript takes or renews the lease, for ARGV[2] ms. Who is not sure of what it heard waits ARGV[3] ms longer, so
-// that one who is goes first. It returns the epoch of the lease (0 if somebody else has it), and whether there was none
-// ever before. Epochs are times, so that they grow even if Redis loses the lease.
+// leaseScript takes or renews the lease, for ARGV[2] ms. A relay that is not sure waits ARGV[3] ms longer, so that one
+// that is sure goes first. The script returns the epoch of the lease, or 0 if another relay has it, and whether this is
+// the first lease ever. Epochs are times, so that they grow even if Redis loses the lease.
 const leaseScript = `
 local key, id, ms, grace = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = redis.call('TIME')
@@ -38,8 +38,8 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 `
 
-// fenceScript shuts out of a guild whoever led before epoch ARGV[1], and says ARGV[3] on the control channel ARGV[2]:
-// who hears that has heard of everything that was published before.
+// fenceScript shuts relays that led before epoch ARGV[1] out of a guild, and publishes ARGV[3] on the control channel
+// ARGV[2]. A relay that hears that has heard of everything that was published before.
 const fenceScript = `
 local fence = redis.call('GET', KEYS[1])
 if fence and tonumber(fence) > tonumber(ARGV[1]) then return redis.error_reply('FENCED by a later epoch') end
@@ -48,10 +48,10 @@ redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1
 `
 
-// publishScript publishes events of one guild durably and says which, unless epoch ARGV[1] is not the one of the fence.
-// KEYS are the history and the fence. ARGV are the epoch, the control channel, the beginning of what to say there, the
-// most entries, the longest age, and then channel, message and hash of each event. It stops at the first event that
-// Redis refuses, and returns how many were published, and the refusal.
+// publishScript publishes events of one guild durably and says which, if epoch ARGV[1] is that of the fence. KEYS are
+// the history and the fence. ARGV are the epoch, the control channel, the beginning of what to say there, the most
+// entries, the longest age, and then channel, message and hash of each event. The script stops at the first event that
+// Redis refuses. It returns the number of events that it published, and the refusal.
 const publishScript = `
 local publish = function(KEYS, ARGV)
 ` + history.Script + `
