@@ -2,6 +2,7 @@
 //
 //   URL, TOKEN, GUILD   what they connect to, elevate with and spectate
 //   CLIENTS             how many
+//   TRANSPORTS          with commas between them; those of the client by default
 //
 // Prints {"spectating": n} when n clients spectate, and for the line "gaps" on standard input an object: "gaps", the
 // longest time in ms between two events of each client since the line before it, and "connected", the clients that
@@ -9,7 +10,7 @@
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
-const { URL: url, TOKEN: token, GUILD: guild_id, CLIENTS: count } = process.env;
+const { URL: url, TOKEN: token, GUILD: guild_id, CLIENTS: count, TRANSPORTS: transports } = process.env;
 const clients = [];
 let announced = false;
 
@@ -24,7 +25,10 @@ const hear = (client) => {
 for (let i = 0; i < Number(count); i++) {
   const client = { gap: 0, last: 0, spectating: false };
   // The proxy picks a node by this header.
-  const socket = io(url, { forceNew: true, auth: { token }, extraHeaders: { "X-Forwarded-For": `192.0.2.${i}` } });
+  const socket = io(url, {
+    forceNew: true, auth: { token }, extraHeaders: { "X-Forwarded-For": `192.0.2.${i}` },
+    ...(transports && { transports: transports.split(",") }),
+  });
   socket.on("connect", () => socket.emit("spectate", { guild_id, token }));
   socket.on("disconnect", () => (client.spectating = false));
   socket.on("spectate_return", ({ success }) => {
