@@ -60,6 +60,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.srv.eio.ServeHTTP(w, r)
 }
 
+// Release answers the poll of a session that waits here, if there is one, so that the client polls again: the server
+// that has passed it on is about to end.
+func (h *Handler) Release(sid string) { h.srv.eio.Release(sid) }
+
 // serves reports whether a request of a session is nobody else's to answer, if only that there is no such session.
 func (s *server) serves(sid string) bool { return s.eio.Has(sid) || s.eio.Issued(sid) }
 

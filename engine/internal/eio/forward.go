@@ -44,6 +44,21 @@ func (s *Server) Forward(w http.ResponseWriter, r *http.Request) bool {
 	return s.forward(w, r, r.URL.Query().Get("sid"))
 }
 
+// Release answers the poll of a session that waits, if there is one, with nothing: the client polls again.
+func (s *Server) Release(sid string) {
+	s.mu.RLock()
+	c, _ := s.conns.Get(sid)
+	s.mu.RUnlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.poll != nil && c.poll.waiter != nil {
+		c.poll.waiter.wake() // with a noop, if there is nothing else
+	}
+}
+
 // elsewhere returns the NodeID of the server that may have a session which is not here, or "".
 func (s *Server) elsewhere(sid string) string {
 	if s.cfg.Forward == nil || s.Issued(sid) || len(sid) != sessionIDSize || !base64url.MatchString(sid) {

@@ -53,6 +53,7 @@ type Forwarder struct {
 	life     service.Life
 
 	tunnels tunnels
+	polls   polls
 	counts  counts
 }
 
@@ -125,6 +126,11 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, node string)
 		return err
 	}
 	a := &attempt{uri: r.URL.RequestURI()}
+	if r.Method == http.MethodGet && r.Header.Get("Upgrade") == "" {
+		poll := &poll{node, r.URL.Query().Get("sid")}
+		f.polls.add(poll)
+		defer f.polls.remove(poll)
+	}
 	p.proxy.ServeHTTP(&tunnelWriter{w, &f.tunnels}, r.WithContext(context.WithValue(ctx, attemptKey, a)))
 	switch {
 	case a.err == nil:
@@ -161,8 +167,14 @@ func (f *Forwarder) warn(message, node string, err error) {
 	}
 }
 
+// sessions is what has the sessions of a node.
+type sessions interface {
+	http.Handler
+	Release(sid string)
+}
+
 // Serve returns the handler for Path. next serves the clients' requests.
-func (f *Forwarder) Serve(next http.Handler) http.Handler {
+func (f *Forwarder) Serve(next sessions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uri := strings.TrimPrefix(r.URL.RequestURI(), Path)
 		address, err := f.signer.verify(r.Method, uri, r.Header)
@@ -172,6 +184,10 @@ func (f *Forwarder) Serve(next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "forbidden", http.StatusForbidden)
 			f.log.Debug("a request that came as passed on is refused", "addr", r.RemoteAddr, "err", err)
+			return
+		}
+		if r.Method == methodRelease {
+			next.Release(r.URL.Query().Get("sid"))
 			return
 		}
 		f.counts.served.Add(1)
@@ -234,8 +250,25 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 }
 
-// Drain closes the WebSockets that lead to other nodes, spread over spread: their clients connect again.
-func (f *Forwarder) Drain(ctx context.Context, spread time.Duration) { f.tunnels.drain(ctx, spread) }
+// Drain ends what leads to other nodes until ctx ends, spread over spread: WebSockets are closed, and their clients
+// connect again; polls are answered, and their clients poll again.
+func (f *Forwarder) Drain(ctx context.Context, spread time.Duration) {
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	end := time.Now().Add(spread)
+	for ctx.Err() == nil {
+		steps := max(1, int(time.Until(end)/drainStep))
+		f.tunnels.close((f.tunnels.open() + steps - 1) / steps)
+		for _, p := range f.polls.share(steps) {
+			f.release(ctx, p)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	f.tunnels.close(f.tunnels.open())
+}
 
 // Stats of a Forwarder.
 type Stats struct {

@@ -62,10 +62,7 @@ func start(t *testing.T, client goredis.UniversalClient, o Options) *node {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", h)
-	mux.Handle(Path+"/", f.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n.seen.Store(r.URL.Query().Get("t"), r.RemoteAddr)
-		h.ServeHTTP(w, r)
-	})))
+	mux.Handle(Path+"/", f.Serve(n))
 	n.http = httptest.NewUnstartedServer(mux)
 	if o.TLS {
 		n.http.TLS = f.TLS(&tls.Config{})
@@ -87,7 +84,7 @@ func start(t *testing.T, client goredis.UniversalClient, o Options) *node {
 		}
 		stopping, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		f.tunnels.drain(ctx, 0)
+		f.Drain(ctx, 0)
 		if err := h.Shutdown(stopping); err != nil {
 			t.Error(err)
 		}
@@ -95,6 +92,15 @@ func start(t *testing.T, client goredis.UniversalClient, o Options) *node {
 	})
 	return n
 }
+
+// ServeHTTP serves what other nodes pass on.
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.seen.Store(r.URL.Query().Get("t"), r.RemoteAddr)
+	n.engine.ServeHTTP(w, r)
+}
+
+// Release implements sessions.
+func (n *node) Release(sid string) { n.engine.Release(sid) }
 
 // request sends a request to the node.
 func (n *node) request(t *testing.T, method, query, body string) (int, string) {
@@ -238,6 +244,29 @@ func TestUpgrade(t *testing.T) {
 	if n := b.Stats().WebSockets; n != 0 {
 		t.Errorf("%d WebSockets after the drain", n)
 	}
+}
+
+// TestPollOfADrainingNode drains a node at which a poll waits: it is answered, and the session stays.
+func TestPollOfADrainingNode(t *testing.T) {
+	_, client := redistest.Mini(t)
+	a, b := start(t, client, Options{}), start(t, client, Options{})
+	session := a.open(t)
+	b.request(t, "POST", session, "40")
+	b.poll(t, session, "hello")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answered := make(chan string, 1)
+	go func() {
+		status, body := b.request(t, "GET", session, "")
+		answered <- fmt.Sprint(status, " ", body)
+	}()
+	wait.Until(t, "the poll to be passed on", func() bool { return len(b.polls.share(1)) == 1 })
+	go b.Drain(ctx, 0)
+	if got := <-answered; got != "200 6" {
+		t.Errorf("the poll is answered %s", got)
+	}
+	a.request(t, "POST", session, `42["echo",7]`)
+	a.poll(t, session, `["echo",7]`)
 }
 
 // TestNobodyAnswers sends requests of sessions that no node has, or none that answers.

@@ -25,6 +25,7 @@ const (
 // peer is another node.
 type peer struct {
 	text      string // its entry
+	target    *url.URL
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
 }
@@ -56,7 +57,7 @@ func (f *Forwarder) newPeer(id string, e entry) (*peer, error) {
 		},
 		ModifyResponse: modifyResponse,
 	}
-	return &peer{proxy: proxy, transport: transport}, nil
+	return &peer{target: target, proxy: proxy, transport: transport}, nil
 }
 
 func (p *peer) close() { p.transport.CloseIdleConnections() }

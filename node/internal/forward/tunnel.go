@@ -2,12 +2,10 @@ package forward
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // bufferSize is that of the buffers through which answers and WebSockets are copied, in bytes. There are two for each
@@ -103,26 +101,9 @@ func (s *tunnels) some(n int) []*tunnel {
 	return picked
 }
 
-// drainStep is the pause between two lots of connections that are closed.
-const drainStep = 100 * time.Millisecond
-
-// drain closes all, a lot at a time, over spread; what is open then, or comes later, until ctx ends.
-func (s *tunnels) drain(ctx context.Context, spread time.Duration) {
-	tick := time.NewTicker(drainStep)
-	defer tick.Stop()
-	end := time.Now().Add(spread)
-	for ctx.Err() == nil {
-		left := max(1, int(time.Until(end)/drainStep))
-		n := s.open()
-		for _, t := range s.some((n + left - 1) / left) {
-			_ = t.Close()
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	for _, t := range s.some(s.open()) {
+// close closes up to n of them.
+func (s *tunnels) close(n int) {
+	for _, t := range s.some(n) {
 		_ = t.Close()
 	}
 }
