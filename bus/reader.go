@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"time"
 )
 
 // maxNames bounds the channel names that a reader keeps to avoid making the same string again; when there are more it
@@ -143,7 +144,7 @@ func (r *reader) deliver(subs []*Subscription, m Message, size int) error {
 	if len(subs) == 0 {
 		return r.c.skip(size)
 	}
-	m.Channel = r.intern(r.name)
+	m.Channel, m.Received = r.intern(r.name), time.Now()
 	for i, s := range subs {
 		if !s.wants(m.Channel) {
 			r.l.b.skipped.Add(1)

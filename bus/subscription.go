@@ -21,6 +21,8 @@ type Message struct {
 	// Epoch numbers the confirmed subscriptions to the channel or pattern. It grows when that was lost and subscribed
 	// to again: messages may then have been missed before this one.
 	Epoch uint64
+	// Received is when the bus had read of it that it comes.
+	Received time.Time
 }
 
 // Handler receives the messages of a Subscription, one at a time.

@@ -236,3 +236,20 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestPublished reads ts, which must not decide anything.
+func TestPublished(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1790000000123": 1790000000123, "0": 0, "-1": 0, "1.5": 0, `"1790000000123"`: 0, "null": 0, "{}": 0,
+		"99999999999999999999": 0,
+	} {
+		for _, message := range []string{
+			`{"ts":` + text + `,"kind":"member","payload":{}}`, `{"action_number":24,"ts":` + text + `}`,
+		} {
+			e, err := event.Parse(event.Topic{Guild: "1"}, []byte(message))
+			if err != nil || e.Published != want || e.Kind != event.KindMember {
+				t.Errorf("%s: %+v, %v", message, e, err)
+			}
+		}
+	}
+}

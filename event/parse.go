@@ -39,6 +39,8 @@ const MaxBytes = 4 << 20
 // JSON, nil if absent.
 type fields struct {
 	event, kind, private, requires, payload, actionNumber, guildID []byte
+
+	published []byte // steers nothing
 }
 
 // slot returns the field for a steering member, or nil for any other member.
@@ -78,6 +80,9 @@ func Parse(topic Topic, data []byte) (Event, error) {
 		return Event{}, err
 	}
 	e := Event{Topic: topic, Name: LogPool, Requires: parseRequires(f.requires)}
+	if f.published != nil {
+		e.Published = parsePublished(f.published)
+	}
 	if topic.Logs {
 		e.Name = LogOther
 	}
@@ -111,6 +116,8 @@ func collect(data []byte) (f fields, err error) {
 		switch {
 		case slot == nil && foldsToField(name):
 			return f, &ParseError{BadField, "a field differs from a known one in case only"}
+		case slot == nil && name == "ts":
+			f.published = value
 		case slot == nil:
 		case *slot != nil:
 			return f, &ParseError{BadField, name + " is there twice"}
@@ -165,6 +172,15 @@ func logAction(e Event, f fields, data []byte) (Event, error) {
 	e.Kind = KindOfAction(number)
 	e.Payload = data
 	return e, nil
+}
+
+// parsePublished parses a time in Unix milliseconds. Anything else is 0: only a metric depends on it.
+func parsePublished(raw []byte) int64 {
+	ms, err := strconv.ParseUint(string(raw), 10, 63)
+	if err != nil {
+		return 0
+	}
+	return int64(ms)
 }
 
 // parseRequires parses a permission's name, a number, or an array of names and numbers. If it is absent, nothing is

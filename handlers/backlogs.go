@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"sync"
+	"time"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
@@ -12,6 +13,7 @@ type notice struct {
 	topic    event.Topic
 	position history.Position // zero for a plain one
 	data     []byte
+	received time.Time // from Redis; zero if that is not known
 }
 
 func (n *notice) size() int { return len(n.data) + 128 }

@@ -88,3 +88,14 @@ func BenchmarkElevation(b *testing.B) {
 		i++
 	}
 }
+
+// What the histograms take of one guild event.
+func BenchmarkObserveDelivery(b *testing.B) {
+	d, e := newDurations(), &event.Event{}
+	received := time.Now()
+	p := history.Position{Time: uint64(received.UnixMilli())}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.observeDelivery(e, p, received)
+	}
+}

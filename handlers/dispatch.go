@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -40,7 +41,8 @@ func handlerOf(event string) (h handler, known bool) {
 // and the client's callback if there is one.
 func (s *session) onEvent(args ...any) {
 	name, _ := args[0].(string)
-	r := &request{session: s, event: name}
+	r := &request{session: s, event: name, began: time.Now()}
+	defer s.gateway.metrics.durations.observe(durationHandler, name, r.began)
 	args = args[1:]
 	if n := len(args); n > 0 {
 		if ack, ok := args[n-1].(socket.Ack); ok {

@@ -77,7 +77,7 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 	if !ok || auth["token"] == nil {
 		return
 	}
-	r := &request{session: s, event: eventRequestElevation}
+	r := &request{session: s, event: eventRequestElevation, began: time.Now()}
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(r.event, p)

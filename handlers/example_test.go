@@ -13,7 +13,6 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/handlers"
-	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
 	"github.com/architus/guildcast/token"
@@ -45,7 +44,7 @@ func Example() {
 	}
 	var gateway *handlers.Gateway // there are no messages before a client spectates
 	topics := redis.NewTopics(b, redis.TopicsOptions{
-		OnMessage: func(t event.Topic, p history.Position, payload []byte) { gateway.Message(t, p, payload) },
+		OnMessage: gateway.Receive,
 		OnMissed:  func(topics []event.Topic, reason string) { gateway.Resync(topics, reason) },
 	})
 	running, stop := context.WithCancel(context.Background())

@@ -25,6 +25,7 @@ type follower struct {
 	session *session
 	stream  *stream
 	ctx     context.Context // ends with the follower
+	began   time.Time       // when the replay was asked for, or became necessary; zero if nothing is replayed
 	cancel  context.CancelFunc
 
 	// Guarded by stream.mu.
@@ -44,7 +45,7 @@ type follower struct {
 }
 
 func newFollower(s *session, st *stream, v permissions.View) *follower {
-	f := &follower{session: s, stream: st, view: v, mu: make(lock, 1), page: followBatch}
+	f := &follower{session: s, stream: st, view: v, mu: make(lock, 1), page: followBatch, began: time.Now()}
 	f.ctx, f.cancel = context.WithCancel(s.gateway.ctx)
 	return f
 }
@@ -181,6 +182,7 @@ func (f *follower) goLiveLocked() {
 		g.filter.Remove(s.conn()) // revoked before the filter had it
 	}
 	f.stream.dropFollowerLocked(f)
+	g.metrics.durations.observeReplay(f.began)
 	if f.missed { // after everything that was replayed
 		g.resyncLater(s, f.stream.guild)
 	}

@@ -19,7 +19,12 @@ type batches struct {
 // Message does not wait for slow recipients: while the guild does, data is kept, and must not change. A malformed
 // message is dropped, counted, and logged at most once per topic and minute.
 func (g *Gateway) Message(topic event.Topic, p history.Position, data []byte) {
-	g.take(notice{topic: topic, position: p, data: data})
+	g.Receive(topic, p, data, time.Time{})
+}
+
+// Receive is Message for a message that came from Redis at this time.
+func (g *Gateway) Receive(topic event.Topic, p history.Position, data []byte, received time.Time) {
+	g.take(notice{topic: topic, position: p, data: data, received: received})
 }
 
 // take handles a message of a topic, or keeps it while the guild waits for slow recipients.
@@ -58,17 +63,17 @@ func (g *Gateway) handle(n notice) (behind []lag) {
 	}
 	g.directories.Changed(&e)
 	for ended := true; ended && st != nil; st = g.streams.of(n.topic.Guild) {
-		if behind, ended = st.deliver(&e, n.position, len(n.data)); !ended {
+		if behind, ended = st.deliver(&e, n); !ended {
 			return behind
 		}
 	}
-	behind, _ = g.route(&e, n.position)
+	behind, _ = g.route(&e, n.position, n.received)
 	return behind
 }
 
 // route delivers an event to the sockets that may see it. It returns the recipients to wait for, and those for which
 // the event was left out.
-func (g *Gateway) route(e *event.Event, p history.Position) (behind []lag, shed []*engine.Conn) {
+func (g *Gateway) route(e *event.Event, p history.Position, received time.Time) (behind []lag, shed []*engine.Conn) {
 	flight := g.flights.begin(e.Topic.Guild)
 	defer g.flights.end(flight)
 	room, _ := g.batches.Get().(*batches)
@@ -79,6 +84,9 @@ func (g *Gateway) route(e *event.Event, p history.Position) (behind []lag, shed 
 	room.list, outcome = g.filter.Route(room.list[:0], e, time.Now())
 	g.metrics.outcome(outcome)
 	behind, shed = g.fanOut(e, p, room.list)
+	if outcome == permissions.Routed {
+		g.metrics.durations.observeDelivery(e, p, received)
+	}
 	clear(room.list) // so that it keeps no connection alive
 	g.batches.Put(room)
 	if outcome == permissions.UnknownKind && g.complaints.Allow(complaint{e.Topic, unknownKind}) {

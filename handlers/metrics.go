@@ -19,6 +19,7 @@ type metrics struct {
 	refused, floods, panics, resyncs, shed    prometheus.Counter
 	replayed                                  prometheus.Counter
 	elevated                                  prometheus.Gauge
+	durations                                 *durations
 
 	// Looked up once, because every guild event needs them. Static after construction.
 	outcomes map[permissions.Outcome]prometheus.Counter
@@ -56,6 +57,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		replays:            vec("replays_total", "Replays of past guild events, by what became of them.", "outcome"),
 		replayed:           one("replayed_events_total", "Past guild events queued for sockets."),
 		elevated:           prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
+		durations:          newDurations(),
 		outcomes:           map[permissions.Outcome]prometheus.Counter{},
 		levels:             map[permissions.Level]prometheus.Counter{},
 	}
@@ -83,7 +85,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		}),
 		count("requests_in_progress", "Pool and interpret requests in progress.", g.slots.inProgress),
 	}
-	for _, c := range collectors {
+	for _, c := range append(collectors, m.durations.collectors()...) {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -263,7 +263,7 @@ func TestEventOfAStreamThatHasEnded(t *testing.T) {
 		b.g.disconnected(s)
 		s, got := b.spectate("back", "2", m{"since": p0.String()})
 		wantAll(t, got, spectates(at(p1), true, 1), pushed(1, at(p1)))
-		if _, ended := old.deliver(&e, p1, 0); !ended {
+		if _, ended := old.deliver(&e, notice{position: p1}); !ended {
 			t.Error("the former stream has not ended")
 		}
 		b.g.Message(pool1, p1, []byte(member(1)))

@@ -35,9 +35,11 @@ func withRedisAt(t *testing.T, url string, timeout time.Duration) (*node, *redis
 	b := bus.New(conn.Client, bus.Options{})
 	var n *node
 	topics := redis.NewTopics(b, redis.TopicsOptions{
-		Linger:    -1,
-		OnMessage: func(topic event.Topic, p history.Position, data []byte) { n.gateway.Message(topic, p, data) },
-		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
+		Linger: -1,
+		OnMessage: func(topic event.Topic, p history.Position, data []byte, at time.Time) {
+			n.gateway.Receive(topic, p, data, at)
+		},
+		OnMissed: func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	requests := redis.NewRequests(conn.Client, b, redis.RequestsOptions{Timeout: timeout})
 	t.Cleanup(func() { // after the node's own

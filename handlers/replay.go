@@ -236,6 +236,10 @@ func (s *session) spectatePrepared(
 	old := s.watched.guild
 	s.sit(st)
 	f := newFollower(s, st, pv)
+	f.began = time.Time{}
+	if c.asks() {
+		f.began = r.began
+	}
 	got := st.begin(f, viewer, c, ready)
 	s.settle(v, topics, s.topics)
 	s.positions.Store(true)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 
@@ -15,12 +16,14 @@ type request struct {
 	session *session
 	event   string
 	ack     socket.Ack // the client's callback; may be nil
+	began   time.Time  // when it was taken up
 }
 
 // answer sends the last answer, as an event and to the client's callback.
 func (r *request) answer(event string, body []byte) {
 	r.part(event, body)
 	r.acknowledge(body)
+	r.session.gateway.metrics.durations.observe(durationRequest, r.event, r.began)
 }
 
 // part sends a part of the answer that is not the last.

@@ -111,9 +111,10 @@ type stream struct {
 	waiting   int              // how many calls of cover wait
 }
 
-// deliver delivers an event, whose message has so many bytes, to the clients that may see it. It returns the recipients
-// to wait for. It does nothing if the stream has ended: another one of the guild may have begun.
-func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind []lag, ended bool) {
+// deliver delivers an event, which came as n, to the clients that may see it. It returns the recipients to wait for. It
+// does nothing if the stream has ended: another one of the guild may have begun.
+func (st *stream) deliver(e *event.Event, n notice) (behind []lag, ended bool) {
+	p, bytes := n.position, len(n.data)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.ended {
@@ -123,7 +124,7 @@ func (st *stream) deliver(e *event.Event, p history.Position, bytes int) (behind
 		return nil, false
 	}
 	before := st.position
-	behind, shed := st.gateway.route(e, p)
+	behind, shed := st.gateway.route(e, p, n.received)
 	if len(shed) > 0 && st.known && !(before.IsZero() && p.IsZero()) {
 		st.openWindowLocked(before)
 	}

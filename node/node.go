@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -158,7 +159,9 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
 		Prefix: c.TopicPrefix, Sharded: c.Topics == TopicsSharded, Logger: c.Logger,
 		History:   history.NewReader(n.redis.Client, history.ReaderOptions{}),
-		OnMessage: func(t event.Topic, p history.Position, payload []byte) { n.gateway.Message(t, p, payload) },
+		OnMessage: func(t event.Topic, p history.Position, payload []byte, at time.Time) {
+			n.gateway.Receive(t, p, payload, at)
+		},
 		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)

@@ -32,7 +32,7 @@ func ExampleTopics() {
 	defer b.Close(ctx)
 	heard := make(chan struct{})
 	topics := redis.NewTopics(b, redis.TopicsOptions{OnMessage: func(t event.Topic, _ history.Position,
-		payload []byte) {
+		payload []byte, _ time.Time) {
 		fmt.Println(t.Guild, t.Logs, string(payload))
 		close(heard)
 	}})

@@ -454,7 +454,7 @@ func (x *tails) pass(ctx context.Context, tl *tail, e *history.Entry) bool {
 	tl.queue.mu.Unlock()
 	if wanted {
 		x.repaired.Add(1)
-		x.message(e.Topic, e.Position, e.Message)
+		x.message(e.Topic, e.Position, e.Message, time.Time{})
 	}
 	return true
 }
@@ -472,6 +472,6 @@ func (x *tails) release(tl *tail) {
 			tl.position = w.position
 		}
 		tl.queue.mu.Unlock()
-		x.message(w.topic, w.position, w.payload)
+		x.message(w.topic, w.position, w.payload, time.Time{})
 	}
 }

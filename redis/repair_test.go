@@ -60,7 +60,7 @@ func newDurable(t *testing.T, client, publisher goredis.UniversalClient, bo bus.
 	return d
 }
 
-func (d *durable) message(topic event.Topic, p history.Position, payload []byte) {
+func (d *durable) message(topic event.Topic, p history.Position, payload []byte, _ time.Time) {
 	if d.gate != nil {
 		<-d.gate
 	}

@@ -43,7 +43,7 @@ type tails struct {
 	// Static after construction.
 	reader      historyReader
 	epoch       func(event.Topic) (uint64, bool) // bus.Subscription.Epoch of the topic
-	message     func(event.Topic, history.Position, []byte)
+	message     func(event.Topic, history.Position, []byte, time.Time)
 	missed      func(guilds []string, reason string)
 	log         *slog.Logger
 	plainMemory time.Duration
@@ -161,7 +161,7 @@ func newTails(reader historyReader, queues int, o TopicsOptions) *tails {
 		unrecoverable: map[string]uint64{},
 	}
 	if x.message == nil {
-		x.message = func(event.Topic, history.Position, []byte) {}
+		x.message = func(event.Topic, history.Position, []byte, time.Time) {}
 	}
 	for range queues {
 		x.queues = append(x.queues, &tailQueue{guilds: map[string]*tail{}})
@@ -303,7 +303,7 @@ func (x *tails) receive(q *tailQueue, topic event.Topic, m bus.Message) {
 	}
 	tl.passing = true
 	q.mu.Unlock()
-	x.message(topic, p, body)
+	x.message(topic, p, body, m.Received)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	tl.passing = false

@@ -123,7 +123,7 @@ func (m *model) work() {
 	}
 }
 
-func (m *model) pass(topic event.Topic, p history.Position, body []byte) {
+func (m *model) pass(topic event.Topic, p history.Position, body []byte, _ time.Time) {
 	m.pause(time.Millisecond)
 	m.mu.Lock()
 	slow := m.rng.IntN(20) == 0

@@ -49,7 +49,7 @@ type record struct {
 	losses   int // how often something was missed
 }
 
-func (r *record) message(topic event.Topic, _ history.Position, payload []byte) {
+func (r *record) message(topic event.Topic, _ history.Position, payload []byte, _ time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.messages = append(r.messages, topic.Channel("")+" "+string(payload))
@@ -240,7 +240,10 @@ func TestTopicsOverflow(t *testing.T) {
 	r, gate := &record{}, make(chan struct{})
 	topics := NewTopics(b, TopicsOptions{
 		Queues: 1, OnMissed: r.miss,
-		OnMessage: func(topic event.Topic, p history.Position, payload []byte) { <-gate; r.message(topic, p, payload) },
+		OnMessage: func(topic event.Topic, p history.Position, payload []byte, at time.Time) {
+			<-gate
+			r.message(topic, p, payload, at)
+		},
 	})
 	lifecycle.Start(t, topics.Run)
 	acquire(t, topics, event.Topic{Guild: "1"})
