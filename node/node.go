@@ -158,11 +158,11 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	// Each needs the other: topics have no messages before somebody acquires one, through the gateway.
 	n.topics = redis.NewTopics(n.bus, redis.TopicsOptions{
 		Prefix: c.TopicPrefix, Sharded: c.Topics == TopicsSharded, Logger: c.Logger,
-		History:   history.NewReader(n.redis.Client, history.ReaderOptions{}),
+		History: history.NewReader(n.redis.Client, history.ReaderOptions{}),
 		OnMessage: func(t event.Topic, p history.Position, payload []byte, at time.Time) {
 			n.gateway.Receive(t, p, payload, at)
 		},
-		OnMissed:  func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
+		OnMissed: func(topics []event.Topic, reason string) { n.gateway.Resync(topics, reason) },
 	})
 	n.entities = redis.NewEntities(n.redis.Client, c.Logger)
 	n.requests = redis.NewRequests(n.redis.Client, n.bus, redis.RequestsOptions{
