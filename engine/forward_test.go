@@ -30,7 +30,8 @@ func TestForward(t *testing.T) {
 	}
 	try := func(sid string, wantStatus int, want string) {
 		t.Helper()
-		if status, body := get(t, s.http.URL+polling+"&sid="+sid); status != wantStatus || strings.TrimSpace(body) != want {
+		if status, body := get(t, s.http.URL+polling+"&sid="+sid); status != wantStatus ||
+			strings.TrimSpace(body) != want {
 			t.Errorf("session %s: %d %s", sid, status, body)
 		}
 	}

@@ -22,7 +22,8 @@ type Event struct {
 	// Requires restricts the event further.
 	Requires Requirement
 
-	// Published is when it was published, in Unix milliseconds by the publisher's clock: `ts` of the message, 0 without.
+	// Published is when it was published, in Unix milliseconds by the publisher's clock: `ts` of the message, 0
+	// without.
 	Published int64
 
 	// Payload is valid JSON, byte for byte as it was published.

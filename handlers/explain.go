@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/permissions"
 )
 
 // Reasons of Explain beside those of the permissions.
 const (
 	// ReasonMalformed means that the node drops the message.
-	ReasonMalformed permissions.Reason = "malformed"
+	ReasonMalformed permissions.Reason = botwire.WordMalformed
 
-	ReasonNotElevated   permissions.Reason = "not_elevated"
+	ReasonNotElevated   permissions.Reason = botwire.WordNotElevated
 	ReasonNotSpectating permissions.Reason = "not_spectating" // the guild of the event
 )
 

@@ -190,7 +190,8 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
-		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l), pasts: make(chan struct{}, maxPastReads), reads: make(chan struct{}, maxReads),
+		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l),
+		pasts: make(chan struct{}, maxPastReads), reads: make(chan struct{}, maxReads),
 	}
 	g.bounds.Store(&l)
 	g.replays.max.Store(int64(l.NodeReplays))

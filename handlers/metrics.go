@@ -40,13 +40,14 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return prometheus.NewGaugeFunc(gauge(name, help), func() float64 { return float64(n()) })
 	}
 	m := &metrics{
-		events:             vec("client_events_total", "Events received from clients.", "event"),
-		answers:            vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
-		errors:             vec("errors_total", "Errors answered to clients, by code.", "code"),
-		elevations:         vec("elevations_total", "Outcomes of elevations.", "outcome"),
-		demotions:          vec("demotions_total", "Elevations that ended before their socket.", "reason"),
-		guildEvents:        vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
-		guildMalformed:     vec("guild_events_malformed_total", "Messages of guild topics that were dropped.", "reason"),
+		events:      vec("client_events_total", "Events received from clients.", "event"),
+		answers:     vec("answers_total", "Answers and pushes of the gateway itself.", "event"),
+		errors:      vec("errors_total", "Errors answered to clients, by code.", "code"),
+		elevations:  vec("elevations_total", "Outcomes of elevations.", "outcome"),
+		demotions:   vec("demotions_total", "Elevations that ended before their socket.", "reason"),
+		guildEvents: vec("guild_events_total", "Messages of guild topics, by what became of them.", "outcome"),
+		guildMalformed: vec("guild_events_malformed_total", "Messages of guild topics that were dropped.",
+			"reason"),
 		guildReached:       vec("guild_event_deliveries_total", "Guild events queued for sockets.", "level"),
 		connectionsRefused: vec("connections_refused_total", "Handshakes refused by a limit of connections.", "limit"),
 		refused:            one("rate_limited_total", "Client events refused by a rate limit."),

@@ -166,7 +166,8 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 	return got
 }
 
-// visibleLocked counts the durable events from number n on that a viewer may see. It returns false if some may be missing.
+// visibleLocked counts the durable events from number n on that a viewer may see. It returns false if some may be
+// missing.
 func (st *stream) visibleLocked(viewer permissions.Viewer, n int64) (count int, whole bool) {
 	for _, p := range st.window.entries[n-st.window.first:] {
 		if p.gap {

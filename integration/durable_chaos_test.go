@@ -24,10 +24,10 @@ import (
 )
 
 // TestChaosDurable: events are published durably while nodes are killed and restarted, Redis is restarted with its
-// data, frozen and cut off, and its subscribers are killed again and again. Clients blink and come back to another node,
-// read slowly, lose rights and are revoked. What each of them has received must be what the history has for it, in
-// order and once, and nobody is told of a loss.
-// GUILDCAST_CHAOS_SEED repeats a run's choices, GUILDCAST_CHAOS_SECONDS changes its length.
+// data, frozen and cut off, and its subscribers are killed again and again. Clients blink and come back to another
+// node, read slowly, lose rights and are revoked. What each of them has received must be what the history has for it,
+// in order and once, and nobody is told of a loss. GUILDCAST_CHAOS_SEED repeats a run's choices,
+// GUILDCAST_CHAOS_SECONDS changes its length.
 func TestChaosDurable(t *testing.T) {
 	beside(t)
 	seeds, length := 1, 15*time.Second

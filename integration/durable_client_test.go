@@ -59,7 +59,9 @@ func (w *durableWorld) newFollower(t *testing.T, i int) *follower {
 		text: i%4 == 0, user: 1_000_000 + i,
 	}
 	none := uint64(0)
-	bits := []uint64{0, bitPublicLogs, bitPublicLogs | bitPrivateLogs, bitAdministrator, bitPublicLogs | bitViewSettings}
+	bits := []uint64{
+		0, bitPublicLogs, bitPublicLogs | bitPrivateLogs, bitAdministrator, bitPublicLogs | bitViewSettings,
+	}
 	b := bits[i/len(durableGuilds)%len(bits)]
 	f.logs = b != 0
 	f.rights[0] = viewer{Permissions: &none, Guilds: map[string]uint64{f.guild: b}}

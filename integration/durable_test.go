@@ -289,13 +289,17 @@ func TestDurable(t *testing.T) {
 			foreign = d.publish(t, other, false, 2, "")
 		}
 		v := d.visit(t, 0, false, everything(g))
-		for _, bad := range []string{"garbage", "1-", "-1-0", "99999999999999999999999-0", "1-0x", strings.Repeat("1", 100_000)} {
+		for _, bad := range []string{
+			"garbage", "1-", "-1-0", "99999999999999999999999-0", "1-0x", strings.Repeat("1", 100_000),
+		} {
 			v.send("spectate", map[string]any{"guild_id": g, "since": bad})
 			if e := v.Expect("error"); !strings.Contains(string(e.Arg()), `"code":400`) || len(e.Arg()) > 1000 {
 				t.Fatalf("%.20s: %s", bad, e)
 			}
 		}
-		for _, since := range []string{"99999999999999-0", foreign, "5-5", "18446744073709551615-18446744073709551615"} {
+		for _, since := range []string{
+			"99999999999999-0", foreign, "5-5", "18446744073709551615-18446744073709551615",
+		} {
 			v.spectate(map[string]any{"guild_id": g, "since": since}).check(t, at, false, 0)
 		}
 		d.publish(t, g, false, 5, "")
@@ -332,7 +336,9 @@ func TestDurable(t *testing.T) {
 		g := newGuild()
 		at := d.publish(t, g, false, 0, "")
 		key := "guildcast:history:{" + g + "}"
-		for _, values := range [][]string{{"x", "y"}, {"t", "pool"}, {"t", "what", "m", "{}"}, {"t", "pool", "m", "{{"}} {
+		for _, values := range [][]string{
+			{"x", "y"}, {"t", "pool"}, {"t", "what", "m", "{}"}, {"t", "pool", "m", "{{"},
+		} {
 			if err := d.redis.XAdd(t.Context(), &goredis.XAddArgs{Stream: key, Values: values}).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -407,7 +413,8 @@ func TestDurableWithoutRights(t *testing.T) {
 	server := redistest.Start(t)
 	redis := server.Client()
 	if err := redis.Do(t.Context(), "acl", "setuser", "node", "on", ">pass", "+@all", "&*", "resetkeys", "~socket.io*",
-		"~guildcast:pool:*", "~guildcast:online:*", "~guildcast:requests:*", "~guildcast:revo*", "~guildcast:member*").Err(); err != nil {
+		"~guildcast:pool:*", "~guildcast:online:*", "~guildcast:requests:*", "~guildcast:revo*",
+		"~guildcast:member*").Err(); err != nil {
 		t.Fatal(err)
 	}
 	d := &durable{server: server, redis: redis, Publisher: history.NewPublisher(redis, history.PublisherOptions{})}

@@ -168,8 +168,8 @@ const (
 	InterpreterWorker   Interpreter = "worker"
 )
 
-// AdvertiseOff is the value of Config.Advertise for a node that neither passes requests of other nodes' sessions on, nor
-// gets any.
+// AdvertiseOff is the value of Config.Advertise for a node that neither passes requests of other nodes' sessions on,
+// nor gets any.
 const AdvertiseOff = "off"
 
 // embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.

@@ -25,7 +25,8 @@ func (n *Node) addForwarder() error {
 	}
 	var err error
 	n.forward, err = forward.New(n.redis.Client, forward.Options{
-		Logger: c.Logger, URL: c.Advertise, Redis: n.redis.Hosts, TLS: n.live.Load().certificate != nil, Secrets: secrets,
+		Logger: c.Logger, URL: c.Advertise, Redis: n.redis.Hosts, TLS: n.live.Load().certificate != nil,
+		Secrets: secrets,
 	})
 	return err
 }

@@ -57,8 +57,9 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 				label{"version", n.config.Version}, label{"revision", n.config.Revision},
 				label{"go_version", runtime.Version()})
 			emit("ready", "Whether /readyz answers 200.", false, ready)
-			emit("accept_failures_total", "New connections that the system did not let the node accept, as without file "+
-				"descriptors.", true, float64(n.acceptFailures.Load()))
+			emit("accept_failures_total",
+				"New connections that the system did not let the node accept, as without file "+
+					"descriptors.", true, float64(n.acceptFailures.Load()))
 			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.ok.Load()),
 				label{"outcome", "ok"})
 			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.failed.Load()),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/botwire"
 )
 
 // Reason says why a view shows an event, or why it does not. There are few, and programs may branch on them.
@@ -12,15 +13,15 @@ type Reason string
 
 // Reasons of an Explanation, in the order in which they are looked at: the first that applies counts.
 const (
-	ReasonExpired         Reason = "token_expired"
-	ReasonNotMember       Reason = "not_a_member"
-	ReasonNoLogAccess     Reason = "no_log_access"          // the view includes logs, and its user may see none
-	ReasonUnknownKind     Reason = Reason(UnknownKind)      // the policy has no rule for the kind: nobody sees it
-	ReasonUnclearRequires Reason = Reason(UnclearRequires)  // nobody meets what the event requires
-	ReasonOtherGuild      Reason = "other_guild"            // the event is of another guild than the view
-	ReasonLogsNotIncluded Reason = "logs_not_included"      // a log event, and the view is without logs
-	ReasonMissing         Reason = "permission_missing"     // see Explanation.Missing
-	ReasonArchitusAdmin   Reason = "architus_admin_missing" // the rule keeps the kind to bearers of architus_admin
+	ReasonExpired         Reason = botwire.WordTokenExpired
+	ReasonNotMember       Reason = botwire.WordNotAMember
+	ReasonNoLogAccess     Reason = "no_log_access"               // the view includes logs, and its user may see none
+	ReasonUnknownKind     Reason = Reason(UnknownKind)           // the policy has no rule for the kind: nobody sees it
+	ReasonUnclearRequires Reason = Reason(UnclearRequires)       // nobody meets what the event requires
+	ReasonOtherGuild      Reason = "other_guild"                 // the event is of another guild than the view
+	ReasonLogsNotIncluded Reason = "logs_not_included"           // a log event, and the view is without logs
+	ReasonMissing         Reason = botwire.WordPermissionMissing // see Explanation.Missing
+	ReasonArchitusAdmin   Reason = "architus_admin_missing"      // the rule keeps the kind to bearers of architus_admin
 	ReasonAllowed         Reason = "allowed"
 )
 

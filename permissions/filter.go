@@ -100,8 +100,8 @@ type Batch[R comparable] struct {
 // Filter is the only way from a topic to a recipient. It holds a node's spectators, each with the one guild that it
 // spectates, grouped by class, so that an event costs one decision per class and not per recipient.
 //
-// All methods may be called concurrently. What SetPolicy, Spectate, Remove and Revoke changed holds for every Route that begins
-// after they return. Expiry needs no call: Route looks at the time.
+// All methods may be called concurrently. What SetPolicy, Spectate, Remove and Revoke changed holds for every Route
+// that begins after they return. Expiry needs no call: Route looks at the time.
 type Filter[R comparable] struct {
 	policy atomic.Pointer[Policy]
 

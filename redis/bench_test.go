@@ -86,7 +86,8 @@ func BenchmarkTopicsMessage(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			hub := bus.New(client, bus.Options{})
 			o := TopicsOptions{
-				Queues: 1, OnMessage: func(event.Topic, history.Position, []byte, time.Time) {}, ProbeInterval: time.Hour,
+				Queues: 1, OnMessage: func(event.Topic, history.Position, []byte, time.Time) {},
+				ProbeInterval: time.Hour,
 			}
 			if c.history {
 				o.History = history.NewReader(client, history.ReaderOptions{})

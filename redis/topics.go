@@ -37,8 +37,8 @@ type TopicsOptions struct {
 	// OnMessage is called with each message of an acquired topic. Messages of one guild, on both its topics, come one
 	// at a time and in the order in which Redis delivered them; those of different guilds may come concurrently. While
 	// it runs, guilds that share its queue wait. It must not change payload. p is the event's position in the history
-	// of its guild, or zero if the event is not durable. received is when the message came from Redis, or zero if it was
-	// read from a history, or waited for one.
+	// of its guild, or zero if the event is not durable. received is when the message came from Redis, or zero if it
+	// was read from a history, or waited for one.
 	OnMessage func(t event.Topic, p history.Position, payload []byte, received time.Time)
 
 	// OnMissed is called once after each loss, as soon as Redis has confirmed the topics again, with the acquired

@@ -1,6 +1,6 @@
 // Package relay publishes durably what others publish plainly. Several relays stand by for each other. One leads and
 // publishes. The others keep every message until they hear that it was published.
-// docs/decisions/0040-relays-stand-by.md has the protocol between them.
+// docs/decisions/0039-relays-stand-by.md has the protocol between them.
 package relay
 
 import (

@@ -59,7 +59,8 @@ func shown(options []option) []shownOption {
 func (i invocation) files() (files []string) {
 	for _, o := range i.options {
 		name, ok := o.flag.Target.Interface().(string)
-		if ok && name != "" && slices.Contains([]string{configFlag, "jwt-secret-file", "cluster-secret-file"}, o.name()) {
+		if ok && name != "" && slices.Contains([]string{configFlag, "jwt-secret-file", "cluster-secret-file"},
+			o.name()) {
 			files = append(files, name)
 		}
 	}

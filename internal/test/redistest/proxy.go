@@ -68,8 +68,8 @@ func (p *Proxy) Refuse(on bool) {
 	p.mu.Unlock()
 }
 
-// Stall keeps what is sent, in both directions and on new connections too, while on is true: a black hole. Afterwards it
-// arrives, on the connections that are still open.
+// Stall keeps what is sent, in both directions and on new connections too, while on is true: a black hole. Afterwards
+// it arrives, on the connections that are still open.
 func (p *Proxy) Stall(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -170,7 +170,8 @@ func TestPolling(t *testing.T) {
 			if status, _ := b.request(t, "POST", session, strings.Repeat("x", 200_000)); status != 413 {
 				t.Errorf("a body that is too large: %d", status)
 			}
-			if address, _ := a.seen.Load("first"); address == nil || !strings.HasPrefix(address.(string), "127.0.0.1:") ||
+			if address, _ := a.seen.Load("first"); address == nil ||
+				!strings.HasPrefix(address.(string), "127.0.0.1:") ||
 				strings.HasSuffix(address.(string), ":0") {
 				t.Errorf("the owner sees the address %v", address)
 			}
@@ -195,7 +196,8 @@ func TestUpgrade(t *testing.T) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(nc, "GET /socket.io/?EIO=4&transport=websocket%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"+
-		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", session)
+		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+		session)
 	r := bufio.NewReader(nc)
 	response, err := http.ReadResponse(r, nil)
 	if err != nil || response.StatusCode != 101 || response.Header.Get(header) != "" {

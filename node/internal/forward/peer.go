@@ -101,7 +101,8 @@ func parseURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.User != nil, u.RawQuery != "",
+		u.Fragment != "":
 		return nil, fmt.Errorf("%q is not a URL such as http://10.0.0.7:8080", text)
 	}
 	if u.Path == "/" {
