@@ -122,8 +122,6 @@ func (c *Conn) closed(reason string, err error) {
 		w.drop()
 	}
 	c.handler.OnClose(c, reason, err)
-	if c.release != nil { // a session that was not admitted has nothing to give back
-		c.release()
-	}
+	c.release()
 	c.srv.work.Done() // the session's own
 }
