@@ -94,6 +94,7 @@ func virtual(t *testing.T, test func(t *testing.T, s *Server, session func(id st
 		test(t, s, func(id string, protocol uint8) *owner {
 			o := &owner{f: f, closed: make(chan closing, 1), messages: make(chan string, 10)}
 			o.srv, o.handler, o.id, o.protocol, o.poll = s, o, id, protocol, &polling{}
+			o.release = func() {}
 			if err := s.reserve(id); err != nil {
 				t.Fatal(err)
 			}
