@@ -234,7 +234,6 @@ func (s *session) spectatePrepared(
 	if c.asks() && !st.still(ready) {
 		return false, nil
 	}
-	old := s.watched.guild
 	s.sit(st)
 	f := newFollower(s, st, pv)
 	f.began = time.Time{}
@@ -242,14 +241,8 @@ func (s *session) spectatePrepared(
 		f.began = r.began
 	}
 	got := st.begin(f, viewer, c, ready)
-	s.settle(v, topics, s.topics)
+	s.moveTo(v, topics)
 	s.positions.Store(true)
-	if old != "" {
-		g.flights.wait(old)
-	}
-	if old != "" && old != v.guild {
-		s.leave(old)
-	}
 	if c.asks() {
 		g.metrics.replays.WithLabelValues(c.outcome(got)).Inc()
 	}

@@ -234,23 +234,21 @@ func (st *stream) admit(conn *engine.Conn, v permissions.View) error {
 func (st *stream) fallBehindLocked(shed []*engine.Conn, cursor int64, before history.Position) (rest []*engine.Conn) {
 	for _, c := range shed {
 		s := st.gateway.sessionOf(c)
-		if s == nil || s.seat.Load() != st || !st.gateway.begin() {
+		if s == nil || s.seat.Load() != st {
 			rest = append(rest, c)
 			continue
 		}
 		view, there := st.gateway.filter.Take(c)
 		if !there {
-			st.gateway.goroutines.Done()
 			continue // it was removed meanwhile, and told why
 		}
 		f := newFollower(s, st, view)
 		f.cursor, f.plain, f.at, f.slow = cursor, cursor, before, true
 		st.followLocked(f)
 		st.gateway.metrics.replays.WithLabelValues(replaySlow).Inc()
-		go func() {
-			defer st.gateway.goroutines.Done()
-			f.run()
-		}()
+		if !st.gateway.spawn(f.run) {
+			st.dropFollowerLocked(f) // the gateway is closed: nobody hears anything any more
+		}
 	}
 	return rest
 }

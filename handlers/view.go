@@ -47,6 +47,13 @@ func (s *session) watch(v view, topics subscriptions) *Error {
 	if err := topics.stream.admit(s.conn(), pv); err != nil {
 		return viewError(err) // its claims expired this moment, which ends all
 	}
+	s.moveTo(v, topics)
+	return nil
+}
+
+// moveTo records that the socket spectates v in place of what it spectated before, of which nothing is on its way to
+// the client after it returns. The turn is held.
+func (s *session) moveTo(v view, topics subscriptions) {
 	old := s.watched.guild
 	s.settle(v, topics, s.topics)
 	if old != "" {
@@ -55,7 +62,6 @@ func (s *session) watch(v view, topics subscriptions) *Error {
 	if old != "" && old != v.guild {
 		s.leave(old)
 	}
-	return nil
 }
 
 // unwatch makes the socket spectate nothing. After it returns, no event of the guild is on its way to the client. The
