@@ -320,6 +320,10 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 	if h.heard && epoch > h.epoch {
 		x.beginLocked(tl, ReasonRedisLost)
 	}
+	if !h.heard && tl.state == tailLive && tl.readable && p.Compare(tl.position) > 0 {
+		// What the other topic lost before this one was subscribed to may not be known yet, and comes before p.
+		x.beginLocked(tl, "")
+	}
 	switch {
 	case tl.state != tailLive:
 		x.keepLocked(tl, waiting{topic, p, body})
