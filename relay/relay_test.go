@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -501,8 +500,7 @@ func startProcess(t *testing.T, url string) *process {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Signal(syscall.SIGCONT)
-	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Process.Kill() // a stopped process, too
 	_ = p.cmd.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -623,14 +621,17 @@ func btoi(b bool) int {
 // freeze stops a process for a while.
 func (p *process) freeze(t *testing.T, d time.Duration) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, sigStop)
 	p.mu.Lock()
 	p.leading, p.ready = false, false // until it says otherwise
 	p.mu.Unlock()
 	pause(t, d)
-	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	p.signal(t, sigCont)
+}
+
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
 }
