@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,65 @@ func TestPublishedIsHeardAndKept(t *testing.T) {
 		if err != nil || lasts[0] != (history.Last{}) || lasts[1].Position != want[9].Position ||
 			lasts[2] != (history.Last{}) {
 			t.Errorf("lasts are %+v, %v", lasts, err)
+		}
+	})
+}
+
+// An event that is published again because its answer was lost comes once.
+func TestScriptKnowsWhatItHasPublished(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, client goredis.UniversalClient) {
+		sub := client.Subscribe(t.Context(), guild, guild+"_logs")
+		defer sub.Close()
+		for range 2 {
+			if _, err := sub.Receive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := func(channel, message string, more ...any) string {
+			t.Helper()
+			args := append([]any{channel, message, 10, 60000}, more...)
+			id, err := client.Eval(t.Context(), history.Script, []string{key}, args...).Text()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		// This one has no topic and no message.
+		garbage := &goredis.XAddArgs{Stream: key, Values: []string{"x", "y"}}
+		if err := client.XAdd(t.Context(), garbage).Err(); err != nil {
+			t.Fatal(err)
+		}
+		const one, beginning = `{"idempotency_key":"k1","payload":1}`, `{"idempotency_key":"k1",`
+		first := run(guild, one, beginning, "0-0")
+		other := run(guild, `{"idempotency_key":"k2","payload":1}`, `{"idempotency_key":"k2",`, first)
+		var again []string
+		for _, more := range [][]any{{beginning}, {beginning, "0-0"}, {beginning, "1"}} {
+			again = append(again, run(guild, one, more...))
+		}
+		for _, id := range again {
+			if id != first {
+				t.Errorf("the event is at %s and %s", first, id)
+			}
+		}
+		want := []string{first, other}
+		for _, different := range []string{
+			run(guild+"_logs", one, beginning, "0-0"), // on the other topic
+			run(guild, one, beginning, other),         // before the position
+			run(guild, one), run(guild, one, ""),      // nothing is to be looked for
+		} {
+			want = append(want, different)
+		}
+		for _, position := range want {
+			m, err := sub.ReceiveMessage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(m.Payload, position+" ") {
+				t.Errorf("heard %s, want position %s", m.Payload, position)
+			}
+		}
+		if n := client.XLen(t.Context(), key).Val(); n != int64(len(want))+1 {
+			t.Errorf("%d entries, want %d", n, len(want)+1)
 		}
 	})
 }

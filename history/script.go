@@ -12,11 +12,16 @@ const (
 // publishes the event. If Redis refuses any part, nothing happens. The script runs on Redis 6.2 and later, on Redis
 // Cluster, and on the Redis embedded in a node.
 //
+// Publishers that repeat an event whose answer was lost name how its message begins and after which position it can be:
+// if it is there, nothing happens. The beginning must be unique to the event.
+//
 // Subscribers get "<position> <message>". docs/reference/redis.md documents its keys, arguments and results.
-const Script = `-- guildcast publish script, version 1
+const Script = `-- guildcast publish script, version 2
 -- KEYS[1] guildcast:history:{<guild_id>}
--- ARGV    <channel> <message> <most entries> <longest age in ms>
--- Returns the id of the new entry, which is the position of the event.
+-- ARGV    <channel> <message> <most entries> <longest age in ms> [<beginning> <after>]
+-- If an entry of the topic after position <after> has a message with this beginning, the event is in the history
+-- already, and nothing happens.
+-- Returns the id of the entry, which is the position of the event.
 local call, key, channel, message = redis.call, KEYS[1], ARGV[1], ARGV[2]
 local most, age = tonumber(ARGV[3]), tonumber(ARGV[4])
 local guild = string.match(key, '^guildcast:history:{(%d+)}$')
@@ -38,6 +43,13 @@ local limit = ARGV[3] -- numbers go to Redis as text: it is slow at writing thos
 if most < 1 then most, limit = 1, '1' end
 if #message > 4194304 then
   return redis.error_reply('ERR the message is larger than 4 MiB')
+end
+local beginning = ARGV[5]
+if beginning and beginning ~= '' then
+  for _, entry in ipairs(call('XREVRANGE', key, '+', '(' .. (ARGV[6] or '0-0'))) do
+    local t, m = entry[2][2], entry[2][4]
+    if t == topic and m and string.sub(m, 1, #beginning) == beginning then return entry[1] end
+  end
 end
 local redis7 = redis.REDIS_VERSION_NUM -- before, a stream does not count what was added to it
 
