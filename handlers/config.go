@@ -19,6 +19,9 @@ type Config struct {
 	TokenPerRequest TokenPerRequest // default TokenRequired
 	UserPool        UserPool        // default UserPoolAll
 
+	// TokenCookie is the name of the cookie that may hold a token; see TakeCookie. Default none.
+	TokenCookie string
+
 	// ExpiryWarning is how long before a token expires elevation_expiring is sent, but at most half of the token's
 	// remaining life. Default 1 minute.
 	ExpiryWarning time.Duration

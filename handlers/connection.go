@@ -34,7 +34,7 @@ func (g *Gateway) connect(socket *socket.Socket) {
 		g.disconnected(s)
 		return
 	}
-	s.elevateAtConnect(socket.Handshake())
+	s.elevateAtConnect(socket)
 }
 
 func (g *Gateway) disconnected(s *session) {

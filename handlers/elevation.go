@@ -70,13 +70,28 @@ func onRequestElevation(r *request) error {
 	return nil
 }
 
-// elevateAtConnect elevates the socket with the token in the handshake's auth object, if there is one. It never looks
-// for a token in the query string, because URLs end up in logs.
-func (s *session) elevateAtConnect(handshake *socket.Handshake) {
-	auth, ok := handshake.Auth.(map[string]any)
-	if !ok || auth["token"] == nil {
+// elevateAtConnect elevates the socket with the token in the handshake's auth object or, if that has none, in the
+// cookie that was taken for it. It never looks for a token in the query string, because URLs end up in logs.
+func (s *session) elevateAtConnect(socket *socket.Socket) {
+	auth, _ := socket.Handshake().Auth.(map[string]any)
+	if auth["token"] != nil {
+		s.atConnect(func(r *request) {
+			token, ok := auth["token"].(string)
+			if !ok {
+				r.refuseElevation(malformed("auth.token must be a string."))
+				return
+			}
+			r.elevate(token)
+		})
 		return
 	}
+	if cookie := s.gateway.cookieOf(socket); cookie != nil {
+		s.atConnect(func(r *request) { r.elevateByCookie(cookie) })
+	}
+}
+
+// atConnect runs elevate for a request_elevation that the handshake stands for.
+func (s *session) atConnect(elevate func(*request)) {
 	r := &request{session: s, event: eventRequestElevation, began: time.Now()}
 	defer func() {
 		if p := recover(); p != nil {
@@ -90,12 +105,15 @@ func (s *session) elevateAtConnect(handshake *socket.Handshake) {
 		r.refuseElevation(errRateLimited())
 		return
 	}
-	token, ok := auth["token"].(string)
-	if !ok {
-		r.refuseElevation(malformed("auth.token must be a string."))
+	elevate(r)
+}
+
+func (r *request) elevateByCookie(cookie *tokenCookie) {
+	if cookie.ambiguous {
+		r.refuseElevation(r.session.publicError(r.event, errAmbiguousCookie()))
 		return
 	}
-	r.elevate(token)
+	r.elevate(cookie.token)
 }
 
 // elevate verifies the token, elevates the session, and answers. A bad token leaves an earlier elevation in place.

@@ -5,9 +5,9 @@
 //
 //   - The gateway: gateway.go builds and closes it; config.go, limits.go, metrics.go; explain.go (for operators: who
 //     gets an event).
-//   - From a client: connection.go (a socket connects and leaves), address.go (whose address counts), session.go,
-//     admit.go and glance.go (before an event is decoded), rate.go, dispatch.go and events.go (which handler),
-//     payload.go (what it reads), request.go.
+//   - From a client: connection.go (a socket connects and leaves), cookie.go (a token in a cookie), address.go (whose
+//     address counts), session.go, admit.go and glance.go (before an event is decoded), rate.go, dispatch.go and
+//     events.go (which handler), payload.go (what it reads), request.go.
 //   - Requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates); as tasks: task.go, slots.go,
 //     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
 //     requests share), poolbackend.go, interpret.go, queue.go, backend.go.

@@ -51,6 +51,9 @@ func start(t testing.TB, change func(*handlers.Config, *handlers.Parts)) *node {
 	return startWith(t, engine.Options{}, change)
 }
 
+// boardOrigin is of the pages that may use cookies, beside the node's own.
+const boardOrigin = "https://board.example.com"
+
 // startWith is start with options of the engine, but Admit.
 func startWith(t testing.TB, o engine.Options, change func(*handlers.Config, *handlers.Parts)) *node {
 	t.Helper()
@@ -88,7 +91,9 @@ func startWith(t testing.TB, o engine.Options, change func(*handlers.Config, *ha
 		t.Fatal(err)
 	}
 	stop := lifecycle.Start(t, n.gateway.Run)
-	n.io, n.server = io, httptest.NewServer(handler)
+	n.io, n.server = io, httptest.NewServer(n.gateway.TakeCookie(handler, func(origin, host string) bool {
+		return origin == "http://"+host || origin == boardOrigin
+	}))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -106,6 +106,7 @@ type Config struct {
 	JWTLeeway       time.Duration // 5 s at most; 0 means none
 	TokenPerRequest handlers.TokenPerRequest
 	UserPool        handlers.UserPool
+	TokenCookie     string        // name of a cookie that may hold a token, from pages named in Origins; "" for none
 	ExpiryWarning   time.Duration // before the end of a token
 	Policy          string        // file that changes the default policy; "" for none
 

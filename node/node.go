@@ -80,25 +80,8 @@ func New(c Config) (_ *Node, err error) {
 			n.discard()
 		}
 	}()
-	if err = checkAddr(n.config.Addr); err != nil {
-		return nil, wrong("addr", err)
-	}
-	if n.config.AdminAddr != "" {
-		if err = checkAddr(n.config.AdminAddr); err != nil {
-			return nil, wrong("admin-addr", err)
-		}
-	}
-	if n.config.Adapter != AdapterClassic && strings.HasPrefix(n.config.Redis, "embedded") {
-		return nil, wrong("adapter",
-			errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub"))
-	}
-	if n.config.Topics != TopicsPlain && strings.HasPrefix(n.config.Redis, "embedded") {
-		return nil, wrong("topics",
-			errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub"))
-	}
-	if !validPath(n.config.Path) {
-		return nil, wrong("path",
-			fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", n.config.Path))
+	if err = checkOptions(&n.config); err != nil {
+		return nil, err
 	}
 	first, err := n.readLive(&n.config, nil)
 	if err != nil {
@@ -138,6 +121,35 @@ func New(c Config) (_ *Node, err error) {
 	}
 	n.handler = n.routes()
 	return n, nil
+}
+
+// checkOptions returns what is wrong with an option that no part of the node checks.
+func checkOptions(c *Config) error {
+	if err := checkAddr(c.Addr); err != nil {
+		return wrong("addr", err)
+	}
+	if c.AdminAddr != "" {
+		if err := checkAddr(c.AdminAddr); err != nil {
+			return wrong("admin-addr", err)
+		}
+	}
+	embedded := strings.HasPrefix(c.Redis, embeddedRedis)
+	if c.Adapter != AdapterClassic && embedded {
+		return wrong("adapter",
+			errors.New("the sharded adapter needs a Redis of version 7: the embedded one has no sharded pub/sub"))
+	}
+	if c.Topics != TopicsPlain && embedded {
+		return wrong("topics",
+			errors.New("sharded topics need a Redis of version 7: the embedded one has no sharded pub/sub"))
+	}
+	if !validPath(c.Path) {
+		return wrong("path",
+			fmt.Errorf("path %q: must begin with a slash, not end with one, and have no braces", c.Path))
+	}
+	if c.TokenCookie != "" && (&http.Cookie{Name: c.TokenCookie}).Valid() != nil {
+		return wrong("token-cookie", fmt.Errorf("%q is not the name of a cookie", c.TokenCookie))
+	}
+	return nil
 }
 
 // checkAddr returns why nobody can listen on an address.
@@ -180,7 +192,7 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
-		ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits,
+		TokenCookie: c.TokenCookie, ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits,
 		RequestTimeout: c.RequestTimeout,
 	})
 	if err != nil {

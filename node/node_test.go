@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -281,6 +282,58 @@ func TestOriginOfAWebSocket(t *testing.T) {
 		if err == nil {
 			c.Close()
 		}
+	}
+}
+
+// The cookie counts only for pages that somebody has named, also if any page may connect.
+func TestTokenCookie(t *testing.T) {
+	token := mint(t, jwt.SigningMethodHS256, []byte(secret), 0)
+	for _, c := range []struct {
+		origins []string
+		origin  string // of the page; "" is the node's own
+		want    bool
+	}{
+		{nil, "", true},
+		{[]string{"https://board.example.com"}, "https://board.example.com", true},
+		{[]string{"https://*.example.com"}, "https://board.example.com", true},
+		{[]string{"*"}, "https://board.example.com", false},
+		{[]string{"*"}, "", true},
+		{[]string{"*", "https://board.example.com"}, "https://board.example.com", true},
+		{[]string{"*", "https://board.example.com"}, "https://evil.example.com", false},
+		{[]string{"null"}, "null", false},
+		{[]string{"file://"}, "file://", false},
+	} {
+		r := run(t, node.Config{Origins: c.origins, TokenCookie: "session"})
+		client := sioclient.Connect(t, r.addr, sioclient.Options{
+			Headers: "Origin: " + cmp.Or(c.origin, r.URL) + "\r\nCookie: session=" + token + "\r\n",
+		})
+		client.Emit("demote", map[string]string{"token": token}) // answered with an error if the socket is not elevated
+		if e := client.Next(); (e.Name == "request_elevation_return") != c.want {
+			t.Errorf("origins %q, page %q: %s", c.origins, c.origin, e)
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A request with huge cookies is refused before anybody looks at them.
+func TestHugeCookie(t *testing.T) {
+	r := run(t, node.Config{TokenCookie: "session"})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		r.URL+"/socket.io/?EIO=4&transport=polling", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Cookie", "session="+strings.Repeat("a", 1<<20))
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return // the node hung up while the cookie was being sent
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", response.StatusCode)
 	}
 }
 

@@ -89,6 +89,12 @@ func (o *origins) allows(origin, host string) bool {
 	case "file://":
 		return o.file
 	}
+	return o.names(origin, host)
+}
+
+// names reports whether an origin is the host's own or was named as that of a site. So its pages are somebody's whom
+// the operator trusts with a user's cookies: any site can make a page with the origin "null".
+func (o *origins) names(origin, host string) bool {
 	origin, ok := normalOrigin(origin)
 	if !ok {
 		return false

@@ -12,7 +12,10 @@ import (
 // routes are what the node serves to clients.
 func (n *Node) routes() http.Handler {
 	mux := http.NewServeMux()
-	clients := guard(func() *origins { return n.live.Load().origins }, n.engine)
+	current := func() *origins { return n.live.Load().origins }
+	clients := guard(current, n.gateway.TakeCookie(n.engine, func(origin, host string) bool {
+		return current().names(origin, host)
+	}))
 	mux.Handle(n.config.Path+"/", clients)
 	mux.Handle(n.config.Path, clients) // and not a redirect, which a WebSocket does not follow
 	if n.forward != nil {

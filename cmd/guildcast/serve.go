@@ -72,6 +72,7 @@ type serve struct {
 	JwtAudience     []string      `group:"Tokens and permissions:" placeholder:"TEXT" help:"Accepted aud claims, with commas between them; any if left out."`
 	JwtLeeway       time.Duration `group:"Tokens and permissions:" default:"${jwt_leeway}" placeholder:"DURATION" help:"How far clocks may differ, for nbf and iat; at most 5s."`
 	TokenPerRequest string        `group:"Tokens and permissions:" enum:"required,optional" default:"${token_per_request}" placeholder:"MODE" help:"Whether requests of elevated sockets must carry a token: required or optional."`
+	TokenCookie     string        `group:"Tokens and permissions:" placeholder:"NAME" help:"Cookie of the handshake that may hold a token, if the page is of the node's own host or of an origin that --origins names; none if left out."`
 	UserPool        string        `group:"Tokens and permissions:" enum:"all,ids" default:"${user_pool}" placeholder:"MODE" help:"What elevated users may ask of the users of no guild: all of them and a search, or only those whose ids they know: all or ids."`
 	ExpiryWarning   time.Duration `group:"Tokens and permissions:" default:"${expiry_warning}" placeholder:"DURATION" help:"How long before a token's end elevation_expiring is sent."`
 	Policy          string        `group:"Tokens and permissions:" placeholder:"FILE" help:"Policy that replaces or adds kinds of events."`
@@ -254,6 +255,7 @@ func (s *serve) config() (node.Config, error) {
 		JWTJWKS:        s.JwtJwks, JWTJWKSRefresh: s.JwtJwksRefresh, JWTIssuer: s.JwtIssuer, JWTAudience: s.JwtAudience,
 		JWTLeeway:       s.JwtLeeway,
 		TokenPerRequest: handlers.TokenPerRequest(s.TokenPerRequest), UserPool: handlers.UserPool(s.UserPool),
+		TokenCookie:   s.TokenCookie,
 		ExpiryWarning: s.ExpiryWarning, Policy: s.Policy, Limits: s.forHandlers(),
 	}
 	if err := cmp.Or(s.positive(), s.memory.valid()); err != nil {
