@@ -1,0 +1,170 @@
+import { Backoff } from "./backoff.js";
+import { asError, GuildcastError, localError } from "./error.js";
+import type { EntityType, Id, PoolResponse } from "./protocol.js";
+import type { Store } from "./store.js";
+
+/** Asks for a pool. `part` gets each part at once. */
+export type Ask = (query: object, part: (part: PoolResponse) => void) => Promise<void>;
+
+/** Most ids of one request, and most that are kept right. */
+const mostIds = 1_000, mostKept = 10_000;
+
+/** The pools of a guild that are on display: it loads them, and again when they may be wrong. */
+export class Loads {
+  readonly #store: Store;
+  readonly #guildId: Id;
+  readonly #ask: Ask;
+  readonly #changed: () => void;
+  readonly #whole = new Map<EntityType, Pool>();
+  readonly #ids = new Map<EntityType, Pool>();
+  #running = false; // whether requests can go out
+
+  constructor(store: Store, guildId: Id, ask: Ask, changed: () => void) {
+    this.#store = store;
+    this.#guildId = guildId;
+    this.#ask = ask;
+    this.#changed = changed;
+  }
+
+  /** Loads a whole pool, as soon as that is possible. */
+  load(type: EntityType): Promise<void> {
+    let pool = this.#whole.get(type);
+    if (!pool) {
+      pool = new Pool(type, null);
+      this.#whole.set(type, pool);
+      this.#changed();
+      if (this.#running) void this.#run(pool);
+    }
+    return pool.done;
+  }
+
+  /** Loads those of the ids that are not known. */
+  async fetch(type: EntityType, ids: Iterable<Id>): Promise<void> {
+    const wanted = [...new Set(ids)].filter((id) => !this.#store.knows(type, id));
+    if (wanted.length === 0) return;
+    let pool = this.#ids.get(type);
+    if (!pool) this.#ids.set(type, (pool = new Pool(type, new Set())));
+    for (const id of wanted) pool.ids!.add(id);
+    for (const id of [...pool.ids!].slice(0, -mostKept)) pool.ids!.delete(id);
+    await this.#read(type, wanted);
+  }
+
+  /** Reports whether pools of a type are asked for. */
+  has(type: EntityType): boolean {
+    return this.#whole.has(type) || this.#ids.has(type);
+  }
+
+  types(loaded: boolean): EntityType[] {
+    return [...this.#whole.values()].filter((pool) => pool.loaded === loaded).map((pool) => pool.type);
+  }
+
+  /** Requests can go out: loads what is not loaded yet. */
+  start(): void {
+    this.#running = true;
+    for (const pool of this.#all()) if (!pool.loaded) void this.#run(pool);
+  }
+
+  /** Requests can't go out. */
+  stop(): void {
+    this.#running = false;
+    for (const pool of this.#all()) clearTimeout(pool.timer);
+  }
+
+  /** What was loaded may be wrong: it counts as not loaded. */
+  invalidate(): void {
+    for (const pool of this.#all()) pool.loaded = false;
+    this.#changed();
+  }
+
+  /** Loads everything again. */
+  reload(): void {
+    this.invalidate();
+    if (this.#running) this.start();
+  }
+
+  /** Ends all that is in progress. */
+  end(error: GuildcastError): void {
+    this.stop();
+    for (const pool of this.#all()) pool.reject(error);
+  }
+
+  *#all(): Iterable<Pool> {
+    yield* this.#whole.values();
+    for (const pool of this.#ids.values()) if (!this.#whole.get(pool.type)) yield pool;
+  }
+
+  /** Loads one pool, and once more if it became invalid meanwhile. */
+  async #run(pool: Pool): Promise<void> {
+    clearTimeout(pool.timer);
+    if (pool.busy) return;
+    pool.busy = true;
+    try {
+      while (this.#running && !pool.loaded) {
+        pool.loaded = true;
+        await this.#read(pool.type, pool.ids && [...pool.ids]);
+        pool.backoff.reset();
+      }
+      if (pool.loaded) pool.resolve();
+    } catch (e) {
+      pool.loaded = false;
+      this.#failed(pool, asError(e, ["pool"]));
+    } finally {
+      pool.busy = false;
+      this.#changed();
+    }
+  }
+
+  #failed(pool: Pool, error: GuildcastError): void {
+    if (!this.#running || error.word === "disconnected" || error.code === 401 || error.code === 409) return; // start follows
+    if (error.temporary) {
+      pool.timer = setTimeout(() => void this.#run(pool), pool.backoff.next());
+      return;
+    }
+    this.#whole.delete(pool.type);
+    if (error.code === 403) this.#store.forget(pool.type);
+    pool.reject(error);
+  }
+
+  /** Reads a whole pool, or the entities with these ids, into the store. */
+  async #read(type: EntityType, ids: Id[] | null): Promise<void> {
+    if (type === "guild") ids ??= [this.#guildId]; // the pool holds all guilds of the claims
+    const query = { type, positions: true, ...(type !== "guild" && type !== "user" && { guild_id: this.#guildId }) };
+    if (ids === null) {
+      const reading = this.#store.read();
+      await this.#ask({ ...query, request: "all" }, (part) => reading.part(part));
+      reading.whole(type);
+      return;
+    }
+    for (let i = 0; i < ids.length; i += mostIds) {
+      const reading = this.#store.read();
+      await this.#ask({ ...query, request: "ids", ids: ids.slice(i, i + mostIds) }, (part) => reading.part(part));
+    }
+  }
+}
+
+/** One pool on display: whole, or some of its ids. */
+class Pool {
+  readonly type: EntityType;
+  readonly ids: Set<Id> | null;
+  readonly done: Promise<void>;
+  readonly backoff = new Backoff({ first: 1_000 });
+  loaded = false;
+  busy = false;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  resolve!: () => void;
+  reject!: (e: GuildcastError) => void;
+
+  constructor(type: EntityType, ids: Set<Id> | null) {
+    this.type = type;
+    this.ids = ids;
+    if (ids) this.loaded = true; // fetch has asked for them
+    this.done = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.done.catch(() => {}); // the view's state says it too
+  }
+}
+
+/** The error of requests of a view that has ended. */
+export const endedError = (): GuildcastError => localError("closed", "The guild is no longer spectated.", ["spectate"]);
