@@ -396,12 +396,15 @@ func TestConnectIsAnsweredLast(t *testing.T) {
 }
 
 func TestNamespaceRefused(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
 	s := serve(t, nil, Options{MaxNamespaces: 3}, nil)
 	s.Of("/secret", nil).Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
 		next(socket.NewExtendedError("no", map[string]any{"code": 1}))
 	})
 	s.Of("/plain", nil).Use(func(_ *socket.Socket, next func(*socket.ExtendedError)) {
 		next(socket.NewExtendedError("no", nil))
+		<-release // the client has its answer, and must not be counted as connected
 	})
 	for _, name := range []string{"/1", "/2", "/3"} {
 		s.Of(name, nil)

@@ -112,18 +112,23 @@ func (i *inbox) addLocked(name string, state boxState) *box {
 	return b
 }
 
-// pruneLocked forgets the namespaces that the client has left, and returns the number of the others.
-func (i *inbox) pruneLocked() (n int) {
+// pruneLocked forgets the namespaces that the client has left. It returns the number of those that it is in, and of
+// those that are left and whose worker has not returned yet: the client may learn that it is refused before that.
+func (i *inbox) pruneLocked() (in, returning int) {
 	for at := &i.boxes; *at != nil; {
-		if b := *at; b.state == boxLeft && b.events.head == nil && b.acks.head == nil && !b.events.busy &&
-			!b.acks.busy {
+		b := *at
+		switch {
+		case b.state != boxLeft || b.events.head != nil || b.acks.head != nil:
+			in++
+		case b.events.busy || b.acks.busy:
+			returning++
+		default:
 			*at = b.next
 			continue
 		}
-		n++
-		at = &(*at).next
+		at = &b.next
 	}
-	return n
+	return in, returning
 }
 
 // putResult says what became of a packet.
@@ -148,7 +153,8 @@ func (i *inbox) put(c *Conn, p *packet) putResult {
 		if p.kind != parser.CONNECT {
 			return putUnknown
 		}
-		if n := i.pruneLocked(); n >= c.srv.options.MaxNamespaces {
+		most := c.srv.options.MaxNamespaces
+		if in, returning := i.pruneLocked(); in >= most || returning >= most {
 			return putTooMany
 		}
 		b = i.addLocked(p.namespace, boxNew)

@@ -123,6 +123,40 @@ func ordered(t *testing.T, client goredis.UniversalClient) *goredis.Client {
 	return nil
 }
 
+// heardEverywhere subscribes to the guild's topic on each server. The returned function waits until each has brought a
+// message: the servers of a cluster pass a message on among them after the publisher has its answer.
+func heardEverywhere(t *testing.T, client goredis.UniversalClient) (wait func()) {
+	t.Helper()
+	var mu sync.Mutex // ForEachMaster runs in parallel
+	var subscriptions []*goredis.PubSub
+	subscribe := func(ctx context.Context, c *goredis.Client) error {
+		s := c.Subscribe(ctx, guild)
+		mu.Lock()
+		subscriptions = append(subscriptions, s)
+		mu.Unlock()
+		_, err := s.Receive(ctx)
+		return err
+	}
+	var err error
+	if c, ok := client.(*goredis.ClusterClient); ok {
+		err = c.ForEachMaster(t.Context(), subscribe)
+	} else {
+		err = subscribe(t.Context(), client.(*goredis.Client))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		for _, s := range subscriptions {
+			if _, err := s.ReceiveMessage(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_ = s.Close()
+		}
+	}
+}
+
 // kept returns what the history of a guild holds.
 func kept(t *testing.T, client goredis.UniversalClient, guild string) (messages []string) {
 	t.Helper()
@@ -237,7 +271,9 @@ func TestNobodyStoodBy(t *testing.T) {
 		publish(1)
 		wait.Until(t, "it is published", func() bool { return first.Stats().Published == 1 })
 		stop()
+		missed := heardEverywhere(t, client)
 		publish(2)
+		missed() // or the second would hear it
 		second, _ := start(t, client, relay.Options{Lease: time.Second})
 		wait.Until(t, "the second has published a marker", func() bool { return second.Stats().Markers == 1 })
 		publish(3)
