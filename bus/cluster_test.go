@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,53 +12,6 @@ import (
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 )
-
-// moveSlot moves a slot from one primary to another, as redis-cli --cluster reshard does, without keys.
-func moveSlot(t *testing.T, c *redistest.Cluster, channel string) {
-	t.Helper()
-	ctx := within(t)
-	client := c.Client()
-	slot, err := client.ClusterKeySlot(ctx, channel).Result()
-	must(t, err)
-	from, err := client.MasterForKey(ctx, channel)
-	must(t, err)
-	ids := map[string]string{}
-	clients := map[string]*redis.Client{}
-	for _, s := range c.Servers {
-		clients[s.Addr()] = s.Client()
-		id, err := clients[s.Addr()].Do(ctx, "cluster", "myid").Text()
-		must(t, err)
-		ids[s.Addr()] = id
-	}
-	source, target := from.Options().Addr, ""
-	for addr := range ids {
-		if addr != source {
-			target = addr
-		}
-	}
-	must(t, clients[target].Do(ctx, "cluster", "setslot", slot, "importing", ids[source]).Err())
-	must(t, clients[source].Do(ctx, "cluster", "setslot", slot, "migrating", ids[target]).Err())
-	must(t, clients[target].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
-	must(t, clients[source].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
-	for addr, c := range clients {
-		if addr != target && addr != source {
-			must(t, c.Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
-		}
-	}
-	// Before the next move the servers must agree on the epoch: a server that has not heard of this one would take the
-	// slot with an old epoch, and the two would send everybody to each other for ever.
-	wait.Until(t, "the servers agree", func() bool {
-		epochs := map[string]bool{}
-		for _, c := range clients {
-			info, err := c.ClusterInfo(ctx).Result()
-			must(t, err)
-			_, rest, _ := strings.Cut(info, "cluster_current_epoch:")
-			epoch, _, _ := strings.Cut(rest, "\r\n")
-			epochs[epoch] = true
-		}
-		return len(epochs) == 1
-	})
-}
 
 // TestReshard moves the slot of a channel while it is used.
 func TestReshard(t *testing.T) {
@@ -81,7 +33,7 @@ func TestReshard(t *testing.T) {
 		}
 		in.waitN(t, sent)
 		n := st.count()
-		moveSlot(t, c, "{x}")
+		c.MoveSlot("{x}")
 		state := st.wait(t, n)
 		for ; !state.Hearing; state = st.wait(t, n) {
 			n++
@@ -133,7 +85,7 @@ func TestMovedWhilePublishing(t *testing.T) {
 		done <- n
 	}()
 	for range 6 {
-		moveSlot(t, c, "{m}")
+		c.MoveSlot("{m}")
 	}
 	cancel()
 	n := <-done

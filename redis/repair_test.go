@@ -467,55 +467,6 @@ func TestRepairAfterFailover(t *testing.T) {
 	d.complete(threeGuilds...)
 }
 
-// moveSlot moves the slot of a guild's keys, with its history, to another primary of a cluster.
-func moveSlot(t *testing.T, c *redistest.Cluster, key string) {
-	t.Helper()
-	ctx := within(t)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	client := c.Client()
-	slot, err := client.ClusterKeySlot(ctx, key).Result()
-	must(err)
-	from, err := client.MasterForKey(ctx, key)
-	must(err)
-	ids, clients, source, target := map[string]string{}, map[string]*goredis.Client{}, from.Options().Addr, ""
-	for _, s := range c.Servers {
-		clients[s.Addr()] = s.Client()
-		ids[s.Addr()], err = clients[s.Addr()].Do(ctx, "cluster", "myid").Text()
-		must(err)
-		if s.Addr() != source {
-			target = s.Addr()
-		}
-	}
-	must(clients[target].Do(ctx, "cluster", "setslot", slot, "importing", ids[source]).Err())
-	must(clients[source].Do(ctx, "cluster", "setslot", slot, "migrating", ids[target]).Err())
-	host, port, _ := strings.Cut(target, ":")
-	must(clients[source].Migrate(ctx, host, port, key, 0, 5*time.Second).Err())
-	for _, addr := range []string{target, source} {
-		must(clients[addr].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
-	}
-	for addr, other := range clients {
-		if addr != target && addr != source {
-			must(other.Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
-		}
-	}
-	wait.Until(t, "the servers agree", func() bool {
-		epochs := map[string]bool{}
-		for _, other := range clients {
-			info, err := other.ClusterInfo(ctx).Result()
-			must(err)
-			_, rest, _ := strings.Cut(info, "cluster_current_epoch:")
-			epoch, _, _ := strings.Cut(rest, "\r\n")
-			epochs[epoch] = true
-		}
-		return len(epochs) == 1
-	})
-}
-
 func TestRepairAfterAMovedSlot(t *testing.T) {
 	t.Parallel()
 	for name, sharded := range map[string]bool{"plain": false, "sharded": true} {
@@ -535,7 +486,7 @@ func TestRepairAfterAMovedSlot(t *testing.T) {
 				return len(d.heard["1"]) > 10
 			})
 			for range 3 {
-				moveSlot(t, c, botwire.HistoryKey("1"))
+				c.MoveSlot(botwire.HistoryKey("1"))
 			}
 			<-published
 			if sharded {

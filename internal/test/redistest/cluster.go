@@ -125,6 +125,69 @@ func (c *Cluster) Failover(i int) {
 	c.Servers[i], c.Replicas[i] = c.Replicas[i], c.Servers[i]
 }
 
+// MoveSlot moves the slot of key, with the keys in it, from its primary to another one, as redis-cli --cluster reshard
+// does. It waits until all servers agree.
+func (c *Cluster) MoveSlot(key string) {
+	c.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	must := func(err error) {
+		c.tb.Helper()
+		if err != nil {
+			c.tb.Fatalf("move the slot of %s: %v", key, err)
+		}
+	}
+	clients, ids := make([]*goredis.Client, len(c.Servers)), make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		clients[i] = s.newClient()
+		defer clients[i].Close()
+		id, err := clients[i].Do(ctx, "cluster", "myid").Text()
+		must(err)
+		ids[i] = id
+	}
+	slot, err := clients[0].ClusterKeySlot(ctx, key).Result()
+	must(err)
+	owner, err := c.Client().MasterForKey(ctx, key)
+	must(err)
+	source := slices.Index(c.Addrs(), owner.Options().Addr)
+	target := (source + 1) % len(c.Servers)
+	must(clients[target].Do(ctx, "cluster", "setslot", slot, "importing", ids[source]).Err())
+	must(clients[source].Do(ctx, "cluster", "setslot", slot, "migrating", ids[target]).Err())
+	host, port, _ := net.SplitHostPort(c.Servers[target].Addr())
+	keys, err := clients[source].ClusterGetKeysInSlot(ctx, int(slot), 1000).Result()
+	must(err)
+	for _, k := range keys {
+		must(clients[source].Migrate(ctx, host, port, k, 0, startTimeout).Err())
+	}
+	order := []int{target, source}
+	for i := range clients {
+		if !slices.Contains(order, i) {
+			order = append(order, i)
+		}
+	}
+	for _, i := range order {
+		must(clients[i].Do(ctx, "cluster", "setslot", slot, "node", ids[target]).Err())
+	}
+	// Before the next move the servers must agree on the epoch: a server that has not heard of this one would take the
+	// slot with an old epoch, and the two would send everybody to each other for ever.
+	must(poll(startTimeout, c.Servers[target].exited, func(ctx context.Context) error {
+		epochs := map[string]bool{}
+		for _, client := range clients {
+			info, err := client.ClusterInfo(ctx).Result()
+			if err != nil {
+				return err
+			}
+			_, rest, _ := strings.Cut(info, "cluster_current_epoch:")
+			epoch, _, _ := strings.Cut(rest, "\r\n")
+			epochs[epoch] = true
+		}
+		if len(epochs) > 1 {
+			return errors.New("the servers disagree on the epoch")
+		}
+		return nil
+	}))
+}
+
 func startCluster(tb testing.TB, start func() *Server) *Cluster {
 	tb.Helper()
 	const slots = 16384
