@@ -207,7 +207,7 @@ func newParser(from *sources, stdout io.Writer) (*kong.Kong, error) {
 		kong.Description("Socket.IO nodes that bring guild events to the browsers that may see them."),
 		kong.Writers(stdout, stdout),
 		valueMappers(),
-		defaults(), kong.Vars{"version": version()},
+		kong.Vars{"version": version()},
 		kong.Exit(func(int) { panic(finished{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.ValueFormatter(describe),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/alecthomas/kong"
@@ -13,7 +14,7 @@ import (
 
 // defaults are the defaults of the options of serve, as variables for the tags of its flags: those of node.Config by
 // the names of its fields, such as ping_interval, and those of its Limits with limit_ before them.
-func defaults() kong.Vars {
+var defaults = sync.OnceValue(func() kong.Vars {
 	vars := kong.Vars{}
 	var add func(prefix string, v reflect.Value)
 	add = func(prefix string, v reflect.Value) {
@@ -29,7 +30,7 @@ func defaults() kong.Vars {
 	}
 	add("", reflect.ValueOf(node.DefaultConfig()))
 	return vars
-}
+})
 
 // initialisms are the words in the names of fields that are written in capitals.
 var initialisms = strings.NewReplacer("JWTJWKS", "JwtJwks", "TLS", "Tls", "JWT", "Jwt", "EIO", "Eio", "JSON", "Json",

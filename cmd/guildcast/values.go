@@ -5,16 +5,18 @@ import (
 	"log/slog"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 )
 
-// valueMappers read numbers, durations and levels. Their errors say what is wanted in the words of the help, and not in
+// valueMappers read texts, numbers, durations and levels. Their errors say what is wanted in the words of the help, and not in
 // those of Go's packages.
 func valueMappers() kong.Option {
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		for _, option := range []kong.Option{
+			mapper("a text", func(s string) (string, error) { return s, nil }),
 			mapper("a duration such as 250ms, 10s, 15m or 720h", time.ParseDuration),
 			mapper("a whole number", strconv.Atoi),
 			mapper("a whole number", func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }),
@@ -33,17 +35,35 @@ func valueMappers() kong.Option {
 
 // mapper has the values of flags of type T read by parse.
 func mapper[T any](wanted string, parse func(string) (T, error)) kong.Option {
-	return kong.TypeMapper(reflect.TypeFor[T](),
-		kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
-			var text string
-			if err := ctx.Scan.PopValueInto(wanted, &text); err != nil {
-				return err
-			}
-			value, err := parse(text)
-			if err != nil {
-				return fmt.Errorf("%q is not %s", text, wanted)
-			}
-			target.Set(reflect.ValueOf(value))
-			return nil
-		}))
+	return kong.TypeMapper(reflect.TypeFor[T](), typeMapper[T]{wanted, parse})
+}
+
+type typeMapper[T any] struct {
+	wanted string
+	parse  func(string) (T, error)
+}
+
+// Decode implements kong.Mapper.
+func (m typeMapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto(m.wanted, &text); err != nil {
+		return err
+	}
+	value, err := m.parse(text)
+	if err != nil {
+		return fmt.Errorf("%q is not %s", text, m.wanted)
+	}
+	target.Set(reflect.ValueOf(value).Convert(target.Type()))
+	return nil
+}
+
+// Vars implements kong.VarsContributor. It gives a flag the one default that it refers to: kong goes through all that
+// there are for each flag.
+func (typeMapper[T]) Vars(flag *kong.Value) kong.Vars {
+	name, ok := strings.CutPrefix(flag.Default, "${")
+	if !ok {
+		return nil
+	}
+	name = strings.TrimSuffix(name, "}")
+	return kong.Vars{name: defaults()[name]}
 }
