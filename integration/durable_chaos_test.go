@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +27,7 @@ import (
 
 // TestChaosDurable: events are published durably while nodes are killed and restarted, Redis is restarted with its
 // data, frozen and cut off, and its subscribers are killed again and again. Clients blink and come back to another
-// node, read slowly, lose rights and are revoked. What each of them has received must be what the history has for it,
+// node, read slowly, lose rights and are revoked, and the policy becomes stricter. What each of them has received must be what the history has for it,
 // in order and once, and nobody is told of a loss. GUILDCAST_CHAOS_SEED repeats a run's choices,
 // GUILDCAST_CHAOS_SECONDS changes its length.
 func TestChaosDurable(t *testing.T) {
@@ -59,8 +61,11 @@ func chaosDurable(t *testing.T, seed int64, length time.Duration) {
 	others.Go(func() { w.killSubscribers(publishing) })
 	// A guild without any history is told of a loss: nobody knows whether its events are durable.
 	w.awaitAll(t, "hear", viewers, func(f *follower) bool { return f.heard() })
-	for end := time.Now().Add(length); time.Now().Before(end); {
+	for begin := time.Now(); time.Since(begin) < length; {
 		w.fault(t)
+		if time.Since(begin) > length/2 && !w.restricted.Load() {
+			w.restrict(t)
+		}
 	}
 	stop()
 	others.Wait()
@@ -106,6 +111,8 @@ type durableWorld struct {
 	sign   func(jwt.MapClaims) string
 	faults map[string]int
 
+	policy          string      // a file
+	restricted      atomic.Bool // the stricter policy is in force
 	final           atomic.Bool // no more faults, and nobody blinks
 	visits, resumed atomic.Int64
 
@@ -119,8 +126,10 @@ func newDurableWorld(t *testing.T, seed int64) *durableWorld {
 	w := &durableWorld{
 		server: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), seed: seed,
 		rng: rand.New(rand.NewPCG(uint64(seed), 1)), faults: map[string]int{},
-		sign: func(c jwt.MapClaims) string { return mint(t, c) },
+		sign:   func(c jwt.MapClaims) string { return mint(t, c) },
+		policy: filepath.Join(t.TempDir(), "policy.json"),
 	}
+	w.writePolicy(t, "membership")
 	w.redis = w.server.Client()
 	w.nodes, w.addrs = make([]*node, 2), make([]string, 2)
 	for i := range w.nodes {
@@ -132,9 +141,32 @@ func newDurableWorld(t *testing.T, seed int64) *durableWorld {
 
 func (w *durableWorld) startNode(t *testing.T, i int) {
 	t.Helper()
-	w.nodes[i] = startNode(t, fmt.Sprint("node ", i), "redis://"+w.proxies[i].Addr(), "GUILDCAST_GRACE=1s",
+	w.nodes[i] = startNode(t, fmt.Sprint("node ", i), "redis://"+w.proxies[i].Addr(), "GUILDCAST_GRACE=1s", "GUILDCAST_POLICY="+w.policy,
 		"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1")
 	w.setAddr(i, strings.TrimPrefix(w.nodes[i].url, "http://"))
+}
+
+// restrictedKind is the kind of events that restrict leaves to administrators.
+const restrictedKind = "emoji"
+
+func (w *durableWorld) writePolicy(t *testing.T, required string) {
+	t.Helper()
+	if err := os.WriteFile(w.policy, []byte(mustJSON(map[string]any{
+		"kinds": map[string]string{restrictedKind: required},
+	})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// restrict makes the policy stricter on all nodes.
+func (w *durableWorld) restrict(t *testing.T) {
+	t.Helper()
+	w.writePolicy(t, "ADMINISTRATOR")
+	for _, n := range w.nodes {
+		_ = n.cmd.Process.Signal(syscall.SIGHUP)
+		n.waitOutput(t, "configuration reloaded")
+	}
+	w.restricted.Store(true)
 }
 
 func (w *durableWorld) setAddr(i int, addr string) {

@@ -49,6 +49,7 @@ type received struct {
 	name     string
 	payload  json.RawMessage
 	phase    int
+	strict   bool // the connection began after the policy had become stricter
 }
 
 func (f *follower) String() string { return f.name }
@@ -128,7 +129,8 @@ type stay struct {
 	answers chan answer
 	gone    chan struct{} // closed by leave
 
-	from string // the node's address
+	from   string // the node's address
+	strict bool   // it began after the policy had become stricter
 
 	// Guarded by mu.
 	reading  chan struct{} // closed while it reads
@@ -137,7 +139,7 @@ type stay struct {
 }
 
 func (v *stay) begin(node int) (err error) {
-	v.from = v.world.addr(node)
+	v.from, v.strict = v.world.addr(node), v.world.restricted.Load()
 	opts := sioclient.Options{OnEvent: v.hear}
 	if v.slow {
 		opts.ReadBuffer = 64 << 10 // with less, what waits takes minutes to read
@@ -391,7 +393,7 @@ func (v *stay) event(name string, args []json.RawMessage) {
 	case p.Compare(*v.position) <= 0 && len(v.got) > 0:
 		v.trouble = append(v.trouble, fmt.Sprintf("event %s came after %s, from %s", p, v.position, v.from))
 	}
-	v.got = append(v.got, received{p, name, append(json.RawMessage{}, payload...), v.phase})
+	v.got = append(v.got, received{p, name, append(json.RawMessage{}, payload...), v.phase, v.strict})
 	v.position = &p
 }
 
@@ -444,7 +446,7 @@ func (f *follower) complete(reference map[string][]entry) bool {
 	}
 	list := reference[f.guild]
 	for i := len(list) - 1; i >= 0; i-- {
-		if f.sees(list[i], f.phase) && f.sees(list[i], 0) {
+		if f.sees(list[i], f.phase) && f.sees(list[i], 0) && !f.restrictedOnce(list[i]) {
 			return f.position.Compare(list[i].position) >= 0
 		}
 	}
@@ -460,6 +462,17 @@ func (f *follower) sees(e entry, phase int) bool {
 	_, _, ok := f.rights[min(phase, 1)].sees(f.guild, logs, e.message)
 	return ok
 }
+
+// restricted reports whether the stricter policy keeps an entry from the follower with its rights before or after the
+// change.
+func (f *follower) restricted(e entry, phase int) bool {
+	var m struct{ Kind string }
+	return json.Unmarshal(e.message, &m) == nil && m.Kind == restrictedKind &&
+		!f.rights[min(phase, 1)].has(f.guild, bitAdministrator)
+}
+
+// restrictedOnce reports whether there was a time in which the stricter policy kept an entry from the follower.
+func (f *follower) restrictedOnce(e entry) bool { return f.restricted(e, 0) || f.restricted(e, 1) }
 
 // judge compares what came with the history. The follower has ended.
 func (f *follower) judge(reference map[string][]entry) error {
@@ -481,8 +494,8 @@ func (f *follower) judge(reference map[string][]entry) error {
 			got = got[1:]
 			continue
 		}
-		// Those on their way during the change went by the new rights.
-		must := f.sees(e, 0) && (f.phase == 0 || e.position.Compare(before) < 0 || f.sees(e, 1))
+		// Those on their way during a change went by the new rights, or the new policy.
+		must := f.sees(e, 0) && !f.restrictedOnce(e) && (f.phase == 0 || e.position.Compare(before) < 0 || f.sees(e, 1))
 		if must {
 			return fmt.Errorf("event %s (%d of %d, %.150s) is missing after %d events; the next is %.1v", e.position, i,
 				len(reference[f.guild]), e.message, len(f.got)-len(got), got[:min(1, len(got))])
@@ -502,7 +515,7 @@ func (f *follower) check(r received, e entry) error {
 		rights = f.rights[0] // until the answer either may hold, and the new ones are fewer
 	}
 	name, payload, ok := rights.sees(f.guild, strings.HasSuffix(e.topic, "_logs"), e.message)
-	if !ok || !f.sees(e, r.phase&2) {
+	if !ok || !f.sees(e, r.phase&2) || r.strict && f.restricted(e, r.phase&2) {
 		return fmt.Errorf("FORBIDDEN event %s in phase %d: %.200s", e.position, r.phase, e.message)
 	}
 	if name != r.name || string(payload) != string(r.payload) {
