@@ -72,6 +72,11 @@ func (c *conn) hello(ctx context.Context, o *redis.Options, name string) error {
 	buf = appendCommand(buf, "client", "setname", name)
 	buf = append(buf, whoAreYou...)
 	if _, err := c.nc.Write(buf); err != nil {
+		// A server that is full says so to whoever connects, and closes.
+		var full replyError
+		if _, said := c.reply(); errors.As(said, &full) {
+			return full
+		}
 		return err
 	}
 	if authenticating {
@@ -81,7 +86,7 @@ func (c *conn) hello(ctx context.Context, o *redis.Options, name string) error {
 	}
 	_, err = c.reply()
 	var re replyError
-	if err != nil && (!errors.As(err, &re) || re.code() == "NOAUTH") {
+	if err != nil && (!errors.As(err, &re) || re.code() == "NOAUTH" || re.transient()) {
 		return err
 	}
 	c.id, err = c.readIdentity()

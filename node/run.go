@@ -98,7 +98,9 @@ func (n *Node) checkRights(ctx context.Context) error {
 	err := adapter.Ready(ctx, n.io.Sockets())
 	switch {
 	case errors.Is(err, bus.ErrUnauthenticated):
-		return fmt.Errorf("redis does not take the user or the password: %w", err)
+		// It may be that of tomorrow: the password is asked for again with each connection.
+		n.config.Logger.Error("redis does not take the user or the password; the node is not ready until it does",
+			"err", err)
 	case errors.Is(err, bus.ErrRefused):
 		return fmt.Errorf("the adapter needs rights that redis does not give it, on channels %s*: %w",
 			n.config.AdapterKey, err)

@@ -6,11 +6,7 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/node"
-	"github.com/architus/guildcast/token"
 )
 
 const handshake = "/?EIO=4&transport=polling"
@@ -61,27 +57,5 @@ func TestDrainDelay(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestWrongPasswordOfRedis(t *testing.T) {
-	server := redistest.Start(t)
-	admin := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer admin.Close()
-	if err := admin.ConfigSet(t.Context(), "requirepass", "right").Err(); err != nil {
-		t.Fatal(err)
-	}
-	for _, user := range []string{"", ":wrong@", "nobody:right@"} {
-		n, err := node.New(node.Config{
-			Addr: "127.0.0.1:0", Redis: "redis://" + user + server.Addr(),
-			JWTSecrets: []token.Secret{{Key: []byte(secret)}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		const want = "redis does not take the user or the password"
-		if err := n.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", user, err)
-		}
 	}
 }

@@ -43,7 +43,7 @@ type Connection struct {
 // question mark: db, pool_size, dial_timeout (2s), read_timeout (3s), write_timeout (3s), pool_timeout, client_name,
 // protocol (3), password_file (name of a file) or password_command (name of a program that prints it), both asked for
 // each connection, with Sentinel sentinel_username and sentinel_password, and with rediss ca, cert, key (file names),
-// server_name and skip_verify.
+// server_name and skip_verify. The files are read for each connection.
 //
 // Nothing is dialled yet: a Redis that is away is no error here. Errors never contain a password. Close ends the
 // connection, and with it the embedded Redis.
@@ -54,7 +54,7 @@ func Connect(rawURL string) (*Connection, error) {
 	}
 	c := &Connection{
 		Target: t.scheme + "://" + strings.Join(t.options.Addrs, ","),
-		dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig),
+		dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig, t.files),
 	}
 	t.options.Dialer = c.dialer.dial
 	if !t.unix {
@@ -73,7 +73,7 @@ func Connect(rawURL string) (*Connection, error) {
 	case modeSentinel:
 		c.Target += "/" + t.options.MasterName
 		// Its own dialer: what leads to a Sentinel leads nowhere else.
-		c.sentinels = newSentinels(&t.options, newDialer(sentinelTime, t.options.TLSConfig))
+		c.sentinels = newSentinels(&t.options, newDialer(sentinelTime, t.options.TLSConfig, t.files))
 		o := t.options.Simple()
 		o.Addr, o.Dialer = "sentinel/"+t.options.MasterName, c.sentinels.dialer(c.dialer)
 		c.Client = goredis.NewClient(o)

@@ -14,22 +14,23 @@ import (
 // go-redis's pool would go on leading to the former one.
 type dialer struct {
 	// Static after construction.
-	net  net.Dialer
-	tls  *tls.Config // nil: not encrypted
-	host string      // of addresses that have none
+	net   net.Dialer
+	tls   *tls.Config // nil: not encrypted
+	files tlsFiles    // read into a copy of tls for each connection
+	host  string      // of addresses that have none
 
 	// Guarded by mu.
 	mu   sync.Mutex
 	open map[*remembered]struct{}
 }
 
-func newDialer(timeout time.Duration, c *tls.Config) *dialer {
+func newDialer(timeout time.Duration, c *tls.Config, files tlsFiles) *dialer {
 	if c != nil {
 		// A new connection asks every few seconds who the primary is: its handshake should cost little.
 		c = c.Clone()
 		c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
-	return &dialer{net: net.Dialer{Timeout: timeout}, tls: c, open: map[*remembered]struct{}{}}
+	return &dialer{net: net.Dialer{Timeout: timeout}, tls: c, files: files, open: map[*remembered]struct{}{}}
 }
 
 // dial has the type of goredis.Options.Dialer.
@@ -55,13 +56,16 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 func (d *dialer) encrypt(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
-	config := d.tls
+	config := d.tls.Clone()
+	if err := d.files.read(config); err != nil {
+		nc.Close()
+		return nil, err
+	}
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			host = addr
 		}
-		config = config.Clone()
 		config.ServerName = host
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)

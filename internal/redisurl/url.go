@@ -3,12 +3,10 @@ package redisurl
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -35,6 +33,7 @@ type target struct {
 	scheme  string
 	unix    bool
 	options goredis.UniversalOptions
+	files   tlsFiles
 }
 
 // schemes are the URL schemes that Connect knows; true if the connection is encrypted.
@@ -348,26 +347,12 @@ func (t *target) setTLS(values url.Values) error {
 		}
 		c.InsecureSkipVerify = skip
 	}
-	if file := values.Get("ca"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("redis URL: option ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("redis URL: option ca: no certificate in %s", file)
-		}
-	}
-	certFile, keyFile := values.Get("cert"), values.Get("key")
-	if (certFile == "") != (keyFile == "") {
+	t.files = tlsFiles{ca: values.Get("ca"), cert: values.Get("cert"), key: values.Get("key")}
+	if (t.files.cert == "") != (t.files.key == "") {
 		return errors.New("redis URL: options cert and key go together")
 	}
-	if certFile != "" {
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return fmt.Errorf("redis URL: options cert and key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	if err := t.files.read(c.Clone()); err != nil { // each connection reads them again
+		return fmt.Errorf("redis URL: %w", err)
 	}
 	return nil
 }
