@@ -11,7 +11,7 @@ test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false -trimpath
 vet lint vuln build cross integration chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz clients clients-node chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt tidy vet lint vuln build cross race fuzz integration ## What CI runs
+check: setup fmt tidy vet lint vuln build cross race fuzz clients integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and nginx by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -68,6 +68,11 @@ fuzz: ## Every fuzzer for FUZZTIME (default 5s)
 
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
+
+clients: clients-node ## Tests of the kits, against real Redis and a real node
+
+clients-node: setup build
+	cd clients/node && npm run --silent build && npm test --silent
 
 chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
