@@ -26,7 +26,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 
 check: setup fmt tidy vet lint vuln build cross race fuzz clients integration ## What CI runs
 
-setup: ## Install what the tests need (redis-server and nginx by apt, npm and pip packages by lock file)
+setup: ## Install what the tests need (redis-server and proxies by apt, npm and pip packages by lock file)
 	@scripts/setup
 
 fmt: ## Fail when a file is not formatted
@@ -76,7 +76,7 @@ clients-node: setup build
 
 chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
-	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart|Hostile|Revocation|Expiry' -v ./integration/...
+	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart|Proxies|Hostile|Revocation|Expiry' -v ./integration/...
 
 conformance: setup ## The Autobahn suite and the protocols' own suites (fetches them; leave the machine alone)
 	scripts/conformance

@@ -85,36 +85,8 @@ func testRoundRobin(t *testing.T, transports string) {
 		nodes = append(nodes, begin(i))
 		balancer.add(nodes[i])
 	}
-	var mu sync.Mutex
-	var connected int
-	spectators := start(t, "spectators", []string{
-		"URL=" + balancer.URL, "GUILD=" + guild, fmt.Sprint("CLIENTS=", clients), "TRANSPORTS=" + transports,
-		"TOKEN=" + mint(t, jwt.MapClaims{"guilds": guilds{guild: 0}}),
-	}, func(line []byte) {
-		var report struct{ Connected, Spectating int }
-		if err := json.Unmarshal(line, &report); err != nil {
-			panic(fmt.Sprintf("%q: %v", line, err))
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		connected = max(report.Connected, report.Spectating)
-	}, "node", "nodejs/rolling.mjs")
-	all := func(what string) {
-		t.Helper()
-		mu.Lock()
-		connected = 0
-		mu.Unlock()
-		wait.Until(t, what, func() bool {
-			if spectators.ended() {
-				t.Fatal("the spectators have ended")
-			}
-			fmt.Fprintln(spectators.in, "gaps")
-			mu.Lock()
-			defer mu.Unlock()
-			return connected == clients
-		})
-	}
-	all("all clients to spectate")
+	spectators := startSpectators(t, balancer.URL, clients, transports)
+	spectators.all(t, "all clients to spectate")
 	if transports != "polling" {
 		wait.Until(t, "all sessions to be WebSockets", func() bool {
 			return sum(nodes, `guildcast_connections\{transport="websocket"\}`) == clients
@@ -138,11 +110,62 @@ func testRoundRobin(t *testing.T, transports string) {
 		}
 		nodes[i] = begin(i + 10)
 		balancer.add(nodes[i])
-		all("all clients to come back after a restart")
+		spectators.all(t, "all clients to come back after a restart")
 	}
 	balancer.remove(nodes[0])
 	nodes[0].stop(t, syscall.SIGKILL)
-	all("all clients to come back after the end of a node")
+	spectators.all(t, "all clients to come back after the end of a node")
+}
+
+// spectators are the clients of a Node.js process that spectate the guild through one URL.
+type spectators struct {
+	*process
+	clients int
+
+	mu   sync.Mutex
+	last struct{ Connected, Spectating, Refused int } // guarded by mu; what the process has said last
+}
+
+// startSpectators returns at once; all waits for them.
+func startSpectators(t *testing.T, url string, clients int, transports string) *spectators {
+	t.Helper()
+	s := &spectators{clients: clients}
+	s.process = start(t, "spectators", []string{
+		"URL=" + url, "GUILD=" + guild, fmt.Sprint("CLIENTS=", clients), "TRANSPORTS=" + transports,
+		"TOKEN=" + mint(t, jwt.MapClaims{"guilds": guilds{guild: 0}}),
+	}, func(line []byte) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.last.Connected, s.last.Spectating = 0, 0
+		if err := json.Unmarshal(line, &s.last); err != nil {
+			panic(fmt.Sprintf("%q: %v", line, err))
+		}
+	}, "node", "nodejs/rolling.mjs")
+	return s
+}
+
+// all waits until all clients spectate.
+func (s *spectators) all(t *testing.T, what string) {
+	t.Helper()
+	s.mu.Lock()
+	s.last.Connected, s.last.Spectating = 0, 0
+	s.mu.Unlock()
+	wait.Until(t, what, func() bool {
+		if s.ended() {
+			t.Fatal("the spectators have ended")
+		}
+		fmt.Fprintln(s.in, "gaps")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return max(s.last.Connected, s.last.Spectating) == s.clients
+	})
+}
+
+// refused returns how often clients could not connect, as of the last call of all.
+func (s *spectators) refused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.Refused
 }
 
 // sum adds up the numbers of the metric that pattern matches, of all nodes.

@@ -2,7 +2,8 @@
 //
 //   URL, TOKEN, GUILD   what they connect to, elevate with and spectate
 //   CLIENTS             how many
-//   TRANSPORTS          with commas between them; those of the client by default
+//   TRANSPORTS          with commas between them; those of the client by default. Of several lists with ; between them
+//                       the clients take turns
 //
 // Prints {"spectating": n} when n clients spectate, and for the line "gaps" on standard input an object: "gaps", the
 // longest time in ms between two events of each client since the line before it, and "connected", the clients that
@@ -11,8 +12,10 @@ import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
 const { URL: url, TOKEN: token, GUILD: guild_id, CLIENTS: count, TRANSPORTS: transports } = process.env;
+const lists = transports?.split(";").map((list) => list.split(","));
 const clients = [];
 let announced = false;
+let refused = 0;
 
 const spectating = () => clients.filter((c) => c.spectating).length;
 
@@ -27,8 +30,9 @@ for (let i = 0; i < Number(count); i++) {
   // The proxy picks a node by this header.
   const socket = io(url, {
     forceNew: true, auth: { token }, extraHeaders: { "X-Forwarded-For": `192.0.2.${i}` },
-    ...(transports && { transports: transports.split(",") }),
+    ...(lists && { transports: lists[i % lists.length] }),
   });
+  socket.on("connect_error", () => refused++);
   socket.on("connect", () => socket.emit("spectate", { guild_id, token }));
   socket.on("disconnect", () => (client.spectating = false));
   socket.on("spectate_return", ({ success }) => {
@@ -47,7 +51,7 @@ createInterface({ input: process.stdin })
     const now = performance.now();
     console.log(JSON.stringify({
       gaps: clients.map((c) => Math.round(Math.max(c.gap, c.last ? now - c.last : 0))),
-      connected: spectating(),
+      connected: spectating(), refused,
     }));
     for (const c of clients) c.gap = 0;
   })
