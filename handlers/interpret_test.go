@@ -80,7 +80,7 @@ func TestInterpretByAWorker(t *testing.T) {
 		want   string
 	}{
 		{`{"guild_id":1,"actions":[]}`, nil, `{"_id":7,"guild_id":1,"actions":[]}`},
-		{` {} `, nil, `{"_id":7} `},
+		{` { "guild_id":1,"actions":[]} `, nil, `{"_id":7,"guild_id":1,"actions":[]} `},
 		{`[]`, nil, "503"},
 		{`nonsense`, nil, "503"},
 		{``, workerError{400, "odd"}, "odd"},
@@ -95,7 +95,9 @@ func TestInterpretByAWorker(t *testing.T) {
 			return part(tt.result)
 		}
 		n.requests.mu.Unlock()
-		c.emit("interpret", map[string]any{"content": "x", "_id": 7})
+		c.emit("interpret", map[string]any{
+			"action": 3001, "guild_id": 1, "message_id": 2, "content": "x", "_id": 7,
+		})
 		h := c.next()
 		if got := string(h.arg); h.event == "error" && !strings.Contains(got, tt.want) ||
 			h.event != "error" && strings.TrimSpace(got) != strings.TrimSpace(tt.want) {

@@ -241,3 +241,19 @@ func exact(value any) any {
 	}
 	return value
 }
+
+func TestWithID(t *testing.T) {
+	for _, c := range [][3]string{
+		{` {} `, `7`, `{"_id":7} `},
+		{`{"a":1}`, `"x"`, `{"_id":"x","a":1}`},
+		{` { "a":1}`, ``, ` { "a":1}`},
+	} {
+		var id []byte
+		if c[1] != "" {
+			id = []byte(c[1])
+		}
+		if got := string(withID([]byte(c[0]), id)); got != c[2] {
+			t.Errorf("withID(%s, %s) = %s, want %s", c[0], c[1], got, c[2])
+		}
+	}
+}

@@ -19,7 +19,7 @@ func (s stuck) InterpretJSON(ctx context.Context, _ []byte) ([]byte, error) {
 	case <-s.released:
 	case <-ctx.Done():
 	}
-	return []byte(`{}`), ctx.Err()
+	return []byte(`{"guild_id":1,"actions":[]}`), ctx.Err()
 }
 
 // Sockets that are not elevated, however many, take no slot that a member needs. They return their own.
@@ -39,7 +39,7 @@ func TestSlotsOfMembers(t *testing.T) {
 	flood := make([]*client, 70)
 	for i := range flood {
 		flood[i] = connect(t, n.server, nil)
-		flood[i].emit("interpret", map[string]any{"content": "x"})
+		flood[i].emit("interpret", map[string]any{"action": 3001, "guild_id": 1, "message_id": 2, "content": "x"})
 		flood[i].emit("demote", map[string]any{}) // its answer comes after the refusal, if there is one
 		e := flood[i].expect("error").as(t)
 		if e["message"] == "too_many_requests" {
@@ -58,7 +58,7 @@ func TestSlotsOfMembers(t *testing.T) {
 	}
 	close(interpreter.released)
 	wait.Until(t, "the requests to end", func() bool { return n.gauge("guildcast_requests_in_progress") == 0 })
-	flood[69].emit("interpret", map[string]any{"content": "x"})
+	flood[69].emit("interpret", map[string]any{"action": 3001, "guild_id": 1, "message_id": 2, "content": "x"})
 	flood[69].expect("interpret_response")
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/architus/guildcast/internal/test/sioclient"
+	"github.com/architus/guildcast/internal/test/traffic"
 )
 
 // dashboard is one client of TestChaos. Its goroutine does random things and writes down what they change.
@@ -62,6 +63,9 @@ func (d *dashboard) hear(p []byte) {
 	if json.Unmarshal(p, &args) != nil || len(args) < 2 || json.Unmarshal(args[0], &event) != nil {
 		d.complain("strange event %s", p)
 		return
+	}
+	if err := traffic.Event(event, args[1:]); err != nil {
+		d.complain("not as the schemas say: %v", err)
 	}
 	if event == "resync" {
 		d.resync(args[1])

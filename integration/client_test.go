@@ -3,12 +3,15 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/traffic"
 )
 
 // browsers is a Node.js process with real socket.io-client connections.
@@ -18,6 +21,7 @@ type browsers struct {
 	mu      sync.Mutex
 	clients map[string]*client
 	next    int
+	trouble []error // traffic that is not as the schemas say
 }
 
 // client is one connection. What it hears is kept in order until it is taken.
@@ -30,6 +34,9 @@ type client struct {
 	taken int           // log[:taken] was looked at by expect
 	more  chan struct{} // closed and replaced when log grows
 	acks  int
+	asked map[int]heard // by their acknowledgements, until those come
+
+	session *traffic.Session
 }
 
 // heard is one line of the driver.
@@ -53,6 +60,13 @@ func (h heard) String() string {
 func startBrowsers(t testing.TB) *browsers {
 	t.Helper()
 	b := &browsers{clients: map[string]*client{}}
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, err := range b.trouble {
+			t.Errorf("not as the schemas say: %v", err)
+		}
+	})
 	ready := make(chan struct{})
 	var once sync.Once
 	b.p = start(t, "browsers", nil, func(line []byte) {
@@ -67,9 +81,15 @@ func startBrowsers(t testing.TB) *browsers {
 		b.mu.Lock()
 		c := b.clients[h.ID]
 		b.mu.Unlock()
-		if c != nil {
-			c.hear(h)
+		if c == nil {
+			return
 		}
+		if err := c.check(h); err != nil {
+			b.mu.Lock()
+			b.trouble = append(b.trouble, err)
+			b.mu.Unlock()
+		}
+		c.hear(h)
 	}, "node", "nodejs/client.mjs")
 	select {
 	case <-ready:
@@ -99,7 +119,10 @@ func (b *browsers) dial(t testing.TB, url string, options map[string]any) *clien
 	t.Helper()
 	b.mu.Lock()
 	b.next++
-	c := &client{b: b, id: fmt.Sprint("c", b.next), more: make(chan struct{})}
+	c := &client{
+		b: b, id: fmt.Sprint("c", b.next), more: make(chan struct{}), asked: map[int]heard{},
+		session: traffic.NewSession(),
+	}
 	b.clients[c.id] = c
 	b.mu.Unlock()
 	b.send(t, map[string]any{"op": "connect", "id": c.id, "url": url, "options": options})
@@ -111,6 +134,43 @@ func (b *browsers) connect(t testing.TB, url string, options map[string]any) (*c
 	t.Helper()
 	c := b.dial(t, url, options)
 	return c, c.wait(t, "connect", func(h heard) bool { return h.Type == "connect" }).SID
+}
+
+// check checks an event or an acknowledgement of a node.
+func (c *client) check(h heard) error {
+	switch h.Type {
+	case "event":
+		return c.session.Event(h.Event, h.Args)
+	case "ack":
+		c.mu.Lock()
+		asked := c.asked[h.Ack]
+		delete(c.asked, h.Ack)
+		c.mu.Unlock()
+		return traffic.Exchange(asked.Event, asked.Args, h.Args)
+	}
+	return nil
+}
+
+// note notes a request, for when it is answered. Ack is 0 if there is no acknowledgement.
+func (c *client) note(t testing.TB, event string, args []any, ack int) {
+	t.Helper()
+	request := heard{Event: event}
+	for _, arg := range args {
+		b, err := json.Marshal(arg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(`{"$bin":`)) { // which the driver sends as binary
+			b = []byte("null")
+		}
+		request.Args = append(request.Args, b)
+	}
+	c.session.Request(event, request.Args)
+	if ack != 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asked[ack] = request
+	}
 }
 
 func (c *client) hear(h heard) {
@@ -168,6 +228,7 @@ func (c *client) emit(t testing.TB, event string, args ...any) {
 	if args == nil {
 		args = []any{}
 	}
+	c.note(t, event, args, 0)
 	c.b.send(t, map[string]any{"op": "emit", "id": c.id, "event": event, "args": args})
 }
 
@@ -181,6 +242,7 @@ func (c *client) call(t testing.TB, event string, args ...any) []json.RawMessage
 	c.acks++
 	ack := c.acks
 	c.mu.Unlock()
+	c.note(t, event, args, ack)
 	c.b.send(t, map[string]any{"op": "emit", "id": c.id, "event": event, "args": args, "ack": ack})
 	return c.wait(t, "ack of "+event, func(h heard) bool { return h.Type == "ack" && h.Ack == ack }).Args
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/sioclient"
+	"github.com/architus/guildcast/internal/test/traffic"
 )
 
 // follower is a client of TestChaosDurable. Its goroutine, run, comes, stays, goes and comes back.
@@ -354,6 +355,9 @@ func (v *stay) hear(p []byte) {
 	if json.Unmarshal(p, &args) != nil || len(args) < 2 || json.Unmarshal(args[0], &name) != nil {
 		v.complain("strange event %s", p)
 		return
+	}
+	if err := traffic.Event(name, args[1:]); err != nil {
+		v.complain("not as the schemas say: %v", err)
 	}
 	switch name {
 	case "log_pool", "log_other":

@@ -610,7 +610,7 @@ export interface ServerToClientEvents {
 /** What a client sends, as socket.io-client types it. The acknowledgement gets the last answer, even an error. */
 export interface ClientToServerEvents {
   /** Elevates the socket, or refreshes its claims. */
-  request_elevation: (payload: ElevationRequest | string, acknowledge?: (answer: ElevationReturn) => void) => void;
+  request_elevation: (payload: ElevationRequest | string, acknowledge?: (answer: ElevationReturn | ErrorPayload) => void) => void;
   /** Ends the elevation. */
   demote: (payload: DemoteRequest, acknowledge?: (answer: ElevationExpired | ErrorPayload) => void) => void;
   /** Spectates a guild, or none. */

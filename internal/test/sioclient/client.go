@@ -6,26 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/traffic"
 )
 
 // patience is only ever used up by a test that fails.
 const patience = time.Minute
 
 // Client is a Conn of one test, closed at its end. It keeps the events that come until the test takes them, in order;
-// taking one that does not come fails the test. All methods may be called from any goroutine of the test.
+// taking one that does not come fails the test, and so does traffic of the protocol that is not as its schemas say. All
+// methods may be called from any goroutine of the test.
 type Client struct {
 	*Conn
 	t         testing.TB
 	namespace string
 	closing   chan struct{} // closed by Close
 	closed    sync.Once     // closes closing
+	session   *traffic.Session
 
 	mu      sync.Mutex
 	events  []Event            // not taken
 	asked   map[int]chan Event // acknowledgements that are waited for
+	sent    map[int]Event      // what they acknowledge
 	lastID  int
 	more    chan struct{} // closed and replaced when events grows
 	reading chan struct{} // closed unless the client is paused
@@ -56,7 +62,8 @@ func (e Event) Arg() json.RawMessage {
 func Connect(t testing.TB, addr string, opts Options) *Client {
 	t.Helper()
 	c := &Client{
-		t: t, namespace: opts.Namespace, asked: map[int]chan Event{},
+		t: t, namespace: opts.Namespace, session: traffic.NewSession(),
+		asked: map[int]chan Event{}, sent: map[int]Event{},
 		more: make(chan struct{}), reading: make(chan struct{}), closing: make(chan struct{}),
 	}
 	close(c.reading)
@@ -90,6 +97,9 @@ func (c *Client) hear(p []byte, attachments [][]byte) {
 		return
 	}
 	e.Attachments = attachments
+	if !isAck && c.namespace == "" {
+		c.mind(c.session.Event(e.Name, e.Args))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if isAck {
@@ -109,7 +119,42 @@ func (c *Client) answeredLocked(e Event) {
 		return
 	}
 	delete(c.asked, id)
+	if asked, known := c.sent[id]; known {
+		delete(c.sent, id)
+		c.mind(traffic.Exchange(asked.Name, asked.Args, e.Args))
+	}
 	answer <- e
+}
+
+// mind fails the test for traffic that is not as the schemas say.
+func (c *Client) mind(err error) {
+	if err != nil {
+		c.t.Errorf("not as the schemas say: %v", err)
+	}
+}
+
+// Send is Conn.Send, which writes one text message. What it sends in the main namespace is checked: see Client.
+func (c *Client) Send(text string) error {
+	if p, isMessage := strings.CutPrefix(text, "4"); isMessage && len(p) > 1 && p[0] == '2' && c.namespace == "" {
+		c.note([]byte(p))
+	}
+	return c.Conn.Send(text)
+}
+
+// note notes a request, for when it is answered.
+func (c *Client) note(p []byte) {
+	e, _, ok, err := parse(p, "")
+	if !ok || err != nil { // a test that sends such things knows why
+		return
+	}
+	c.session.Request(e.Name, e.Args)
+	if e.ack == "" {
+		return
+	}
+	id, _ := strconv.Atoi(e.ack)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent[id] = e
 }
 
 // parse reads an event or an acknowledgement, without attachments; of other packets it returns ok == false.
