@@ -13,6 +13,8 @@ const paceLimit = 50 * time.Millisecond
 type DeliverOptions struct {
 	Volatile bool // drop the message for a connection that can't take it now
 	Loss     Loss // whether to leave the message out for a connection that is behind; not with Volatile
+	// Group is that of the connections, or nil. It is of use with Options.ContextTakeover only.
+	Group *Group
 }
 
 // Lag is the connections that lag after a call of Queue. The sender should Wait for them.
@@ -55,7 +57,7 @@ func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
 // Queue is Deliver without the wait, for a sender that must not block yet. It returns the connections to wait for, or
 // nil if there are none.
 func Queue(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn, behind *Lag) {
-	d := delivery{message: m, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
+	d := delivery{message: m, group: o.Group, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
 	for _, c := range conns {
 		d.to(c)
 	}
@@ -68,6 +70,7 @@ func Queue(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn, behind *L
 // delivery is one message on its way to many connections.
 type delivery struct {
 	message  *Message
+	group    *Group // to compress the message with, once a connection takes part in it; nil if none does
 	volatile bool
 	loss     eio.Loss
 	lagging  []*eio.Conn // a sample of them
@@ -81,6 +84,9 @@ const maxSampled = 16
 func (d *delivery) to(c *Conn) {
 	if c == nil {
 		return
+	}
+	if d.group != nil && c.eio.Shares() {
+		d.message, d.group = d.group.share(d.message), nil
 	}
 	if d.message.hasID {
 		c.inbox.expectAck()

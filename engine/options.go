@@ -75,6 +75,11 @@ type Options struct {
 	// Compress(false) from no flag.
 	CompressFlagged bool
 
+	// ContextTakeover lets clients keep the window of what they have inflated, if the library's option
+	// PerMessageDeflate is set, which is what a Group needs. The server keeps nothing for a connection. By default
+	// every message is compressed alone.
+	ContextTakeover bool
+
 	// Flushers is the number of goroutines that write to WebSockets. Default half of GOMAXPROCS, at least 1. More do
 	// not make a burst cheaper: the other processors produce what one write coalesces.
 	Flushers int

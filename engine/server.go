@@ -148,6 +148,7 @@ func (s *server) config(own *socket.ServerOptions) (eio.Config, error) {
 	slices.Sort(cfg.Transports)
 	if d := opts.PerMessageDeflate(); d != nil {
 		cfg.Deflate = &eio.Compression{Threshold: d.Threshold}
+		cfg.ContextTakeover = s.options.ContextTakeover
 	}
 	if c := own.GetRawHttpCompression(); c != nil { // only if the user set it: the base server has a default
 		cfg.HTTPCompression = &eio.Compression{Threshold: c.Threshold}

@@ -47,8 +47,10 @@ type Config struct {
 	// InitialPacket, if not nil, is queued right after the open packet of every session.
 	InitialPacket *Frame
 
-	// Deflate, if not nil, offers permessage-deflate (without context takeover) to WebSocket peers.
+	// Deflate, if not nil, accepts permessage-deflate of WebSocket peers, without context takeover.
 	Deflate *Compression
+	// ContextTakeover lets peers keep what they have inflated, if Deflate is not nil, so that a Group is of use.
+	ContextTakeover bool
 	// HTTPCompression, if not nil, compresses polling answers for peers that accept gzip.
 	HTTPCompression *Compression
 

@@ -66,7 +66,8 @@ type Conn struct {
 	protocol uint8
 	release  func() // called once, when the session has closed
 
-	shedding Loss // which frames are being left out; guarded by mu
+	shedding Loss   // which frames are being left out; guarded by mu
+	window   uint16 // bytes of a Group's window that the peer has; guarded by mu
 
 	observed atomic.Uint32 // Events
 	awaiting atomic.Bool   // a pong is awaited; written with heartbeats.mu held
@@ -82,6 +83,7 @@ type Conn struct {
 	charged  int           // bytes of queued that count in Server.budget
 	progress time.Duration // when the peer last read something while much was queued; since the server's epoch
 	rooms    *room         // calls of AwaitRoom
+	grouped  uint64        // number of the Group's message that ended what window counts; 0 if there is none
 	late     time.Duration // when much began to be queued, since the server's epoch; 0 if the peer keeps up
 	ws       *wsConn       // the transport; nil if that is polling
 	poll     *polling      // nil if the session began as a WebSocket

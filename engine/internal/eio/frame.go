@@ -18,12 +18,18 @@ type Frame struct {
 	binary  bool
 	plain   bool // never compressed
 	raw     bool // not part of the session's traffic: a control frame or an HTTP answer
-	forms   atomic.Pointer[forms]
+	// inflating frames are always compressed, even if that does not make them smaller.
+	inflating bool
+	shared    *shared // nil if the message is no Group's
+	forms     atomic.Pointer[forms]
 }
 
 // forms are the other forms of a frame, each made at most once.
 type forms struct {
-	deflated, binary3, deflated3 form
+	deflated, inflating, binary3, deflated3 form
+
+	once sync.Once
+	bare *Frame
 }
 
 type form struct {
@@ -97,6 +103,20 @@ func (f *Frame) Uncompressed() *Frame {
 	return &Frame{wire: f.wire, payload: f.payload, data: f.data, binary: f.binary, plain: true}
 }
 
+// variant returns the same message as another frame, which shares f's memory and forms.
+func (f *Frame) variant() *Frame {
+	v := &Frame{wire: f.wire, payload: f.payload, data: f.data, binary: f.binary, plain: f.plain}
+	v.forms.Store(f.other())
+	return v
+}
+
+// bare is Uncompressed, but makes the frame once.
+func (f *Frame) bare() *Frame {
+	o := f.other()
+	o.once.Do(func() { o.bare = f.Uncompressed() })
+	return o.bare
+}
+
 // Len returns the size of the plain WebSocket form in bytes, which is what a message counts for in a queue.
 func (f *Frame) Len() int { return len(f.wire) }
 
@@ -130,6 +150,9 @@ func (f *Frame) other() *forms {
 
 // bytes returns the frame for a WebSocket of the given revision, compressed if d is not nil and it is worth it.
 func (f *Frame) bytes(protocol uint8, d *compressor) []byte {
+	if f.inflating {
+		return f.inflated(d)
+	}
 	old := protocol == 3 && f.binary
 	if d != nil && !f.plain && len(f.wire)-int(f.payload) >= d.threshold {
 		if b := f.compressed(old, d); b != nil {
@@ -152,6 +175,16 @@ func (f *Frame) compressed(old bool, d *compressor) []byte {
 		return o.deflated3.get(func() []byte { return d.frame(op, append([]byte{binaryType3}, f.Data()...)) })
 	}
 	return o.deflated.get(func() []byte { return d.frame(op, f.wire[f.payload:]) })
+}
+
+// inflated returns a text frame compressed, even if that does not make it smaller.
+func (f *Frame) inflated(d *compressor) []byte {
+	return f.other().inflating.get(func() []byte {
+		if b := f.compressed(false, d); b != nil {
+			return b
+		}
+		return d.deflater.AppendInflating(nil, ws.Text, f.wire[f.payload:])
+	})
 }
 
 // binaryType3 precedes the data of a binary message in revision 3.

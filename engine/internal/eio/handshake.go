@@ -104,7 +104,7 @@ func (s *Server) openWithWebSocket(w http.ResponseWriter, r *http.Request, h *Ha
 		_ = o.nc.Close()
 		return
 	}
-	wc := newWSConn(c, o.nc, o.compress)
+	wc := newWSConn(c, o)
 	wc.live = true
 	c.ws = wc
 	wc.preface(o.answer)
@@ -175,6 +175,7 @@ type opening struct {
 	rest     []byte // what the peer has sent after its request
 	answer   []byte // the 101 answer, to be sent
 	compress *compressor
+	shares   bool // see wsConn
 }
 
 // openWebSocket does the opening handshake of RFC 6455, 4.2, but does not send the answer. It returns false if it has
@@ -193,9 +194,9 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request) (o openin
 		h.Set("Sec-Websocket-Protocol", protocol)
 	}
 	if s.compress != nil {
-		if answer := ws.NegotiateDeflate(r); answer != "" {
+		if answer, kept := ws.NegotiateDeflate(r, s.cfg.ContextTakeover); answer != "" {
 			h.Set("Sec-Websocket-Extensions", answer)
-			o.compress = s.compress
+			o.compress, o.shares = s.compress, kept
 		}
 	}
 	if hook := s.cfg.Hooks.InitialHeaders; hook != nil && r.URL.Query().Get("sid") == "" {

@@ -331,6 +331,7 @@ type peer struct {
 	wm sync.Mutex
 
 	inflate *ws.Limits // with permessage-deflate
+	window  *window    // with context takeover
 }
 
 // dial connects, and fails the test unless the answer is 101.
@@ -449,7 +450,7 @@ func (p *peer) readFrame() (op ws.Opcode, payload []byte, err error) {
 	if _, err := io.ReadFull(p.br, h[:]); err != nil {
 		return 0, nil, err
 	}
-	if h[0]&0x30 != 0 || h[0]&0x80 == 0 || h[1]&0x80 != 0 || h[0]&0x40 != 0 && p.inflate == nil {
+	if h[0]&0x30 != 0 || h[0]&0x80 == 0 || h[1]&0x80 != 0 || h[0]&0x40 != 0 && p.inflate == nil && p.window == nil {
 		return 0, nil, fmt.Errorf("frame header %x", h)
 	}
 	n := int(h[1])
@@ -466,6 +467,10 @@ func (p *peer) readFrame() (op ws.Opcode, payload []byte, err error) {
 	payload = make([]byte, n)
 	if _, err := io.ReadFull(p.br, payload); err != nil {
 		return 0, nil, err
+	}
+	if h[0]&0x40 != 0 && p.window != nil {
+		payload, err = p.window.inflate(payload)
+		return ws.Opcode(h[0] & 0xf), payload, err
 	}
 	if h[0]&0x40 != 0 { // the assembler inflates what a client sent, so make it a client's frame
 		var a ws.Assembler

@@ -30,7 +30,7 @@ func (s *Server) serveUpgrade(c *Conn, w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	wc := newWSConn(c, o.nc, o.compress)
+	wc := newWSConn(c, o)
 	p := &probe{ws: wc, done: make(chan struct{})}
 	c.mu.Lock()
 	welcome := c.ws == nil && c.probe == nil && c.State() == Open

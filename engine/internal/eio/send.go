@@ -79,8 +79,17 @@ func (c *Conn) overfullLocked(size int) bool {
 }
 
 func (c *Conn) enqueueLocked(loss Loss, frames []*Frame, size int) SendStatus {
-	for _, f := range frames {
-		c.q.push(&c.srv.chunks, f)
+	if c.sharesLocked() {
+		size = 0
+		for _, f := range frames {
+			f = c.formLocked(f)
+			size += f.counted()
+			c.q.push(&c.srv.chunks, f)
+		}
+	} else {
+		for _, f := range frames {
+			c.q.push(&c.srv.chunks, f)
+		}
 	}
 	soft := int(c.srv.lag.Load())
 	before := c.queued

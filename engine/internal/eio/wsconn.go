@@ -34,6 +34,7 @@ type wsConn struct {
 	flusher  *flusher        // nil if raw is
 	poller   *poller         // nil: a goroutine of its own reads
 	compress *compressor     // nil: not negotiated
+	shares   bool            // the peer keeps what it has inflated: it can take part in a Group
 
 	// Guarded by poller.mu.
 	key     uint64 // what the poller knows it by; 0: nothing
@@ -70,10 +71,10 @@ type wsConn struct {
 }
 
 // newWSConn wraps a connection that has been hijacked. It counts in Server.work until kill.
-func newWSConn(c *Conn, nc net.Conn, k *compressor) *wsConn {
+func newWSConn(c *Conn, o opening) *wsConn {
 	s := c.srv
-	w := &wsConn{srv: s, conn: c, nc: nc, compress: k}
-	if w.raw = rawConn(nc); w.raw != nil {
+	w := &wsConn{srv: s, conn: c, nc: o.nc, compress: o.compress, shares: o.shares}
+	if w.raw = rawConn(o.nc); w.raw != nil {
 		n := int(s.next.Add(1) & math.MaxInt32)
 		w.flusher = s.flushers[n%len(s.flushers)]
 		if len(s.pollers) > 0 {

@@ -10,9 +10,12 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// endOfMessage completes the data of a message: the empty stored block that the sender removed (RFC 7692, 7.2.1), and a
-// final empty block, so that the reader ends without an error.
-const endOfMessage = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+// emptyStored is the empty stored block with which a flush ends, and which the sender of a message removes (RFC 7692,
+// 7.2.1).
+const emptyStored = "\x00\x00\xff\xff"
+
+// endOfMessage completes the data of a message, and adds a final empty block, so that the reader ends without an error.
+const endOfMessage = emptyStored + "\x01" + emptyStored
 
 // Inflater inflates messages. It may be used concurrently. The zero value is ready to use.
 type Inflater struct{ pool sync.Pool } // of flate's reader
@@ -84,26 +87,39 @@ func NewDeflater(level int) *Deflater { return &Deflater{level: min(max(level, 1
 // AppendFrame appends p as a compressed frame. If that is not smaller than p, it returns dst unchanged, and ok is
 // false.
 func (d *Deflater) AppendFrame(dst []byte, op Opcode, p []byte) (frame []byte, ok bool) {
-	var buf bytes.Buffer
+	return d.AppendFrameAfter(dst, op, p, nil)
+}
+
+// AppendFrameAfter is AppendFrame for a peer that has just inflated window, to which the frame may refer.
+func (d *Deflater) AppendFrameAfter(dst []byte, op Opcode, p, window []byte) (frame []byte, ok bool) {
+	out := d.deflate(p, window)
+	if len(out) >= len(p) {
+		return dst, false
+	}
+	return append(AppendHeader(dst, op, true, len(out)), out...), true
+}
+
+// AppendInflating is AppendFrame, but appends a compressed frame even if it is not smaller than p: the peer is to
+// inflate p.
+func (d *Deflater) AppendInflating(dst []byte, op Opcode, p []byte) []byte {
+	out := d.deflate(p, nil)
+	return append(AppendHeader(dst, op, true, len(out)), out...)
+}
+
+// deflate returns the data of a compressed message.
+func (d *Deflater) deflate(p, window []byte) []byte {
+	var buf bytes.Buffer // which takes everything, so that nothing below fails
 	w, _ := d.pool.Get().(*flate.Writer)
 	if w == nil {
 		var err error
-		if w, err = flate.NewWriter(&buf, d.level); err != nil {
-			return dst, false // the level is always valid
+		if w, err = flate.NewWriter(io.Discard, d.level); err != nil {
+			panic(err) // the level is always valid
 		}
-	} else {
-		w.Reset(&buf)
 	}
-	_, err := w.Write(p)
-	if err == nil {
-		err = w.Flush()
-	}
-	w.Reset(io.Discard)
+	w.ResetDict(&buf, window)
+	_, _ = w.Write(p)
+	_ = w.Flush()
+	w.ResetDict(io.Discard, nil) // lets go of window
 	d.pool.Put(w)
-	out := buf.Bytes()
-	if err != nil || len(out) < 4 || len(out)-4 >= len(p) {
-		return dst, false
-	}
-	out = out[:len(out)-4] // the empty stored block that Flush made
-	return append(AppendHeader(dst, op, true, len(out)), out...), true
+	return bytes.TrimSuffix(buf.Bytes(), []byte(emptyStored))
 }

@@ -41,53 +41,58 @@ func Subprotocol(r *http.Request) string {
 	return strings.TrimSpace(first)
 }
 
-// NegotiateDeflate accepts the first offer of permessage-deflate in r that works without context takeover on either
-// side. It returns the value of Sec-WebSocket-Extensions for the answer, or "" if there is no such offer (RFC 7692,
-// 7.1).
-func NegotiateDeflate(r *http.Request) string {
+// NegotiateDeflate accepts the first offer of permessage-deflate in r that can be met, always without context takeover
+// by the client. It returns the value of Sec-WebSocket-Extensions for the answer, or "" if there is no such offer (RFC
+// 7692, 7.1). The server's side has no context takeover either, unless takeover allows it and the client does not refuse
+// it: then kept is true, and the client keeps the window of what it has inflated, in full size.
+func NegotiateDeflate(r *http.Request, takeover bool) (answer string, kept bool) {
 	for _, line := range r.Header["Sec-Websocket-Extensions"] {
 		for offer := range strings.SplitSeq(line, ",") {
-			if answer, ok := deflateAnswer(offer); ok {
-				return answer
+			if answer, kept, ok := deflateAnswer(offer, takeover); ok {
+				return answer, kept
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
-func deflateAnswer(offer string) (string, bool) {
+func deflateAnswer(offer string, takeover bool) (answer string, kept, ok bool) {
 	params := strings.Split(offer, ";")
 	if strings.TrimSpace(params[0]) != "permessage-deflate" {
-		return "", false
+		return "", false, false
 	}
-	answer := "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	window := ""
 	seen := make(map[string]bool, len(params))
 	for _, param := range params[1:] {
 		name, value, hasValue := strings.Cut(strings.TrimSpace(param), "=")
 		name, value = strings.TrimSpace(name), strings.Trim(strings.TrimSpace(value), `"`)
 		if seen[name] {
-			return "", false
+			return "", false, false
 		}
 		seen[name] = true
 		switch name {
 		case "server_no_context_takeover", "client_no_context_takeover":
 			if hasValue {
-				return "", false
+				return "", false, false
 			}
 		case "client_max_window_bits": // a hint: the client may use any window up to it
 			if hasValue && !windowBits(value, 8) {
-				return "", false
+				return "", false, false
 			}
 		case "server_max_window_bits": // what we send always uses the full window
 			if !hasValue || !windowBits(value, 15) {
-				return "", false
+				return "", false, false
 			}
-			answer += "; server_max_window_bits=15"
+			window = "; server_max_window_bits=15"
 		default:
-			return "", false
+			return "", false, false
 		}
 	}
-	return answer, true
+	answer = "permessage-deflate"
+	if kept = takeover && !seen["server_no_context_takeover"]; !kept {
+		answer += "; server_no_context_takeover"
+	}
+	return answer + "; client_no_context_takeover" + window, kept, true
 }
 
 func windowBits(s string, least int) bool {

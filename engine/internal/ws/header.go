@@ -1,5 +1,6 @@
 // Package ws is the part of the WebSocket protocol that needs no I/O: frame headers, masking, the assembly of a
-// client's frames to messages, close codes, the opening handshake, and permessage-deflate without context takeover.
+// client's frames to messages, close codes, the opening handshake, and permessage-deflate, which the client may use
+// without context takeover only.
 //
 // Source: RFC 6455 and RFC 7692. Comments name the section of a rule.
 package ws

@@ -276,8 +276,15 @@ func TestNegotiateDeflate(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Sec-WebSocket-Extensions", offer)
-		if got := NegotiateDeflate(r); got != want {
-			t.Errorf("%q: %q, want %q", offer, got, want)
+		if got, kept := NegotiateDeflate(r, false); got != want || kept {
+			t.Errorf("%q: %q, %v, want %q", offer, got, kept, want)
+		}
+		refused := want == "" || strings.Contains(offer, "server_no_context_takeover")
+		if !refused {
+			want = strings.Replace(want, " server_no_context_takeover;", "", 1)
+		}
+		if got, kept := NegotiateDeflate(r, true); got != want || kept == refused {
+			t.Errorf("%q with takeover: %q, %v, want %q", offer, got, kept, want)
 		}
 	}
 }
