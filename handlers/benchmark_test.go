@@ -21,7 +21,7 @@ func (d discard) resume(*engine.Conn) bool      { return true }
 
 func (d discard) room(context.Context, *engine.Conn, int) error { return nil }
 
-func (d discard) deliver(*engine.Message, []*engine.Conn, engine.Loss) ([]*engine.Conn, lag) {
+func (d discard) deliver(*engine.Message, []*engine.Conn, engine.DeliverOptions) ([]*engine.Conn, lag) {
 	return nil, nil
 }
 

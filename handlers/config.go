@@ -37,6 +37,10 @@ type Config struct {
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Default none: the peer's address counts.
 	TrustedProxies []netip.Prefix
 
+	// ShareCompression compresses guild events once for all who get the same ones, if the engine has
+	// Options.ContextTakeover.
+	ShareCompression bool
+
 	Limits Limits
 }
 

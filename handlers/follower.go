@@ -206,7 +206,7 @@ func (f *follower) send(b batch) bool {
 			f.unsent = b.list[i:]
 			return true
 		}
-		g.outlet.deliver(m, f.session.conns[:], engine.Keep)
+		g.outlet.deliver(m, f.session.conns[:], engine.DeliverOptions{})
 		sent++
 	}
 	return true

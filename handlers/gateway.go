@@ -11,7 +11,7 @@
 //   - Requests: elevation.go, token.go, spectate.go and view.go (what a socket spectates); as tasks: task.go, slots.go,
 //     pool.go (the query), poolanswer.go, poolpart.go, poolsearch.go, idset.go, rounds.go and poolpage.go (what equal
 //     requests share), poolbackend.go, interpret.go, queue.go, backend.go.
-//   - To a client: outlet.go, errors.go.
+//   - To a client: outlet.go, contexts.go (what is compressed together), errors.go.
 //   - From Redis: guildevent.go, backlogs.go (a guild waits, others don't), complaints.go, stream.go (a guild's events
 //     in order), flights.go (deliveries under way), stragglers.go (clients that are behind), resync.go, spectators.go.
 //   - The past, for a client that comes back or reads slowly: replay.go (what a client asks for), window.go (what is
@@ -119,6 +119,7 @@ type Gateway struct {
 	interpreter interpreter // may be nil
 	history     pastReader
 	outlet      outlet
+	contexts    *contexts // nil: events are not compressed together
 
 	directories *directory.Set
 	spectators  *spectators
@@ -190,6 +191,7 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		outlet: engineOutlet{}, spectators: newSpectators(), bearers: newBearers(), flights: newFlights(),
 		users:     newLimiters(l.UserRate, l.UserBurst, l.Remembered),
 		addresses: newLimiters(l.AddressRate, l.AddressBurst, l.Remembered),
+		contexts:  newContexts(config.ShareCompression),
 		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l),
 		pasts: make(chan struct{}, maxPastReads), reads: make(chan struct{}, maxReads),
 	}

@@ -109,7 +109,9 @@ func (g *Gateway) fanOut(
 		if *m == nil {
 			*m = g.encodeEvent(e, p, b.Form, b.Positions)
 		}
-		without, slow := g.outlet.deliver(*m, b.Recipients, loss)
+		without, slow := g.outlet.deliver(*m, b.Recipients, engine.DeliverOptions{
+			Loss: loss, Group: g.contexts.of(e.Topic.Guild, b.Class),
+		})
 		g.metrics.delivered(b.Level, len(b.Recipients)-len(without))
 		shed = append(shed, without...)
 		if slow != nil {

@@ -21,7 +21,7 @@ type outlet interface {
 	encode(args []byte) *engine.Message
 
 	// deliver is engine.Queue. Shed are the connections for which the message was left out; behind is nil if nobody is.
-	deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn, behind lag)
+	deliver(m *engine.Message, conns []*engine.Conn, o engine.DeliverOptions) (shed []*engine.Conn, behind lag)
 
 	// resume is engine.Conn.Resume.
 	resume(conn *engine.Conn) bool
@@ -41,8 +41,10 @@ func (engineOutlet) encode(args []byte) *engine.Message {
 	return engine.NewEventMessage(namespace, args, nil)
 }
 
-func (engineOutlet) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) ([]*engine.Conn, lag) {
-	shed, behind := engine.Queue(m, conns, engine.DeliverOptions{Loss: loss})
+func (engineOutlet) deliver(
+	m *engine.Message, conns []*engine.Conn, o engine.DeliverOptions,
+) ([]*engine.Conn, lag) {
+	shed, behind := engine.Queue(m, conns, o)
 	if behind == nil {
 		return shed, nil
 	}
@@ -60,7 +62,7 @@ func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) erro
 func (s *session) emit(event string, f permissions.Form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
-	if _, behind := out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.Keep); behind != nil {
+	if _, behind := out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.DeliverOptions{}); behind != nil {
 		behind.Wait(nil)
 	}
 }

@@ -88,7 +88,10 @@ func (b *bench) room(ctx context.Context, _ *engine.Conn, _ int) error {
 	return ctx.Err()
 }
 
-func (b *bench) deliver(m *engine.Message, conns []*engine.Conn, loss engine.Loss) (shed []*engine.Conn, _ lag) {
+func (b *bench) deliver(
+	m *engine.Message, conns []*engine.Conn, o engine.DeliverOptions,
+) (shed []*engine.Conn, _ lag) {
+	loss := o.Loss
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {

@@ -58,7 +58,7 @@ type Config struct {
 	PingInterval, PingTimeout time.Duration
 	MaxMessageBytes           int64 // of one message from a client
 	AllowEIO3                 bool  // admit socket.io-client 2.x
-	Compression               bool  // permessage-deflate
+	Compression               CompressionMode
 
 	// Bounds of connections: see the fields of engine.Options with the same names. MaxDecodedBytes is 16 times
 	// MaxMessageBytes if it is zero.
@@ -139,6 +139,17 @@ type Info struct {
 	Redis string // host:port of the embedded Redis; "" where Redis is another process
 }
 
+// CompressionMode is how messages to WebSocket clients are compressed. The zero value is CompressionOff.
+type CompressionMode string
+
+// The modes.
+const (
+	CompressionOff     CompressionMode = "off"
+	CompressionMessage CompressionMode = "message" // each message alone
+	// CompressionShared compresses guild events with references to those before, once for all who get the same ones.
+	CompressionShared CompressionMode = "shared"
+)
+
 // AdapterMode is how the node speaks to other Socket.IO servers.
 type AdapterMode string
 
@@ -187,6 +198,7 @@ func DefaultConfig() Config {
 		Addr: ":8080", KeepAlive: 2 * time.Minute, Grace: 10 * time.Second,
 
 		Path: "/socket.io", PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, MaxMessageBytes: 1_000_000,
+		Compression:   CompressionOff,
 		MaxQueueBytes: e.MaxQueueBytes, MaxQueueBudget: e.MaxQueueBudget,
 		MaxInboundBytes: e.MaxInboundBytes, MaxInboundBudget: e.MaxInboundBudget,
 		MaxDecodingBudget: e.MaxDecodingBudget,

@@ -193,7 +193,7 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
 		TokenCookie: c.TokenCookie, ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits,
-		RequestTimeout: c.RequestTimeout,
+		RequestTimeout: c.RequestTimeout, ShareCompression: c.Compression == CompressionShared,
 	})
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (n *Node) serverOptions(a socket.AdapterConstructor) *socket.ServerOptions 
 	o.SetPingInterval(c.PingInterval)
 	o.SetPingTimeout(c.PingTimeout)
 	o.SetMaxHttpBufferSize(c.MaxMessageBytes)
-	if c.Compression {
+	if c.Compression == CompressionMessage || c.Compression == CompressionShared {
 		o.SetPerMessageDeflate(&types.PerMessageDeflate{Threshold: compressFrom})
 	}
 	return o
@@ -100,7 +100,8 @@ func (n *Node) engineOptions() engine.Options {
 		MaxQueueBytes: c.MaxQueueBytes, MaxQueueBudget: c.MaxQueueBudget,
 		MaxInboundBytes: c.MaxInboundBytes, MaxInboundBudget: c.MaxInboundBudget,
 		MaxDecodedBytes: c.MaxDecodedBytes, MaxDecodingBudget: c.MaxDecodingBudget,
-		MaxAttachments: c.MaxAttachments, MaxJSONDepth: c.MaxJSONDepth, MaxNamespaces: c.MaxNamespaces,
+		ContextTakeover: c.Compression == CompressionShared,
+		MaxAttachments:  c.MaxAttachments, MaxJSONDepth: c.MaxJSONDepth, MaxNamespaces: c.MaxNamespaces,
 		AdmitSession: func(r *http.Request) (func(), time.Duration) { return n.gateway.AdmitSession(r) },
 		// There is a gateway before anybody connects.
 		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },

@@ -89,8 +89,12 @@ const (
 	Denied          Outcome = "denied"           // nobody who spectates may see it
 )
 
+// Class identifies those of a guild for whom every decision is the same, and who get events in one form.
+type Class struct{ class class }
+
 // Batch is recipients of one event who want it in one form. Recipients is shared: it must not be written to.
 type Batch[R comparable] struct {
+	Class      Class
 	Form       Form
 	Positions  bool
 	Level      Level
@@ -167,7 +171,7 @@ func (f *Filter[R]) Route(dst []Batch[R], e *event.Event, now time.Time) ([]Batc
 			continue
 		}
 		g.lent = true
-		dst = append(dst, Batch[R]{g.class.form, g.class.positions, g.class.level(), g.recipients})
+		dst = append(dst, Batch[R]{Class{g.class}, g.class.form, g.class.positions, g.class.level(), g.recipients})
 		outcome = Routed
 	}
 	return dst, outcome

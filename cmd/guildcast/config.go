@@ -128,6 +128,9 @@ func (o option) schema() (map[string]any, error) {
 		s["pattern"] = durations
 	case s["type"] == "array":
 		s["items"] = map[string]any{"type": "string"}
+	case typ == reflect.TypeFor[node.CompressionMode]():
+		delete(s, "type")
+		s["enum"] = []any{node.CompressionOff, node.CompressionMessage, node.CompressionShared, true, false}
 	case o.flag.Enum != "":
 		s["enum"] = o.flag.EnumSlice()
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/token"
 )
 
@@ -211,5 +212,46 @@ func TestSchema(t *testing.T) {
 		if s.Properties[name].Type == "" {
 			t.Errorf("the schema has no %s", name)
 		}
+	}
+}
+
+// --compression was a switch, and is one still.
+func TestCompressionModes(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		text string // of the variable, and in the file
+		want node.CompressionMode
+	}{
+		{[]string{"--demo"}, "off", node.CompressionOff},
+		{[]string{"--compression"}, "true", node.CompressionMessage},
+		{[]string{"--compression", "--demo"}, "1", node.CompressionMessage},
+		{[]string{"--compression=true"}, "yes", node.CompressionMessage},
+		{[]string{"--compression=false"}, "false", node.CompressionOff},
+		{[]string{"--compression", "off"}, "off", node.CompressionOff},
+		{[]string{"--compression=message"}, "message", node.CompressionMessage},
+		{[]string{"--compression", "shared", "--demo"}, "shared", node.CompressionShared},
+	} {
+		file := yamlFile(t, "compression: "+tt.text)
+		for _, way := range []struct {
+			args []string
+			vars map[string]string
+		}{
+			{append([]string{"serve"}, tt.args...), nil},
+			{[]string{"serve"}, map[string]string{"GUILDCAST_COMPRESSION": tt.text}},
+			{[]string{"serve", "--config", file}, nil},
+		} {
+			parsed, err := parse(way.args, way.vars, io.Discard)
+			if err != nil {
+				t.Errorf("%q %q: %v", way.args, way.vars, err)
+				continue
+			}
+			if got := parsed.command.(*serve).Compression; got != tt.want {
+				t.Errorf("%q %q: %q, want %q", way.args, way.vars, got, tt.want)
+			}
+		}
+	}
+	_, err := parse([]string{"serve", "--compression=zip"}, nil, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), `"zip" is not one of off, message, shared`) {
+		t.Error(err)
 	}
 }

@@ -32,13 +32,13 @@ type serve struct {
 	DrainDelay     time.Duration `group:"Serving:" default:"${drain_delay}" placeholder:"DURATION" help:"Time for which a node that got SIGTERM is not ready and still serves new clients, for balancers to notice."`
 	Grace          time.Duration `group:"Serving:" default:"${grace}" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
 
-	Path            string        `group:"Engine.IO:" default:"${path}" placeholder:"PATH" help:"Path of the Socket.IO requests."`
-	ServeClient     bool          `group:"Engine.IO:" help:"Serve the browser client under the path: socket.io.js, socket.io.min.js, socket.io.esm.min.js."`
-	PingInterval    time.Duration `group:"Engine.IO:" default:"${ping_interval}" placeholder:"DURATION" help:"Time between heartbeats."`
-	PingTimeout     time.Duration `group:"Engine.IO:" default:"${ping_timeout}" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
-	MaxMessageBytes int64         `group:"Engine.IO:" default:"${max_message_bytes}" placeholder:"BYTES" help:"Largest message from a client."`
-	AllowEio3       bool          `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
-	Compression     bool          `group:"Engine.IO:" help:"Offer permessage-deflate."`
+	Path            string               `group:"Engine.IO:" default:"${path}" placeholder:"PATH" help:"Path of the Socket.IO requests."`
+	ServeClient     bool                 `group:"Engine.IO:" help:"Serve the browser client under the path: socket.io.js, socket.io.min.js, socket.io.esm.min.js."`
+	PingInterval    time.Duration        `group:"Engine.IO:" default:"${ping_interval}" placeholder:"DURATION" help:"Time between heartbeats."`
+	PingTimeout     time.Duration        `group:"Engine.IO:" default:"${ping_timeout}" placeholder:"DURATION" help:"Time that a client may take to answer a heartbeat."`
+	MaxMessageBytes int64                `group:"Engine.IO:" default:"${max_message_bytes}" placeholder:"BYTES" help:"Largest message from a client."`
+	AllowEio3       bool                 `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
+	Compression     node.CompressionMode `group:"Engine.IO:" default:"${compression}" placeholder:"MODE" help:"Compress what goes to WebSockets (permessage-deflate): off; message: each message of 1 KiB or more alone; or shared: guild events also with references to those before, once for all who get the same ones. Without a value: message."`
 
 	bounds `group:"Bounds of connections:"`
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/architus/guildcast/node"
 )
 
 // valueMappers read texts, numbers, durations and levels. Their errors say what is wanted in the words of the help, and not in
@@ -21,6 +23,7 @@ func valueMappers() kong.Option {
 			mapper("a whole number", strconv.Atoi),
 			mapper("a whole number", func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }),
 			mapper("a number", func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }),
+			kong.TypeMapper(reflect.TypeFor[node.CompressionMode](), kong.MapperFunc(compressionMode)),
 			mapper("a level: debug, info, warn or error", func(s string) (l slog.Level, err error) {
 				return l, l.UnmarshalText([]byte(s))
 			}),
@@ -66,4 +69,28 @@ func (typeMapper[T]) Vars(flag *kong.Value) kong.Vars {
 	}
 	name = strings.TrimSuffix(name, "}")
 	return kong.Vars{name: defaults()[name]}
+}
+
+// compressionModes are the values of --compression. It was a switch once, and may still be one.
+var compressionModes = map[string]node.CompressionMode{
+	"off": node.CompressionOff, "message": node.CompressionMessage, "shared": node.CompressionShared,
+	"true": node.CompressionMessage, "yes": node.CompressionMessage, "1": node.CompressionMessage,
+	"false": node.CompressionOff, "no": node.CompressionOff, "0": node.CompressionOff,
+}
+
+// compressionMode reads a mode, or a switch, which needs no value.
+func compressionMode(ctx *kong.DecodeContext, target reflect.Value) error {
+	next := ctx.Scan.Peek()
+	text, _ := next.Value.(string)
+	mode, known := compressionModes[strings.ToLower(text)]
+	switch {
+	case known:
+		ctx.Scan.Pop()
+	case next.Type == kong.FlagValueToken:
+		return fmt.Errorf("%q is not one of off, message, shared", text)
+	default:
+		mode = node.CompressionMessage
+	}
+	target.Set(reflect.ValueOf(mode))
+	return nil
 }
