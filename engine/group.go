@@ -8,13 +8,13 @@ import "github.com/architus/guildcast/engine/internal/eio"
 // set Options.ContextTakeover.
 //
 // The connections may change from one message to the next. One that has not got the last 8 KiB of the group's messages,
-// or that was sent another compressed message meanwhile, is sent messages that are compressed alone, until it has. Other
-// messages are sent to it as they are, or compressed if they are large, after which it has to catch up again. Clients
-// that poll, or that refuse to keep a window, are sent messages as without a Group. Attachments are not compressed with
-// references.
+// or that was sent another compressed message meanwhile, is sent messages that are compressed alone, until it has.
+// Other messages are sent to it as they are, or compressed if they are large, after which it has to catch up again.
+// Clients that poll, or that refuse to keep a window, are sent messages as without a Group. Attachments are not
+// compressed with references.
 //
-// One Group must not hold secrets of different connections: whoever can guess what is in a message, and sees how long the
-// encrypted messages are, can check the guess if somebody repeats it in the same Group (BREACH).
+// One Group must not hold secrets of different connections: whoever can guess what is in a message, and sees how long
+// the encrypted messages are, can check the guess if somebody repeats it in the same Group (BREACH).
 //
 // The zero value is ready to use. A Group takes up to 8 KiB, and a connection nothing. All methods may be called
 // concurrently; messages should be delivered to a connection one after the other.

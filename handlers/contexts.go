@@ -8,12 +8,12 @@ import (
 	"github.com/architus/guildcast/permissions"
 )
 
-// maxContexts bounds the contexts of a node, which take 8 KiB each. With more classes, those whose events are the oldest
-// begin anew.
+// maxContexts bounds the contexts of a node, which take 8 KiB each. With more classes, those whose events are the
+// oldest begin anew.
 const maxContexts = 2048
 
-// contexts are the deflate contexts of spectators, one for all who get the same events in the same form. A nil *contexts
-// has none.
+// contexts are the deflate contexts of spectators, one for all who get the same events in the same form. A nil
+// *contexts has none.
 type contexts struct {
 	mu     sync.Mutex
 	groups recent.Map[contextKey, *engine.Group] // guarded by mu

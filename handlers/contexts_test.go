@@ -38,7 +38,8 @@ func TestContexts(t *testing.T) {
 		b.g.outlet = out
 		watch := func(guild string, bits int, form permissions.Form, positions bool) *engine.Conn {
 			c := new(engine.Conn)
-			claims, err := permissions.ParseClaims(fmt.Appendf(nil, `{"sub":"1","exp":%d,"permissions":0,"guilds":{"%s":%d}}`,
+			claims, err := permissions.ParseClaims(fmt.Appendf(nil,
+				`{"sub":"1","exp":%d,"permissions":0,"guilds":{"%s":%d}}`,
 				time.Now().Add(time.Hour).Unix(), guild, bits))
 			if err != nil {
 				t.Fatal(err)

@@ -62,7 +62,8 @@ func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) erro
 func (s *session) emit(event string, f permissions.Form, body []byte) {
 	s.gateway.metrics.answers.WithLabelValues(event).Inc()
 	out := s.gateway.outlet
-	if _, behind := out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], engine.DeliverOptions{}); behind != nil {
+	m := out.encode(eventArgs(event, f, body))
+	if _, behind := out.deliver(m, s.conns[:], engine.DeliverOptions{}); behind != nil {
 		behind.Wait(nil)
 	}
 }

@@ -19,11 +19,11 @@ const (
 	groupBreak = groupWindow
 )
 
-// Group is one deflate context (RFC 7692, 7.2) for all connections that are sent the same messages. A peer's window holds
-// what the compressed messages of its connection inflated to, and nothing else. So a message may be compressed once, with
-// references to what came before it, for all peers whose last compressed messages are those of the group. The others are
-// sent the message compressed alone, which brings it into their windows just as well, until these hold as much as the
-// group's.
+// Group is one deflate context (RFC 7692, 7.2) for all connections that are sent the same messages. A peer's window
+// holds what the compressed messages of its connection inflated to, and nothing else. So a message may be compressed
+// once, with references to what came before it, for all peers whose last compressed messages are those of the group.
+// The others are sent the message compressed alone, which brings it into their windows just as well, until these hold
+// as much as the group's.
 //
 // The zero value is ready to use. All methods may be called concurrently.
 type Group struct {
@@ -45,10 +45,11 @@ var (
 	groupDeflater = ws.NewDeflater(groupLevel)
 )
 
-// Share makes f the group's next message and returns it as a frame to send in place of f. A peer that can't take part is
-// sent f. A frame that is binary or is not compressed is returned as it is: the peers' windows stay as they are.
+// Share makes f the group's next message and returns it as a frame to send in place of f. A peer that can't take part
+// is sent f. A frame that is binary or is not compressed is returned as it is: the peers' windows stay as they are.
 //
-// Messages should be queued on a connection in the order of the calls of Share. If they are not, they are compressed less.
+// Messages should be queued on a connection in the order of the calls of Share. If they are not, they are compressed
+// less.
 func (g *Group) Share(f *Frame) *Frame {
 	if f.binary || f.plain {
 		return f
@@ -95,8 +96,8 @@ func (c *Conn) Shares() bool {
 
 func (c *Conn) sharesLocked() bool { return c.ws != nil && c.ws.shares }
 
-// formLocked returns the form in which f is queued for a peer that can take part in a Group, and records what the peer's
-// window will hold. What a polling session has queued is written before, and may be compressed.
+// formLocked returns the form in which f is queued for a peer that can take part in a Group, and records what the
+// peer's window will hold. What a polling session has queued is written before, and may be compressed.
 func (c *Conn) formLocked(f *Frame) *Frame {
 	size := len(f.wire) - int(f.payload)
 	s := f.shared

@@ -43,8 +43,8 @@ func Subprotocol(r *http.Request) string {
 
 // NegotiateDeflate accepts the first offer of permessage-deflate in r that can be met, always without context takeover
 // by the client. It returns the value of Sec-WebSocket-Extensions for the answer, or "" if there is no such offer (RFC
-// 7692, 7.1). The server's side has no context takeover either, unless takeover allows it and the client does not refuse
-// it: then kept is true, and the client keeps the window of what it has inflated, in full size.
+// 7692, 7.1). The server's side has no context takeover either, unless takeover allows it and the client does not
+// refuse it: then kept is true, and the client keeps the window of what it has inflated, in full size.
 func NegotiateDeflate(r *http.Request, takeover bool) (answer string, kept bool) {
 	for _, line := range r.Header["Sec-Websocket-Extensions"] {
 		for offer := range strings.SplitSeq(line, ",") {
