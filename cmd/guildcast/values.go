@@ -13,8 +13,8 @@ import (
 	"github.com/architus/guildcast/node"
 )
 
-// valueMappers read texts, numbers, durations and levels. Their errors say what is wanted in the words of the help, and not in
-// those of Go's packages.
+// valueMappers read texts, numbers, durations and levels. Their errors say what is wanted in the words of the help, and
+// not in those of Go's packages.
 func valueMappers() kong.Option {
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		for _, option := range []kong.Option{
@@ -23,7 +23,7 @@ func valueMappers() kong.Option {
 			mapper("a whole number", strconv.Atoi),
 			mapper("a whole number", func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }),
 			mapper("a number", func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }),
-			kong.TypeMapper(reflect.TypeFor[node.CompressionMode](), kong.MapperFunc(compressionMode)),
+			kong.TypeMapper(reflect.TypeFor[node.CompressionMode](), compressionMapper{}),
 			mapper("a level: debug, info, warn or error", func(s string) (l slog.Level, err error) {
 				return l, l.UnmarshalText([]byte(s))
 			}),
@@ -38,10 +38,11 @@ func valueMappers() kong.Option {
 
 // mapper has the values of flags of type T read by parse.
 func mapper[T any](wanted string, parse func(string) (T, error)) kong.Option {
-	return kong.TypeMapper(reflect.TypeFor[T](), typeMapper[T]{wanted, parse})
+	return kong.TypeMapper(reflect.TypeFor[T](), typeMapper[T]{wanted: wanted, parse: parse})
 }
 
 type typeMapper[T any] struct {
+	ownDefault
 	wanted string
 	parse  func(string) (T, error)
 }
@@ -60,9 +61,12 @@ func (m typeMapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) err
 	return nil
 }
 
+// ownDefault is a part of every mapper.
+type ownDefault struct{}
+
 // Vars implements kong.VarsContributor. It gives a flag the one default that it refers to: kong goes through all that
 // there are for each flag.
-func (typeMapper[T]) Vars(flag *kong.Value) kong.Vars {
+func (ownDefault) Vars(flag *kong.Value) kong.Vars {
 	name, ok := strings.CutPrefix(flag.Default, "${")
 	if !ok {
 		return nil
@@ -78,8 +82,11 @@ var compressionModes = map[string]node.CompressionMode{
 	"false": node.CompressionOff, "no": node.CompressionOff, "0": node.CompressionOff,
 }
 
-// compressionMode reads a mode, or a switch, which needs no value.
-func compressionMode(ctx *kong.DecodeContext, target reflect.Value) error {
+// compressionMapper reads a mode, or a switch, which needs no value.
+type compressionMapper struct{ ownDefault }
+
+// Decode implements kong.Mapper.
+func (compressionMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	next := ctx.Scan.Peek()
 	text, _ := next.Value.(string)
 	mode, known := compressionModes[strings.ToLower(text)]
