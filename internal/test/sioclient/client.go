@@ -2,6 +2,7 @@ package sioclient
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"github.com/architus/guildcast/internal/test/traffic"
 )
 
-// patience is only ever used up by a test that fails.
+// patience is only ever used up by a test that fails. It is the default of Options.Patience.
 const patience = time.Minute
 
 // Client is a Conn of one test, closed at its end. It keeps the events that come until the test takes them, in order;
@@ -27,6 +28,7 @@ type Client struct {
 	closing   chan struct{} // closed by Close
 	closed    sync.Once     // closes closing
 	session   *traffic.Session
+	patience  time.Duration
 
 	mu      sync.Mutex
 	events  []Event            // not taken
@@ -63,7 +65,7 @@ func Connect(t testing.TB, addr string, opts Options) *Client {
 	t.Helper()
 	c := &Client{
 		t: t, namespace: opts.Namespace, session: traffic.NewSession(),
-		asked: map[int]chan Event{}, sent: map[int]Event{},
+		patience: cmp.Or(opts.Patience, patience), asked: map[int]chan Event{}, sent: map[int]Event{},
 		more: make(chan struct{}), reading: make(chan struct{}), closing: make(chan struct{}),
 	}
 	close(c.reading)
@@ -207,8 +209,8 @@ func (c *Client) Await(send func(id int)) Event {
 	select {
 	case e := <-answer:
 		return e
-	case <-time.After(patience):
-		c.t.Fatalf("no acknowledgement in %v", patience)
+	case <-time.After(c.patience):
+		c.t.Fatalf("no acknowledgement in %v", c.patience)
 		return Event{}
 	}
 }
@@ -247,23 +249,38 @@ func mustMarshal(v any) string {
 // Next takes the next event.
 func (c *Client) Next() Event {
 	c.t.Helper()
-	late := time.After(patience)
+	e, err := c.TryNext()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return e
+}
+
+// TryNext takes the next event, or returns an error that says why none came.
+func (c *Client) TryNext() (Event, error) {
+	late := time.After(c.patience)
 	for {
 		e, ok, more := c.take()
 		if ok {
-			return e
+			return e, nil
 		}
 		select {
 		case <-more:
 		case <-c.Done():
-			if e, ok, _ := c.take(); ok { // the last one
-				return e
+			if e, ok := c.Take(); ok { // the last one
+				return e, nil
 			}
-			c.t.Fatal("no event: the connection has ended")
+			return Event{}, errors.New("no event: the connection has ended")
 		case <-late:
-			c.t.Fatalf("no event in %v", patience)
+			return Event{}, fmt.Errorf("no event in %v", c.patience)
 		}
 	}
+}
+
+// Take takes the next event if it has come.
+func (c *Client) Take() (e Event, ok bool) {
+	e, ok, _ = c.take()
+	return e, ok
 }
 
 // Each calls f for every event, in order, until the connection has ended.
@@ -328,8 +345,8 @@ func (c *Client) Gone() {
 	c.t.Helper()
 	select {
 	case <-c.Done():
-	case <-time.After(patience):
-		c.t.Fatalf("the connection is open after %v", patience)
+	case <-time.After(c.patience):
+		c.t.Fatalf("the connection is open after %v", c.patience)
 	}
 }
 

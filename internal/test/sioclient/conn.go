@@ -31,6 +31,8 @@ type Options struct {
 	OnPacket func(p []byte, attachments [][]byte)
 	// ReadBuffer is what the system keeps of what is not read, in bytes; 0 is up to megabytes.
 	ReadBuffer int
+	// Patience is how long a Client waits for what must come. Default 1 minute.
+	Patience time.Duration
 	// Stalled never reads once it is connected, as a browser on a lost network does.
 	Stalled bool
 }

@@ -44,8 +44,8 @@ func read() *definitions {
 	for name := range doc.Channels["socket"].Messages {
 		m, op := doc.Components.Messages[name], doc.Operations[name]
 		e := event{
-			name: name, fromClient: op.Action == "receive", strings: len(m.Payload.AnyOf) > 0, position: m.Second != nil,
-			bare: name == "request_elevation",
+			name: name, fromClient: op.Action == "receive", strings: len(m.Payload.AnyOf) > 0,
+			position: m.Second != nil, bare: name == "request_elevation",
 		}
 		for _, r := range op.Reply.Messages {
 			e.answers = append(e.answers, r.Ref[strings.LastIndexByte(r.Ref, '/')+1:])
