@@ -47,6 +47,7 @@ type Config struct {
 	TLSCert, TLSKey string         // files in PEM; both or neither
 	Origins         []string       // of pages that may connect, beside those of the node's own host; "*" is any
 	TrustedProxies  []netip.Prefix // whose X-Forwarded-For is believed
+	ProxyProtocol   bool           // whose connections begin with a header of the PROXY protocol
 	KeepAlive       time.Duration  // how long a connection may stay silent between two requests
 	DrainDelay      time.Duration  // between "not ready" and the refusal of new clients; 0 means none
 	Grace           time.Duration  // over which a draining node closes its sockets

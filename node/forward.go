@@ -26,7 +26,7 @@ func (n *Node) addForwarder() error {
 	var err error
 	n.forward, err = forward.New(n.redis.Client, forward.Options{
 		Logger: c.Logger, URL: c.Advertise, Redis: n.redis.Hosts, TLS: n.live.Load().certificate != nil,
-		Secrets: secrets,
+		Secrets: secrets, Proxies: n.proxies(),
 	})
 	return err
 }

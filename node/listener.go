@@ -4,9 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 
+	"github.com/architus/guildcast/internal/proxyproto"
 	"github.com/architus/guildcast/internal/throttle"
 )
 
@@ -41,4 +43,24 @@ func (l *acceptor) Accept() (net.Conn, error) {
 		}
 	}
 	return c, err
+}
+
+// proxies are the networks whose connections begin with a PROXY header.
+func (n *Node) proxies() []netip.Prefix {
+	if !n.config.ProxyProtocol {
+		return nil
+	}
+	return n.config.TrustedProxies
+}
+
+// behindProxies returns a listener that reads the PROXY headers of connections.
+func (n *Node) behindProxies(below net.Listener) *proxyproto.Listener {
+	return proxyproto.NewListener(below, proxyproto.Options{
+		Trusted: n.proxies(), Refused: func(peer string, err error) {
+			n.proxyHeadersRefused.Add(1)
+			if n.lines.Allow("proxy header") {
+				n.config.Logger.Warn("connection of a trusted proxy has no PROXY header", "addr", peer, "err", err)
+			}
+		},
+	})
 }

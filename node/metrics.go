@@ -60,6 +60,8 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 			emit("accept_failures_total",
 				"New connections that the system did not let the node accept, as without file "+
 					"descriptors.", true, float64(n.acceptFailures.Load()))
+			emit("proxy_headers_refused_total", "Connections of trusted proxies without a PROXY header.", true,
+				float64(n.proxyHeadersRefused.Load()))
 			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.ok.Load()),
 				label{"outcome", "ok"})
 			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.failed.Load()),

@@ -37,7 +37,7 @@ type Node struct {
 	life     service.Life
 	draining atomic.Bool
 
-	acceptFailures atomic.Uint64
+	acceptFailures, proxyHeadersRefused atomic.Uint64
 
 	// What a reload replaces: live is what was read last, and apply puts it into effect.
 	live      atomic.Pointer[live]
@@ -132,6 +132,9 @@ func checkOptions(c *Config) error {
 		if err := checkAddr(c.AdminAddr); err != nil {
 			return wrong("admin-addr", err)
 		}
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		return wrong("proxy-protocol", errors.New("the PROXY protocol needs --trusted-proxies, who alone may speak it"))
 	}
 	embedded := strings.HasPrefix(c.Redis, embeddedRedis)
 	if c.Adapter != AdapterClassic && embedded {

@@ -29,6 +29,15 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.forward != nil {
 		n.forward.Listen(listener.Addr())
 	}
+	server := &http.Server{
+		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
+		// what clients do wrong with HTTP and TLS
+		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug),
+	}
+	if n.config.ProxyProtocol {
+		proxied := n.behindProxies(listener)
+		listener, server.ConnContext, server.Handler = proxied, proxied.ConnContext, proxied.Handler(n.handler)
+	}
 	secure := n.live.Load().certificate != nil
 	if secure {
 		config := n.tlsConfig()
@@ -49,11 +58,6 @@ func (n *Node) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for administration: %w", err)
 	}
 	defer stopAdmin() // the last to go: it shows how the rest does
-	server := &http.Server{
-		Handler: n.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: n.config.KeepAlive, MaxHeaderBytes: 64 << 10,
-		// what clients do wrong with HTTP and TLS
-		ErrorLog: slog.NewLogLogger(n.config.Logger.Handler(), slog.LevelDebug),
-	}
 	if n.forward != nil {
 		n.announce(ctx)
 	}

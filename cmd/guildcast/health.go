@@ -10,15 +10,19 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/architus/guildcast/internal/proxyproto"
 )
 
 // health is the command that asks a node on this machine how it is, for a container without curl.
 type health struct {
-	URL     string        `name:"url" placeholder:"URL" help:"What to ask; /healthz of the node at --addr on this machine if left out."`
-	Ready   bool          `help:"Ask /readyz instead: whether the node should get clients."`
-	Timeout time.Duration `default:"5s" placeholder:"DURATION" help:"Wait for the answer."`
-	Addr    string        `default:"${addr}" placeholder:"HOST:PORT" help:"Address that the node listens on."`
-	TlsCert string        `placeholder:"FILE" help:"Set if the node serves HTTPS. The certificate is not checked."`
+	URL            string        `name:"url" placeholder:"URL" help:"What to ask; /healthz of the node at --addr on this machine if left out."`
+	Ready          bool          `help:"Ask /readyz instead: whether the node should get clients."`
+	Timeout        time.Duration `default:"5s" placeholder:"DURATION" help:"Wait for the answer."`
+	Addr           string        `default:"${addr}" placeholder:"HOST:PORT" help:"Address that the node listens on."`
+	ProxyProtocol  bool          `help:"Set if the node expects the PROXY protocol from --trusted-proxies."`
+	TrustedProxies []string      `placeholder:"CIDR" help:"Networks of the node's proxies."`
+	TlsCert        string        `placeholder:"FILE" help:"Set if the node serves HTTPS. The certificate is not checked."`
 }
 
 // Run prints the node's answer. It fails unless the status is 200.
@@ -30,6 +34,10 @@ func (c *health) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	dial, err := c.dial()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -38,7 +46,7 @@ func (c *health) Run(ctx context.Context, t terminal) error {
 	}
 	client := http.Client{
 		Transport: &http.Transport{
-			DisableKeepAlives: true,
+			DisableKeepAlives: true, DialContext: dial,
 			// The certificate is for the name that clients use, and the node is asked by its address.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: c.URL == ""},
 		},
@@ -58,6 +66,18 @@ func (c *health) Run(ctx context.Context, t terminal) error {
 	}
 	_, err = t.out.Write(text)
 	return err
+}
+
+// dial returns a dialer for a node.
+func (c *health) dial() (func(context.Context, string, string) (net.Conn, error), error) {
+	if !c.ProxyProtocol || c.URL != "" {
+		return new(net.Dialer).DialContext, nil
+	}
+	trusted, err := parsePrefixes(c.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	return proxyproto.Dial(new(net.Dialer), trusted), nil
 }
 
 // url returns what to ask.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/architus/guildcast/internal/proxyproto"
 )
 
 func TestHealth(t *testing.T) {
@@ -109,5 +113,31 @@ func TestHealthcheckOfTheImage(t *testing.T) {
 	}
 	if err := check("127.0.0.1:1"); err == nil {
 		t.Error("healthy, and nobody is there")
+	}
+}
+
+// TestHealthBehindProxies asks a node that takes this machine for a proxy.
+func TestHealthBehindProxies(t *testing.T) {
+	below, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	}))
+	_ = server.Listener.Close()
+	server.Listener = proxyproto.NewListener(below, proxyproto.Options{Trusted: proxies})
+	server.Start()
+	defer server.Close()
+	env := []string{"GUILDCAST_ADDR=" + below.Addr().String(), "GUILDCAST_TRUSTED_PROXIES=127.0.0.1"}
+	if o := execute(t, env, "health"); o.code != 1 {
+		t.Errorf("without a header: %+v", o)
+	}
+	if o := execute(t, append(env, "GUILDCAST_PROXY_PROTOCOL=true"), "health"); o.code != 0 {
+		t.Errorf("with a header: %+v", o)
+	}
+	if o := execute(t, nil, "health", "--proxy-protocol", "--trusted-proxies", "nonsense"); o.code != 2 {
+		t.Errorf("nonsense: %+v", o)
 	}
 }

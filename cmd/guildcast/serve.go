@@ -28,6 +28,7 @@ type serve struct {
 	TlsKey         string        `group:"Serving:" placeholder:"FILE" help:"Private key in PEM."`
 	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
 	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For, or else Forwarded, is believed, for the limits per address."`
+	ProxyProtocol  bool          `group:"Serving:" help:"Expect the header of the PROXY protocol, version 1 or 2, before each connection from --trusted-proxies."`
 	KeepAlive      time.Duration `group:"Serving:" default:"${keep_alive}" placeholder:"DURATION" help:"Time that a connection may stay silent between two requests; more than the balancer in front keeps its own."`
 	DrainDelay     time.Duration `group:"Serving:" default:"${drain_delay}" placeholder:"DURATION" help:"Time for which a node that got SIGTERM is not ready and still serves new clients, for balancers to notice."`
 	Grace          time.Duration `group:"Serving:" default:"${grace}" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
@@ -237,7 +238,7 @@ func (s *serve) nodeConfig(t terminal) (node.Config, error) {
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
 		Addr: s.Addr, AdminAddr: s.AdminAddr, Watch: s.Watch, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,
-		KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
+		ProxyProtocol: s.ProxyProtocol, KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
 		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,
 		MaxQueueBytes: s.MaxQueueBytes, MaxQueueBudget: s.MaxQueueBudget,
@@ -261,14 +262,10 @@ func (s *serve) config() (node.Config, error) {
 	if err := cmp.Or(s.positive(), s.memory.valid()); err != nil {
 		return c, err
 	}
-	for _, text := range s.TrustedProxies {
-		prefix, err := parsePrefix(text)
-		if err != nil {
-			return c, usagef("--trusted-proxies: %w", err)
-		}
-		c.TrustedProxies = append(c.TrustedProxies, prefix)
-	}
 	var err error
+	if c.TrustedProxies, err = parsePrefixes(s.TrustedProxies); err != nil {
+		return c, err
+	}
 	if c.ClusterSecret, err = s.clusterSecret(); err != nil {
 		return c, err
 	}
@@ -338,6 +335,18 @@ func (s *serve) positive() error {
 		return usagef("--jwt-leeway: must be between 0 and %s", token.MaxLeeway)
 	}
 	return nil
+}
+
+// parsePrefixes reads --trusted-proxies.
+func parsePrefixes(texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := parsePrefix(text)
+		if err != nil {
+			return nil, usagef("--trusted-proxies: %w", err)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 // parsePrefix reads a network, or one address.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,9 @@ type Options struct {
 	Redis []string // host:port of each, one of which the node can reach
 	TLS   bool     // the node serves HTTPS
 
+	// Proxies are the networks whose connections to the node must begin with a PROXY header; none for most nodes.
+	Proxies []netip.Prefix
+
 	// Secrets are what all nodes share: a request is signed with each, and good with any. At least one.
 	Secrets [][]byte
 }
@@ -49,6 +53,7 @@ type Forwarder struct {
 	registry *registry
 	signer   *signer
 	identity *identity // nil: without TLS
+	proxies  []netip.Prefix
 	place    place
 	life     service.Life
 
@@ -65,7 +70,9 @@ type counts struct {
 
 // New returns a Forwarder for a node with a new id. It speaks to nobody before Announce.
 func New(client goredis.UniversalClient, o Options) (*Forwarder, error) {
-	f := &Forwarder{id: newID(), log: o.Logger, place: place{url: o.URL, redis: o.Redis, secure: o.TLS}}
+	f := &Forwarder{
+		id: newID(), log: o.Logger, proxies: o.Proxies, place: place{url: o.URL, redis: o.Redis, secure: o.TLS},
+	}
 	if o.TLS {
 		var err error
 		if f.identity, err = newIdentity(); err != nil {
@@ -209,7 +216,7 @@ func (f *Forwarder) Listen(addr net.Addr) { f.place.listen(addr) }
 func (f *Forwarder) Announce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	e := entry{}
+	e := entry{Proxies: f.proxies}
 	var err error
 	if e.URL, err = f.place.find(ctx); err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"time"
+
+	"github.com/architus/guildcast/internal/proxyproto"
 )
 
 const (
@@ -42,7 +44,7 @@ func (f *Forwarder) newPeer(id string, e entry) (*peer, error) {
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3},
 	}
 	transport := &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: idleTimeout,
+		DialContext: proxyproto.Dial(dialer, e.Proxies), TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: idleTimeout,
 		MaxIdleConnsPerHost: maxIdle, DisableCompression: true, // the client's encodings are passed on
 	}
 	if e.Pin != "" {

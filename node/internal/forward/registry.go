@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ const (
 type entry struct {
 	URL string `json:"url"`           // where other nodes reach it
 	Pin string `json:"pin,omitempty"` // of the certificate under which it serves them; see identity
+
+	Proxies []netip.Prefix `json:"proxies,omitempty"` // whose connections must begin with a PROXY header
 }
 
 // registry finds nodes, and remembers them for a while.
