@@ -32,7 +32,7 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 			ok = false
 		}
 	}()
-	h, known := handlerOf(in.Event)
+	h, known := s.gateway.handlerOf(in.Event)
 	s.count(in.Event, known)
 	admitted := s.withinRates()
 	arg, size := payloadOf(in)

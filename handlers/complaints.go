@@ -14,4 +14,5 @@ type fault uint8
 const (
 	malformedEvent fault = iota
 	unknownKind
+	unfitEntity // for the first dashboard; the topic is that of the entity's guild
 )

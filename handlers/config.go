@@ -22,6 +22,10 @@ type Config struct {
 	// TokenCookie is the name of the cookie that may hold a token; see TakeCookie. Default none.
 	TokenCookie string
 
+	// Compat is an older protocol that is spoken too. CompatArchitus needs a server that allows revision 3 of
+	// Engine.IO, and a TokenCookie. Default none.
+	Compat Compat
+
 	// ExpiryWarning is how long before a token expires elevation_expiring is sent, but at most half of the token's
 	// remaining life. Default 1 minute.
 	ExpiryWarning time.Duration

@@ -18,10 +18,11 @@ type handler struct {
 
 	bare    bool // the payload may be a string that holds no JSON object
 	objects bool // answers are objects, whatever the form of the request
+	compat  bool // the event is of the first dashboard; see Compat
 }
 
 // handlerOf returns the handler of an event.
-func handlerOf(event string) (h handler, known bool) {
+func (g *Gateway) handlerOf(event string) (h handler, known bool) {
 	switch event {
 	case eventRequestElevation:
 		return handler{answer: onRequestElevation, bare: true}, true
@@ -33,6 +34,9 @@ func handlerOf(event string) (h handler, known bool) {
 		return handler{answer: onPool}, true
 	case eventInterpret:
 		return handler{answer: onInterpret, objects: true}, true
+	}
+	if g.config.Compat == CompatArchitus {
+		return compatHandler(event)
 	}
 	return handler{}, false
 }
@@ -62,7 +66,7 @@ func (s *session) onEvent(args ...any) {
 
 func (r *request) handle(args []any) error {
 	s := r.session
-	h, known := handlerOf(r.event)
+	h, known := s.gateway.handlerOf(r.event)
 	var arg any
 	if len(args) > 0 {
 		arg = args[0]

@@ -43,7 +43,8 @@ func newDurations() *durations {
 		"From the taking up of a client event until its last answer is queued."), []string{"event"})
 	for i, vec := range d.byEvent {
 		d.known[i] = map[string]prometheus.Observer{}
-		for _, name := range []string{eventRequestElevation, eventDemote, eventSpectate, eventPool, eventInterpret} {
+		for _, name := range []string{eventRequestElevation, eventDemote, eventSpectate, eventPool, eventInterpret,
+			eventPoolRequest, eventPoolAllRequest, eventMockUserEvent} {
 			d.known[i][name] = vec.WithLabelValues(name)
 		}
 	}

@@ -114,6 +114,7 @@ func (r *request) elevateByCookie(cookie *tokenCookie) {
 		return
 	}
 	r.elevate(cookie.token)
+	r.elevatedByCookie()
 }
 
 // elevate verifies the token, elevates the session, and answers. A bad token leaves an earlier elevation in place.

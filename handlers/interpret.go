@@ -16,6 +16,11 @@ var interpretFields = [...]string{"action", "guild_id", "message_id", "content",
 // onInterpret answers `interpret`, the front page's mock chat, for any socket. A socket's messages are interpreted one
 // after another.
 func onInterpret(r *request) error {
+	return r.interpret(eventInterpretResponse, func(result, id []byte) ([]byte, error) { return withID(result, id), nil })
+}
+
+// interpret has the request's members interpreted, and answers with what shape makes of the result and the _id.
+func (r *request) interpret(event string, shape func(result, id []byte) ([]byte, error)) error {
 	s := r.session
 	content, bad := r.text("content")
 	if bad != nil {
@@ -52,8 +57,11 @@ func onInterpret(r *request) error {
 		if err != nil {
 			return err
 		}
-		t.finish(eventInterpretResponse, withID(result, t.id))
-		return nil
+		body, err := shape(result, t.id)
+		if err == nil {
+			t.finish(event, body)
+		}
+		return err
 	})
 	if err != nil {
 		s.interpreting.leave(place)

@@ -45,15 +45,21 @@ type poolQuery struct {
 	limit   int
 
 	positions bool // the answer says at which position of the guild it is
+	compat    bool // the answer is for the first dashboard
 }
 
 // onPool handles a `pool` request.
 func onPool(r *request) error {
-	s := r.session
 	q, bad := r.poolQuery()
 	if bad != nil {
 		return bad
 	}
+	return r.answerQuery(q)
+}
+
+// answerQuery answers a query, if the claims permit it.
+func (r *request) answerQuery(q poolQuery) error {
+	s := r.session
 	claims, err := s.authorize(r)
 	if err != nil {
 		return err

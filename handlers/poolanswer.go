@@ -259,7 +259,7 @@ func (a *poolAnswer) deliverPart(part []entity, last bool) error {
 // users returns the users of members. It leaves out those that it can't get: a list of members is of use without them,
 // and the client knows whom to ask for again.
 func (a *poolAnswer) users(members []entity) ([]entity, error) {
-	if a.query.kind != typeMember || len(members) == 0 {
+	if a.query.kind != typeMember || a.query.compat || len(members) == 0 {
 		return nil, nil
 	}
 	list, missing, err := a.gateway.cached(a.task.ctx, "", typeUser, idsOf(members))
@@ -360,6 +360,9 @@ func (a *poolAnswer) room() error {
 // turn.
 func (a *poolAnswer) send(list, users []entity, last bool) error {
 	t, q := a.task, a.query
+	if q.compat {
+		return a.sendCompat(list, last)
+	}
 	head := poolHead{ID: t.id, Type: q.kind, Position: a.position}
 	if q.guild != "" {
 		head.GuildID = &q.guild

@@ -44,7 +44,12 @@ func (r *request) acknowledge(body []byte) {
 
 // fail answers with an error.
 func (r *request) fail(err error) {
-	r.answer(eventError, r.session.publicError(r.event, err).body(r.id, shown(r.event)))
+	public := r.session.publicError(r.event, err)
+	if r.compat() {
+		r.failCompat(public)
+		return
+	}
+	r.answer(eventError, public.body(r.id, shown(r.event)))
 }
 
 // refuseUnknown answers an event that has no handler. Like any Socket.IO server it says nothing, unless the client

@@ -65,7 +65,7 @@ func (s *session) authorize(r *request) (claims *permissions.Claims, err error) 
 		return nil, bad
 	}
 	r.forget() // the keys that verify the token may take seconds
-	if token != "" || s.gateway.config.TokenPerRequest != TokenOptional {
+	if token != "" || s.gateway.config.TokenPerRequest != TokenOptional && !r.compat() {
 		if claims, err = s.verify(token); err != nil {
 			return nil, err
 		}

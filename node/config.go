@@ -60,6 +60,7 @@ type Config struct {
 	MaxMessageBytes           int64 // of one message from a client
 	AllowEIO3                 bool  // admit socket.io-client 2.x
 	Compression               CompressionMode
+	Compat                    handlers.Compat // an older protocol that is spoken too, with the options that it needs
 
 	// Bounds of connections: see the fields of engine.Options with the same names. MaxDecodedBytes is 16 times
 	// MaxMessageBytes if it is zero.
@@ -185,6 +186,9 @@ const (
 // nor gets any.
 const AdvertiseOff = "off"
 
+// architusCookie is the cookie in which the first Architus dashboard has its token.
+const architusCookie = "token"
+
 // embeddedRedis is the value of Config.Redis for a Redis in this process that nobody has to find.
 const embeddedRedis = "embedded"
 
@@ -237,5 +241,8 @@ func (c Config) withDefaults() Config {
 		cmp.Or(c.RequestTimeout, d.RequestTimeout)
 	c.Shards, c.Interpreter = cmp.Or(c.Shards, d.Shards), cmp.Or(c.Interpreter, d.Interpreter)
 	c.RevocationLifetime = cmp.Or(c.RevocationLifetime, d.RevocationLifetime)
+	if c.Compat == handlers.CompatArchitus {
+		c.AllowEIO3, c.TokenCookie = true, cmp.Or(c.TokenCookie, architusCookie)
+	}
 	return c
 }

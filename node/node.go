@@ -195,8 +195,9 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
-		TokenCookie: c.TokenCookie, ExpiryWarning: c.ExpiryWarning, TrustedProxies: c.TrustedProxies, Limits: c.Limits,
-		RequestTimeout: c.RequestTimeout, ShareCompression: c.Compression == CompressionShared,
+		TokenCookie: c.TokenCookie, Compat: c.Compat, ExpiryWarning: c.ExpiryWarning,
+		TrustedProxies: c.TrustedProxies, Limits: c.Limits, RequestTimeout: c.RequestTimeout,
+		ShareCompression: c.Compression == CompressionShared,
 	})
 	if err != nil {
 		return err

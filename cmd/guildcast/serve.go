@@ -40,6 +40,7 @@ type serve struct {
 	MaxMessageBytes int64                `group:"Engine.IO:" default:"${max_message_bytes}" placeholder:"BYTES" help:"Largest message from a client."`
 	AllowEio3       bool                 `name:"allow-eio3" group:"Engine.IO:" help:"Admit clients of protocol 3 (socket.io-client 2.x)."`
 	Compression     node.CompressionMode `group:"Engine.IO:" default:"${compression}" placeholder:"MODE" help:"Compress what goes to WebSockets (permessage-deflate): off; message: each message of 1 KiB or more alone; or shared: guild events also with references to those before, once for all who get the same ones. Without a value: message."`
+	Compat          string               `group:"Engine.IO:" enum:",architus" default:"" placeholder:"NAME" help:"Speak an older protocol too: architus, that of the first Architus dashboard; it brings --allow-eio3 and --token-cookie token."`
 
 	bounds `group:"Bounds of connections:"`
 
@@ -241,6 +242,7 @@ func (s *serve) config() (node.Config, error) {
 		ProxyProtocol: s.ProxyProtocol, KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
 		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,
+		Compat:        handlers.Compat(s.Compat),
 		MaxQueueBytes: s.MaxQueueBytes, MaxQueueBudget: s.MaxQueueBudget,
 		MaxInboundBytes: s.MaxInboundBytes, MaxInboundBudget: s.MaxInboundBudget,
 		MaxDecodedBytes: s.MaxDecodedBytes, MaxDecodingBudget: s.MaxDecodingBudget,
