@@ -48,7 +48,13 @@ func (r *request) compat() bool {
 
 // elevatedByCookie tells the first dashboard that its cookie has elevated it.
 func (r *request) elevatedByCookie() {
-	if r.session.gateway.config.Compat == CompatArchitus && r.session.claims.Load() != nil {
+	s := r.session
+	if s.gateway.config.Compat != CompatArchitus {
+		return
+	}
+	s.take()
+	defer s.give()
+	if s.cookie = s.claims.Load(); s.cookie != nil {
 		r.part(eventElevationGained, []byte(`{"message":"success"}`))
 	}
 }

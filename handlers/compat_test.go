@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/architus/guildcast/handlers"
 )
@@ -155,7 +156,8 @@ func TestCompatPools(t *testing.T) {
 		{"no guild", "pool_all_request", m{"type": "member"}, 400, none},
 		{"a bad guild", "pool_all_request", m{"type": "member", "guildId": m{}}, 400, none},
 		{"a bad token", "pool_all_request", m{"type": "guild", "token": "garbage"}, 401, none},
-		{"a huge request", "pool_all_request", m{"type": "guild", "x": strings.Repeat("x", handlers.DefaultLimits().Payload)}, 413, none},
+		{"a huge request", "pool_all_request",
+			m{"type": "guild", "x": strings.Repeat("x", handlers.DefaultLimits().Payload)}, 413, none},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.query["_id"] = 1
@@ -266,5 +268,26 @@ func TestCompatInterpretOfAWorker(t *testing.T) {
 		} else if h.event != "mock_bot_event" || string(h.arg) != tt.want {
 			t.Errorf("%s: got %v\nwant %s", tt.result, h, tt.want)
 		}
+	}
+}
+
+// A connection whose cookie has expired is closed, so that the dashboard comes back with a newer one.
+func TestCompatCookieExpires(t *testing.T) {
+	n := start(t, architus)
+	short := func() string { return mint(t, map[string]any{"exp": time.Now().Add(2 * time.Second).Unix()}) }
+	c := dashboard(t, n, short())
+	c.expect("elevation_return")
+	c.expect("elevation_expiring")
+	c.expect("elevation_expired")
+	c.gone()
+
+	refreshed := dashboard(t, n, short())
+	refreshed.expect("elevation_return")
+	refreshed.emit("request_elevation", mint(t, map[string]any{"exp": time.Now().Add(3 * time.Second).Unix()}))
+	for refreshed.next().event != "elevation_expired" {
+	}
+	refreshed.emit("demote", m{"token": mint(t, nil)})
+	if h := refreshed.next(); h.event != "error" {
+		t.Errorf("got %v", h)
 	}
 }

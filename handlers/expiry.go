@@ -49,31 +49,35 @@ func (s *session) ringIn(d time.Duration) {
 	s.alarm.timer = time.AfterFunc(d, func() {
 		if s.gateway.begin() {
 			defer s.gateway.goroutines.Done()
-			s.ring(setup)
+			if s.ring(setup) {
+				s.peer.Conn().Close(false) // without the turn, which the end of the session takes
+			}
 		}
 	})
 }
 
-// ring warns the client or ends the elevation, if the wall clock says that it is time.
-func (s *session) ring(setup uint64) {
+// ring warns the client or ends the elevation, if the wall clock says that it is time. It reports whether the
+// connection should close, for the first dashboard to connect again with a newer cookie.
+func (s *session) ring(setup uint64) (hangUp bool) {
 	s.take()
 	defer s.give()
 	c := s.claims.Load()
 	if c == nil || setup != s.alarm.setups {
-		return
+		return false
 	}
 	if c.Expired(time.Now()) {
 		s.emit(eventElevationExpired, s.form, s.demote(reasonExpired, errTokenExpired(), nil))
-		return
+		return c == s.cookie
 	}
 	left := time.Until(c.ExpiresAt)
 	if left > s.alarm.warning {
 		s.ringIn(left - s.alarm.warning)
-		return
+		return false
 	}
 	if !s.alarm.warned {
 		s.alarm.warned = true
 		s.emit(eventElevationExpiring, s.form, encode(expiringBody{c.ExpiresAt.Unix()}))
 	}
 	s.ringIn(left) // also if the wall clock was set back meanwhile
+	return false
 }

@@ -16,7 +16,9 @@ var interpretFields = [...]string{"action", "guild_id", "message_id", "content",
 // onInterpret answers `interpret`, the front page's mock chat, for any socket. A socket's messages are interpreted one
 // after another.
 func onInterpret(r *request) error {
-	return r.interpret(eventInterpretResponse, func(result, id []byte) ([]byte, error) { return withID(result, id), nil })
+	return r.interpret(eventInterpretResponse, func(result, id []byte) ([]byte, error) {
+		return withID(result, id), nil
+	})
 }
 
 // interpret has the request's members interpreted, and answers with what shape makes of the result and the _id.

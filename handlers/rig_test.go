@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	eio "github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
@@ -155,6 +156,7 @@ func (p *standIn) Leave(r socket.Room) {
 }
 
 func (p *standIn) Disconnect(bool) *socket.Socket { return nil }
+func (p *standIn) Conn() eio.Socket               { return nil }
 
 // tokens verifies tokens that are claims written as JSON, after a word that keeps them from being taken for a payload.
 type tokens struct{ revoked *permissions.Revocations }

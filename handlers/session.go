@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	eio "github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/socket.io/v2/socket"
 	"golang.org/x/time/rate"
 
@@ -42,12 +43,13 @@ type session struct {
 
 	// Owned by the holder of the turn.
 	closed  bool
-	form    permissions.Form // of pushes: that of the latest elevation
-	lost    *Error           // why the last elevation ended, for requests that were in progress; nil before
-	alarm   alarm            // for elevation_expiring and elevation_expired
-	bearer  *bearer          // by which revocations find the session; nil while it has no claims
-	watched view             // what the socket spectates
-	topics  subscriptions    // those that watched needs
+	cookie  *permissions.Claims // that a cookie gave at connect, for the first dashboard; nil if none did
+	form    permissions.Form    // of pushes: that of the latest elevation
+	lost    *Error              // why the last elevation ended, for requests that were in progress; nil before
+	alarm   alarm               // for elevation_expiring and elevation_expired
+	bearer  *bearer             // by which revocations find the session; nil while it has no claims
+	watched view                // what the socket spectates
+	topics  subscriptions       // those that watched needs
 
 	// seat is the stream of the guild that the socket spectates, or nil. Written by the holder of the turn, read by
 	// anybody.
@@ -74,6 +76,7 @@ type peer interface {
 	Join(rooms ...socket.Room)
 	Leave(room socket.Room)
 	Disconnect(closeConnection bool) *socket.Socket
+	Conn() eio.Socket
 }
 
 func newSession(g *Gateway, p peer, id string, conn *engine.Conn, address string) *session {
