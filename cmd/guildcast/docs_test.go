@@ -130,7 +130,7 @@ func optionTables(t *testing.T) string {
 
 func defaultOf(flag *kong.Flag) string {
 	switch {
-	case flag.HasDefault:
+	case flag.HasDefault && flag.Default != "":
 		return "`" + flag.Default + "`"
 	case flag.IsBool():
 		return "off"
