@@ -402,8 +402,8 @@ func (l *link) evictedLocked(name string) {
 		return
 	}
 	l.b.lostLocked(t, true, fmt.Errorf("slot of %q has moved", name))
+	l.b.router.left(name, l.opts.Addr)
 	l.leaveLocked(t)
-	l.b.router.stale()
 }
 
 // leaveLocked has t routed anew.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -41,6 +42,8 @@ type router interface {
 	owner(ctx context.Context, channel string) (route, *redis.Options, error)
 	// moved takes note of a MOVED reply; it reports whether there is something to try again.
 	moved(replyError) bool
+	// left takes note that the server at addr has given a sharded channel up.
+	left(channel, addr string)
 	// stale says that a server did not answer, so that the layout may have changed.
 	stale()
 }
@@ -60,7 +63,7 @@ func newRouter(b *Bus, client redis.UniversalClient) router {
 	switch c := client.(type) {
 	case clusterClient:
 		return &clusterRouter{
-			client: c, patches: map[uint16]patch{},
+			client: c, patches: map[uint16]patch{}, formers: map[uint16]patch{},
 			primaries: layout{b: b, list: c.ForEachMaster}, servers: layout{b: b, list: c.ForEachShard},
 		}
 	case singleClient:
@@ -77,6 +80,7 @@ func (r noRouter) supports() error                              { return r.err }
 func (r noRouter) route(Kind) route                             { return mainRoute }
 func (r noRouter) main(context.Context) (*redis.Options, error) { return nil, r.err }
 func (r noRouter) moved(replyError) bool                        { return false }
+func (r noRouter) left(string, string)                          {}
 func (r noRouter) stale()                                       {}
 func (r noRouter) owner(context.Context, string) (route, *redis.Options, error) {
 	return mainRoute, nil, r.err
@@ -88,6 +92,7 @@ func (r singleRouter) supports() error                              { return nil
 func (r singleRouter) route(Kind) route                             { return mainRoute }
 func (r singleRouter) main(context.Context) (*redis.Options, error) { return r.client.Options(), nil }
 func (r singleRouter) moved(replyError) bool                        { return false }
+func (r singleRouter) left(string, string)                          {}
 func (r singleRouter) stale()                                       {}
 func (r singleRouter) owner(context.Context, string) (route, *redis.Options, error) {
 	return mainRoute, r.client.Options(), nil
@@ -101,16 +106,22 @@ type clusterRouter struct {
 
 	mu      sync.Mutex
 	patches map[uint16]patch // by slot
+	formers map[uint16]patch // by slot: which server has given it up
 	shunned string           // address of the server that the main connection was lost to last
 }
 
-// patch is what a MOVED reply said.
+// patch is what a MOVED reply or an eviction said.
 type patch struct {
 	addr  string
 	until time.Time
 }
 
-const patchLife = 10 * time.Second
+const (
+	patchLife  = 10 * time.Second
+	formerLife = 2 * time.Second // in which every server of the cluster has learnt who owns a slot
+)
+
+var errFormerOwner = errors.New("the server that has given it up knows no other")
 
 func (r *clusterRouter) supports() error { return nil }
 
@@ -151,8 +162,20 @@ func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redi
 		delete(r.patches, slot)
 		ok = false
 	}
+	former := r.formers[slot].addr
+	if time.Now().After(r.formers[slot].until) {
+		delete(r.formers, slot)
+		former = ""
+	}
 	r.mu.Unlock()
 	c, err := r.client.MasterForKey(ctx, channel)
+	if err == nil && !ok && c.Options().Addr == former {
+		r.stale()
+		if p.addr, err = successor(ctx, c, slot); err != nil {
+			return "", nil, fmt.Errorf("owner of slot %d: %w", slot, err)
+		}
+		ok = true
+	}
 	if err == nil && (!ok || c.Options().Addr == p.addr) {
 		return route(c.Options().Addr), c.Options(), nil
 	}
@@ -174,6 +197,34 @@ func (r *clusterRouter) owner(ctx context.Context, channel string) (route, *redi
 	return route(o.Addr), &o, nil
 }
 
+// successor asks a server that has given a slot up who owns it now.
+func successor(ctx context.Context, former *redis.Client, slot uint16) (addr string, err error) {
+	// Raw: go-redis can't read a layout without hosts.
+	ranges, err := former.Do(ctx, "cluster", "slots").Slice()
+	if err != nil {
+		return "", err
+	}
+	for _, r := range ranges {
+		r, _ := r.([]any) // first, last, primary, replicas
+		if len(r) < 3 {
+			continue
+		}
+		first, _ := r[0].(int64)
+		last, _ := r[1].(int64)
+		server, _ := r[2].([]any)
+		if int64(slot) < first || int64(slot) > last || len(server) < 2 {
+			continue
+		}
+		host, _ := server[0].(string)
+		port, _ := server[1].(int64)
+		addr, ok := dialable(fmt.Sprintf("%s:%d", host, port))
+		if ok && addr != former.Options().Addr {
+			return addr, nil
+		}
+	}
+	return "", errFormerOwner
+}
+
 // moved reads "MOVED <slot> <host>:<port>". A host that is empty, or "?", is for go-redis to find.
 func (r *clusterRouter) moved(e replyError) bool {
 	fields := strings.Fields(string(e))
@@ -188,6 +239,15 @@ func (r *clusterRouter) moved(e replyError) bool {
 	}
 	r.stale()
 	return true
+}
+
+// left implements router. A primary that was replaced would take a subscription again, as a replica of its successor.
+// What a replica hears comes by a way that loses messages while the two change places.
+func (r *clusterRouter) left(channel, addr string) {
+	r.mu.Lock()
+	r.formers[slotOf(channel)] = patch{addr: addr, until: time.Now().Add(formerLife)}
+	r.mu.Unlock()
+	r.stale()
 }
 
 // dialable turns an address as Redis writes it, with nothing around an IPv6 host, into one as package net has it.
