@@ -170,6 +170,7 @@ class Connection implements Client {
       upgraded: (name) => this.#setLink({ transport: name }),
       disconnected: (reason, nextTryAt) => this.#disconnected(reason, nextTryAt),
       event: (name, args) => this.#received(name, args),
+      renewed: (token) => void (this.#elevation.token = token),
     });
   }
 

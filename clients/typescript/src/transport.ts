@@ -24,6 +24,8 @@ export interface TransportHandlers {
   /** It is not connected (any more). `nextTryAt` is in ms since 1970, or null if nothing will be tried. */
   disconnected(reason: string, nextTryAt: number | null): void;
   event(name: string, args: unknown[]): void;
+  /** Requests carry another token of the same user from now on: somebody else who uses the connection brought it. */
+  renewed?(token: string): void;
 }
 
 export type IoOptions = Partial<ManagerOptions & SocketOptions>;

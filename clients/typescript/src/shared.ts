@@ -1,0 +1,95 @@
+import { connect, type Client, type ConnectOptions } from "./client.js";
+import { leaderLink } from "./shared/leader.js";
+import { messagePort, type HubOptions, type ToHub, type ToTab } from "./shared/messages.js";
+import { TabTransport, type Link } from "./shared/tab.js";
+import { socketTransport, type Transport } from "./transport.js";
+
+/** Where the connection of all tabs is: in a SharedWorker, in one of the tabs, or there is one in each. */
+export type SharedMode = "worker" | "leader" | "alone";
+
+export interface SharedOptions extends Omit<ConnectOptions, "transport"> {
+  /** Tabs share the connection of the same URL and key; default "". */
+  key?: string;
+  /** By default the first that this browser has: `worker`, `leader`, `alone`. */
+  mode?: SharedMode;
+  /**
+   * Makes the SharedWorker, for bundlers that need to see that: `new SharedWorker(new URL("@guildcast/client/worker",
+   * import.meta.url), { type: "module", name })`.
+   */
+  worker?: (name: string) => SharedWorker;
+}
+
+/**
+ * Connects like `connect`, with one connection for all tabs of this browser that are of one origin. Each tab has its own
+ * client, state and tokens; tabs of another user, or of another guild, cost a connection more.
+ */
+export function connectShared(url: string, options: SharedOptions = {}): Client {
+  const absolute = new URL(url, globalThis.location?.href).href;
+  return connect(absolute, { ...options, transport: transport(absolute, options) });
+}
+
+/** Reports how connectShared connects in this browser. */
+export function sharedMode(): SharedMode {
+  if (typeof SharedWorker === "function") return "worker";
+  return globalThis.navigator?.locks && typeof BroadcastChannel === "function" ? "leader" : "alone";
+}
+
+function transport(url: string, { key = "", mode = sharedMode(), worker, io, backoff }: SharedOptions): Transport {
+  if (mode === "alone") return socketTransport(url, io, backoff);
+  const name = `guildcast ${url} ${key}`;
+  const hub: HubOptions = { url, io, backoff };
+  const tab = `${name} ${crypto.randomUUID?.() ?? Math.random()}`;
+  const locks = globalThis.navigator?.locks;
+  const leader = locks && leaderLink({ locks, channel: (channel) => new BroadcastChannel(channel) }, name, tab);
+  const link = mode === "worker" ? workerLink(name, worker ?? ourWorker, leader) : leader;
+  if (!link) return socketTransport(url, io, backoff);
+  const shared = new TabTransport(locks ? held(link, locks, tab) : link, hub, locks ? tab : null);
+  globalThis.addEventListener?.("pagehide", (e) => {
+    if (!e.persisted) shared.close();
+  });
+  return shared;
+}
+
+/** Holds a lock as long as this tab uses a link, so that the hub hears when it is gone, however it goes. */
+function held(link: Link, locks: LockManager, lock: string): Link {
+  return (again) => {
+    let release = (): void => {};
+    void locks.request(lock, () => new Promise<void>((resolve) => (release = resolve)));
+    const port = link(again);
+    return {
+      ...port,
+      close: () => {
+        release();
+        port.close();
+      },
+    };
+  };
+}
+
+function ourWorker(name: string): SharedWorker {
+  return new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module", name });
+}
+
+/** Joins a tab and the hub in a SharedWorker. If its script does not load, another link takes its place. */
+function workerLink(name: string, make: (name: string) => SharedWorker, otherwise: Link | undefined): Link {
+  return (again) => {
+    let port: ReturnType<Link>, heard = false;
+    let listener: (message: ToTab) => void = () => {};
+    const use = (next: ReturnType<Link>): void => {
+      port = next;
+      port.listen((message) => {
+        heard = true;
+        listener(message);
+      });
+    };
+    const fail = (): void => {
+      if (heard || !otherwise) return;
+      use(otherwise(again));
+      again();
+    };
+    const worker = make(name);
+    worker.onerror = fail;
+    use(messagePort<ToTab, ToHub>(worker.port));
+    return { post: (message) => port.post(message), listen: (l) => (listener = l), close: () => port.close() };
+  };
+}
