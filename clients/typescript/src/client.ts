@@ -436,7 +436,7 @@ class Connection implements Client {
       ...this.#link,
       elevation: this.#elevation.state,
       spectating: view && {
-        guildId: view.guildId, logs: view.logs, permissions: view.permissions, position: view.position, live: view.live,
+        guildId: view.guildId, logs: view.logs, permissions: view.permissions ?? 0, position: view.position, live: view.live,
       },
       counts: { ...this.#counts },
     };

@@ -1,4 +1,5 @@
 import { Backoff } from "./backoff.js";
+import { Emitter } from "./emitter.js";
 import { asError, GuildcastError } from "./error.js";
 import { endedError, Loads } from "./loads.js";
 import { Log, type EventLog } from "./log.js";
@@ -14,7 +15,7 @@ export interface SpectateOptions {
    * permissions give, and more when they grow.
    */
   logs?: boolean | "allowed";
-  /** With how many of the latest events the log opens, 0 to 500; default 100. */
+  /** How many of the latest events come first, 0 to 500; default 100 with logs, else none. */
   backlog?: number;
   /** Most entries that the log keeps; default 1,000. */
   logSize?: number;
@@ -118,14 +119,14 @@ export class Guild implements GuildView {
   live = false;
   /** Whether log entries are among them. */
   logs = false;
-  permissions: PermissionBits = 0;
+  permissions: PermissionBits | null = null; // not known yet
   /** From where a later connection goes on. */
   position: Position | null = null;
 
   readonly #host: GuildHost;
   readonly #options: SpectateOptions;
   readonly #loads: Loads;
-  readonly #listeners = new Set<(event: GuildEvent) => void>();
+  readonly #events = new Emitter<{ event: [event: GuildEvent] }>();
   readonly #backoff = new Backoff({ first: 1_000 });
   #settleReady!: { resolve(a: SpectatingWithPositions): void; reject(e: GuildcastError): void };
   #answered = false; // by any node, ever
@@ -160,9 +161,7 @@ export class Guild implements GuildView {
   }
 
   on(listener: (event: GuildEvent) => void): () => void {
-    const own = (event: GuildEvent): void => listener(event);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    return this.#events.on("event", listener);
   }
 
   stop(): void {
@@ -197,7 +196,7 @@ export class Guild implements GuildView {
     this.log.clear();
     this.#loads.invalidate();
     this.position = this.#seen = this.#standing = null;
-    this.permissions = 0;
+    this.permissions = null;
   }
 
   /** There is an elevation: goes on from the position, or begins. */
@@ -211,7 +210,6 @@ export class Guild implements GuildView {
     const bits = this.#host.bits(this.guildId);
     if (!this.live || bits === null) return this.resume(); // the answer says them
     this.#permit(bits);
-    if (!this.logs && this.#wantsLogs(bits)) this.resume();
   }
 
   /** The node took something away: the guild, or its logs. */
@@ -227,6 +225,7 @@ export class Guild implements GuildView {
   resync(): void {
     if (!this.live) return;
     this.log.interrupted(this.#seen);
+    this.#loads.invalidate();
     this.#reconcile(Math.random() * this.#host.resyncJitter, this.logs);
   }
 
@@ -249,7 +248,7 @@ export class Guild implements GuildView {
     if (position !== null && this.#seen !== null && comparePositions(position, this.#seen) <= 0) return;
     this.#seen = position ?? this.#seen;
     this.#host.count(replayed ? "replayed" : "events");
-    for (const listener of [...this.#listeners]) listener(event);
+    this.#events.emit("event", event);
     this.#host.emit(event);
   }
 
@@ -257,10 +256,11 @@ export class Guild implements GuildView {
     clearTimeout(this.#retry);
     const bits = this.#host.bits(this.guildId);
     const logs = bits === null ? this.#options.logs !== false && !this.#logsRefused : this.#wantsLogs(bits);
+    const backlog = this.#options.backlog ?? (logs ? 100 : undefined);
     try {
       await this.#host.spectate(this, {
         guild_id: this.guildId, include_logs: logs, positions: true,
-        ...(since !== null && { since }), ...(logs && { backlog: this.#options.backlog ?? 100 }),
+        ...(since !== null && { since }), ...(backlog !== undefined && { backlog }),
       }, (answer) => this.#begin(answer, since));
       this.#backoff.reset();
     } catch (e) {
@@ -302,7 +302,7 @@ export class Guild implements GuildView {
     this.#replaying = answer.replayed ?? 0;
     if (!recovered) this.position = this.#replaying > 0 ? null : this.#standing;
     else if (this.#replaying === 0) this.position = later(this.position, this.#standing);
-    this.#permit(answer.permissions ?? this.permissions);
+    this.#permit(answer.permissions);
     this.#loads.start();
     if (first) {
       this.#settleReady.resolve(answer);
@@ -310,6 +310,7 @@ export class Guild implements GuildView {
       if (!again) this.#host.count("replays");
     } else if (!again || since !== null) {
       this.log.interrupted(this.#seen);
+      this.#loads.invalidate();
       this.#host.count("gaps");
       this.#host.gap(this);
       this.#reconcile(Math.random() * this.#host.resyncJitter, false);
@@ -317,28 +318,33 @@ export class Guild implements GuildView {
     this.#changed();
   }
 
-  /** Takes the bits that hold from now on. What a lost one may have shown goes, and comes again as far as it may. */
+  /**
+   * Takes the bits that hold from now on. What a lost one may have shown goes, and comes again as far as it may; what a
+   * new one shows comes too.
+   */
   #permit(bits: PermissionBits): void {
     const before = this.permissions;
     this.permissions = bits;
-    if (bits === before) return;
+    if (before === null || bits === before) return;
     this.#changed();
-    if (!lost(before, bits)) return;
-    for (const type of this.entities.types()) {
-      const hidden = type === "settingValue" && !can(bits, "VIEW_SETTINGS");
-      if (hidden || (type !== "user" && !this.#loads.has(type))) this.entities.forget(type);
+    const less = lost(before, bits);
+    if (less) {
+      for (const type of this.entities.types()) {
+        const hidden = type === "settingValue" && !can(bits, "VIEW_SETTINGS");
+        if (hidden || (type !== "user" && !this.#loads.has(type))) this.entities.forget(type);
+      }
+      this.log.clear();
+      this.#loads.invalidate();
     }
-    this.log.clear();
-    if (this.live) this.#reconcile(0, this.logs && this.#wantsLogs(bits));
+    this.#reconcile(0, this.logs || this.#wantsLogs(bits));
   }
 
-  /** Loads what is on display again after a while, and fills the log from the history. */
+  /** Loads what is not right after a while, and fills the log from the history. */
   #reconcile(wait: number, backlog: boolean): void {
-    this.#loads.invalidate();
     clearTimeout(this.#reload);
     this.#reload = setTimeout(() => {
       if (backlog) void this.#spectate(null);
-      this.#loads.reload();
+      this.#loads.start();
     }, wait);
   }
 
@@ -346,7 +352,7 @@ export class Guild implements GuildView {
     const loading = this.#loads.types(false);
     return {
       status: this.#ended ? "ended" : !this.live ? "waiting" : loading.length > 0 ? "reconciling" : "live",
-      logs: this.logs, permissions: this.permissions, error: this.#error, loaded: this.#loads.types(true), loading,
+      logs: this.logs, permissions: this.permissions ?? 0, error: this.#error, loaded: this.#loads.types(true), loading,
     };
   }
 

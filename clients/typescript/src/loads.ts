@@ -61,7 +61,7 @@ export class Loads {
   /** Requests can go out: loads what is not loaded yet. */
   start(): void {
     this.#running = true;
-    for (const pool of this.#all()) if (!pool.loaded) void this.#run(pool);
+    for (const pool of this.#all()) if (pool.due) void this.#run(pool);
   }
 
   /** Requests can't go out. */
@@ -72,14 +72,11 @@ export class Loads {
 
   /** What was loaded may be wrong: it counts as not loaded. */
   invalidate(): void {
-    for (const pool of this.#all()) pool.loaded = false;
+    for (const pool of this.#all()) {
+      pool.due = true;
+      pool.loaded = false;
+    }
     this.#changed();
-  }
-
-  /** Loads everything again. */
-  reload(): void {
-    this.invalidate();
-    if (this.#running) this.start();
   }
 
   /** Ends all that is in progress. */
@@ -99,14 +96,15 @@ export class Loads {
     if (pool.busy) return;
     pool.busy = true;
     try {
-      while (this.#running && !pool.loaded) {
-        pool.loaded = true;
+      while (this.#running && pool.due) {
+        pool.due = false;
         await this.#read(pool.type, pool.ids && [...pool.ids]);
         pool.backoff.reset();
       }
+      pool.loaded = !pool.due;
       if (pool.loaded) pool.resolve();
     } catch (e) {
-      pool.loaded = false;
+      pool.due = true;
       this.#failed(pool, asError(e, ["pool"]));
     } finally {
       pool.busy = false;
@@ -148,7 +146,8 @@ class Pool {
   readonly ids: Set<Id> | null;
   readonly done: Promise<void>;
   readonly backoff = new Backoff({ first: 1_000 });
-  loaded = false;
+  due = true; // to be read
+  loaded = false; // read, and right since
   busy = false;
   timer: ReturnType<typeof setTimeout> | undefined;
   resolve!: () => void;
@@ -157,7 +156,7 @@ class Pool {
   constructor(type: EntityType, ids: Set<Id> | null) {
     this.type = type;
     this.ids = ids;
-    if (ids) this.loaded = true; // fetch has asked for them
+    if (ids) this.due = false; // fetch asks for them
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;

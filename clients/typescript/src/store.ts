@@ -65,9 +65,10 @@ export class Store implements EntityStore {
     return this.of(type).getSnapshot().get(id);
   }
 
-  /** Reports whether anything is known of an id, also that it is gone. */
+  /** Reports whether an entity is known, or that it is gone. */
   knows(type: EntityType, id: Id): boolean {
-    return this.#table(type).entries.has(id);
+    const entry = this.#table(type).entries.get(id);
+    return entry !== undefined && (entry.value !== null || entry.patches.length === 0);
   }
 
   /** Takes what an event says. The position is that of the event, or null. */
@@ -135,6 +136,7 @@ export class Reading {
     for (const id of [...(table?.entries.keys() ?? [])]) {
       if (!seen?.has(id)) table?.pool(id, null, this.#at, this.#tick);
     }
+    table?.wasWhole(this.#at, this.#tick);
   }
 }
 
@@ -143,6 +145,7 @@ class Table {
   readonly entries = new Map<Id, Entry>();
   readonly shown: Source<ReadonlyMap<Id, unknown>>;
   forgotten = 0; // tick of the latest forget
+  #whole: { at: Position | null; tick: number } | null = null; // what it did not hold then did not exist
 
   constructor(notifier: Notifier) {
     this.shown = new Source(notifier, () => {
@@ -153,12 +156,15 @@ class Table {
   }
 
   event(change: Change, at: Position | null, tick: number): void {
-    const entry = this.entries.get(change.id) ?? unknown();
+    const known = this.entries.get(change.id);
+    const whole = this.#whole?.at ?? null;
+    if (!known && at !== null && whole !== null && comparePositions(at, whole) <= 0) return;
+    const entry = known ?? unknown();
     if (change.partial && change.value) {
       this.#patch(change.id, entry, { fields: change.value as Fields, at, tick });
       return;
     }
-    if (at !== null && entry.at !== null && comparePositions(at, entry.at) <= 0) return;
+    if (stale(entry, at)) return;
     const since = at === null ? [] : entry.patches.filter((p) => p.at !== null && comparePositions(p.at, at) > 0);
     this.#put(change.id, entry, change.value as Fields | null, since, {
       at: later(at, entry.at), tick, plain: at === null ? tick : 0,
@@ -166,14 +172,25 @@ class Table {
   }
 
   pool(id: Id, value: Fields | null, at: Position | null, asked: number): void {
-    const entry = this.entries.get(id) ?? unknown();
+    const known = this.entries.get(id);
+    if (!known && this.#whole && newer(this.#whole, at, asked)) return;
+    const entry = known ?? unknown();
     if (newer(entry, at, asked) || entry.plain > asked) return;
     const since = entry.patches.filter((p) => newer(p, at, asked));
-    this.#put(id, entry, value, since, { at: later(at, entry.at), tick: asked, plain: 0 });
+    this.#put(id, entry, value, since, {
+      at: later(at, entry.at), tick: Math.max(asked, entry.tick), plain: 0,
+    });
+  }
+
+  /** All was there that existed at a position, when it was asked for. */
+  wasWhole(at: Position | null, asked: number): void {
+    if (this.#whole && newer(this.#whole, at, asked)) return;
+    this.#whole = { at: later(at, this.#whole?.at ?? null), tick: asked };
   }
 
   forget(tick: number): void {
     this.forgotten = tick;
+    this.#whole = null;
     if (this.entries.size === 0) return;
     this.entries.clear();
     this.shown.changed();
@@ -181,7 +198,7 @@ class Table {
 
   /** Keeps a patch in the order of positions, and shows it if the rest of the entity is known. */
   #patch(id: Id, entry: Entry, patch: Patch): void {
-    if (patch.at !== null && entry.at !== null && comparePositions(patch.at, entry.at) <= 0) return;
+    if (stale(entry, patch.at)) return;
     let place = entry.patches.length;
     for (; place > 0; place--) {
       const before = entry.patches[place - 1]!;
@@ -216,6 +233,11 @@ class Table {
 
 /** Most patches that one entity keeps against a pool that was read before them. */
 const mostPatches = 100;
+
+/** Reports whether an entry has an event in it already. After a plain event only the order of arrival counts. */
+function stale(entry: Entry, at: Position | null): boolean {
+  return at !== null && entry.at !== null && entry.plain === 0 && comparePositions(at, entry.at) <= 0;
+}
 
 /** Reports whether something is newer than a pool read at a position, or asked for at a tick. */
 function newer(known: { at: Position | null; tick: number }, at: Position | null, asked: number): boolean {
