@@ -11,7 +11,7 @@ test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false -trimpath
 vet lint vuln build cross integration chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz clients clients-node chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz clients clients-node clients-python chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,10 +69,13 @@ fuzz: ## Every fuzzer for FUZZTIME (default 5s)
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
 
-clients: clients-node ## Tests of the kits, against real Redis and a real node
+clients: clients-node clients-python ## Tests of the kits, against real Redis and a real node
 
 clients-node: setup build
 	cd clients/node && npm run --silent build && npm test --silent
+
+clients-python: setup build
+	cd clients/python && .venv/bin/python -m pytest -q
 
 chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
@@ -90,6 +93,7 @@ cluster: setup build ## Two nodes, a Node.js server, Redis, nginx and an emitter
 clean: ## Remove what was built
 	rm -rf bin dist
 
-python-lock: ## Rewrite integration/python/requirements.txt from requirements.in (needs pip-tools)
+python-lock: ## Rewrite each requirements.txt from its requirements.in (needs pip-tools)
 	cd integration/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements.in -o requirements.txt
 	cd integration/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host autobahn.in -o autobahn.txt
+	cd clients/python && pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements.in -o requirements.txt

@@ -130,7 +130,8 @@ class Consumer {
   readonly #mine = new Map<string, Promise<void>>();
   /** Requests that can be taken: those of handlers that have not returned count, also if they are over. */
   #free: number;
-  #waiting: (() => void)[] = []; // for one of them
+  /** Who waits for one of them, in order: reading must not keep claiming from its turn. */
+  readonly #waiting: ((reserved: boolean) => void)[] = [];
   #attempts = 0;
   readonly #lastError = new Map<string, number>();
 
@@ -152,7 +153,9 @@ class Consumer {
     reader.on("error", () => {});
     const finishing = new AbortController();
     const keeper = this.#loop(finishing.signal, () => this.#keepAlive(finishing.signal));
-    signal.addEventListener("abort", () => this.#wake(), { once: true });
+    signal.addEventListener("abort", () => {
+      for (const resolve of this.#waiting.splice(0)) resolve(false);
+    }, { once: true });
     await Promise.race([reader.connect(), aborted(signal)]); // it tries until it is destroyed
     await this.#loop(signal, () => this.#join(), true);
     if (!signal.aborted) this.ready();
@@ -230,10 +233,10 @@ class Consumer {
 
   /** taking waits until a request can be taken, reserves room for up to so many, and starts those that take returns. */
   async #taking(atMost: number, signal: AbortSignal, take: (count: number) => Promise<StreamEntry[]>): Promise<void> {
-    while (this.#free <= 0 && !signal.aborted) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    if (signal.aborted) return;
-    let reserved = Math.min(this.#free, atMost);
-    this.#free -= reserved;
+    if (!await this.#reserve() || signal.aborted) return;
+    const more = Math.min(this.#free, atMost - 1);
+    this.#free -= more;
+    let reserved = 1 + more;
     try {
       for (const entry of await take(reserved)) {
         reserved--;
@@ -245,13 +248,19 @@ class Consumer {
     }
   }
 
-  #release(count: number): void {
-    this.#free += count;
-    this.#wake();
+  /** reserve reserves room for one request, and reports whether it has: not if the worker stops. */
+  async #reserve(): Promise<boolean> {
+    if (this.#free <= 0) return new Promise((resolve) => this.#waiting.push(resolve));
+    this.#free--;
+    return true;
   }
 
-  #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+  #release(count: number): void {
+    this.#free += count;
+    while (this.#waiting.length && this.#free > 0) {
+      this.#free--;
+      this.#waiting.shift()!(true);
+    }
   }
 
   /** handle answers one entry and settles it. One whose answer can't be published stays, to be taken over. */

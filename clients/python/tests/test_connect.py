@@ -1,0 +1,74 @@
+import time
+
+import pytest
+import redis
+from conftest import GUILD, Server, accepts, eventually, free_port
+
+
+def everything(kit, url, server):
+    """Uses each part of the kit over one connection."""
+    client = kit.client(url)
+    looker = redis.Redis(port=server.port)
+    publisher, pools = kit.Publisher(client), kit.Pools(client)
+    with looker.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(GUILD, "socket.io#/#", "guildcast:revoke", "reply")
+        listener.get_message(timeout=30)
+        for n in range(5):
+            kit.do(publisher.publish, GUILD, {"kind": "member", "payload": n})
+        kit.do(pools.update, publisher, GUILD, "member", {"id": "1"})
+        kit.do(pools.set_online, GUILD, "1")
+        kit.do(kit.Emitter(client).emit, "hello")
+        kit.do(kit.revoke, client, jti="x")
+        worker = kit.Worker(client)
+        worker.on("all")(lambda request: {"data": []})
+        wait = kit.begin(worker.run)
+        looker.xadd("guildcast:requests:pool:0", {
+            "id": "1", "method": "all", "args": "{}", "reply_to": "reply",
+            "deadline": str(round(time.time() * 1000) + 60_000)})
+        heard = []
+
+        def all_heard():
+            if message := listener.get_message(timeout=0.1):
+                heard.append(message["channel"].decode())
+            return len(heard) >= 9
+
+        try:
+            eventually(lambda: f"everything: {heard}", all_heard)
+        finally:
+            worker.stop()
+            wait()
+    assert sorted(heard) == sorted([GUILD] * 6 + ["guildcast:revoke", "reply", "socket.io#/#"])
+
+
+def test_a_redis_cluster(kit, start, tmp_path):
+    server = Server(start, tmp_path, "--cluster-enabled", "yes")
+    looker = redis.Redis(port=server.port)
+    looker.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+    eventually("the cluster", lambda: looker.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    everything(kit, f"redis+cluster://127.0.0.1:{server.port}", server)
+
+
+def test_sentinel(kit, server, start, tmp_path):
+    port = free_port()
+    file = tmp_path / "sentinel.conf"
+    file.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor bot 127.0.0.1 {server.port} 1\n")
+    start("redis-server", file, "--sentinel")
+    eventually("the sentinel", lambda: accepts(port))
+    everything(kit, f"redis+sentinel://127.0.0.1:{port}/bot", server)
+
+
+def test_passwords_and_databases(kit, server):
+    server.client().execute_command("ACL", "SETUSER", "bot", "on", ">p@ss/word", "~*", "&*", "+@all")
+    client = kit.client(f"redis://bot:p%40ss%2Fword@127.0.0.1:{server.port}/3")
+    kit.do(kit.Pools(client).put, GUILD, "member", {"id": "1"})
+    assert server.client(db=3).hlen(f"guildcast:pool:{{{GUILD}}}:member") == 1
+
+
+@pytest.mark.parametrize("wrong", [
+    "", "http://x", "redis://a:secret@h,i", "redis://h/x", "redis+sentinel://secret@h", "redis+cluster://h/1",
+    "redis://h:port", "redis://h/1/2", "redis://user:sec/ret@h",
+])
+def test_wrong_urls(kit, wrong):
+    with pytest.raises(ValueError) as error:
+        kit.connect(wrong)
+    assert "secret" not in str(error.value)
