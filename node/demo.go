@@ -10,6 +10,7 @@ import (
 	"github.com/architus/guildcast/internal/botwire"
 	demoguild "github.com/architus/guildcast/internal/demo"
 	"github.com/architus/guildcast/internal/mockbot"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/web"
 	"github.com/architus/guildcast/worker"
 )
@@ -21,11 +22,20 @@ type Demo struct {
 
 	// Mint returns a token for one of the demo's accounts, for the page. Required.
 	Mint func(a demoguild.Account, life time.Duration) (token string, expires time.Time, err error)
+
+	// What outlives the node, so that another one can take its place and nothing is missed meanwhile: a guild that
+	// somebody else keeps busy, and the Redis that it is in, which somebody else closes. Both are nil if the node is to
+	// have its own, and keep the guild busy itself.
+	World *demoguild.World
+	Redis *redisurl.Connection
+
+	// Restart is called when somebody asks the page to restart the node; nil if it can't be. It must not block.
+	Restart func()
 }
 
 // demo is the running demo.
 type demo struct {
-	generator *demoguild.Generator
+	generator *demoguild.Generator // nil if somebody else has one
 	page      http.Handler
 }
 
@@ -35,7 +45,10 @@ func (n *Node) addDemo(bot *mockbot.Bot) (err error) {
 	c := n.config.Demo
 	switch {
 	case c != nil:
-		world := demoguild.NewWorld(demoguild.Config{Members: c.Members})
+		world := c.World
+		if world == nil {
+			world = demoguild.NewWorld(demoguild.Config{Members: c.Members})
+		}
 		n.worker = newWorker(n, world, bot)
 		n.demo, err = newDemo(n, world)
 	case n.config.Redis == embeddedRedis:
@@ -71,9 +84,13 @@ func newDemo(n *Node, world *demoguild.World) (*demo, error) {
 		Mint: func(_ context.Context, a web.Account, life time.Duration) (string, time.Time, error) {
 			return c.Mint(accounts[a.Key], life)
 		},
+		Restart: c.Restart,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
+	}
+	if c.World != nil {
+		return &demo{page: page}, nil
 	}
 	generator := demoguild.NewGenerator(world, n.redis.Client, demoguild.GeneratorConfig{
 		Interval: c.Interval, TopicPrefix: n.config.TopicPrefix, Sharded: n.config.Topics == TopicsSharded,

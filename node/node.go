@@ -90,7 +90,9 @@ func New(c Config) (_ *Node, err error) {
 	n.live.Store(first)
 	n.verifier.current.Store(first.verifier)
 	n.filter = permissions.NewFilter[*engine.Conn](first.policy)
-	if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
+	if n.redisIsLent() {
+		n.redis = n.config.Demo.Redis
+	} else if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
 		return nil, wrong("redis", err)
 	}
 	redis.LogRefusals(n.redis.Client, n.config.Logger)
@@ -154,6 +156,9 @@ func checkOptions(c *Config) error {
 	}
 	return nil
 }
+
+// redisIsLent reports whether somebody else closes the connection to Redis.
+func (n *Node) redisIsLent() bool { return n.config.Demo != nil && n.config.Demo.Redis != nil }
 
 // checkAddr returns why nobody can listen on an address.
 func checkAddr(addr string) error {

@@ -140,7 +140,7 @@ func (n *Node) start(ctx context.Context) (parts []part) {
 	if n.config.Watch {
 		start("watch", n.watch)
 	}
-	if n.demo != nil {
+	if n.demo != nil && n.demo.generator != nil {
 		start("demo", n.demo.generator.Run)
 	}
 	if n.worker != nil {
@@ -205,7 +205,7 @@ func (n *Node) leave(ctx context.Context, parts []part) {
 			n.config.Logger.Warn("some messages could not be published", "err", err)
 		}
 	}
-	if n.redis != nil {
+	if n.redis != nil && !n.redisIsLent() {
 		if err := n.redis.Close(); err != nil {
 			n.config.Logger.Warn("redis was not closed", "err", err)
 		}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/architus/guildcast/internal/demo"
+	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/node"
 	"github.com/architus/guildcast/token"
 )
@@ -40,6 +43,72 @@ func demoMint(c *node.Config, own token.Secret) func(demo.Account, time.Duration
 		signed, err := token.Sign(own, claims)
 		return signed, expires, err
 	}
+}
+
+// runDemo has one node after the other run, each until the page asks for a restart, and the last until ctx ends. Redis
+// and the guild outlive them, so that things happen while there is no node, as in a cluster.
+func runDemo(ctx context.Context, c *node.Config, one func(context.Context) error) error {
+	conn, err := redisurl.Connect(c.Redis)
+	if err != nil {
+		return usageError{&node.OptionError{Option: "redis", Err: err}}
+	}
+	defer conn.Close()
+	world := demo.NewWorld(demo.Config{Members: c.Demo.Members})
+	restart := make(chan struct{}, 1)
+	c.Demo.World, c.Demo.Redis = world, conn
+	c.Demo.Restart = func() {
+		select {
+		case restart <- struct{}{}:
+		default: // it is asked for already
+		}
+	}
+	generator := demo.NewGenerator(world, conn.Client, demo.GeneratorConfig{
+		Interval: c.Demo.Interval, TopicPrefix: c.TopicPrefix, Sharded: c.Topics == node.TopicsSharded,
+		Logger: c.Logger,
+	})
+	var running sync.WaitGroup
+	defer running.Wait()
+	busy, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var once sync.Once
+	listening := c.Listening
+	c.Listening = func(i node.Info) {
+		once.Do(func() { // the node could start: only now are things to happen, and only once is it announced
+			listening(i)
+			running.Go(func() {
+				if err := generator.Run(busy); err != nil {
+					c.Logger.Error("the demo guild has stopped", "err", err)
+				}
+			})
+		})
+	}
+	for {
+		again, err := untilRestart(ctx, restart, one)
+		if err != nil || !again {
+			return err
+		}
+		c.Logger.Info("node is restarted by the demo page")
+	}
+}
+
+// untilRestart runs one node, and reports whether it ended because of a restart.
+func untilRestart(
+	ctx context.Context, restart <-chan struct{}, one func(context.Context) error,
+) (again bool, err error) {
+	ctx, end := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-restart:
+			again = true
+			end()
+		case <-ctx.Done():
+		}
+	})
+	err = one(ctx)
+	end()
+	waiting.Wait()
+	return again, err
 }
 
 // printDemo prints how to see the demo. The tokens are those of a member, a log viewer and an administrator.

@@ -189,22 +189,36 @@ func (s *serve) Run(ctx context.Context, t terminal) error {
 	}
 	goredis.SetLogger(redisLog{config.Logger})
 	config.Load = s.loader(t, &config)
-	n, err := node.New(config)
-	if err != nil {
-		return usageError{err}
+	warned := false
+	one := func(ctx context.Context) error {
+		n, err := node.New(config)
+		if err != nil {
+			return usageError{err}
+		}
+		if !warned { // only now: a wrong value ends with its one line alone
+			warned = true
+			s.warn(t, &config)
+		}
+		ctx, stop := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		running.Go(func() { t.follow(ctx, stop, n, hadTerminal) })
+		defer running.Wait()
+		defer stop()
+		return n.Run(ctx)
 	}
-	// Only now: a wrong value ends with its one line alone.
+	if s.Demo {
+		return runDemo(ctx, &config, one)
+	}
+	return one(ctx)
+}
+
+// warn logs what is odd about the configuration and serves all the same, and sets the limit of memory.
+func (s *serve) warn(t terminal, c *node.Config) {
 	for _, name := range t.unknown {
-		config.Logger.Warn("environment variable is no option and ignored", "name", name)
+		c.Logger.Warn("environment variable is no option and ignored", "name", name)
 	}
-	warnOfWeak(&config)
-	s.memory.apply(config.Logger, memlimit.FromCgroup)
-	ctx, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { t.follow(ctx, stop, n, hadTerminal) })
-	defer running.Wait()
-	defer stop()
-	return n.Run(ctx)
+	warnOfWeak(c)
+	s.memory.apply(c.Logger, memlimit.FromCgroup)
 }
 
 // warnOfWeak logs secrets that can be guessed.

@@ -137,7 +137,7 @@ func (s *Stream) channelRenamed() error {
 	} else {
 		next.Name += "-busy"
 	}
-	if err := s.updated(GuildID, "channel", TypeChannel, &next); err != nil {
+	if err := s.updated(GuildID, "channel", TypeChannel, "name", &next); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{Number: 11, Reversible: true, Data: difference{Before: c.Name, After: next.Name}},
@@ -148,7 +148,7 @@ func (s *Stream) guildBoosted() error {
 	g := *lookup[*Guild](s.w, "", TypeGuild, GuildID)
 	before := g.PremiumCount
 	g.PremiumCount = 2 + (before+1)%12
-	if err := s.updated(GuildID, "guild", TypeGuild, &g); err != nil {
+	if err := s.updated(GuildID, "guild", TypeGuild, "boosts", &g); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{Number: 1, Data: difference{Before: before, After: g.PremiumCount}}, "", GuildID)
@@ -249,7 +249,7 @@ func (s *Stream) settingChanged() error {
 	if err := s.put(GuildID, TypeSettingValue, &next); err != nil {
 		return err
 	}
-	e := envelope{Kind: "setting", Payload: update{TypeSettingValue, GuildID, []any{&next}, []string{}}}
+	e := envelope{Kind: "setting", Payload: update{TypeSettingValue, GuildID, "value", []any{&next}, []string{}}}
 	if s.rng.IntN(3) == 0 { // a change that only those who may make it see
 		e.Requires = []string{"MANAGE_SETTINGS"}
 	}

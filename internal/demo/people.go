@@ -12,13 +12,18 @@ const (
 	maxHolders   = 2000 // of a role that an event is about, since it lists them all
 )
 
+// presenceChanged names its own event: whether somebody is online is no part of a member.
 func (s *Stream) presenceChanged() error {
 	m, ok := s.someone()
 	if !ok {
 		return nil
 	}
-	s.presence(GuildID, m.ID, !s.w.isOnline(GuildID, m.ID))
-	return s.updated(GuildID, "member", TypeMember, m)
+	online := !s.w.isOnline(GuildID, m.ID)
+	s.presence(GuildID, m.ID, online)
+	return s.publish(GuildID, envelope{
+		Event: "presence", Kind: "member",
+		Payload: map[string]any{"guild_id": GuildID, "id": m.ID, "online": online},
+	})
 }
 
 func (s *Stream) nickChanged() error {
@@ -32,7 +37,7 @@ func (s *Stream) nickChanged() error {
 	} else {
 		next.Nick = new(nickname(s.rng))
 	}
-	if err := s.updated(GuildID, "member", TypeMember, &next); err != nil {
+	if err := s.updated(GuildID, "member", TypeMember, "nick", &next); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{Number: 24, Reversible: true, Data: difference{Before: m.Nick, After: next.Nick}},
@@ -61,7 +66,7 @@ func (s *Stream) roleChanged() error {
 	if err := s.roleUpdated(&nextRole); err != nil {
 		return err
 	}
-	if err := s.updated(GuildID, "member", TypeMember, &nextMember); err != nil {
+	if err := s.updated(GuildID, "member", TypeMember, "roles", &nextMember); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{
@@ -74,7 +79,7 @@ func (s *Stream) roleUpdated(r *Role) error {
 	if len(r.Members) > maxHolders {
 		return s.put(GuildID, TypeRole, r)
 	}
-	return s.updated(GuildID, "role", TypeRole, r)
+	return s.updated(GuildID, "role", TypeRole, "members", r)
 }
 
 func (s *Stream) memberJoined() error {
@@ -84,11 +89,11 @@ func (s *Stream) memberJoined() error {
 	given, _ := pick(s.rng, givenNames())
 	u := &User{ID: s.id(), Username: given, Discriminator: strconv.Itoa(1000 + s.rng.IntN(8999))}
 	m := &Member{ID: u.ID, Name: u.Username, Discriminator: u.Discriminator, JoinedAt: s.now, Roles: []string{}}
-	if err := s.updated(GuildID, "user", TypeUser, u); err != nil {
+	if err := s.updated(GuildID, "user", TypeUser, "joined", u); err != nil {
 		return err
 	}
 	s.presence(GuildID, m.ID, true)
-	if err := s.updated(GuildID, "member", TypeMember, m); err != nil {
+	if err := s.updated(GuildID, "member", TypeMember, "joined", m); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{Number: 2001, Data: map[string]any{"name": m.Name}}, m.ID, m.ID)
@@ -132,10 +137,10 @@ func (s *Stream) userRenamed() error {
 	nextUser, nextMember := *u, *m
 	nextUser.Username, _ = pick(s.rng, givenNames())
 	nextMember.Name = nextUser.Username
-	if err := s.updated(GuildID, "user", TypeUser, &nextUser); err != nil {
+	if err := s.updated(GuildID, "user", TypeUser, "name", &nextUser); err != nil {
 		return err
 	}
-	return s.updated(GuildID, "member", TypeMember, &nextMember)
+	return s.updated(GuildID, "member", TypeMember, "name", &nextMember)
 }
 
 func (s *Stream) emojiUsed() error {
@@ -145,7 +150,7 @@ func (s *Stream) emojiUsed() error {
 	}
 	next := *e
 	next.NumUses++
-	if err := s.updated(GuildID, "emoji", TypeCustomEmoji, &next); err != nil {
+	if err := s.updated(GuildID, "emoji", TypeCustomEmoji, "used", &next); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{Number: 3401, Data: difference{Before: e.NumUses, After: next.NumUses}}, botID,
@@ -159,7 +164,7 @@ func (s *Stream) responseTriggered() error {
 	}
 	next := *r
 	next.Count++
-	return s.updated(GuildID, "auto_response", TypeAutoResponse, &next)
+	return s.updated(GuildID, "auto_response", TypeAutoResponse, "used", &next)
 }
 
 func (s *Stream) responseAdded() error {
@@ -173,7 +178,7 @@ func (s *Stream) responseAdded() error {
 	first, _ := pick(s.rng, handles())
 	second, _ := pick(s.rng, emojiNames())
 	r := newAutoResponse(GuildID, s.id(), m.ID, first+" "+second, "[:"+second+":]", 0)
-	if err := s.updated(GuildID, "auto_response", TypeAutoResponse, r); err != nil {
+	if err := s.updated(GuildID, "auto_response", TypeAutoResponse, "added", r); err != nil {
 		return err
 	}
 	return s.log(GuildID, action{

@@ -126,25 +126,27 @@ type envelope struct {
 
 // update is the payload of a pool event. It has the form of a pool_response, so that a client can take both through the
 // same code: Data holds what was added or changed, Nonexistent what is gone.
+// Changed is a word on what has changed of an entity, which a page can put into a sentence.
 type update struct {
 	Type        string   `json:"type"`
 	GuildID     string   `json:"guild_id"`
+	Changed     string   `json:"changed,omitempty"`
 	Data        []any    `json:"data"`
 	Nonexistent []string `json:"nonexistent"`
 }
 
 // updated publishes entities that were added or changed, after writing them.
-func (s *Stream) updated(guild, kind, typ string, e entity) error {
+func (s *Stream) updated(guild, kind, typ, changed string, e entity) error {
 	if err := s.put(guild, typ, e); err != nil {
 		return err
 	}
-	return s.publish(guild, envelope{Kind: kind, Payload: update{typ, guild, []any{e}, []string{}}})
+	return s.publish(guild, envelope{Kind: kind, Payload: update{typ, guild, changed, []any{e}, []string{}}})
 }
 
 // removed publishes that an entity is gone, after deleting it.
 func (s *Stream) removed(guild, kind, typ, id string) error {
 	s.remove(guild, typ, id)
-	return s.publish(guild, envelope{Kind: kind, Payload: update{typ, guild, []any{}, []string{id}}})
+	return s.publish(guild, envelope{Kind: kind, Payload: update{typ, guild, "", []any{}, []string{id}}})
 }
 
 // action is a log entry.
