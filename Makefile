@@ -11,7 +11,7 @@ test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false -trimpath
 vet lint vuln build cross integration chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build cross race integration fuzz clients clients-node clients-python chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz clients clients-node clients-python chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt tidy vet lint vuln build cross race fuzz clients integration ## What CI runs
+check: setup fmt tidy vet lint vuln build page-check cross race fuzz clients integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and proxies by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -55,6 +55,12 @@ bin/govulncheck: tools/go.mod tools/go.sum
 
 build: ## Build bin/guildcast, a static binary
 	$(GO) build -o $(BIN) ./cmd/guildcast
+
+page: setup ## Build the demo page, web/app, into web/static, which the binary embeds
+	@scripts/page
+
+page-check: setup ## Fail when web/static is not what web/app builds
+	@scripts/page --check
 
 cross: ## The other systems still compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet $(PKGS)

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/architus/guildcast/internal/once"
 )
 
 // script is a Lua script with one key. Its text is sent only if Redis does not know it yet.
@@ -27,10 +25,7 @@ func (s script) run(ctx context.Context, client goredis.UniversalClient, key str
 
 // once runs a script that go-redis must not repeat after a lost connection, because Redis may have run it.
 func (s script) once(ctx context.Context, client goredis.UniversalClient, key string, args ...any) *goredis.Cmd {
-	return s.process(ctx, func(cmd *goredis.Cmd) {
-		_ = client.Process(ctx, once.Cmd(cmd))
-		once.Failed(client, cmd.Err())
-	}, key, args)
+	return s.process(ctx, func(cmd *goredis.Cmd) { _ = client.Process(ctx, unrepeated{cmd}) }, key, args)
 }
 
 func (s script) process(ctx context.Context, do func(*goredis.Cmd), key string, args []any) *goredis.Cmd {
@@ -50,6 +45,12 @@ func (s script) bySHA(ctx context.Context, key string, args []any) *goredis.Cmd 
 func (s script) byText(ctx context.Context, key string, args []any) *goredis.Cmd {
 	return goredis.NewCmd(ctx, append([]any{"EVAL", s.text, 1, key}, args...)...)
 }
+
+// unrepeated is a command that go-redis sends once.
+type unrepeated struct{ *goredis.Cmd }
+
+// NoRetry reports that go-redis must not send the command again.
+func (unrepeated) NoRetry() bool { return true }
 
 // wholeFunction defines whole(key, first, p) in Lua, which reports whether no entry after position p is missing. first
 // is the id of the first entry from p on, or nil. Nothing is missing if the history has the entry at p, if that was the

@@ -20,7 +20,6 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/botwire"
-	"github.com/architus/guildcast/internal/once"
 )
 
 const (
@@ -498,7 +497,7 @@ func (r *Relay) pipeline(ctx context.Context, text string, n int, call func(i in
 		todo[i] = i
 	}
 	for _, form := range [][2]string{{"EVALSHA", sha}, {"EVAL", text}} {
-		_, _ = r.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		_, _ = r.client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command has its error
 			for _, i := range todo {
 				keys, args := call(i)
 				all := []any{form[0], form[1], len(keys)}
@@ -506,15 +505,12 @@ func (r *Relay) pipeline(ctx context.Context, text string, n int, call func(i in
 					all = append(all, key)
 				}
 				cmds[i] = goredis.NewCmd(ctx, append(all, args...)...)
-				if err := p.Process(ctx, once.Cmd(cmds[i])); err != nil {
+				if err := p.Process(ctx, unrepeated{cmds[i]}); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		for _, i := range todo { // each command has its error
-			once.Failed(r.client, cmds[i].Err())
-		}
 		todo = slices.DeleteFunc(todo, func(i int) bool { return !goredis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") })
 		if len(todo) == 0 {
 			break
@@ -522,5 +518,11 @@ func (r *Relay) pipeline(ctx context.Context, text string, n int, call func(i in
 	}
 	return cmds
 }
+
+// unrepeated is a command that go-redis sends once.
+type unrepeated struct{ *goredis.Cmd }
+
+// NoRetry reports that go-redis must not send the command again.
+func (unrepeated) NoRetry() bool { return true }
 
 func parseEpoch(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }

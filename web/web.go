@@ -1,9 +1,11 @@
-// Package web serves the demo page: a dashboard that shows, side by side, which of one guild's events three users with
-// different permissions get.
+// Package web serves the demo page: a dashboard of one guild, as whichever of the demo's users one chooses to be. Its
+// sources are in app; static holds what is built from them.
 package web
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -15,6 +17,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -24,8 +27,12 @@ import (
 //go:embed static
 var static embed.FS
 
-// AccountsPath answers with the demo users and a fresh token for each.
-const AccountsPath = "/demo/accounts.json"
+const (
+	// AccountsPath answers with the demo users and a fresh token for each.
+	AccountsPath = "/demo/accounts.json"
+	// RestartPath takes a POST of the page, and has the node restarted.
+	RestartPath = "/demo/restart"
+)
 
 // Bounds of the tokens that the page can ask for.
 const (
@@ -52,6 +59,9 @@ type Config struct {
 	// when it loads, and when it refreshes.
 	Mint func(ctx context.Context, a Account, life time.Duration) (token string, expires time.Time, err error)
 
+	// Restart has the node restarted, after it has answered; nil if it can't be. It must not block.
+	Restart func()
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -64,9 +74,10 @@ type page struct {
 
 // file is one embedded file.
 type file struct {
-	body []byte
-	typ  string
-	etag string
+	body   []byte
+	packed []byte // body as gzip; nil if that saves nothing
+	typ    string
+	etag   string
 }
 
 // Handler serves the page at "/" and what belongs to it. It is for demonstrations only, since it hands out tokens.
@@ -92,9 +103,25 @@ func (p *page) load(name string, d fs.DirEntry, err error) error {
 	}
 	sum := sha256.Sum256(body)
 	p.files[strings.TrimPrefix(name, "static")] = file{
-		body: body, typ: contentType(name), etag: `"` + hex.EncodeToString(sum[:12]) + `"`,
+		body: body, packed: pack(body), typ: contentType(name), etag: `"` + hex.EncodeToString(sum[:12]) + `"`,
 	}
 	return nil
+}
+
+// pack compresses a file, and returns nil if that does not make it smaller.
+func pack(body []byte) []byte {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil
+	}
+	// Writing to memory does not fail.
+	_, _ = w.Write(body)
+	_ = w.Close()
+	if b.Len() >= len(body) {
+		return nil
+	}
+	return b.Bytes()
 }
 
 // contentType does not depend on what the system's tables say of an extension.
@@ -108,7 +135,7 @@ func contentType(name string) string {
 		return "text/css; charset=utf-8"
 	case ".svg":
 		return "image/svg+xml"
-	case ".LICENSE":
+	case ".txt":
 		return "text/plain; charset=utf-8"
 	}
 	return mime.TypeByExtension(path.Ext(name))
@@ -116,6 +143,10 @@ func contentType(name string) string {
 
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.protect(w, r)
+	if r.URL.Path == RestartPath && p.cfg.Restart != nil {
+		p.restart(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -138,10 +169,31 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(f.body)))
+	h.Set("Vary", "Accept-Encoding")
+	body := f.body
+	if f.packed != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		body = f.packed
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
 		// The error is the client's leaving.
-		_, _ = w.Write(f.body)
+		_, _ = w.Write(body)
+	}
+}
+
+// restart takes a request of the page itself only: another site's page must not be able to end connections.
+func (p *page) restart(w http.ResponseWriter, r *http.Request) {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	switch {
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", "POST")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	case err != nil || origin.Host == "" || origin.Host != r.Host:
+		http.Error(w, "only the page may ask for this", http.StatusForbidden)
+	default:
+		w.WriteHeader(http.StatusAccepted)
+		p.cfg.Restart()
 	}
 }
 
@@ -155,7 +207,7 @@ func (p *page) protect(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
-		"connect-src "+connect+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		"connect-src "+connect+"; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
