@@ -4,31 +4,28 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/architus/guildcast/internal/test/docblock"
 )
 
-// The page shows a test; it is page_test.go.
-func TestPage(t *testing.T) {
-	blocks, err := docblock.All("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile("page_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shown := 0
-	for _, b := range blocks {
-		if b.Page != "docs/reference/testing.md" || b.Lang != "go" {
-			continue
+// The pages show tests that are files here.
+func TestPages(t *testing.T) {
+	for page, tests := range map[string]map[string]string{
+		"docs/reference/testing.md":    {"go": "page_test.go", "js": "../clients/testserver/test/page.test.js"},
+		"clients/testserver/README.md": {"js": "../clients/testserver/test/page.test.js"},
+	} {
+		text, err := os.ReadFile("../" + page)
+		if err != nil {
+			t.Fatal(err)
 		}
-		shown++
-		if !strings.HasSuffix(string(file), "\n"+b.Text) {
-			t.Errorf("%s is not the end of page_test.go", b)
+		for lang, path := range tests {
+			file, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, block, shown := strings.Cut(string(text), "\n```"+lang+"\n")
+			block, _, _ = strings.Cut(block, "```\n")
+			if !shown || block == "" || !strings.HasSuffix("\n"+string(file), "\n"+block) {
+				t.Errorf("%s does not show the end of %s", page, path)
+			}
 		}
-	}
-	if shown != 1 {
-		t.Errorf("the page has %d tests in Go", shown)
 	}
 }

@@ -114,8 +114,9 @@ function open(target: Target): Redis {
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
   };
-  // Without the offline queue a command that was not sent is known not to have been.
-  const options = { socket, ...account, disableOfflineQueue: true };
+  // Without the offline queue a command that was not sent is known not to have been. RESP 2, since the embedded Redis of
+  // a node answers XREADGROUP in that form whatever was agreed.
+  const options = { socket, ...account, disableOfflineQueue: true, RESP: 2 as const };
   const database = target.database === undefined ? {} : { database: target.database };
   switch (target.mode) {
     case "cluster":
