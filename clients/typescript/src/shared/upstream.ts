@@ -305,7 +305,8 @@ export class Upstream {
 
   /** The node answered: its replay follows, and is waited for. */
   #begun(answer: SpectatingWithPositions): void {
-    this.#from = answer.recovered ? this.#asked!.since : null;
+    // A backlog is whole from its first event on.
+    this.#from = answer.recovered ? this.#asked!.since : answer.replayed === 0 ? answer.position : null;
     this.#asked = null;
     this.#answered = answer;
     this.#before = this.#position;
@@ -323,8 +324,8 @@ export class Upstream {
     this.#position = later(this.#position, this.#answered!.position);
     // Those who were here before have what came since they had their latest event, if the replay reaches back to it.
     const before = this.#before;
-    const reaches = before === null || this.#from !== null || before === this.#position
-      || this.#recorded.some((e) => e.position !== null && comparePositions(e.position, before) <= 0);
+    const reaches = before === null || before === this.#position
+      || (this.#from !== null && comparePositions(this.#from, before) <= 0);
     if (!reaches) {
       const args = [{ guild_id: this.guild, reason: "not_recovered" }];
       this.#tell(this.#seen.keys(), { is: "event", name: "resync", args });
@@ -372,6 +373,7 @@ export class Upstream {
 
   #record(event: Recorded): void {
     this.#recorded.push(event);
+    if (this.#whole) this.#from ??= event.position;
     if (this.#recorded.length <= recordedMost) return;
     const dropped = this.#recorded.shift()!;
     if (this.#from !== null) this.#from = later(this.#from, dropped.position);
