@@ -17,7 +17,8 @@ export class Loads {
   readonly #changed: () => void;
   readonly #whole = new Map<EntityType, Pool>();
   readonly #ids = new Map<EntityType, Pool>();
-  #running = false; // whether requests can go out
+  #running = false; // whether events come, and requests can go out
+  #waiting: { resolve(): void; reject(e: GuildcastError): void }[] = []; // for that
 
   constructor(store: Store, guildId: Id, ask: Ask, changed: () => void) {
     this.#store = store;
@@ -38,9 +39,13 @@ export class Loads {
     return pool.done;
   }
 
-  /** Loads those of the ids that are not known. */
+  /** Loads those of the ids that are not known, once events come: what was read before could change unheard. */
   async fetch(type: EntityType, ids: Iterable<Id>): Promise<void> {
-    const wanted = [...new Set(ids)].filter((id) => !this.#store.knows(type, id));
+    const all = [...new Set(ids)];
+    const unknown = (): Id[] => all.filter((id) => !this.#store.knows(type, id));
+    if (unknown().length === 0) return;
+    if (!this.#running) await new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    const wanted = unknown();
     if (wanted.length === 0) return;
     let pool = this.#ids.get(type);
     if (!pool) this.#ids.set(type, (pool = new Pool(type, new Set())));
@@ -61,6 +66,7 @@ export class Loads {
   /** Requests can go out: loads what is not loaded yet. */
   start(): void {
     this.#running = true;
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
     for (const pool of this.#all()) if (pool.due) void this.#run(pool);
   }
 
@@ -82,7 +88,7 @@ export class Loads {
   /** Ends all that is in progress. */
   end(error: GuildcastError): void {
     this.stop();
-    for (const pool of this.#all()) pool.reject(error);
+    for (const { reject } of [...this.#all(), ...this.#waiting.splice(0)]) reject(error);
   }
 
   *#all(): Iterable<Pool> {

@@ -38,6 +38,7 @@ export class Log implements EventLog {
   #entries: LogEntry[] = [];
   #total = 0;
   #gap = false; // something may be missing before the next entry
+  #fresh = false; // whether no entry came since something may be missing
   #known: Position | null = null; // of the latest event before the gap
   #plain = false; // whether there are entries that no history holds
 
@@ -55,7 +56,7 @@ export class Log implements EventLog {
   interrupted(known: Position | null): void {
     if (this.#entries.length === 0) return;
     if (!this.#gap) this.#known = known;
-    this.#gap = true;
+    this.#gap = this.#fresh = true;
   }
 
   /** Takes note of an event of the guild that is no log entry: it may show that nothing is missing. */
@@ -66,37 +67,40 @@ export class Log implements EventLog {
 
   add(entry: Omit<LogEntry, "key" | "gapBefore" | "receivedAt">): void {
     this.passed(entry.position);
-    const place = this.#place(entry.position);
-    if (place < 0) return;
-    const last = place === this.#entries.length;
-    const gapBefore = this.#gap && last;
-    if (last) this.#gap = false;
+    const entries = this.#entries;
+    const { place, there } = this.#place(entry.position);
+    // What comes is whole from its first entry on: a gap that was known lies before that one, if it is still there.
+    const next = entries[place];
+    const gapBefore = next ? next.gapBefore && this.#fresh : this.#gap;
+    if (next?.gapBefore && !(there && this.#fresh)) entries[place] = { ...next, gapBefore: false };
+    if (!next) this.#gap = false;
+    this.#fresh = false;
     if (entry.position === null) this.#plain = true;
-    if (place === 0 && this.#entries.length >= this.#size) return; // older than all that there is room for
-    this.#entries.splice(place, 0, { ...entry, key: ++this.#total, receivedAt: Date.now(), gapBefore });
-    if (this.#entries.length > this.#size) this.#entries.splice(0, this.#entries.length - this.#size);
+    if (there || (place === 0 && entries.length >= this.#size)) return; // or it is older than all that there is room for
+    entries.splice(place, 0, { ...entry, key: ++this.#total, receivedAt: Date.now(), gapBefore });
+    if (entries.length > this.#size) entries.splice(0, entries.length - this.#size);
     this.#source.changed();
   }
 
   clear(): void {
-    this.#gap = this.#plain = false;
+    this.#gap = this.#fresh = this.#plain = false;
     this.#known = null;
     if (this.#entries.length === 0) return;
     this.#entries = [];
     this.#source.changed();
   }
 
-  /** Returns where an entry belongs, or -1 if it is there already. Those without a position stay where they came. */
-  #place(position: Position | null): number {
+  /** Returns where an entry belongs, or is already. Those without a position stay where they came. */
+  #place(position: Position | null): { place: number; there: boolean } {
     let place = this.#entries.length;
     for (let i = place - 1; position !== null && i >= 0; i--) {
       const at = this.#entries[i]!.position;
       if (at === null) continue;
       const order = comparePositions(at, position);
-      if (order === 0) return -1;
+      if (order === 0) return { place: i, there: true };
       if (order < 0) break;
       place = i;
     }
-    return place;
+    return { place, there: false };
   }
 }

@@ -115,7 +115,7 @@ export class Requests {
   #watch(call: Call): void {
     clearTimeout(call.timer);
     call.timer = setTimeout(() => this.#settle(call, localError("timeout", call.sent
-      ? "The node did not answer in time." : "There was no connection in time.", [call.event])), call.timeout);
+      ? "The node did not answer in time." : "It could not be sent in time.", [call.event])), call.timeout);
   }
 
   #settle(call: Call, error: GuildcastError | null): void {
