@@ -11,7 +11,7 @@ test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false -trimpath
 vet lint vuln build cross integration chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz clients clients-node clients-python clients-testserver chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz clients clients-typescript clients-node clients-python clients-testserver chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,7 +75,10 @@ fuzz: ## Every fuzzer for FUZZTIME (default 5s)
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
 
-clients: clients-node clients-python clients-testserver ## Tests of the kits, against real Redis and a real node
+clients: clients-typescript clients-node clients-python clients-testserver ## Tests of the kits, against real Redis and a real node
+
+clients-typescript: setup build
+	cd clients/typescript && npm run --silent build && npm test --silent
 
 clients-node: setup build
 	cd clients/node && npm run --silent build && npm test --silent

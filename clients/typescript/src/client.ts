@@ -5,8 +5,8 @@ import { GuildcastError, localError } from "./error.js";
 import { Guild, type GuildEvent, type GuildHost, type GuildView, type SpectateOptions } from "./guild.js";
 import { PoolAnswer, type PoolQuery } from "./pool.js";
 import type {
-  Elevated, ElevationExpired, ElevationReturn, EntityType, ErrorPayload, Id, InterpretRequest, InterpretResponse, PoolResponse,
-  Position, RequestId, Resync, SpectatingWithPositions,
+  Elevated, ElevationExpired, ElevationReturn, EntityType, ErrorPayload, Id, InterpretRequest, InterpretResponse,
+  PoolResponse, Position, RequestId, Resync, SpectatingWithPositions,
 } from "./protocol.js";
 import { Notifier, Source, type Batch, type Readable } from "./readable.js";
 import { Requests, type RequestOptions } from "./requests.js";
@@ -104,7 +104,9 @@ export interface Client {
   /** Asks for entities. It waits for the connection and the elevation. */
   pool<T extends EntityType>(query: PoolQuery<T>, options?: RequestOptions): PoolAnswer<T>;
   /** Searches, and gives up the former search of the same `key` (by default the type), which rejects: `superseded`. */
-  search<T extends "member" | "user">(query: SearchQuery<T>, options?: RequestOptions & { key?: string }): PoolAnswer<T>;
+  search<T extends "member" | "user">(
+    query: SearchQuery<T>, options?: RequestOptions & { key?: string },
+  ): PoolAnswer<T>;
   /** Asks the mock of a chat. */
   interpret(request: InterpretRequest, options?: RequestOptions): Promise<InterpretResponse>;
   /** Elevates with tokens of this source from now on; those of another user end what the former could see. */
@@ -436,7 +438,8 @@ class Connection implements Client {
       ...this.#link,
       elevation: this.#elevation.state,
       spectating: view && {
-        guildId: view.guildId, logs: view.logs, permissions: view.permissions ?? 0, position: view.position, live: view.live,
+        guildId: view.guildId, logs: view.logs, permissions: view.permissions ?? 0, position: view.position,
+        live: view.live,
       },
       counts: { ...this.#counts },
     };

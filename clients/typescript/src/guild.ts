@@ -5,7 +5,8 @@ import { endedError, Loads } from "./loads.js";
 import { Log, type EventLog } from "./log.js";
 import { can, lost } from "./permissions.js";
 import { comparePositions, later } from "./position.js";
-import type { EntityType, Id, LogAction, PermissionBits, PoolResponse, Position, SpectatingWithPositions } from "./protocol.js";
+import type { EntityType, Id, LogAction, PermissionBits, PoolResponse, Position, SpectatingWithPositions } from
+  "./protocol.js";
 import { Source, type Notifier, type Readable } from "./readable.js";
 import { Store, type Change, type EntityStore } from "./store.js";
 

@@ -119,7 +119,8 @@ export class Loads {
   }
 
   #failed(pool: Pool, error: GuildcastError): void {
-    if (!this.#running || error.word === "disconnected" || error.code === 401 || error.code === 409) return; // start follows
+    const unelevated = error.code === 401 || error.code === 409;
+    if (!this.#running || unelevated || error.word === "disconnected") return; // start follows
     if (error.temporary) {
       pool.timer = setTimeout(() => void this.#run(pool), pool.backoff.next());
       return;

@@ -76,7 +76,8 @@ export class Log implements EventLog {
     if (!next) this.#gap = false;
     this.#fresh = false;
     if (entry.position === null) this.#plain = true;
-    if (there || (place === 0 && entries.length >= this.#size)) return; // or it is older than all that there is room for
+    const tooOld = place === 0 && entries.length >= this.#size;
+    if (there || tooOld) return;
     entries.splice(place, 0, { ...entry, key: ++this.#total, receivedAt: Date.now(), gapBefore });
     if (entries.length > this.#size) entries.splice(0, entries.length - this.#size);
     this.#source.changed();

@@ -53,7 +53,8 @@ export class PoolAnswer<T extends EntityType> implements PromiseLike<PoolResult<
   }
 
   then<A = PoolResult<T>, B = never>(
-    fulfilled?: ((result: PoolResult<T>) => A | PromiseLike<A>) | null, rejected?: ((e: unknown) => B | PromiseLike<B>) | null,
+    fulfilled?: ((result: PoolResult<T>) => A | PromiseLike<A>) | null,
+    rejected?: ((e: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     return this.#done.then(() => this.#result()).then(fulfilled, rejected);
   }

@@ -1,8 +1,9 @@
 import type { Position } from "./protocol.js";
 
 /**
- * Compares two positions: below 0 if a is earlier. A position is the id of a stream entry, two whole numbers with a dash
- * between them; both may be beyond what a number holds exactly, so they are compared as text, the longer one later.
+ * Compares two positions: below 0 if a is earlier. A position is the id of a stream entry, two whole numbers with a
+ * dash between them. Both may be beyond what a number holds exactly, so they are compared as text, the longer one is
+ * later.
  */
 export function comparePositions(a: Position, b: Position): number {
   if (a === b) return 0;

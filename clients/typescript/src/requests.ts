@@ -104,7 +104,8 @@ export class Requests {
   #sendMore(): void {
     for (const call of this.#open.values()) {
       if (this.#inFlight >= mostInFlight) return;
-      if (call.sent || this.#ready === "nothing" || (call.needs === "elevation" && this.#ready !== "elevation")) continue;
+      const can = this.#ready === "elevation" || this.#ready === call.needs;
+      if (call.sent || !can) continue;
       call.sent = true;
       this.#inFlight++;
       this.#watch(call);

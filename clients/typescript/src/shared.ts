@@ -20,8 +20,8 @@ export interface SharedOptions extends Omit<ConnectOptions, "transport"> {
 }
 
 /**
- * Connects like `connect`, with one connection for all tabs of this browser that are of one origin. Each tab has its own
- * client, state and tokens; tabs of another user, or of another guild, cost a connection more.
+ * Connects like `connect`, with one connection for all tabs of this browser that are of one origin. Each tab has its
+ * own client, state and tokens; tabs of another user, or of another guild, cost a connection more.
  */
 export function connectShared(url: string, options: SharedOptions = {}): Client {
   const absolute = new URL(url, globalThis.location?.href).href;

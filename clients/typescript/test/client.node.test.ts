@@ -1,6 +1,8 @@
 // The client against a real node.
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
-import { connect, type Client, type ConnectOptions, GuildcastError, type GuildEvent, type GuildView, type LogSnapshot } from "../src/index.js";
+import {
+  connect, type Client, type ConnectOptions, type GuildcastError, type GuildEvent, type GuildView, type LogSnapshot,
+} from "../src/index.js";
 import { changed, entry, freePort, member, newGuild, Redis, startNode, token, type Claims } from "./node.js";
 import { when } from "./wait.js";
 
@@ -76,7 +78,9 @@ describe("connection", () => {
     await elevated(client);
     // The node asks a worker that does not exist, so that the answer is still out when the connection goes.
     const out = client.pool({ type: "role", guild_id: guild, request: "ids", ids: ["1"] });
-    const reaches = expect(out).rejects.toMatchObject({ name: "GuildcastError", code: 503, word: "disconnected", local: true });
+    const reaches = expect(out).rejects.toMatchObject({
+      name: "GuildcastError", code: 503, word: "disconnected", local: true,
+    });
     client.disconnect();
     await reaches;
     expect(client.connection.getSnapshot()).toMatchObject({ status: "waiting", nextTryAt: null });
@@ -114,7 +118,8 @@ describe("elevation", () => {
   test("a token is replaced before it expires, without a gap", async () => {
     let asked = 0;
     // The node warns when half of the 12 s is over; the client is faster.
-    const client = open({ getToken: () => token({ ...claims, life: ++asked === 1 ? 12 : 3600 }), refreshBefore: 11_000 });
+    const getToken = (): string => token({ ...claims, life: ++asked === 1 ? 12 : 3600 });
+    const client = open({ getToken, refreshBefore: 11_000 });
     const view = client.spectate(guild);
     await view.ready;
     const soon = client.connection.getSnapshot().elevation.expiresAt!;
@@ -129,7 +134,8 @@ describe("elevation", () => {
   test("a revoked token takes away what it showed, and a new one brings it back", async () => {
     await redis.put(guild, "member", "1", member("1"));
     let allowed: (token: string) => void = () => {};
-    const tokens = [Promise.resolve(token({ ...claims, jti: `bad ${guild}` })), new Promise<string>((r) => (allowed = r))];
+    const later = new Promise<string>((resolve) => (allowed = resolve));
+    const tokens = [Promise.resolve(token({ ...claims, jti: `bad ${guild}` })), later];
     const client = open({ getToken: () => tokens.shift()! });
     const view = client.spectate(guild, { load: ["member"] });
     await live(view);
@@ -176,7 +182,8 @@ describe("guild", () => {
     await has(view, 61);
     expect(numbers(view.log.getSnapshot())).toEqual(upTo(61, 11));
     expect(view.log.getSnapshot().entries.some((e) => e.gapBefore)).toBe(false);
-    expect(client.connection.getSnapshot().counts).toMatchObject({ connects: 2, replays: 1, gaps: 0, resyncs: 0, doubles: 0 });
+    const { counts } = client.connection.getSnapshot();
+    expect(counts).toMatchObject({ connects: 2, replays: 1, gaps: 0, resyncs: 0, doubles: 0 });
   });
 
   test("goes on at another node when its node is killed", async () => {
@@ -230,7 +237,8 @@ describe("guild", () => {
     const position = await redis.publish(guild, changed(guild, member("2", { nick: "Bo" })));
     await when(members, (m) => m.get("2")?.nick === "Bo");
     await redis.put(guild, "member", "3", null);
-    await redis.publish(guild, { kind: "member", payload: { type: "member", guild_id: guild, data: [], nonexistent: ["3"] } });
+    const gone = { type: "member", guild_id: guild, data: [], nonexistent: ["3"] };
+    await redis.publish(guild, { kind: "member", payload: gone });
     await when(members, (m) => m.size === 2);
     await redis.put(guild, "member", "4", member("4"));
     await redis.publish(guild, changed(guild, member("4")), { durable: false });
@@ -285,7 +293,9 @@ describe("guild", () => {
   test("is refused clearly", async () => {
     claims = { sub: "77", guilds: { [guild]: 0 } };
     const client = open();
-    await expect(client.spectate("1").ready).rejects.toMatchObject({ code: 403, word: "not_a_member", context: ["spectate"] });
+    await expect(client.spectate("1").ready).rejects.toMatchObject({
+      code: 403, word: "not_a_member", context: ["spectate"],
+    });
     await expect(client.spectate(guild, { logs: true }).ready).rejects.toMatchObject({
       word: "permission_missing", details: { any_of: ["VIEW_PUBLIC_LOGS", "VIEW_PRIVATE_LOGS"] },
     });
@@ -344,7 +354,8 @@ describe("pools", () => {
     own.abort();
     await expect(answer).rejects.toMatchObject({ word: "aborted" });
     await expect(client.pool({ type: "settingValue", guild_id: "1" })).resolves.toMatchObject({ data: [] });
-    await expect(client.pool({ type: "member", guild_id: guild, request: "search" })).rejects.toMatchObject({ code: 400 });
+    const nothing = client.pool({ type: "member", guild_id: guild, request: "search" });
+    await expect(nothing).rejects.toMatchObject({ code: 400 });
     await expect((async () => {
       for await (const part of client.pool({ type: "nothing" as never })) expect(part).toBeNull();
     })()).rejects.toMatchObject({ code: 400, word: "malformed" });
@@ -354,8 +365,8 @@ describe("pools", () => {
     await redis.put(guild, "member", "1", member("1", { name: "ana" }));
     await redis.put(guild, "member", "2", member("2", { name: "bo" }));
     const client = open();
-    const search = (query: string): PromiseLike<unknown> =>
-      client.search({ type: "member", guild_id: guild, query }).then((r) => r.data.map((m) => m.id), (e: unknown) => (e as GuildcastError).word);
+    const search = (query: string): PromiseLike<unknown> => client.search({ type: "member", guild_id: guild, query })
+      .then((r) => r.data.map((m) => m.id), (e: unknown) => (e as GuildcastError).word);
     expect(await Promise.all([search("a"), search("an"), search("bo")])).toEqual(["superseded", "superseded", ["2"]]);
     expect(await search("an")).toEqual(["1"]);
   });

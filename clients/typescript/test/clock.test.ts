@@ -95,7 +95,8 @@ describe("elevation", () => {
       node.say("request_elevation_return", { ...refused, _id: node.take("request_elevation")._id });
     }
     await settled();
-    expect(client.connection.getSnapshot().elevation).toMatchObject({ status: "failed", error: { word: "token_revoked" } });
+    const { elevation } = client.connection.getSnapshot();
+    expect(elevation).toMatchObject({ status: "failed", error: { word: "token_revoked" } });
     expect(await waiting).toMatchObject({ code: 401, word: "token_revoked" });
     expect(view.state.getSnapshot().status).toBe("waiting");
     await pass(600_000);
@@ -200,13 +201,13 @@ describe("resync", () => {
     node.elevate(3600);
     const view = client.spectate("1", { load: ["channel"] });
     const { _id } = node.take("spectate");
-    node.say("error", { message: "redis_unavailable", code: 503, human: "", details: null, context: ["spectate"], _id });
+    node.fail("redis_unavailable", 503, _id);
     await settled();
     expect(view.state.getSnapshot()).toMatchObject({ status: "waiting", error: { word: "redis_unavailable" } });
     await pass(1_000);
     node.spectating();
     const asked = node.take("pool");
-    node.say("error", { message: "backend_timeout", code: 504, human: "", details: null, context: ["pool"], _id: asked._id });
+    node.fail("backend_timeout", 504, asked._id);
     await pass(1_000);
     node.pool([{ id: "5", name: "a" }]);
     await settled();

@@ -41,6 +41,11 @@ export class FakeNode implements Transport {
     this.handlers.event(name, args);
   }
 
+  /** Answers a request with an error. */
+  fail(message: string, code: number, _id: unknown): void {
+    this.say("error", { message, code, human: "", details: null, context: ["something"], _id });
+  }
+
   /** Takes a token for so many seconds. */
   elevate(seconds: number, more: object = {}): void {
     this.say("request_elevation_return", {

@@ -24,7 +24,7 @@ export async function freePort(): Promise<number> {
 
 export async function startRedis(): Promise<Running> {
   const port = await freePort();
-  const child = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+  const child = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", ""]);
   await until(async () => {
     const redis = new Redis(`redis://127.0.0.1:${port}`);
     await redis.command("PING").finally(() => redis.close());

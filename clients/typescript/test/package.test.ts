@@ -37,7 +37,7 @@ test("every entry point is there, with types", () => {
 });
 
 test("the version is that of the node", () => {
-  expect(execFileSync(binary, ["--version"], { encoding: "utf8" })).toMatch(new RegExp(`^guildcast ${manifest.version}\\b`));
+  expect(execFileSync(binary, ["--version"], { encoding: "utf8" }).split(" ")[1]).toBe(manifest.version);
 });
 
 test("the core asks for no framework", () => {

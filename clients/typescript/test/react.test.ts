@@ -66,7 +66,8 @@ test.each([false, true])("shows a guild (strict mode: %s)", async (strict) => {
   });
   expect(page.textContent).toBe("connected | live | general | ana | 1");
   await act(async () => {
-    node.say("log_pool", { type: "channel", guild_id: "1", data: [{ id: "6", name: "random" }], nonexistent: ["5"] }, "12-0");
+    const data = [{ id: "6", name: "random" }];
+    node.say("log_pool", { type: "channel", guild_id: "1", data, nonexistent: ["5"] }, "12-0");
     await settled();
   });
   expect(page.textContent).toBe("connected | live | random | ana | 1");
@@ -128,7 +129,8 @@ test("searches as the user types", async () => {
   // The answer to what was given up comes late.
   await act(async () => {
     const { _id } = first;
-    node.say("pool_response", { _id, type: "member", guild_id: "1", data: [{ id: "2", name: "anton" }], nonexistent: [], finished: true });
+    const data = [{ id: "2", name: "anton" }];
+    node.say("pool_response", { _id, type: "member", guild_id: "1", data, nonexistent: [], finished: true });
     await settled();
   });
   expect(page.textContent).toBe("ana false ");
@@ -136,8 +138,7 @@ test("searches as the user types", async () => {
   expect(page.textContent).toBe("ana true "); // stays until there is an answer
   await later(100);
   await act(async () => {
-    const { _id } = node.take("pool");
-    node.say("error", { message: "rate_limited", code: 429, human: "Slow down.", details: null, context: ["pool"], _id });
+    node.fail("rate_limited", 429, node.take("pool")._id);
     await settled();
   });
   expect(page.textContent).toBe(" false rate_limited");

@@ -48,7 +48,8 @@ test("commands return what the client returns, and errors are plain", async () =
   const { node, client, news, store: redux, state } = store();
   await node.connect();
   node.elevate(3600);
-  const found = redux.dispatch(actions.search({ type: "member", guild_id: "1", query: "a" })) as unknown as PromiseLike<PoolResult>;
+  const search = actions.search({ type: "member", guild_id: "1", query: "a" });
+  const found = redux.dispatch(search) as unknown as PromiseLike<PoolResult>;
   node.pool([{ id: "7", name: "ana" }]);
   expect((await found).data).toMatchObject([{ name: "ana" }]);
   const refused = redux.dispatch(actions.spectate("2")) as unknown as Promise<unknown>;

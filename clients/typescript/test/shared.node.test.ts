@@ -107,7 +107,8 @@ function browser(mode: "worker" | "leader"): (user?: string, options?: { getToke
     void locks.of(tab).request(tab, () => new Promise(() => {})).catch(() => {});
     const transport = new TabTransport(link, { url: node.url, backoff: { first: 20, most: 100 } }, tab);
     const client = connect(node.url, {
-      transport, resyncJitter: 1, getToken: () => token({ sub: user, guilds: { [guild]: 0x106, "99": 0x106 } }), ...options,
+      transport, resyncJitter: 1, ...options,
+      getToken: options.getToken ?? (() => token({ sub: user, guilds: { [guild]: 0x106, "99": 0x106 } })),
     });
     // A tab that is killed says nothing any more.
     const opened = { client, kill: () => (channels.forEach((c) => c.close()), locks.kill(tab)) };
@@ -259,7 +260,8 @@ describe.each(["worker", "leader"] as const)("shared by a %s", (mode) => {
     await a.client.elevate(() => token({ sub: "77", guilds: { [guild]: 0 }, life: 7200 }));
     await Promise.all(views.map((view) => when(view.state, (s) => !s.logs && s.status === "live")));
     expect(views.map(numbers)).toEqual([[], []]);
-    const late = open("77", { getToken: () => token({ sub: "77", guilds: { [guild]: 0 } }) }).client.spectate(guild, { backlog: 10 });
+    const getToken = (): string => token({ sub: "77", guilds: { [guild]: 0 } });
+    const late = open("77", { getToken }).client.spectate(guild, { backlog: 10 });
     await late.ready;
     await redis.put(guild, "member", "1", member("1"));
     await redis.publish(guild, changed(guild, member("1")));

@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 import type { EntityType, Position } from "../src/protocol.js";
 import { Store, type Change, type Reading } from "../src/store.js";
 
-// A model of a backend, a node and the way between them. The backend writes its cache and then publishes; the node reads
-// pools entity by entity while that goes on; events and answers arrive when they like. Once all has arrived, the store
-// must hold what the cache holds.
+// A model of a backend, a node and the way between them. The backend writes its cache and then publishes; the node
+// reads pools entity by entity while that goes on; events and answers arrive when they like. Once all has arrived, the
+// store must hold what the cache holds.
 
 type Fields = Record<string, unknown>;
 interface Sent {
@@ -149,7 +149,7 @@ function converges(mode: World["mode"], steps: fc.Arbitrary<Step>): void {
     for (const each of run) each(world);
     world.settle();
     expect(shown(world)).toEqual(held(world));
-  }), { numRuns: Number(process.env.RUNS ?? 3_000) });
+  }), { numRuns: Number(process.env.RUNS ?? 1_000) });
 }
 
 test("converges with durable events", () => converges("durable", losses));

@@ -14,8 +14,8 @@ interface Want {
 export type Gone = (lock: string) => Promise<void>;
 
 /**
- * Serves all tabs of a browser with as few connections as their wishes allow: a node's socket has one user and spectates
- * one guild, so tabs that want the same share one.
+ * Serves all tabs of a browser with as few connections as their wishes allow: a socket has one user and spectates one
+ * guild, so tabs that want the same share one.
  */
 export class Hub {
   readonly #open: (options: HubOptions) => Transport;

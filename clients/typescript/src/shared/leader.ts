@@ -6,7 +6,11 @@ import type { Link } from "./tab.js";
 /** What a tab uses of the browser; tests pass another. */
 export interface Browser {
   locks: Pick<LockManager, "request">;
-  channel(name: string): Pick<BroadcastChannel, "postMessage" | "close"> & { onmessage: ((e: MessageEvent) => void) | null };
+  channel(name: string): Channel;
+}
+
+interface Channel extends Pick<BroadcastChannel, "postMessage" | "close"> {
+  onmessage: ((e: MessageEvent) => void) | null;
 }
 
 type Envelope =
