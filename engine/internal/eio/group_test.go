@@ -427,3 +427,38 @@ func connsOf(owners []*owner) (conns []*Conn) {
 	}
 	return conns
 }
+
+// BenchmarkQueue queues one event on 100 connections.
+func BenchmarkQueue(b *testing.B) {
+	for name, cfg := range map[string]Config{
+		"off": {}, "shared": {Deflate: &Compression{}, ContextTakeover: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s, err := NewServer(cfg, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Shutdown(b.Context()) }()
+			var conns []*Conn
+			for range 100 {
+				c := &Conn{srv: s, protocol: 4}
+				c.ws = &wsConn{srv: s, conn: c, compress: s.compress, shares: cfg.ContextTakeover, claimed: true}
+				c.state.Store(uint32(Open))
+				conns = append(conns, c)
+			}
+			var g Group
+			rng := rand.New(rand.NewPCG(1, 1))
+			b.ReportAllocs()
+			for b.Loop() {
+				f := TextFrame(eventText(rng, 300))
+				if cfg.ContextTakeover {
+					f = g.Share(f)
+				}
+				for _, c := range conns {
+					c.SendLossy(ShedWhenBehind, f)
+					c.countLocked(-c.q.pop(&s.chunks).counted())
+				}
+			}
+		})
+	}
+}
