@@ -15,9 +15,11 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/adapter"
@@ -39,7 +41,11 @@ func main() {
 		client = redis.NewClient(ro)
 		opts.SetAdapter(adapter.New(client, adapter.Options{}))
 	}
-	io, handler := engine.NewServer(opts, engine.Options{})
+	deflate := os.Getenv("DEFLATE") != ""
+	if deflate {
+		opts.SetPerMessageDeflate(&types.PerMessageDeflate{})
+	}
+	io, handler := engine.NewServer(opts, engine.Options{ContextTakeover: deflate})
 	_ = io.On("connection", func(a ...any) { serve(io, client, a[0].(*socket.Socket)) })
 
 	mux := http.NewServeMux()
@@ -70,6 +76,7 @@ func serve(io *socket.Server, client *redis.Client, s *socket.Socket) {
 	num := func(v any) int { f, _ := v.(float64); return int(f) }
 	_ = s.On("join", func(a ...any) {
 		s.Join(socket.Room(a[0].(string)))
+		joined.add(engine.ConnOf(s))
 		ack(a)
 	})
 	_ = s.On("echo", func(a ...any) { ack(a, a[0]) })
@@ -79,6 +86,7 @@ func serve(io *socket.Server, client *redis.Client, s *socket.Socket) {
 			_ = io.To(room).Emit("m", i, pad)
 		}
 	})
+	_ = s.On("say", func(a ...any) { joined.say(a[0]) })
 	_ = s.On("relay", func(a ...any) {
 		if err := relay(io, client, a[0].(string), socket.Room(a[1].(string))); err != nil {
 			log.Fatal(err)
@@ -103,6 +111,33 @@ func serve(io *socket.Server, client *redis.Client, s *socket.Socket) {
 			_ = io.To(socket.Room("p"+strconv.FormatUint(seed%rooms, 10))).Emit("m", i, pad)
 		}
 	})
+}
+
+// joined are those who have joined a room, for say.
+var joined members
+
+// members are connections that get the same events.
+type members struct {
+	group engine.Group
+	mu    sync.Mutex
+	conns []*engine.Conn
+}
+
+func (m *members) add(c *engine.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conns = append(m.conns, c)
+}
+
+// say sends an event, compressed once for all.
+func (m *members) say(v any) {
+	args, err := json.Marshal([]any{"e", v})
+	if err != nil {
+		log.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	engine.Deliver(engine.NewEventMessage("/", args, nil), m.conns, engine.DeliverOptions{Group: &m.group})
 }
 
 // relay broadcasts what is published on a channel to the clients of this server who are in a room, as log_pool.

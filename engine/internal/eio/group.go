@@ -12,7 +12,7 @@ const (
 	// nearly as much, is searched sooner, and a peer that has missed something has it sooner again.
 	groupWindow = 8 << 10
 	// groupLevel is the level at which a Group compresses.
-	groupLevel = 3
+	groupLevel = 5
 	// groupBreak is the size in bytes from which a message that is not a Group's is compressed for a peer that has a
 	// Group's window. The peer loses that window by it, and is sent some groupWindow with little compression until it
 	// has it again.

@@ -9,7 +9,11 @@ const http = createServer((req, res) => {
   if (req.url === "/gc") global.gc?.();
   res.end(JSON.stringify({ heap: process.memoryUsage().heapUsed, goroutines: 0 }));
 });
-const options = { pingInterval: interval, pingTimeout: 20000, maxHttpBufferSize: 1e6 };
+const options = {
+  // compresses every message, in a context of each connection's own
+  perMessageDeflate: process.env.DEFLATE ? { threshold: 0 } : false,
+  pingInterval: interval, pingTimeout: 20000, maxHttpBufferSize: 1e6,
+};
 
 if (process.env.REDIS_URL) {
   const { createAdapter } = await import("@socket.io/redis-adapter");
@@ -26,6 +30,7 @@ io.on("connection", (socket) => {
     socket.join(room);
     ack();
   });
+  socket.on("say", (v) => io.to("room").emit("e", v));
   socket.on("echo", (v, ack) => ack(v));
   // burst: n messages to a room in one go; [number, padding]
   socket.on("burst", (room, n, size) => {
