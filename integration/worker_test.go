@@ -28,7 +28,8 @@ import (
 
 const workerGuild = "607637793107345431"
 
-// exampleWorkers are the commands of examples/workers with their language's Redis client of the integration tests.
+// exampleWorkers are the commands of examples/workers, on the kits and plain. The plain ones and the Python kit have the
+// Redis client of the integration tests.
 func exampleWorkers(t *testing.T) map[string][]string {
 	t.Helper()
 	modules, err := filepath.Abs("nodejs/node_modules")
@@ -36,8 +37,10 @@ func exampleWorkers(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	return map[string][]string{
-		"node":   {"env", "NODE_PATH=" + modules, "node", "../examples/workers/worker.js"},
-		"python": {"python/.venv/bin/python", "../examples/workers/worker.py"},
+		"node":         {"node", "../examples/workers/worker.js"},
+		"python":       {"env", "PYTHONPATH=../clients/python/src", "python/.venv/bin/python", "../examples/workers/worker.py"},
+		"plain node":   {"env", "NODE_PATH=" + modules, "node", "../examples/workers/plain/worker.js"},
+		"plain python": {"python/.venv/bin/python", "../examples/workers/plain/worker.py"},
 	}
 }
 
@@ -163,14 +166,14 @@ func TestWorkersAreKilled(t *testing.T) {
 	const (
 		members = 35
 		callers = 6
-		kills   = 6
+		kills   = 8
 	)
 	r := startRedis(t)
 	pools := writePools(t, members)
 	env := []string{"PART_SIZE=10", "DELAY_MS=10"}
 	requests := startRequests(t, r.url, redis.RequestsOptions{Timeout: 15 * time.Second})
 	workers := map[string]*process{}
-	languages := []string{"node", "python"}
+	languages := []string{"node", "plain python", "python", "plain node"}
 	for _, l := range languages {
 		workers[l] = startExample(t, l, r.url, pools, env...)
 	}
@@ -201,7 +204,7 @@ func TestWorkersAreKilled(t *testing.T) {
 		})
 	}
 	for i := range kills {
-		l := languages[i%2]
+		l := languages[i%len(languages)]
 		before := answered.Load()
 		wait.Until(t, "answers between two kills", func() bool { return answered.Load() >= before+20 })
 		if err := workers[l].cmd.Process.Kill(); err != nil {

@@ -130,8 +130,8 @@ class Consumer {
   readonly #mine = new Map<string, Promise<void>>();
   /** Requests that can be taken: those of handlers that have not returned count, also if they are over. */
   #free: number;
-  /** Who waits for one of them, in order: reading must not keep claiming from its turn. */
-  readonly #waiting: ((reserved: boolean) => void)[] = [];
+  /** Who waits for some of them, in order: reading must not keep claiming from its turn. */
+  readonly #waiting: { atMost: number; resolve: (reserved: number) => void }[] = [];
   #attempts = 0;
   readonly #lastError = new Map<string, number>();
 
@@ -154,7 +154,7 @@ class Consumer {
     const finishing = new AbortController();
     const keeper = this.#loop(finishing.signal, () => this.#keepAlive(finishing.signal));
     signal.addEventListener("abort", () => {
-      for (const resolve of this.#waiting.splice(0)) resolve(false);
+      for (const { resolve } of this.#waiting.splice(0)) resolve(0);
     }, { once: true });
     await Promise.race([reader.connect(), aborted(signal)]); // it tries until it is destroyed
     await this.#loop(signal, () => this.#join(), true);
@@ -233,11 +233,10 @@ class Consumer {
 
   /** taking waits until a request can be taken, reserves room for up to so many, and starts those that take returns. */
   async #taking(atMost: number, signal: AbortSignal, take: (count: number) => Promise<StreamEntry[]>): Promise<void> {
-    if (!await this.#reserve() || signal.aborted) return;
-    const more = Math.min(this.#free, atMost - 1);
-    this.#free -= more;
-    let reserved = 1 + more;
+    if (signal.aborted) return;
+    let reserved = await this.#reserve(atMost);
     try {
+      if (signal.aborted) return;
       for (const entry of await take(reserved)) {
         reserved--;
         const done = this.#handle(entry).catch((error) => this.#report("request not settled", error));
@@ -248,18 +247,21 @@ class Consumer {
     }
   }
 
-  /** reserve reserves room for one request, and reports whether it has: not if the worker stops. */
-  async #reserve(): Promise<boolean> {
-    if (this.#free <= 0) return new Promise((resolve) => this.#waiting.push(resolve));
-    this.#free--;
-    return true;
+  /** reserve reserves room for up to so many requests, and returns for how many: 0 if the worker stops. */
+  #reserve(atMost: number): Promise<number> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ atMost, resolve });
+      this.#release(0);
+    });
   }
 
   #release(count: number): void {
     this.#free += count;
     while (this.#waiting.length && this.#free > 0) {
-      this.#free--;
-      this.#waiting.shift()!(true);
+      const { atMost, resolve } = this.#waiting.shift()!;
+      const reserved = Math.min(this.#free, atMost);
+      this.#free -= reserved;
+      resolve(reserved);
     }
   }
 

@@ -196,8 +196,8 @@ class Consumer:
         self._mine: dict[str, asyncio.Task[None]] = {}
         #: Requests that can be taken: those of handlers that have not returned count, also if they are over.
         self._free = settings.concurrency
-        #: Who waits for one of them, in order: reading must not keep claiming from its turn.
-        self._waiting: deque[asyncio.Future[bool]] = deque()
+        #: Who waits for some of them, for how many at most, in order: reading must not keep claiming from its turn.
+        self._waiting: deque[tuple[int, asyncio.Future[int]]] = deque()
         self._attempts = 0
         self._reported: dict[str, float] = {}
 
@@ -219,7 +219,7 @@ class Consumer:
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         while self._waiting:
-            self._waiting.popleft().set_result(False)
+            self._waiting.popleft()[1].set_result(0)
 
     async def _loop(self, stop: asyncio.Event, step: Callable[[], Awaitable[None]], once: bool = False) -> None:
         """Calls step until stop is set, or until it works once. It pauses after an error."""
@@ -291,12 +291,12 @@ class Consumer:
         take: Callable[[int], Awaitable[list[tuple[str, dict[str, str]]]]],
     ) -> None:
         """Waits until a request can be taken, reserves room for up to so many, and starts those that take returns."""
-        if not await self._reserve() or stop.is_set():
+        if stop.is_set():
             return
-        more = min(self._free, at_most - 1)
-        self._free -= more
-        reserved = 1 + more
+        reserved = await self._reserve(at_most)
         try:
+            if stop.is_set():
+                return
             for id, fields in await take(reserved):
                 reserved -= 1
                 task = asyncio.ensure_future(self._handle(id, fields))
@@ -305,20 +305,20 @@ class Consumer:
         finally:
             self._release(reserved)
 
-    async def _reserve(self) -> bool:
-        """Reserves room for one request, and reports whether it has: not if the worker stops."""
-        if self._free > 0:
-            self._free -= 1
-            return True
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+    async def _reserve(self, at_most: int) -> int:
+        """Reserves room for up to so many requests, and returns for how many: 0 if the worker stops."""
+        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((at_most, turn))
+        self._release(0)
         return await turn
 
     def _release(self, count: int) -> None:
         self._free += count
         while self._waiting and self._free > 0:
-            self._free -= 1
-            self._waiting.popleft().set_result(True)
+            at_most, turn = self._waiting.popleft()
+            reserved = min(self._free, at_most)
+            self._free -= reserved
+            turn.set_result(reserved)
 
     async def _handle(self, id: str, fields: dict[str, str]) -> None:
         """Answers one entry and settles it. One whose answer can't be published stays, to be taken over."""
