@@ -1,10 +1,16 @@
-# Build: a static binary with no C library.
-FROM golang:1.26-alpine AS build
+# syntax=docker/dockerfile:1
+
+# Build: a static binary with no C library, on the builder's own platform for the one that is asked for:
+#   docker buildx build --platform linux/amd64,linux/arm64 .
+FROM --platform=$BUILDPLATFORM golang:1.26-alpine AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN go mod download
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /guildcast ./cmd/guildcast
+ARG TARGETOS TARGETARCH
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /guildcast ./cmd/guildcast
 
 # Run: nothing but the binary and the certificate authorities, as a user without rights.
 FROM scratch

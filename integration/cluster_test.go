@@ -4,13 +4,63 @@ package integration
 
 import (
 	"fmt"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
-// TestCluster runs scripts/cluster, the topology of docker-compose.yml, and goes through nginx.
+// TestTopologies runs the topologies of docker-compose.yml that TestCluster does not, as plain processes. Clients connect
+// by polling and by WebSockets through what is in front, and an event reaches all of them, also after the nodes were
+// restarted one after the other.
+func TestTopologies(t *testing.T) {
+	for _, name := range []string{"single", "sentinel", "redis-cluster"} {
+		t.Run(name, func(t *testing.T) { testTopology(t, name) })
+	}
+}
+
+func testTopology(t *testing.T, name string) {
+	beside(t)
+	port := freePort(t)
+	p := start(t, "cluster", []string{
+		fmt.Sprint("PORT=", port), "JWT_SECRET=" + secret, "CLUSTER_DIR=" + t.TempDir(), "GUILDCAST_BIN=" + binary,
+		"GUILDCAST_GRACE=1s", "GUILDCAST_DRAIN_DELAY=2s",
+	}, nil, "../scripts/cluster", name)
+	t.Cleanup(func() { p.stop(t, syscall.SIGTERM) })
+	p.waitOutput(t, "cluster ready")
+	redisURL := strings.Fields(p.waitOutput(t, "  Redis "))[1]
+
+	const clients = 6
+	s := startSpectators(t, fmt.Sprint("http://127.0.0.1:", port), clients, "polling,websocket;websocket;polling")
+	s.all(t, "all clients to spectate")
+	event := func(what string) {
+		t.Helper()
+		before := s.events()
+		wait.Until(t, what, func() bool {
+			publish := exec.Command(binary, "publish", "--redis", redisURL, "--kind", "guild", guild, `{"n":1}`)
+			if out, err := publish.CombinedOutput(); err != nil {
+				t.Fatalf("publish: %v\n%s", err, out)
+			}
+			s.all(t, "all clients to spectate")
+			return s.events() > before
+		})
+	}
+	event("an event to reach all clients")
+	if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	p.waitOutput(t, "cluster restarted")
+	event("an event to reach all clients after a restart")
+	if code := p.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("scripts/cluster: exit code %d", code)
+	}
+}
+
+// TestCluster runs scripts/cluster, a mixed cluster, and goes through nginx.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)

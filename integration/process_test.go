@@ -160,13 +160,13 @@ func beside(t *testing.T) {
 // given are the ports that freePort has returned.
 var given sync.Map
 
-// freePort returns a TCP port of 127.0.0.1 that was free a moment ago, as were the four above it, which scripts/cluster
+// freePort returns a TCP port of 127.0.0.1 that was free a moment ago, as were the nine above it, which scripts/cluster
 // uses too, and that no other test gets. It stays below the range from which systems take ports for outgoing
 // connections: out of that, a client of a server that is stopped now and then gets the server's own port, is connected
 // to itself, and keeps the server out.
 func freePort(t testing.TB) int {
 	t.Helper()
-	const together = 5
+	const together = 10
 	for range 200 {
 		port := 11000 + together*rand.IntN(9000/together)
 		_, taken := given.LoadOrStore(port, true)

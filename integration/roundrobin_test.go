@@ -123,7 +123,7 @@ type spectators struct {
 	clients int
 
 	mu   sync.Mutex
-	last struct{ Connected, Spectating, Refused int } // guarded by mu; what the process has said last
+	last struct{ Connected, Spectating, Refused, Events int } // guarded by mu; what the process has said last
 }
 
 // startSpectators returns at once; all waits for them.
@@ -166,6 +166,13 @@ func (s *spectators) refused() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last.Refused
+}
+
+// events returns how many events each client has heard at least, as of the last call of all.
+func (s *spectators) events() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.Events
 }
 
 // sum adds up the numbers of the metric that pattern matches, of all nodes.

@@ -23,10 +23,11 @@ const hear = (client) => {
   const now = performance.now();
   if (client.last) client.gap = Math.max(client.gap, now - client.last);
   client.last = now;
+  client.events++;
 };
 
 for (let i = 0; i < Number(count); i++) {
-  const client = { gap: 0, last: 0, spectating: false };
+  const client = { gap: 0, last: 0, events: 0, spectating: false };
   // The proxy picks a node by this header.
   const socket = io(url, {
     forceNew: true, auth: { token }, extraHeaders: { "X-Forwarded-For": `192.0.2.${i}` },
@@ -52,6 +53,7 @@ createInterface({ input: process.stdin })
     console.log(JSON.stringify({
       gaps: clients.map((c) => Math.round(Math.max(c.gap, c.last ? now - c.last : 0))),
       connected: spectating(), refused,
+      events: Math.min(...clients.map((c) => c.events)),
     }));
     for (const c of clients) c.gap = 0;
   })
