@@ -9,9 +9,9 @@ FUZZTIME ?= 5s
 test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 # One way of building for all, so that a fresh machine compiles each package once; only the race detector needs cgo.
 export GOFLAGS := -buildvcs=false -trimpath
-vet lint vuln build cross integration chaos: export CGO_ENABLED := 0
+vet lint vuln build cross integration deploy packages chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz clients clients-typescript clients-node clients-python clients-testserver chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz clients clients-typescript clients-node clients-python clients-testserver deploy packages chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt tidy vet lint vuln build page-check cross race fuzz clients integration ## What CI runs
+check: setup fmt tidy vet lint vuln build page-check cross race fuzz clients deploy integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and proxies by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -36,6 +36,7 @@ fmt: ## Fail when a file is not formatted
 tidy: ## Fail when go.mod or go.sum is not what go mod tidy writes
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
+	cd tools/deploy && $(GO) mod tidy -diff
 
 vet: ## go vet, with and without the integration tests
 	$(GO) vet $(PKGS)
@@ -93,14 +94,24 @@ chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the 
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart|Proxies|Hostile|Revocation|Expiry' -v ./integration/...
 
+deploy: build bin/nfpm ## Tests of docker-compose.yml, the Helm chart, the packages (of this machine) and the rest of deploy
+	scripts/packages $$($(GO) env GOARCH)
+	cd tools/deploy && $(GO) vet ./... && $(GO) test ./...
+
+packages: bin/nfpm ## Build the deb and rpm packages into dist/
+	scripts/packages
+
+bin/nfpm: tools/deploy/go.mod tools/deploy/go.sum
+	cd tools/deploy && $(GO) build -o ../../bin/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
+
 conformance: setup ## The Autobahn suite and the protocols' own suites (fetches them; leave the machine alone)
 	scripts/conformance
 
 bench: setup build ## Benchmarks beside Node's socket.io; see bench/README.md
 	bench/run
 
-cluster: setup build ## Two nodes, a Node.js server, Redis, nginx and an emitter as plain processes
-	scripts/cluster
+cluster: setup build ## A cluster as plain processes: TOPOLOGY=mixed (default), single, sentinel or redis-cluster
+	scripts/cluster $(TOPOLOGY)
 
 clean: ## Remove what was built
 	rm -rf bin dist
