@@ -28,19 +28,20 @@ import (
 
 const workerGuild = "607637793107345431"
 
-// exampleWorkers are the commands of examples/workers, on the kits and plain. The plain ones and the Python kit have the
-// Redis client of the integration tests.
+// exampleWorkers are the commands of examples/workers, on the kits and plain. The plain ones and the kit for Python have
+// the Redis client of the integration tests.
 func exampleWorkers(t *testing.T) map[string][]string {
 	t.Helper()
+	const python = "python/.venv/bin/python"
 	modules, err := filepath.Abs("nodejs/node_modules")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return map[string][]string{
 		"node":         {"node", "../examples/workers/worker.js"},
-		"python":       {"env", "PYTHONPATH=../clients/python/src", "python/.venv/bin/python", "../examples/workers/worker.py"},
+		"python":       {"env", "PYTHONPATH=../clients/python/src", python, "../examples/workers/worker.py"},
 		"plain node":   {"env", "NODE_PATH=" + modules, "node", "../examples/workers/plain/worker.js"},
-		"plain python": {"python/.venv/bin/python", "../examples/workers/plain/worker.py"},
+		"plain python": {python, "../examples/workers/plain/worker.py"},
 	}
 }
 
