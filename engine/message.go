@@ -72,6 +72,15 @@ func (m *Message) Len() (n int) {
 	return n
 }
 
+// Event returns the JSON array of the name and the arguments of an event. Do not change it.
+func (m *Message) Event() []byte {
+	h, err := parseHeader(m.frames[0].Data(), len(m.frames))
+	if err != nil {
+		return nil // of no message that this package made
+	}
+	return h.body
+}
+
 // packet decodes the message again, for servers with a parser of the user's own.
 func (m *Message) packet() (*parser.Packet, error) {
 	h, err := parseHeader(m.frames[0].Data(), len(m.frames))

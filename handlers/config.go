@@ -45,6 +45,10 @@ type Config struct {
 	// Options.ContextTakeover.
 	ShareCompression bool
 
+	// Sent is called with each event that is sent to sockets, and with their ids. args is the JSON array of its name
+	// and arguments. It must not block, and not keep args. Nil, the default, costs nothing.
+	Sent func(sockets []string, args []byte)
+
 	Limits Limits
 }
 

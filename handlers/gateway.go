@@ -195,6 +195,9 @@ func newGateway(parts Parts, config Config) (*Gateway, error) {
 		sessions:  map[*engine.Conn]*session{}, connects: newConnects(l), slots: newSlots(l),
 		pasts: make(chan struct{}, maxPastReads), reads: make(chan struct{}, maxReads),
 	}
+	if config.Sent != nil {
+		g.outlet = watchedOutlet{g.outlet, g}
+	}
 	g.bounds.Store(&l)
 	g.replays.max.Store(int64(l.NodeReplays))
 	g.ctx, g.cancel = context.WithCancel(context.Background())

@@ -35,6 +35,25 @@ type lag interface {
 	Wait(stop <-chan struct{})
 }
 
+// watchedOutlet is an outlet that tells Config.Sent of what it delivers.
+type watchedOutlet struct {
+	outlet
+	gateway *Gateway
+}
+
+func (o watchedOutlet) deliver(
+	m *engine.Message, conns []*engine.Conn, options engine.DeliverOptions,
+) ([]*engine.Conn, lag) {
+	var sockets []string
+	for _, c := range conns {
+		if s := o.gateway.sessionOf(c); s != nil {
+			sockets = append(sockets, s.id)
+		}
+	}
+	o.gateway.config.Sent(sockets, m.Event())
+	return o.outlet.deliver(m, conns, options)
+}
+
 type engineOutlet struct{}
 
 func (engineOutlet) encode(args []byte) *engine.Message {

@@ -114,6 +114,9 @@ type Config struct {
 
 	Limits handlers.Limits
 
+	// AdminUI lets the official Socket.IO admin UI connect; nil refuses it.
+	AdminUI *AdminUI
+
 	// Demo adds a demo guild with live events, a worker and a page that shows them; nil for none.
 	Demo *Demo
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
 	"github.com/architus/guildcast/internal/wake"
+	"github.com/architus/guildcast/node/internal/adminui"
 	"github.com/architus/guildcast/node/internal/forward"
 	"github.com/architus/guildcast/permissions"
 	"github.com/architus/guildcast/redis"
@@ -55,6 +56,7 @@ type Node struct {
 	handler  http.Handler
 	demo     *demo              // nil without
 	worker   *worker.Worker     // of the demo guilds; nil without
+	adminUI  *adminui.UI        // nil without
 	forward  *forward.Forwarder // nil: requests of other nodes' sessions are not passed on
 	topics   *redis.Topics
 	entities *redis.Entities
@@ -107,6 +109,9 @@ func New(c Config) (_ *Node, err error) {
 	})
 	constructor, adapterStats := n.adapter()
 	if n.io, n.engine, err = engine.New(n.serverOptions(constructor), n.engineOptions()); err != nil {
+		return nil, err
+	}
+	if err = n.addAdminUI(); err != nil {
 		return nil, err
 	}
 	bot := mockbot.New(mockbot.Config{
@@ -197,12 +202,16 @@ func (n *Node) join(bot *mockbot.Bot) error {
 	if c.Interpreter == InterpreterEmbedded {
 		parts.Interpreter = bot
 	}
+	var sent func([]string, []byte)
+	if n.adminUI != nil && !c.AdminUI.Production {
+		sent = n.adminUI.Sent
+	}
 	var err error
 	n.gateway, err = handlers.New(n.io, parts, handlers.Config{
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
 		TokenCookie: c.TokenCookie, Compat: c.Compat, ExpiryWarning: c.ExpiryWarning,
 		TrustedProxies: c.TrustedProxies, Limits: c.Limits, RequestTimeout: c.RequestTimeout,
-		ShareCompression: c.Compression == CompressionShared,
+		ShareCompression: c.Compression == CompressionShared, Sent: sent,
 	})
 	if err != nil {
 		return err

@@ -123,16 +123,18 @@ func (n *Node) adapter() (socket.AdapterConstructor, func() adapter.Stats) {
 		})
 		return a, a.Stats
 	}
-	modes := map[AdapterMode]adapter.SubscriptionMode{
-		AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static,
-		AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
-	}
 	a := adapter.NewSharded(n.redis.Client, adapter.ShardedOptions{
-		ChannelPrefix: c.AdapterKey, SubscriptionMode: modes[c.Adapter], RequestsTimeout: c.AdapterTimeout,
+		ChannelPrefix: c.AdapterKey, SubscriptionMode: shardedModes[c.Adapter], RequestsTimeout: c.AdapterTimeout,
 		Logger: c.Logger, Bus: n.bus,
 		Expect: expectElevation,
 	})
 	return a, a.Stats
+}
+
+// shardedModes are the modes of the sharded adapter.
+var shardedModes = map[AdapterMode]adapter.SubscriptionMode{
+	AdapterSharded: adapter.Dynamic, AdapterShardedStatic: adapter.Static,
+	AdapterShardedDynamicPrivate: adapter.DynamicPrivate,
 }
 
 // expectElevation names the room that the members of a room will join: a socket is there to be elevated.

@@ -149,6 +149,9 @@ func (n *Node) start(ctx context.Context) (parts []part) {
 	if n.forward != nil {
 		start("forwarder", n.forward.Run)
 	}
+	if n.adminUI != nil {
+		start("admin ui", n.adminUI.Run)
+	}
 	start("gateway", n.gateway.Run)
 	start("topics", n.topics.Run)
 	start("requests", n.requests.Run)

@@ -85,9 +85,38 @@ type serve struct {
 	DemoMembers  int           `group:"Demo:" default:"240" placeholder:"N" help:"Members of the demo guild."`
 	DemoInterval time.Duration `group:"Demo:" default:"300ms" placeholder:"DURATION" help:"Mean time between two events of the demo guild."`
 
+	adminUI `group:"Admin UI:"`
+
 	memory `group:"Memory:"`
 
 	logging `group:"Log:"`
+}
+
+// adminUI is node.AdminUI as flags.
+type adminUI struct {
+	AdminUi             bool   `name:"admin-ui" help:"Let the official Socket.IO admin UI connect, to the namespace /admin; its page must be of an origin that may."`
+	AdminUiUser         string `name:"admin-ui-user" default:"admin" placeholder:"NAME" help:"User of the admin UI."`
+	AdminUiPassword     string `name:"admin-ui-password" placeholder:"HASH" help:"The bcrypt hash of the password of the admin UI."`
+	AdminUiPasswordFile string `name:"admin-ui-password-file" placeholder:"FILE" help:"File that holds what --admin-ui-password would."`
+	AdminUiWrite        bool   `name:"admin-ui-write" help:"Let the admin UI emit events, and have sockets join rooms, leave them and disconnect."`
+	AdminUiMode         string `name:"admin-ui-mode" enum:"development,production" default:"development" placeholder:"MODE" help:"What the admin UI is told of: development: servers, sockets, rooms and events; production: servers and numbers of connections only, which costs less."`
+}
+
+// config returns the options as those of a node, or nil without an admin UI.
+func (a adminUI) config() (*node.AdminUI, error) {
+	if !a.AdminUi {
+		return nil, nil
+	}
+	hash, err := fromFile("admin-ui-password", a.AdminUiPassword, a.AdminUiPasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	if hash == "" {
+		return nil, usagef("--admin-ui-password ($GUILDCAST_ADMIN_UI_PASSWORD) is required with --admin-ui")
+	}
+	return &node.AdminUI{
+		User: a.AdminUiUser, PasswordHash: hash, Write: a.AdminUiWrite, Production: a.AdminUiMode == "production",
+	}, nil
 }
 
 // bounds are those of engine.Options as flags.
@@ -282,7 +311,10 @@ func (s *serve) config() (node.Config, error) {
 	if c.TrustedProxies, err = parsePrefixes(s.TrustedProxies); err != nil {
 		return c, err
 	}
-	if c.ClusterSecret, err = s.clusterSecret(); err != nil {
+	if c.ClusterSecret, err = fromFile("cluster-secret", s.ClusterSecret, s.ClusterSecretFile); err != nil {
+		return c, err
+	}
+	if c.AdminUI, err = s.adminUI.config(); err != nil {
 		return c, err
 	}
 	if c.JWTSecrets, err = s.secrets(); err != nil {
@@ -294,21 +326,21 @@ func (s *serve) config() (node.Config, error) {
 	return c, nil
 }
 
-// clusterSecret returns the secret of all nodes, or "".
-func (s *serve) clusterSecret() (string, error) {
-	if s.ClusterSecretFile == "" {
-		return s.ClusterSecret, nil
+// fromFile returns the value of a flag or of the file that its neighbour names, or "".
+func fromFile(flag, value, file string) (string, error) {
+	if file == "" {
+		return value, nil
 	}
-	if s.ClusterSecret != "" {
-		return "", usagef("--cluster-secret and --cluster-secret-file exclude each other")
+	if value != "" {
+		return "", usagef("--%s and --%s-file exclude each other", flag, flag)
 	}
-	data, err := os.ReadFile(s.ClusterSecretFile)
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", usagef("--cluster-secret-file: %w", err)
+		return "", usagef("--%s-file: %w", flag, err)
 	}
 	secret := strings.TrimSpace(string(data))
 	if secret == "" {
-		return "", usagef("--cluster-secret-file: the file is empty")
+		return "", usagef("--%s-file: the file is empty", flag)
 	}
 	return secret, nil
 }
