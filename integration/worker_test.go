@@ -28,8 +28,8 @@ import (
 
 const workerGuild = "607637793107345431"
 
-// exampleWorkers are the commands of examples/workers, on the kits and plain. The plain ones and the kit for Python have
-// the Redis client of the integration tests.
+// exampleWorkers are the commands of examples/workers, on the kits and plain. The plain ones and the kit for Python
+// have the Redis client of the integration tests.
 func exampleWorkers(t *testing.T) map[string][]string {
 	t.Helper()
 	const python = "python/.venv/bin/python"

@@ -114,23 +114,24 @@ function open(target: Target): Redis {
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
   };
-  // Without the offline queue a command that was not sent is known not to have been. RESP 2, since the embedded Redis of
-  // a node answers XREADGROUP in that form whatever was agreed.
-  const options = { socket, ...account, disableOfflineQueue: true, RESP: 2 as const };
+  // The embedded Redis of a node answers XREADGROUP in the form of RESP 2, whatever was agreed.
+  const RESP = 2;
+  // Without the offline queue a command that was not sent is known not to have been.
+  const options = { socket, ...account, disableOfflineQueue: true };
   const database = target.database === undefined ? {} : { database: target.database };
   switch (target.mode) {
     case "cluster":
       return createCluster({
-        rootNodes: target.hosts.map((host) => ({ socket: { ...socket, ...host } })), defaults: options,
+        RESP, rootNodes: target.hosts.map((host) => ({ socket: { ...socket, ...host } })), defaults: options,
       });
     case "sentinel":
       return createSentinel({
-        name: target.primary, sentinelRootNodes: target.hosts, masterPoolSize: 4,
+        RESP, name: target.primary, sentinelRootNodes: target.hosts, masterPoolSize: 4,
         nodeClientOptions: { ...options, ...database },
         ...(target.tls ? { sentinelClientOptions: { socket } } : {}),
       });
     default:
-      return createClient({ ...options, ...database, socket: { ...socket, ...target.hosts[0] } });
+      return createClient({ RESP, ...options, ...database, socket: { ...socket, ...target.hosts[0] } });
   }
 }
 

@@ -4,13 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { createClient as createClient6 } from "redis";
+import { createClient as createClient5 } from "redis-5";
+
 import { connect, Emitter, Pools, Publisher, revoke, Worker } from "@guildcast/server";
 
 import { another, cleanup, client, eventually, freePort, guild, start, startRedis } from "./world.js";
 
 /** everything uses each part of the kit over one connection. */
-async function everything(t, url, looker) {
-  const redis = await connect(url);
+async function everything(t, redis, looker) {
   cleanup(t, () => redis.destroy());
   const publisher = new Publisher(redis), pools = new Pools(redis);
   const heard = [];
@@ -22,13 +24,16 @@ async function everything(t, url, looker) {
   await new Emitter(redis).emit("hello");
   await revoke(redis, { jti: "x" });
   const stop = new AbortController();
-  const running = new Worker(redis, { all: () => ({ data: [] }) }).run(stop.signal);
+  const errors = [];
+  const worker = new Worker(redis, { all: () => ({ data: [] }) }, { onError: (error) => errors.push(error) });
+  const running = worker.run(stop.signal);
   const other = await another(t, looker);
   await other.sendCommand(["XADD", "guildcast:requests:pool:0", "*", "id", "1", "method", "all", "args", "{}",
     "reply_to", "reply", "deadline", String(Date.now() + 60_000)]);
   await eventually("everything to be heard", () => heard.length >= 9);
   stop.abort();
   await running;
+  assert.deepEqual(errors, []);
   assert.deepEqual(heard.sort(), [...Array(6).fill(guild), "guildcast:revoke", "reply", "socket.io#/#"].sort());
 }
 
@@ -38,19 +43,46 @@ test("a Redis Cluster", async (t) => {
   await looker.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
   await eventually("the cluster", async () =>
     (await looker.sendCommand(["CLUSTER", "INFO"])).includes("cluster_state:ok"));
-  await everything(t, `redis+cluster://127.0.0.1:${port}`, looker);
+  await everything(t, await connect(`redis+cluster://127.0.0.1:${port}`), looker);
 });
 
-test("Sentinel", async (t) => {
-  const { url, port } = await startRedis(t);
+for (const [name, createClient] of [["5", createClient5], ["6", createClient6]]) {
+  test(`a client of node-redis ${name}`, async (t) => {
+    const { url } = await startRedis(t);
+    const redis = createClient({ url });
+    redis.on("error", () => {});
+    await redis.connect();
+    await everything(t, redis, await client(t, url));
+  });
+}
+
+test("Sentinel, also when it makes the replica the primary", async (t) => {
+  const primary = await startRedis(t);
+  const { url, port } = primary;
+  const replica = await startRedis(t, "--replicaof", "127.0.0.1", String(port));
   const sentinel = await freePort();
   const dir = mkdtempSync(join(tmpdir(), "kit-sentinel-"));
   cleanup(t, () => rmSync(dir, { recursive: true, force: true }));
   const file = join(dir, "sentinel.conf");
-  writeFileSync(file, `port ${sentinel}\nbind 127.0.0.1\nsentinel monitor bot 127.0.0.1 ${port} 1\n`);
+  writeFileSync(file, `port ${sentinel}\nbind 127.0.0.1\nsentinel monitor bot 127.0.0.1 ${port} 1\n` +
+    "sentinel down-after-milliseconds bot 500\nsentinel failover-timeout bot 5000\n");
   start(t, "redis-server", [file, "--sentinel"]);
-  await client(t, `redis://127.0.0.1:${sentinel}`);
-  await everything(t, `redis+sentinel://127.0.0.1:${sentinel}/bot`, await client(t, url));
+  const asker = await client(t, `redis://127.0.0.1:${sentinel}`);
+  const sentinels = `redis+sentinel://127.0.0.1:${sentinel}/bot`;
+  await everything(t, await connect(sentinels), await client(t, url));
+
+  await eventually("the replica to be known", async () =>
+    JSON.stringify(await asker.sendCommand(["SENTINEL", "REPLICAS", "bot"])).includes('"master-link-status":"ok"'));
+  const redis = await connect(sentinels);
+  cleanup(t, () => redis.destroy());
+  const publisher = new Publisher(redis, { retry: { timeout: 60_000 } });
+  const before = await publisher.publishDurably(guild, { kind: "member", payload: 1 });
+  const heir = await client(t, replica.url);
+  await eventually("the event to be replicated", () => heir.xLen(`guildcast:history:{${guild}}`).then((n) => n === 2));
+  primary.process.kill("SIGKILL");
+  const after = await publisher.publishDurably(guild, { kind: "member", payload: 2 });
+  const entries = await heir.xRange(`guildcast:history:{${guild}}`, "-", "+");
+  assert.deepEqual(entries.slice(1).map(({ id }) => id), [before, after]);
 });
 
 test("passwords, databases and wrong URLs", async (t) => {
