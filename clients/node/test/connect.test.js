@@ -38,7 +38,7 @@ async function everything(t, redis, looker) {
 }
 
 test("a Redis Cluster", async (t) => {
-  const { url, port } = await startRedis(t, "--cluster-enabled", "yes");
+  const { url, port } = await startRedis(t, "--cluster-enabled", "yes", "--cluster-port", String(await freePort()));
   const looker = await client(t, url);
   await looker.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
   await eventually("the cluster", async () =>

@@ -4,9 +4,11 @@ import pytest
 import redis
 from conftest import GUILD, Server, accepts, eventually, free_port
 
+import guildcast
 
-def everything(kit, url, server):
-    """Uses each part of the kit over one connection."""
+
+def everything(kit, url, server, caplog):
+    """Uses each part of the kit over one connection, without a warning."""
     client = kit.client(url)
     looker = redis.Redis(port=server.port)
     publisher, pools = kit.Publisher(client), kit.Pools(client)
@@ -37,24 +39,40 @@ def everything(kit, url, server):
         finally:
             worker.stop()
             wait()
+    assert [r.message for r in caplog.records if r.name == "guildcast.worker"] == []
     assert sorted(heard) == sorted([GUILD] * 6 + ["guildcast:revoke", "reply", "socket.io#/#"])
 
 
-def test_a_redis_cluster(kit, start, tmp_path):
-    server = Server(start, tmp_path, "--cluster-enabled", "yes")
+def test_a_redis_cluster(kit, start, tmp_path, caplog):
+    server = Server(start, tmp_path, "--cluster-enabled", "yes", "--cluster-port", free_port())
     looker = redis.Redis(port=server.port)
     looker.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
     eventually("the cluster", lambda: looker.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
-    everything(kit, f"redis+cluster://127.0.0.1:{server.port}", server)
+    everything(kit, f"redis+cluster://127.0.0.1:{server.port}", server, caplog)
 
 
-def test_sentinel(kit, server, start, tmp_path):
+def test_sentinel_also_when_it_makes_the_replica_the_primary(kit, server, start, tmp_path, caplog):
+    (tmp_path / "replica").mkdir()
+    replica = Server(start, tmp_path / "replica", "--replicaof", "127.0.0.1", server.port)
     port = free_port()
     file = tmp_path / "sentinel.conf"
-    file.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor bot 127.0.0.1 {server.port} 1\n")
+    file.write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor bot 127.0.0.1 {server.port} 1\n"
+        "sentinel down-after-milliseconds bot 500\nsentinel failover-timeout bot 5000\n")
     start("redis-server", file, "--sentinel")
     eventually("the sentinel", lambda: accepts(port))
-    everything(kit, f"redis+sentinel://127.0.0.1:{port}/bot", server)
+    sentinels = f"redis+sentinel://127.0.0.1:{port}/bot"
+    everything(kit, sentinels, server, caplog)
+
+    asker = redis.Redis(port=port, decode_responses=True)
+    eventually("the replica to be known", lambda: "'master-link-status': 'ok'" in str(asker.sentinel_slaves("bot")))
+    publisher = kit.Publisher(kit.client(sentinels), retry=guildcast.Retry(timeout=60))
+    before = kit.do(publisher.publish_durably, GUILD, {"kind": "member", "payload": 1})
+    heir, key = replica.client(), f"guildcast:history:{{{GUILD}}}"
+    eventually("the event to be replicated", lambda: heir.xlen(key) == 2)
+    server.process.end()
+    after = kit.do(publisher.publish_durably, GUILD, {"kind": "member", "payload": 2})
+    assert [id for id, _ in heir.xrange(key)][1:] == [before, after]
 
 
 def test_passwords_and_databases(kit, server):
