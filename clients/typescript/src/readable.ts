@@ -18,7 +18,7 @@ export class Notifier {
   #dirty = new Set<() => void>();
 
   constructor(batch: Batch = queueMicrotask) {
-    this.#batch = batch;
+    this.#batch = (flush) => batch(flush); // browsers refuse requestAnimationFrame as anybody's method
   }
 
   /** Calls notify in the next batch, once however often it is passed. */
