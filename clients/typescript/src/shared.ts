@@ -1,7 +1,7 @@
 import { connect, type Client, type ConnectOptions } from "./client.js";
 import { leaderLink } from "./shared/leader.js";
 import { messagePort, type HubOptions, type ToHub, type ToTab } from "./shared/messages.js";
-import { TabTransport, type Link } from "./shared/tab.js";
+import { hold, TabTransport, type Link } from "./shared/tab.js";
 import { socketTransport, type Transport } from "./transport.js";
 
 /** Where the connection of all tabs is: in a SharedWorker, in one of the tabs, or there is one in each. */
@@ -43,27 +43,11 @@ function transport(url: string, { key = "", mode = sharedMode(), worker, io, bac
   const leader = locks && leaderLink({ locks, channel: (channel) => new BroadcastChannel(channel) }, name, tab);
   const link = mode === "worker" ? workerLink(name, worker ?? ourWorker, leader) : leader;
   if (!link) return socketTransport(url, io, backoff);
-  const shared = new TabTransport(locks ? held(link, locks, tab) : link, hub, locks ? tab : null);
+  const shared = new TabTransport(link, hub, locks ? hold(locks, tab) : null);
   globalThis.addEventListener?.("pagehide", (e) => {
     if (!e.persisted) shared.close();
   });
   return shared;
-}
-
-/** Holds a lock as long as this tab uses a link, so that the hub hears when it is gone, however it goes. */
-function held(link: Link, locks: LockManager, lock: string): Link {
-  return (again) => {
-    let release = (): void => {};
-    void locks.request(lock, () => new Promise<void>((resolve) => (release = resolve)));
-    const port = link(again);
-    return {
-      ...port,
-      close: () => {
-        release();
-        port.close();
-      },
-    };
-  };
 }
 
 function ourWorker(name: string): SharedWorker {

@@ -4,7 +4,7 @@ import { connect, GuildcastError, socketTransport, type Client, type GuildView }
 import { Hub } from "../src/shared/hub.js";
 import { leaderLink, type Browser } from "../src/shared/leader.js";
 import { messagePort, type ToHub, type ToTab } from "../src/shared/messages.js";
-import { TabTransport, type Link } from "../src/shared/tab.js";
+import { hold, TabTransport, type Link } from "../src/shared/tab.js";
 import { changed, entry, member, newGuild, Redis, startNode, token, type Running } from "./node.js";
 import { when } from "./wait.js";
 
@@ -104,8 +104,8 @@ function browser(mode: "worker" | "leader"): (user?: string, options?: { getToke
       hub.serve(messagePort<ToHub, ToTab>(port2));
       return messagePort<ToTab, ToHub>(port1);
     };
-    void locks.of(tab).request(tab, () => new Promise(() => {})).catch(() => {});
-    const transport = new TabTransport(link, { url: node.url, backoff: { first: 20, most: 100 } }, tab);
+    const held = hold(locks.of(tab), tab);
+    const transport = new TabTransport(link, { url: node.url, backoff: { first: 20, most: 100 } }, held);
     const client = connect(node.url, {
       transport, resyncJitter: 1, ...options,
       getToken: options.getToken ?? (() => token({ sub: user, guilds: { [guild]: 0x106, "99": 0x106 } })),

@@ -4,18 +4,39 @@ import type { HubOptions, Port, ToHub, ToTab } from "./messages.js";
 /** Joins a tab and the hub. `again` is called if another hub has taken over. */
 export type Link = (again: () => void) => Port<ToTab, ToHub>;
 
+/** A Web Lock that a tab holds as long as it uses the hub, which hears so that it is gone, however it goes. */
+export interface Held {
+  name: string;
+  /** Fulfilled once it is held. Before that the hub would take the tab for gone. */
+  held: Promise<void>;
+  release(): void;
+}
+
+/** Takes a lock that nobody else wants before this tab is known. */
+export function hold(locks: Pick<LockManager, "request">, name: string): Held {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const held = new Promise<void>((resolve) => {
+    void locks.request(name, () => {
+      resolve();
+      return released;
+    });
+  });
+  return { name, held, release };
+}
+
 /** The transport of a tab: the connection is the hub's. */
 export class TabTransport implements Transport {
   readonly #link: Link;
   readonly #options: HubOptions;
-  readonly #lock: string | null;
+  readonly #lock: Held | null;
   #handlers!: TransportHandlers;
   #port: Port<ToTab, ToHub> | null = null;
   #state: "idle" | "connected" | "cut" | "closed" = "idle";
   #token: Promise<string | null> | null = null; // for the connection to come
   #round = 0;
 
-  constructor(link: Link, options: HubOptions, lock: string | null) {
+  constructor(link: Link, options: HubOptions, lock: Held | null) {
     this.#link = link;
     this.#options = options;
     this.#lock = lock;
@@ -23,7 +44,7 @@ export class TabTransport implements Transport {
 
   open(handlers: TransportHandlers): void {
     this.#handlers = handlers;
-    queueMicrotask(() => {
+    void (this.#lock?.held ?? Promise.resolve()).then(() => {
       if (this.#state === "closed") return;
       this.#port = this.#link(() => this.#again());
       this.#port.listen((message) => void this.#take(message));
@@ -53,6 +74,7 @@ export class TabTransport implements Transport {
   close(): void {
     this.#leave("closed");
     this.#port?.close();
+    this.#lock?.release();
   }
 
   #leave(state: "cut" | "closed"): void {
@@ -63,7 +85,7 @@ export class TabTransport implements Transport {
 
   #hello(): void {
     this.#handlers.connecting();
-    this.#port!.post({ is: "hello", options: this.#options, lock: this.#lock });
+    this.#port?.post({ is: "hello", options: this.#options, lock: this.#lock?.name ?? null });
   }
 
   /** Another hub has taken over. */
