@@ -27,7 +27,9 @@ beforeAll(async () => {
   const bundle = async (contents: string): Promise<Uint8Array> => (await build({
     stdin: { contents, resolveDir: root }, bundle: true, format: "esm", write: false,
   })).outputFiles[0]!.contents;
-  const page = await bundle(`import { connectShared } from "./dist/shared.js"; globalThis.connectShared_ = connectShared;`);
+  const page = await bundle(
+    `import { connectShared } from "./dist/shared.js"; globalThis.connectShared_ = connectShared;`,
+  );
   const worker = await bundle(`import "./dist/worker.js";`);
   server = createServer((request, response) => {
     const files: Record<string, [string, string | Uint8Array]> = {

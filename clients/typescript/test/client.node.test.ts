@@ -203,17 +203,18 @@ describe("guild", () => {
 
   test("says so where the history does not reach back", async () => {
     await redis.put(guild, "member", "1", member("1", { nick: "before" }));
-    const client = open();
+    let node = await startNode(inject("redis"));
+    const client = open({}, node.url);
     const view = client.spectate(guild, { load: ["member"], backlog: 5 });
     await live(view);
     await publish(1, 3);
     await has(view, 3);
-    client.disconnect();
+    await node.stop("SIGKILL"); // a node that heard the events would know that nothing is missing
     await redis.command("DEL", `guildcast:history:{${guild}}`);
     await redis.put(guild, "member", "1", member("1", { nick: "after" }));
     await publish(11, 13);
     const resync = new Promise((resolve) => client.on("resync", resolve));
-    client.reconnect();
+    node = await startNode(inject("redis"), [], Number(new URL(node.url).port));
     expect(await resync).toEqual({ guild_id: guild, reason: "not_recovered" });
     await has(view, 13);
     await when(view.entities.of("member"), (members) => members.get("1")?.nick === "after");
@@ -222,6 +223,7 @@ describe("guild", () => {
       [1, false], [2, false], [3, false], [11, true], [12, false], [13, false],
     ]);
     expect(client.connection.getSnapshot().counts).toMatchObject({ gaps: 1, replays: 0 });
+    await node.stop("SIGKILL");
   });
 
   test("keeps entities right", async () => {
