@@ -64,7 +64,10 @@ async function open(options: Pick<SharedOptions, "mode"> = {}): Promise<Page> {
   await page.goto(`http://127.0.0.1:${(server.address() as { port: number }).port}/`);
   await page.waitForFunction(() => "connectShared_" in globalThis);
   await page.evaluate(async ([url, bearer, id, more]) => {
-    const client = connectShared_(url, { ...more, getToken: () => bearer, backoff: { first: 50, most: 200 } });
+    const client = connectShared_(url, {
+      ...more, getToken: () => bearer, backoff: { first: 50, most: 200 },
+      io: { transports: ["websocket"] }, // whose end a node sees at once
+    });
     globalThis.view = client.spectate(id);
     await globalThis.view.ready;
   }, [node.url, token({ sub: "77", guilds: { [guild]: 0x6 } }), guild, options] as const);
