@@ -54,7 +54,8 @@ func cases() []benchCase {
 			run: func(s *server, _ string) (float64, error) { return memory(s, sioclient.BrowserHeaders, 8000) },
 			ok:  func(_, ours float64) bool { return ours <= 10 }},
 	}
-	return slices.Concat(cs, compressedCases(), leftCases(), stalledCases(), clusterCases(), gatewayCases(), historyCases())
+	return slices.Concat(cs, compressedCases(), leftCases(), stalledCases(), clusterCases(), gatewayCases(),
+		historyCases())
 }
 
 var errTimeout = errors.New("not all messages arrived in time")

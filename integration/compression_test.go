@@ -189,7 +189,8 @@ func (w *compressionWorld) publish(n int) {
 		e.text = fmt.Sprintf(`{"id":"%d","guild_id":%q,"action_number":3001,"timestamp":%d,"private":%v,`+
 			`"agent_id":"21403713447723%04d","subject_id":"21403713447723%04d","data":{"channel_id":"448546825532%06d",`+
 			`"message_id":"%d","content":%q}}`, len(w.events)+1, guild, 1_790_000_000_000+len(w.events)*977, e.private,
-			w.rng.IntN(50), w.rng.IntN(50), w.rng.IntN(9), 713009421563723777+len(w.events)*1001, strings.Join(content, " "))
+			w.rng.IntN(50), w.rng.IntN(50), w.rng.IntN(9), 713009421563723777+len(w.events)*1001,
+			strings.Join(content, " "))
 		w.events = append(w.events, e)
 		announce(w.t, w.redis, guild+"_logs", e.text)
 		for _, c := range w.clients {
