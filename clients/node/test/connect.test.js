@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -83,6 +83,34 @@ test("Sentinel, also when it makes the replica the primary", async (t) => {
   const after = await publisher.publishDurably(guild, { kind: "member", payload: 2 });
   const entries = await heir.xRange(`guildcast:history:{${guild}}`, "-", "+");
   assert.deepEqual(entries.slice(1).map(({ id }) => id), [before, after]);
+});
+
+test("the rights that the documents give to a worker and a publisher are enough", async (t) => {
+  const { url, port } = await startRedis(t);
+  const page = readFileSync(new URL("../../../docs/reference/redis.md", import.meta.url), "utf8");
+  const looker = await client(t, url);
+  for (const user of ["worker", "publisher"]) {
+    const [command] = new RegExp("^ACL SETUSER " + user + " [^`]*", "m").exec(page);
+    await looker.sendCommand(command.replaceAll("\\\n", " ").trim().split(/\s+/));
+  }
+  const as = async (user) => {
+    const redis = await connect(`redis://${user}:password@127.0.0.1:${port}`);
+    cleanup(t, () => redis.destroy());
+    return redis;
+  };
+  const publisher = new Publisher(await as("publisher"));
+  await publisher.publish(guild, { kind: "member", payload: 1 });
+  const pools = new Pools(await as("worker"));
+  await pools.replace(guild, "member", [{ id: "1" }]);
+  await pools.update(publisher, guild, "member", { id: "1" });
+  await pools.delete(publisher, guild, "member", "1");
+  await pools.setOnline(guild, "1");
+  await pools.setOffline(guild, "1");
+  const stop = new AbortController(), errors = [];
+  const onReady = () => setTimeout(() => stop.abort(), 1_500); // a few rounds of everything
+  await new Worker(await as("worker"), { all: () => ({ data: [] }) }, { onReady, onError: (e) => errors.push(e) })
+    .run(stop.signal);
+  assert.deepEqual(errors, []);
 });
 
 test("passwords, databases and wrong URLs", async (t) => {

@@ -1,8 +1,9 @@
+import re
 import time
 
 import pytest
 import redis
-from conftest import GUILD, Server, accepts, eventually, free_port
+from conftest import GUILD, ROOT, Server, accepts, eventually, free_port
 
 import guildcast
 
@@ -73,6 +74,29 @@ def test_sentinel_also_when_it_makes_the_replica_the_primary(kit, server, start,
     server.process.end()
     after = kit.do(publisher.publish_durably, GUILD, {"kind": "member", "payload": 2})
     assert [id for id, _ in heir.xrange(key)][1:] == [before, after]
+
+
+def test_the_rights_that_the_documents_give_are_enough(kit, server, caplog):
+    page = (ROOT / "docs" / "reference" / "redis.md").read_text()
+    for user in ("worker", "publisher"):
+        command = re.search(rf"^ACL SETUSER {user} [^`]*", page, re.M)[0]
+        server.client().execute_command(*command.replace("\\\n", " ").split())
+    publisher = kit.Publisher(kit.client(f"redis://publisher:password@127.0.0.1:{server.port}"))
+    kit.do(publisher.publish, GUILD, {"kind": "member", "payload": 1})
+    client = kit.client(f"redis://worker:password@127.0.0.1:{server.port}")
+    pools = kit.Pools(client)
+    kit.do(pools.replace, GUILD, "member", [{"id": "1"}])
+    kit.do(pools.update, publisher, GUILD, "member", {"id": "1"})
+    kit.do(pools.delete, publisher, GUILD, "member", "1")
+    kit.do(pools.set_online, GUILD, "1")
+    kit.do(pools.set_offline, GUILD, "1")
+    worker = kit.Worker(client)
+    worker.on("all")(lambda request: {"data": []})
+    wait = kit.begin(worker.run)
+    time.sleep(1.5)  # a few rounds of everything
+    worker.stop()
+    wait()
+    assert [r.message for r in caplog.records if r.name == "guildcast.worker"] == []
 
 
 def test_passwords_and_databases(kit, server):

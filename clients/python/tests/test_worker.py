@@ -253,6 +253,38 @@ def test_entities_are_cut_into_parts(server, work, ask):
     assert len({r["worker"] for r in asked.replies}) == 1
 
 
+def test_a_worker_that_is_cancelled_ends_at_once(server, ask):
+    import asyncio
+
+    import guildcast.asyncio
+
+    async def main():
+        client = guildcast.asyncio.connect(server.url)
+        ready, took, cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        worker = guildcast.asyncio.Worker(client, on_ready=ready.set)
+
+        @worker.on("fetch")
+        async def fetch(request):
+            took.set()
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                cancelled.set()
+
+        running = asyncio.create_task(worker.run())
+        await asyncio.wait_for(ready.wait(), 30)
+        ask()
+        await asyncio.wait_for(took.wait(), 30)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.wait_for(cancelled.wait(), 30)
+        await client.aclose()
+
+    asyncio.run(main())
+    assert server.client().xpending(STREAM, "workers")["pending"] == 1, "it is there for another worker"
+
+
 @pytest.mark.parametrize("options", [{"protocol": 3}, {"protocol": 2, "decode_responses": True}], ids=str)
 def test_clients_of_ones_own(options, server, ask):
     import redis

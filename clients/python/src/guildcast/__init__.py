@@ -16,7 +16,7 @@ from redis.sentinel import Sentinel
 from ._connect import options, parse, sentinel_options
 from ._emitter import EmitterPlans, Rooms
 from ._plan import Retry, drive
-from ._pools import PoolsPlans
+from ._pools import PoolsPlans, changed
 from ._publisher import PublisherPlans
 from ._revoke import revoke_plan
 from ._script import SCRIPT
@@ -119,11 +119,15 @@ class Pools(PoolsPlans):
         Clients take both through the same code. In this order, since a client that gets the event may ask for the pool
         at once.
         """
-        return drive(self._client, self._update(publisher, guild, type, entities))
+        event = changed(guild, type, entities, ())
+        self.put(guild, type, *entities)
+        return publisher.publish_durably(guild, event)
 
     def delete(self, publisher: Publisher, guild: str, type: EntityType, *ids: str) -> str:
         """Removes entities and then publishes that they are gone, likewise."""
-        return drive(self._client, self._delete(publisher, guild, type, ids))
+        event = changed(guild, type, (), ids)
+        self.remove(guild, type, *ids)
+        return publisher.publish_durably(guild, event)
 
     def set_online(self, guild: str, *ids: str) -> None:
         """Marks members as online."""

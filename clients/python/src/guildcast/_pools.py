@@ -6,7 +6,7 @@ from typing import Any, Iterable, Mapping, Sequence, Union
 
 from ._names import check_guild, online_key, pool_key
 from ._plan import Plan, Retry, attempt, call, text
-from ._publisher import PublisherPlans, dumps
+from ._publisher import dumps
 
 #: The kind of the event that says that an entity of a type has changed.
 _KINDS = {
@@ -46,18 +46,6 @@ class PoolsPlans:
         gone = {text(field) for field in have}.difference(_id(entity) for entity in keep)
         yield from self._remove(guild, type, sorted(gone))
 
-    def _update(
-        self, publisher: PublisherPlans, guild: str, type: str, entities: Sequence[Mapping[str, Any]],
-    ) -> Plan[str]:
-        check_guild(guild)
-        yield from self._put(guild, type, entities)
-        return (yield from publisher._publish_durably(guild, _changed(guild, type, entities, ()), False, None))
-
-    def _delete(self, publisher: PublisherPlans, guild: str, type: str, ids: Sequence[str]) -> Plan[str]:
-        check_guild(guild)
-        yield from self._remove(guild, type, ids)
-        return (yield from publisher._publish_durably(guild, _changed(guild, type, (), ids), False, None))
-
     def _online(self, what: str, name: str, guild: str, ids: Sequence[str]) -> Plan[None]:
         check_guild(guild)
         if ids:
@@ -79,7 +67,11 @@ def _keys(guild: Union[str, None], type: str) -> list[str]:
     return [pool_key(guild, type)]
 
 
-def _changed(guild: str, type: str, data: Sequence[Mapping[str, Any]], gone: Sequence[str]) -> dict[str, Any]:
+def changed(guild: str, type: str, data: Sequence[Mapping[str, Any]], gone: Sequence[str]) -> dict[str, Any]:
+    """Returns the event that says that entities have changed, or are gone."""
+    check_guild(guild)
+    if type not in _KINDS:
+        raise ValueError(f"there is no type of entities {type!r}")
     payload = {"type": type, "guild_id": guild, "data": [dict(entity) for entity in data], "nonexistent": list(gone)}
     return {"kind": _KINDS[type], "payload": payload}
 

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from ._connect import options, parse, sentinel_options
 from ._emitter import EmitterPlans, Rooms
 from ._plan import Retry, drive_async
-from ._pools import PoolsPlans
+from ._pools import PoolsPlans, changed
 from ._publisher import PublisherPlans
 from ._revoke import revoke_plan
 from ._script import SCRIPT
@@ -117,11 +117,15 @@ class Pools(PoolsPlans):
         Clients take both through the same code. In this order, since a client that gets the event may ask for the pool
         at once.
         """
-        return await drive_async(self._client, self._update(publisher, guild, type, entities), self._retry)
+        event = changed(guild, type, entities, ())
+        await self.put(guild, type, *entities)
+        return await publisher.publish_durably(guild, event)
 
     async def delete(self, publisher: Publisher, guild: str, type: EntityType, *ids: str) -> str:
         """Removes entities and then publishes that they are gone, likewise."""
-        return await drive_async(self._client, self._delete(publisher, guild, type, ids), self._retry)
+        event = changed(guild, type, (), ids)
+        await self.remove(guild, type, *ids)
+        return await publisher.publish_durably(guild, event)
 
     async def set_online(self, guild: str, *ids: str) -> None:
         """Marks members as online."""
