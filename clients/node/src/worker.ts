@@ -180,7 +180,7 @@ class Consumer {
         if (signal.aborted) return;
         // Redis has lost its memory.
         if (messageOf(error).includes("NOGROUP") && await this.#join().then(() => true, () => false)) continue;
-        this.#report(`worker can't use Redis: ${messageOf(error)}`, error);
+        this.#report("worker can't use Redis", error);
         await pause(Math.min(50 * 2 ** failures++, 2_000), signal);
       }
     }
@@ -378,9 +378,8 @@ class Consumer {
   #report(what: string, cause: unknown): void {
     const now = performance.now();
     if (now - (this.#lastError.get(what) ?? -Infinity) < 60_000) return;
-    if (this.#lastError.size >= 100) this.#lastError.clear();
     this.#lastError.set(what, now);
-    this.#onError(new Error(`${what} (${this.#stream})`, { cause }));
+    this.#onError(new Error(`${what}: ${messageOf(cause)} (${this.#stream})`, { cause }));
   }
 }
 
