@@ -10,7 +10,7 @@ import (
 // asyncAPI returns the AsyncAPI 3 document. The application that it describes is a node.
 func (p *protocol) asyncAPI() ([]byte, error) {
 	doc := mapping(
-		"asyncapi", str("3.0.0"),
+		"asyncapi", str("3.1.0"),
 		"info", mapping(
 			"title", str("guildcast"),
 			"version", str(p.version),
