@@ -174,7 +174,13 @@ func TestPage(t *testing.T) {
 	redis := startRedis(t)
 	d := startPageDemo(t, redis.url)
 	page := start(t, "page", nil, nil, "node", "nodejs/page/tour.mjs", d.url)
-	for _, part := range []string{"begun", "views", "windows", "use", "flood"} {
+	parts := []string{"begun"}
+	for _, view := range strings.Fields("overview log members channels roles emoji responses settings chat compare") {
+		parts = append(parts, "light "+view, "dark "+view)
+	}
+	parts = append(parts, "windows", "used search", "used readTheLog", "used compare", "used chat", "used retry",
+		"used tenTabs", "flood")
+	for _, part := range parts { // each has as long as a wait takes at most
 		page.waitOutput(t, part)
 	}
 	happen(t, clientOf(t, redis), 10_000, "the last of them")

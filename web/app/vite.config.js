@@ -28,7 +28,8 @@ function licences() {
 /** Where npm run dev finds a node with --demo and --origins '*'. */
 const node = process.env.NODE_URL ?? 'http://localhost:8080';
 
-// The names of the files have no hashes: the node serves them with an ETag, and what is built can be compared.
+// The names of the files have no hashes: the node serves them with an ETag, and what is built can be compared. That of
+// the SharedWorker has one, since a browser may still run that of an older page.
 export default defineConfig({
   plugins: [licences()],
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },

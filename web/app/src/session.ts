@@ -1,4 +1,5 @@
-import { connect, type Client, type GuildView, type Member } from '@guildcast/client';
+import type { Client, GuildView, Member } from '@guildcast/client';
+import { connectShared } from '@guildcast/client/shared';
 import { mint, type Account, type Demo } from './accounts';
 import { asAction, asUpdate } from './describe';
 import { Feed, timeOf, type Names } from './feed';
@@ -44,12 +45,11 @@ export class Session {
   private readonly people = new Map<string, string>();
 
   constructor(readonly account: Account, readonly demo: Demo) {
-    const options = {
+    this.client = connectShared(location.origin, {
+      key: account.key, // all tabs of a user share a connection
       getToken: () => this.token(),
       io: { path: demo.path },
-      batch: (flush: () => void) => queueMicrotask(flush),
-    };
-    this.client = connect(location.origin, options);
+    });
     this.view = this.client.spectate(demo.guild_id, {
       // The page has a log of its own, with what is not of the guild's log in it too.
       backlog, logSize: 1, load: ['guild', 'channel', 'role', 'customEmoji'],

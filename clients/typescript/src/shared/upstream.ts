@@ -235,13 +235,13 @@ export class Upstream {
     if (this.#answer) {
       const held = this.#token!;
       this.#elevating = this.#elevating.filter((e) => {
-        const newer = expiry(e.token) > expiry(held);
-        if (!newer) this.#elevatedTab(e);
-        return newer;
+        const later = newer(e.token, held);
+        if (!later) this.#elevatedTab(e);
+        return later;
       });
     }
     const newest = this.#elevating.reduce<Elevating | null>(
-      (best, e) => (best && expiry(best.token) >= expiry(e.token) ? best : e), null);
+      (best, e) => (best && !newer(e.token, best.token) ? best : e), null);
     if (!newest) return this.#askNext();
     const id = this.#nextId++;
     this.#handed = { id, token: newest.token };
@@ -421,6 +421,7 @@ export class Upstream {
 interface Claims {
   sub?: unknown;
   id?: unknown;
+  iat?: unknown;
   exp?: unknown;
 }
 
@@ -434,9 +435,14 @@ function claims(token: string): Claims {
   }
 }
 
-function expiry(token: string): number {
-  const { exp } = claims(token);
-  return typeof exp === "number" ? exp : 0;
+/** Reports whether a token is newer than another, as a node sees it: by `iat`, then by `exp`. */
+function newer(a: string, b: string): boolean {
+  const x = claims(a), y = claims(b);
+  return (number(x.iat) - number(y.iat) || number(x.exp) - number(y.exp)) > 0;
+}
+
+function number(claim: unknown): number {
+  return typeof claim === "number" ? claim : 0;
 }
 
 /** Returns the user of a token, or null. */

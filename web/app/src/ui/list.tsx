@@ -29,7 +29,7 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
   const [active, setActive] = useState<{ index: number; key: string | number } | null>(null);
-  const hold = useRef({ pointer: false, focus: false });
+  const hold = useRef({ pointer: false, focus: false, from: 0 }); // from: the pointer holds nothing before that time
 
   useLayoutEffect(() => {
     const node = box.current;
@@ -37,7 +37,10 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
     setHeight(node.clientHeight);
     const watch = new ResizeObserver(() => setHeight(node.clientHeight));
     watch.observe(node);
-    p.scroller?.(() => { node.scrollTop = 0; });
+    p.scroller?.(() => {
+      node.scrollTop = 0;
+      hold.current = { pointer: false, focus: false, from: Date.now() + 1500 };
+    });
     return () => watch.disconnect();
   }, []);
 
@@ -110,7 +113,10 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
         if (box.current?.matches(':focus-visible')) tell({ focus: true });
       }}
       onBlur={() => tell({ focus: false })}
-      onPointerEnter={(e) => { if (e.pointerType === 'mouse') tell({ pointer: true }); }}
+      onPointerMove={(e) => {
+        const { pointer, from } = hold.current;
+        if (!pointer && e.pointerType === 'mouse' && Date.now() >= from) tell({ pointer: true });
+      }}
       onPointerLeave={() => tell({ pointer: false })}>
       <div class="list-space" role="presentation" style={{ height: `${p.count * p.rowHeight}px` }}>{rows}</div>
     </div>

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { conversationOf, type Conversation, type Message } from '../conversation';
 import { emoji, markdown } from '../markdown';
 import type { Session } from '../session';
@@ -18,7 +18,6 @@ const quick = ['👍', '❤️', '🎉', '👀'];
 export function ChatView({ session }: { session: Session }): JSX.Element {
   const conversation = conversationOf(session.client);
   const messages = useStore(conversation);
-  const [text, setText] = useState('');
   const end = useRef<HTMLDivElement>(null);
   const input = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => {
@@ -28,7 +27,6 @@ export function ChatView({ session }: { session: Session }): JSX.Element {
   const send = (words: string): void => {
     if (!words.trim()) return;
     conversation.send(words.trim());
-    setText('');
     input.current?.focus();
   };
   return (
@@ -39,9 +37,15 @@ export function ChatView({ session }: { session: Session }): JSX.Element {
       <div class="chips" role="group" aria-label="Examples">
         {examples.map((e) => <button key={e} type="button" class="chip" onClick={() => send(e)}>{e}</button>)}
       </div>
-      <form class="chat-form" onSubmit={(e) => { e.preventDefault(); send(text); }}>
+      <form class="chat-form" onSubmit={(e) => {
+        e.preventDefault();
+        const field = input.current; // read now: what is drawn is a frame behind
+        if (!field) return;
+        send(field.value);
+        field.value = '';
+      }}>
         <label class="visually-hidden" for="chat-input">Message the bot</label>
-        <input id="chat-input" ref={input} value={text} onInput={(e) => setText(e.currentTarget.value)} placeholder="Message the bot" autocomplete="off" maxLength={2000} />
+        <input id="chat-input" ref={input} placeholder="Message the bot" autocomplete="off" maxLength={2000} />
         <button type="submit" class="button primary"><Icon name="send" /><span>Send</span></button>
       </form>
     </div>

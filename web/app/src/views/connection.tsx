@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { perSecond } from '../feed';
 import { latencyBounds, type Session } from '../session';
 import { useClock, useStore } from '../store';
-import { messageOf, plural, span, timeText } from '../ui/bits';
+import { messageOf, span, timeText } from '../ui/bits';
 import { Histogram, Rate } from '../ui/charts';
 import { Icon } from '../ui/icon';
 
@@ -23,6 +23,7 @@ export function ConnectionPanel({ session, close }: { session: Session; close: (
         <button type="button" class="icon-button" aria-label="Close the panel" onClick={close}><Icon name="close" /></button>
       </header>
       <Disturb session={session} />
+      <Diary session={session} />
       <section aria-label="State">
         <h3>Now</h3>
         <dl class="facts">
@@ -54,7 +55,6 @@ export function ConnectionPanel({ session, close }: { session: Session; close: (
           <Fact name="Doubles dropped">{counts.doubles}</Fact>
         </dl>
       </section>
-      <Diary session={session} />
     </div>
   );
 }
@@ -96,13 +96,13 @@ function Disturb({ session }: { session: Session }): JSX.Element {
 /** What happened to the connection. */
 function Diary({ session }: { session: Session }): JSX.Element | null {
   const feed = useStore(session.feed);
-  const remarks = feed.filter((e) => e.remark).slice(-6).reverse();
+  const remarks = feed.filter((e) => e.remark).slice(-20).reverse();
   return (
     <section aria-label="What happened">
       <h3>What happened</h3>
-      {remarks.length === 0 && <p class="quiet small">{plural(0, 'interruption')} so far.</p>}
-      <ol class="diary">
-        {remarks.map((e) => <li key={e.seq} class={e.remark}><time>{timeText(e.at)}</time>{e.parts}</li>)}
+      <ol class="diary" tabIndex={0} aria-label="What happened to the connection">
+        {remarks.map((e) => <li key={e.seq} class={e.remark}><time>{timeText(e.at)}</time><span>{e.parts}</span></li>)}
+        {remarks.length === 0 && <li class="quiet">Nothing so far.</li>}
       </ol>
     </section>
   );
