@@ -183,8 +183,12 @@ func TestPage(t *testing.T) {
 	for _, part := range parts { // each has as long as a wait takes at most
 		page.waitOutput(t, part)
 	}
-	happen(t, clientOf(t, redis), 10_000, "the last of them")
-	fmt.Fprintln(page.in, "published")
+	client := clientOf(t, redis)
+	fmt.Fprintln(page.in, "begins")
+	for rows := 1000; rows <= 10_000; rows += 1000 { // at the pace of the page: a flood may be left out for it
+		happen(t, client, 1000, "the last of them")
+		page.waitOutput(t, fmt.Sprint("rows: ", rows))
+	}
 	page.waitOutput(t, "done")
 	if code := page.wait(t); code != 0 {
 		t.Errorf("the browser's program ended with %d", code)
