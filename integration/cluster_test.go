@@ -14,9 +14,9 @@ import (
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
-// TestTopologies runs the topologies of docker-compose.yml that TestCluster does not, as plain processes. Clients connect
-// by polling and by WebSockets through what is in front, and an event reaches all of them, also after the nodes were
-// restarted one after the other.
+// TestTopologies runs the topologies of docker-compose.yml that TestCluster does not, as plain processes. Clients
+// connect by polling and by WebSockets through what is in front, and an event reaches all of them, also after the nodes
+// were restarted one after the other.
 func TestTopologies(t *testing.T) {
 	for _, name := range []string{"single", "sentinel", "redis-cluster"} {
 		t.Run(name, func(t *testing.T) { testTopology(t, name) })

@@ -106,7 +106,10 @@ func testProxy(t *testing.T, p proxy) {
 	}
 	startProxy(t, command, p, env)
 	front := "http://" + listen
-	wait.Until(t, "the proxy to serve", func() bool { code, _ := get(front + "/healthz"); return code == http.StatusOK })
+	wait.Until(t, "the proxy to serve", func() bool {
+		code, _ := get(front + "/healthz")
+		return code == http.StatusOK
+	})
 
 	spectators := startSpectators(t, front, proxiedClients, "polling,websocket;websocket;polling")
 	spectators.all(t, "all clients to spectate")

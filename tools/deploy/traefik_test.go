@@ -11,9 +11,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TestTraefik reads Traefik's files strictly, as Traefik does: a key that is misspelt fails. No package of Traefik can be
-// installed for a test, and its own types take three hundred modules with them, some of which can't be downloaded; so
-// the types here have what its reference lists of the options that the files use.
+// TestTraefik reads Traefik's files strictly, as Traefik does: a key that is misspelt fails. No package of Traefik can
+// be installed for a test, and its own types take three hundred modules with them, some of which can't be downloaded;
+// so the types here have what its reference lists of the options that the files use.
 func TestTraefik(t *testing.T) {
 	var static traefikStatic
 	decodeStrictly(t, read(t, "deploy/traefik/traefik.yml"), &static)
