@@ -20,7 +20,8 @@ var topologies = map[string]int{"demo": 1, "single": 1, "mixed": 2, "sentinel": 
 const composeFile = "../../docker-compose.yml"
 
 // TestCompose reads docker-compose.yml as Compose does, by its schema, with each profile, and holds it against the
-// files and the binary. There is no Docker here: scripts/cluster runs the same topologies, and integration tests run that.
+// files and the binary. There is no Docker here: scripts/cluster runs the same topologies, and integration tests run
+// that.
 func TestCompose(t *testing.T) {
 	for profile, nodes := range topologies {
 		t.Run(profile, func(t *testing.T) {

@@ -160,7 +160,7 @@ func TestUnit(t *testing.T) {
 	if strings.Contains(string(out), "guildcast.service") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	checkStop(t, unit, "0s", "10s") // the defaults
+	checkStop(t, unit, "0s", "10s")                                                            // the defaults
 	users := write(t, dir, "guildcast.conf", string(read(t, "deploy/packages/sysusers.conf"))) // it wants a full path
 	if out := output(t, "systemd-sysusers", "--dry-run", users); !strings.Contains(out, "guildcast") {
 		t.Errorf("nobody makes the user: %s", out)
