@@ -26,6 +26,10 @@ type Event struct {
 	// without.
 	Published int64
 
+	// Traceparent is the trace that it belongs to, as W3C Trace Context has it: `traceparent` of the message, not
+	// checked, nil without.
+	Traceparent []byte
+
 	// Payload is valid JSON, byte for byte as it was published.
 	Payload []byte
 }

@@ -40,7 +40,7 @@ const MaxBytes = 4 << 20
 type fields struct {
 	event, kind, private, requires, payload, actionNumber, guildID []byte
 
-	published []byte // steers nothing
+	published, traceparent []byte // steer nothing
 }
 
 // slot returns the field for a steering member, or nil for any other member.
@@ -83,6 +83,9 @@ func Parse(topic Topic, data []byte) (Event, error) {
 	if f.published != nil {
 		e.Published = parsePublished(f.published)
 	}
+	if n := len(f.traceparent); n > 2 && f.traceparent[0] == '"' {
+		e.Traceparent = f.traceparent[1 : n-1] // what has an escape is no traceparent
+	}
 	if topic.Logs {
 		e.Name = LogOther
 	}
@@ -118,6 +121,8 @@ func collect(data []byte) (f fields, err error) {
 			return f, &ParseError{BadField, "a field differs from a known one in case only"}
 		case slot == nil && name == "ts":
 			f.published = value
+		case slot == nil && name == "traceparent":
+			f.traceparent = value
 		case slot == nil:
 		case *slot != nil:
 			return f, &ParseError{BadField, name + " is there twice"}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/traces"
 )
 
 // Config of a gateway. The zero value works.
@@ -48,6 +49,9 @@ type Config struct {
 	// Sent is called with each event that is sent to sockets, and with their ids. args is the JSON array of its name
 	// and arguments. It must not block, and not keep args. Nil, the default, costs nothing.
 	Sent func(sockets []string, args []byte)
+
+	// Tracer makes traces of guild events; nil makes none.
+	Tracer *traces.Tracer
 
 	Limits Limits
 }

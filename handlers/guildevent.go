@@ -6,6 +6,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
+	"github.com/architus/guildcast/internal/traces"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -81,11 +82,21 @@ func (g *Gateway) route(e *event.Event, p history.Position, received time.Time) 
 		room = &batches{}
 	}
 	var outcome permissions.Outcome
-	room.list, outcome = g.filter.Route(room.list[:0], e, time.Now())
+	began := time.Now()
+	room.list, outcome = g.filter.Route(room.list[:0], e, began)
 	g.metrics.outcome(outcome)
+	var filtered time.Time
+	if g.config.Tracer != nil {
+		filtered = time.Now()
+	}
 	behind, shed = g.fanOut(e, p, room.list)
 	if outcome == permissions.Routed {
 		g.metrics.durations.observeDelivery(e, p, received)
+		if g.config.Tracer != nil {
+			g.trace(room.list, traces.Delivery{
+				Event: e, Position: p, Received: received, Taken: began, Filtered: filtered, Queued: time.Now(),
+			})
+		}
 	}
 	clear(room.list) // so that it keeps no connection alive
 	g.batches.Put(room)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
@@ -44,13 +45,20 @@ func NewPublisher(client goredis.UniversalClient, o PublisherOptions) *Publisher
 // Publish publishes a message on a topic. It returns the event's position once Redis has kept and published it. The
 // error is an *event.ParseError if nodes would drop the message, ErrUnreadable if Redis refuses it, and ErrUnavailable
 // if Redis could not be asked or its answer was lost. In the last case the event may have been published. Publish never
-// retries, because the event could come twice.
+// retries, because the event could come twice. If ctx has a span of OpenTelemetry, the message gets a `traceparent`,
+// and the traces of nodes continue that one; a log action, which is its own payload, stays as it is.
 func (p *Publisher) Publish(ctx context.Context, topic event.Topic, message []byte) (Position, error) {
 	if !event.ValidID(topic.Guild) {
 		return Position{}, errors.New("publish durably: the guild's id is not 1 to 20 digits")
 	}
-	if _, err := event.Parse(topic, message); err != nil {
+	e, err := event.Parse(topic, message)
+	if err != nil {
 		return Position{}, fmt.Errorf("publish durably: %w", err)
+	}
+	span := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, span)
+	if parent := span["traceparent"]; parent != "" {
+		message = e.WithTraceparent(message, parent)
 	}
 	channel := topic.Channel(p.opts.TopicPrefix)
 	if p.opts.Sharded {

@@ -49,6 +49,7 @@ type Config struct {
 	TrustedProxies  []netip.Prefix // whose X-Forwarded-For is believed
 	ProxyProtocol   bool           // whose connections begin with a header of the PROXY protocol
 	KeepAlive       time.Duration  // how long a connection may stay silent between two requests
+	Traces          bool           // make traces of guild events, as the OTEL variables of the environment say
 	DrainDelay      time.Duration  // between "not ready" and the refusal of new clients; 0 means none
 	Grace           time.Duration  // over which a draining node closes its sockets
 

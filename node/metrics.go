@@ -67,6 +67,7 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 			emit("reloads_total", "Reloads of the configuration.", true, float64(n.reloads.failed.Load()),
 				label{"outcome", "failed"})
 		}},
+		stats{n.traceStats},
 		stats{n.engineStats},
 		stats{n.forwardStats},
 		stats{n.busStats},
@@ -78,6 +79,16 @@ func (n *Node) registerStats(adapterStats func() adapter.Stats) error {
 		}
 	}
 	return nil
+}
+
+func (n *Node) traceStats(emit emitFunc) {
+	if n.tracer == nil {
+		return
+	}
+	exported, failed := n.tracer.Stats()
+	const help = "Spans of traces, by whether the collector has taken them."
+	emit("trace_spans_total", help, true, float64(exported), label{"outcome", "exported"})
+	emit("trace_spans_total", help, true, float64(failed), label{"outcome", "failed"})
 }
 
 func (n *Node) engineStats(emit emitFunc) {

@@ -24,6 +24,7 @@ import (
 	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/service"
 	"github.com/architus/guildcast/internal/throttle"
+	"github.com/architus/guildcast/internal/traces"
 	"github.com/architus/guildcast/internal/wake"
 	"github.com/architus/guildcast/node/internal/adminui"
 	"github.com/architus/guildcast/node/internal/forward"
@@ -58,6 +59,7 @@ type Node struct {
 	worker   *worker.Worker     // of the demo guilds; nil without
 	adminUI  *adminui.UI        // nil without
 	forward  *forward.Forwarder // nil: requests of other nodes' sessions are not passed on
+	tracer   *traces.Tracer     // nil without
 	topics   *redis.Topics
 	entities *redis.Entities
 	requests *redis.Requests
@@ -92,6 +94,11 @@ func New(c Config) (_ *Node, err error) {
 	n.live.Store(first)
 	n.verifier.current.Store(first.verifier)
 	n.filter = permissions.NewFilter[*engine.Conn](first.policy)
+	if n.config.Traces {
+		if n.tracer, err = traces.New(traces.Options{Logger: n.config.Logger, Version: n.config.Version}); err != nil {
+			return nil, wrong("traces", err)
+		}
+	}
 	if n.redisIsLent() {
 		n.redis = n.config.Demo.Redis
 	} else if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
@@ -211,7 +218,7 @@ func (n *Node) join(bot *mockbot.Bot) error {
 		Logger: c.Logger, Registerer: n.registry, TokenPerRequest: c.TokenPerRequest, UserPool: c.UserPool,
 		TokenCookie: c.TokenCookie, Compat: c.Compat, ExpiryWarning: c.ExpiryWarning,
 		TrustedProxies: c.TrustedProxies, Limits: c.Limits, RequestTimeout: c.RequestTimeout,
-		ShareCompression: c.Compression == CompressionShared, Sent: sent,
+		ShareCompression: c.Compression == CompressionShared, Sent: sent, Tracer: n.tracer,
 	})
 	if err != nil {
 		return err

@@ -203,6 +203,11 @@ func (n *Node) leave(ctx context.Context, parts []part) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	if n.tracer != nil {
+		if err := n.tracer.Shutdown(ctx); err != nil {
+			n.config.Logger.Warn("some traces were not exported", "err", err)
+		}
+	}
 	if n.bus != nil {
 		if err := n.bus.Close(ctx); err != nil {
 			n.config.Logger.Warn("some messages could not be published", "err", err)

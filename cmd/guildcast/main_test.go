@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -377,6 +380,48 @@ func TestPublishDurably(t *testing.T) {
 	if o := execute(t, env, "publish", "--durable", "1", "{}"); o.code != 1 ||
 		!strings.Contains(o.err, "redis is unavailable") {
 		t.Errorf("without Redis: %+v", o)
+	}
+}
+
+// TestPublishTraced puts the trace that it exports into the message, durable or plain.
+func TestPublishTraced(t *testing.T) {
+	requests := make(chan string, 10)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		requests <- string(body)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	server := miniredis.RunT(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer client.Close()
+	subscriber := client.PSubscribe(t.Context(), "*")
+	defer subscriber.Close()
+	if _, err := subscriber.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"GUILDCAST_REDIS=redis://" + server.Addr(), "GUILDCAST_TRACES=true"}
+	for _, args := range [][]string{{"publish", "--durable"}, {"publish"}} {
+		if o := execute(t, env, append(args, "1", "{}")...); o.code != 0 {
+			t.Fatalf("%v: %+v", args, o)
+		}
+		m, err := subscriber.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(m.Payload, `{"traceparent":"00-`)
+		trace, rest, _ := strings.Cut(rest, "-")
+		id, err := hex.DecodeString(trace)
+		if err != nil || len(id) != 16 || !strings.HasSuffix(rest, `-01","private":false,"payload":{}}`) {
+			t.Errorf("%v: the message is %s", args, m.Payload)
+		}
+		if body := <-requests; !strings.Contains(body, string(id)) {
+			t.Errorf("%v: trace %s is not in %q", args, trace, body)
+		}
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	if o := execute(t, env, "publish", "1", "{}"); o.code != 2 || !strings.Contains(o.err, "http/protobuf") {
+		t.Errorf("a protocol that is not spoken: %+v", o)
 	}
 }
 

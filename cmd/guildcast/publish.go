@@ -3,15 +3,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/traces"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -32,6 +36,7 @@ type publish struct {
 	Durable     bool          `help:"Keep the event in the history of its guild, so that nobody misses it, and print its position."`
 	MaxEntries  int           `default:"1000" placeholder:"N" help:"With --durable, entries that the guild's history keeps at most."`
 	MaxAge      time.Duration `default:"1h" placeholder:"DURATION" help:"With --durable, how long the guild's history keeps an entry."`
+	Traces      bool          `help:"Begin a trace, which nodes continue, and export it by OTLP, as the OTEL_... variables say."`
 	PrintScript bool          `help:"Print the Lua script that publishes durably, for programs of your own, and end."`
 
 	GuildID string `arg:"" optional:"" name:"guild" help:"Guild id."`
@@ -81,25 +86,35 @@ func (c *publish) Run(ctx context.Context, t terminal) error {
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	send := c.plainly
 	if c.Durable {
-		return c.durably(ctx, t, connection.Client, topic, message)
+		send = c.durably
 	}
-	nodes, err := c.plainly(ctx, connection.Client, topic, message)
+	if c.Traces {
+		return traced(ctx, t, connection.Client, topic, message, send)
+	}
+	return send(ctx, t, connection.Client, topic, message)
+}
+
+// plainly publishes the message, and prints how many connections heard it.
+func (c *publish) plainly(
+	ctx context.Context, t terminal, client goredis.UniversalClient, topic event.Topic, message []byte,
+) error {
+	if e, err := event.Parse(topic, message); err == nil {
+		if parent := traces.Parent(ctx); parent != "" {
+			message = e.WithTraceparent(message, parent)
+		}
+	}
+	channel, publish := topic.Channel(c.TopicPrefix), client.Publish
+	if c.Topics == "sharded" {
+		channel, publish = topic.ShardedChannel(c.TopicPrefix), client.SPublish
+	}
+	heard, err := publish(ctx, channel, message).Result()
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	_, err = fmt.Fprintf(t.out, "%d subscribed\n", nodes)
+	_, err = fmt.Fprintf(t.out, "%d subscribed\n", heard)
 	return err
-}
-
-// plainly returns how many connections heard the message.
-func (c *publish) plainly(ctx context.Context, client goredis.UniversalClient, topic event.Topic, message []byte) (
-	int64, error,
-) {
-	if c.Topics == "sharded" {
-		return client.SPublish(ctx, topic.ShardedChannel(c.TopicPrefix), message).Result()
-	}
-	return client.Publish(ctx, topic.Channel(c.TopicPrefix), message).Result()
 }
 
 func (c *publish) durably(ctx context.Context, t terminal, client goredis.UniversalClient, topic event.Topic,
@@ -115,6 +130,26 @@ func (c *publish) durably(ctx context.Context, t terminal, client goredis.Univer
 	}
 	_, err = fmt.Fprintln(t.out, position)
 	return err
+}
+
+// traced has send publish within the first span of a trace.
+func traced(
+	ctx context.Context, t terminal, client goredis.UniversalClient, topic event.Topic, message []byte,
+	send func(context.Context, terminal, goredis.UniversalClient, event.Topic, []byte) error,
+) error {
+	tracer, err := traces.New(traces.Options{
+		Logger: slog.New(slog.NewTextHandler(t.err, nil)), Version: release, Always: true,
+	})
+	if err != nil {
+		return usagef("--traces: %w", err)
+	}
+	publishing, span := tracer.Publish(ctx, topic)
+	err = send(publishing, t, client, topic, message)
+	if err != nil {
+		span.SetStatus(codes.Error, "not published")
+	}
+	span.End()
+	return errors.Join(err, tracer.Shutdown(ctx))
 }
 
 // message is the envelope around a payload; a log action is its own message.

@@ -29,6 +29,7 @@ type serve struct {
 	Origins        []string      `group:"Serving:" placeholder:"ORIGIN" help:"Origins of pages that may connect, such as https://board.example.com or https://*.example.com, with commas between them; null and file:// by name; or * for any; pages of the node's own host always may."`
 	TrustedProxies []string      `group:"Serving:" placeholder:"CIDR" help:"Networks of proxies whose X-Forwarded-For, or else Forwarded, is believed, for the limits per address."`
 	ProxyProtocol  bool          `group:"Serving:" help:"Expect the header of the PROXY protocol, version 1 or 2, before each connection from --trusted-proxies."`
+	Traces         bool          `group:"Serving:" help:"Make traces of guild events and export them by OTLP, as the OTEL_... variables say."`
 	KeepAlive      time.Duration `group:"Serving:" default:"${keep_alive}" placeholder:"DURATION" help:"Time that a connection may stay silent between two requests; more than the balancer in front keeps its own."`
 	DrainDelay     time.Duration `group:"Serving:" default:"${drain_delay}" placeholder:"DURATION" help:"Time for which a node that got SIGTERM is not ready and still serves new clients, for balancers to notice."`
 	Grace          time.Duration `group:"Serving:" default:"${grace}" placeholder:"DURATION" help:"Time over which a node that got SIGTERM closes its sockets."`
@@ -282,7 +283,8 @@ func (s *serve) nodeConfig(t terminal) (node.Config, error) {
 func (s *serve) config() (node.Config, error) {
 	c := node.Config{
 		Addr: s.Addr, AdminAddr: s.AdminAddr, Watch: s.Watch, TLSCert: s.TlsCert, TLSKey: s.TlsKey, Origins: s.Origins,
-		ProxyProtocol: s.ProxyProtocol, KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
+		ProxyProtocol: s.ProxyProtocol, Traces: s.Traces,
+		KeepAlive: s.KeepAlive, DrainDelay: s.DrainDelay, Grace: s.Grace,
 		Path: s.Path, ServeClient: s.ServeClient, PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxMessageBytes: s.MaxMessageBytes, AllowEIO3: s.AllowEio3, Compression: s.Compression,
 		Compat:        handlers.Compat(s.Compat),
