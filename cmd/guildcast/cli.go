@@ -247,7 +247,7 @@ func describe(v *kong.Value) string {
 		return v.Help
 	}
 	text := v.Help
-	if v.HasDefault {
+	if v.HasDefault && v.Default != "" {
 		text += " Default " + v.Default + "."
 	}
 	return text + " $" + variable(v.Name)
