@@ -48,6 +48,7 @@ type Node struct {
 	reloads   struct{ ok, failed atomic.Uint64 }
 
 	registry *prometheus.Registry
+	network  network
 	redis    *redisurl.Connection
 	bus      *bus.Bus
 	io       *socket.Server
@@ -73,9 +74,18 @@ type Node struct {
 
 // New builds a node from its configuration. It asks nothing of the network, so that an error is always a mistake in the
 // configuration.
-func New(c Config) (_ *Node, err error) {
+func New(c Config) (*Node, error) { return newNode(c, network{net.Listen, redisurl.Connect}) }
+
+// network is what a node listens and reaches Redis with.
+type network struct {
+	listen  func(network, addr string) (net.Listener, error)
+	connect func(url string) (*redisurl.Connection, error)
+}
+
+func newNode(c Config, through network) (_ *Node, err error) {
 	n := &Node{
-		config: c.withDefaults(), registry: prometheus.NewRegistry(),
+		network: through,
+		config:  c.withDefaults(), registry: prometheus.NewRegistry(),
 		newKeys: wake.New(), reloading: make(chan struct{}, 1),
 	}
 	n.known.Max = n.config.MaxRevocations
@@ -101,7 +111,7 @@ func New(c Config) (_ *Node, err error) {
 	}
 	if n.redisIsLent() {
 		n.redis = n.config.Demo.Redis
-	} else if n.redis, err = redisurl.Connect(n.config.Redis); err != nil {
+	} else if n.redis, err = n.network.connect(n.config.Redis); err != nil {
 		return nil, wrong("redis", err)
 	}
 	redis.LogRefusals(n.redis.Client, n.config.Logger)

@@ -20,7 +20,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.life.Begin(); err != nil {
 		return fmt.Errorf("run node: %w", err)
 	}
-	plain, err := net.Listen("tcp", n.config.Addr)
+	plain, err := n.network.listen("tcp", n.config.Addr)
 	if err != nil {
 		n.discard()
 		return fmt.Errorf("listen: %w", err)

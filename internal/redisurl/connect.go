@@ -47,7 +47,10 @@ type Connection struct {
 //
 // Nothing is dialled yet: a Redis that is away is no error here. Errors never contain a password. Close ends the
 // connection, and with it the embedded Redis.
-func Connect(rawURL string) (*Connection, error) {
+func Connect(rawURL string) (*Connection, error) { return ConnectThrough(rawURL, nil) }
+
+// ConnectThrough is Connect, with the servers reached by dial. Nil is the network.
+func ConnectThrough(rawURL string, dial DialFunc) (*Connection, error) {
 	t, err := parseURL(rawURL)
 	if err != nil {
 		return nil, err
@@ -55,6 +58,9 @@ func Connect(rawURL string) (*Connection, error) {
 	c := &Connection{
 		Target: t.scheme + "://" + strings.Join(t.options.Addrs, ","),
 		dialer: newDialer(t.options.DialTimeout, t.options.TLSConfig, t.files),
+	}
+	if dial != nil {
+		c.dialer.connect = dial
 	}
 	t.options.Dialer = c.dialer.dial
 	if !t.unix {

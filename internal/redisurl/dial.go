@@ -14,15 +14,19 @@ import (
 // go-redis's pool would go on leading to the former one.
 type dialer struct {
 	// Static after construction.
-	net   net.Dialer
-	tls   *tls.Config // nil: not encrypted
-	files tlsFiles    // read into a copy of tls for each connection
-	host  string      // of addresses that have none
+	connect DialFunc
+	timeout time.Duration // of the encryption
+	tls     *tls.Config   // nil: not encrypted
+	files   tlsFiles      // read into a copy of tls for each connection
+	host    string        // of addresses that have none
 
 	// Guarded by mu.
 	mu   sync.Mutex
 	open map[*remembered]struct{}
 }
+
+// DialFunc makes a connection, as net.Dialer's DialContext does.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 func newDialer(timeout time.Duration, c *tls.Config, files tlsFiles) *dialer {
 	if c != nil {
@@ -30,7 +34,10 @@ func newDialer(timeout time.Duration, c *tls.Config, files tlsFiles) *dialer {
 		c = c.Clone()
 		c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
-	return &dialer{net: net.Dialer{Timeout: timeout}, tls: c, files: files, open: map[*remembered]struct{}{}}
+	return &dialer{
+		connect: (&net.Dialer{Timeout: timeout}).DialContext, timeout: timeout, tls: c, files: files,
+		open: map[*remembered]struct{}{},
+	}
 }
 
 // dial has the type of goredis.Options.Dialer.
@@ -39,7 +46,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		addr = net.JoinHostPort(d.host, port)
 	}
 	began := time.Now()
-	nc, err := d.net.DialContext(ctx, network, addr)
+	nc, err := d.connect(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +75,7 @@ func (d *dialer) encrypt(ctx context.Context, nc net.Conn, addr string) (net.Con
 		}
 		config.ServerName = host
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	c := tls.Client(nc, config)
 	if err := c.HandshakeContext(ctx); err != nil {

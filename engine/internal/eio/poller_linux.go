@@ -28,6 +28,7 @@ type poller struct {
 	epoll int
 	file  *os.File // owns epoll
 	raw   syscall.RawConn
+	once  sync.Once // starts it, with the first connection
 
 	mu      sync.Mutex
 	conns   compact.Map[uint64, *wsConn] // by key
@@ -73,6 +74,7 @@ func newPoller(s *Server) (*poller, error) {
 
 // add registers w, whose key it sets, and arms it.
 func (p *poller) add(w *wsConn) error {
+	p.once.Do(func() { p.srv.loops.Go(func() { p.run(0) }) })
 	p.mu.Lock()
 	p.keys++
 	w.key = p.keys
@@ -116,9 +118,6 @@ func (p *poller) remove(w *wsConn) {
 	p.conns.Delete(w.key)
 	p.mu.Unlock()
 }
-
-// start runs the poller until stop.
-func (p *poller) start() { p.srv.loops.Go(func() { p.run(0) }) }
 
 // stop makes run return.
 func (p *poller) stop() {

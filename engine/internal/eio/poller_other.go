@@ -10,5 +10,4 @@ func newPoller(*Server) (*poller, error) { return nil, nil }
 func (*poller) add(*wsConn) error  { return nil }
 func (*poller) done(*wsConn, bool) {}
 func (*poller) remove(*wsConn)     {}
-func (*poller) start()             {}
 func (*poller) stop()              {}

@@ -123,9 +123,6 @@ func (s *Server) start() {
 		s.flushers = append(s.flushers, f)
 		s.loops.Go(f.run)
 	}
-	for _, p := range s.pollers {
-		p.start()
-	}
 }
 
 // now returns the time since the server's epoch.

@@ -6,6 +6,7 @@ package sioclient
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Options struct {
 	ReadBuffer int
 	// Patience is how long a Client waits for what must come. Default 1 minute.
 	Patience time.Duration
+	// Dial makes the connection. Nil is by TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Stalled never reads once it is connected, as a browser on a lost network does.
 	Stalled bool
 }
@@ -56,7 +59,15 @@ const BrowserHeaders = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/
 
 // Dial connects to a namespace of the server at addr (host:port) and returns once it is connected.
 func Dial(addr string, opts Options) (*Conn, error) {
-	nc, err := net.DialTimeout("tcp", addr, 20*time.Second)
+	dial := opts.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	nc, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
