@@ -28,7 +28,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 20, "worlds that TestSimulation runs")
+	simSeeds = flag.Int("sim.seeds", 6, "worlds that TestSimulation runs")
 	simSeed  = flag.Uint64("sim.seed", 0, "the one world that TestSimulation runs; 0 draws others")
 )
 
@@ -52,16 +52,19 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	for _, seed := range seeds {
-		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { simulate(t, seed) }) })
-		if !ok {
-			t.Fatalf("repeat it by: go test ./node -run TestSimulation -sim.seed %d", seed)
-		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { simulate(t, seed) })
+			if t.Failed() {
+				t.Logf("repeat it by: go test ./node -run TestSimulation -sim.seed %d", seed)
+			}
+		})
 	}
 }
 
 const (
 	simRedis  = "10.0.9.9:6379"
-	simLength = 20 * time.Second
+	simLength = 15 * time.Second
 	simSecret = "a secret of the simulation, of 32 bytes"
 )
 
@@ -98,7 +101,12 @@ type simNode struct {
 func simulate(t *testing.T, seed uint64) {
 	delays := rand.New(rand.NewPCG(seed, 1))
 	w := &simWorld{t: t, redis: miniredis.NewMiniRedis(), rng: rand.New(rand.NewPCG(seed, 2))}
-	w.net = &simnet.Net{Delay: func() time.Duration { return time.Duration(delays.IntN(3000)) * time.Microsecond }}
+	w.net = &simnet.Net{
+		Delay: func() time.Duration { return time.Duration(delays.IntN(3000)) * time.Microsecond },
+		// A session that ends waits up to 10 s for its handlers and holds a mutex meanwhile, for which its reader must not
+		// wait: in a bubble no time passes while somebody waits for a mutex.
+		Linger: 11 * time.Second,
+	}
 	first, err := w.redis.Dial() // starts it
 	if err != nil {
 		t.Fatal(err)

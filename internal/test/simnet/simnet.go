@@ -21,6 +21,8 @@ var errRefused = errors.New("connection refused")
 type Net struct {
 	// Delay returns how long the next bytes are on their way. Nil is no time. It is called under a lock.
 	Delay func() time.Duration
+	// Linger is how late a listener's side learns that its connection has gone.
+	Linger time.Duration
 
 	mu        sync.Mutex
 	listeners map[string]*Listener // by address
@@ -61,6 +63,7 @@ func (n *Net) Dial(ctx context.Context, from, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "sim", Addr: address(addr), Err: errRefused}
 	}
 	k := &link{net: n, from: from, to: addr, there: newStream(n), back: newStream(n)}
+	k.there.linger = n.Linger
 	if block != nil {
 		block(k)
 	}
@@ -226,6 +229,7 @@ type chunk struct {
 // stream is one direction.
 type stream struct {
 	net            *Net
+	linger         time.Duration
 	reader, writer deadline
 
 	mu      sync.Mutex
@@ -234,6 +238,7 @@ type stream struct {
 	last    time.Time // arrival of the last chunk: nothing overtakes
 	err     error     // broken: nothing more is read or written
 	ended   bool      // io.EOF after what is there
+	gone    time.Time // when it ended or broke
 	stalled bool
 	changed chan struct{} // closed and replaced when any of this changes
 }
@@ -252,6 +257,7 @@ func (s *stream) fail(err error) {
 	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = err
+		s.goneLocked()
 		s.changeLocked()
 	}
 }
@@ -260,7 +266,14 @@ func (s *stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
+	s.goneLocked()
 	s.changeLocked()
+}
+
+func (s *stream) goneLocked() {
+	if s.gone.IsZero() {
+		s.gone = time.Now()
+	}
 }
 
 func (s *stream) stall(on bool) {
@@ -279,9 +292,11 @@ func (s *stream) read(b []byte) (int, error) {
 			s.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case s.err != nil:
-			err := s.err
-			s.mu.Unlock()
-			return 0, err
+			if wait = time.Until(s.gone.Add(s.linger)); wait <= 0 {
+				err := s.err
+				s.mu.Unlock()
+				return 0, err
+			}
 		case s.stalled:
 		case len(s.chunks) > 0:
 			if wait = time.Until(s.chunks[0].at); wait <= 0 {
@@ -290,8 +305,10 @@ func (s *stream) read(b []byte) (int, error) {
 				return n, nil
 			}
 		case s.ended:
-			s.mu.Unlock()
-			return 0, io.EOF
+			if wait = time.Until(s.gone.Add(s.linger)); wait <= 0 {
+				s.mu.Unlock()
+				return 0, io.EOF
+			}
 		}
 		s.mu.Unlock()
 		await(wait, changed, &s.reader)
