@@ -27,9 +27,9 @@ import (
 
 // TestChaosDurable: events are published durably while nodes are killed and restarted, Redis is restarted with its
 // data, frozen and cut off, and its subscribers are killed again and again. Clients blink and come back to another
-// node, read slowly, lose rights and are revoked, and the policy becomes stricter. What each of them has received must be what the history has for it,
-// in order and once, and nobody is told of a loss. GUILDCAST_CHAOS_SEED repeats a run's choices,
-// GUILDCAST_CHAOS_SECONDS changes its length.
+// node, read slowly, lose rights and are revoked, and the policy becomes stricter. What each of them has received must
+// be what the history has for it, in order and once, and nobody is told of a loss. GUILDCAST_CHAOS_SEED repeats a run's
+// choices, GUILDCAST_CHAOS_SECONDS changes its length.
 func TestChaosDurable(t *testing.T) {
 	beside(t)
 	seeds, length := 1, 15*time.Second
@@ -141,7 +141,8 @@ func newDurableWorld(t *testing.T, seed int64) *durableWorld {
 
 func (w *durableWorld) startNode(t *testing.T, i int) {
 	t.Helper()
-	w.nodes[i] = startNode(t, fmt.Sprint("node ", i), "redis://"+w.proxies[i].Addr(), "GUILDCAST_GRACE=1s", "GUILDCAST_POLICY="+w.policy,
+	w.nodes[i] = startNode(t, fmt.Sprint("node ", i), "redis://"+w.proxies[i].Addr(), "GUILDCAST_GRACE=1s",
+		"GUILDCAST_POLICY="+w.policy,
 		"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1")
 	w.setAddr(i, strings.TrimPrefix(w.nodes[i].url, "http://"))
 }

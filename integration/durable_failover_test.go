@@ -40,11 +40,11 @@ type keeper struct {
 	manual  func(t *testing.T) // has replica take the place of primary
 }
 
-// TestChaosDurableFailover: the server that holds a guild's history is killed, frozen, replaced by its replica, or gives
-// its slot away, while events are published durably, and some clients blink. A client gets the history's events in
-// order and once, without a resync, unless the replica lacked what clients had received. Then all of the guild's clients
-// are told, and those of a guild that has lost nothing are not. (What was lost before a node had received it, nobody can
-// know but the publisher: Redis had accepted it.)
+// TestChaosDurableFailover: the server that holds a guild's history is killed, frozen, replaced by its replica, or
+// gives its slot away, while events are published durably, and some clients blink. A client gets the history's events
+// in order and once, without a resync, unless the replica lacked what clients had received. Then all of the guild's
+// clients are told, and those of a guild that has lost nothing are not. (What was lost before a node had received it,
+// nobody can know but the publisher: Redis had accepted it.)
 func TestChaosDurableFailover(t *testing.T) {
 	kinds := map[string]func(*testing.T) *keeper{
 		"sentinel": keepWithSentinel, "cluster": keepInCluster,

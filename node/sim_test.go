@@ -103,8 +103,8 @@ func simulate(t *testing.T, seed uint64) {
 	w := &simWorld{t: t, redis: miniredis.NewMiniRedis(), rng: rand.New(rand.NewPCG(seed, 2))}
 	w.net = &simnet.Net{
 		Delay: func() time.Duration { return time.Duration(delays.IntN(3000)) * time.Microsecond },
-		// A session that ends waits up to 10 s for its handlers and holds a mutex meanwhile, for which its reader must not
-		// wait: in a bubble no time passes while somebody waits for a mutex.
+		// A session that ends waits up to 10 s for its handlers and holds a mutex meanwhile, for which its reader must
+		// not wait: in a bubble no time passes while somebody waits for a mutex.
 		Linger: 11 * time.Second,
 	}
 	first, err := w.redis.Dial() // starts it
@@ -369,7 +369,8 @@ type simFollower struct {
 
 func newSimFollower(w *simWorld, i int, rng *rand.Rand) *simFollower {
 	rights := []permissions.Bits{
-		0, permissions.ViewPublicLogs, permissions.ViewPublicLogs | permissions.ViewPrivateLogs, permissions.Administrator,
+		0, permissions.ViewPublicLogs, permissions.ViewPublicLogs | permissions.ViewPrivateLogs,
+		permissions.Administrator,
 	}
 	f := &simFollower{
 		w: w, name: fmt.Sprintf("10.1.0.%d:5000", i), rng: rng, guild: simGuilds[i%2], bits: rights[i/2%len(rights)],
@@ -559,7 +560,8 @@ func (f *simFollower) judge(t *testing.T, reference []simEntry) {
 		}
 	}
 	if len(f.trouble) > 0 || !slices.Equal(f.got, want) {
-		t.Errorf("%s (rights %d, logs %t) got %d events, want %d, from %s on: %q\n got %v\nwant %v", f.name, f.bits, f.logs,
+		t.Errorf("%s (rights %d, logs %t) got %d events, want %d, from %s on: %q\n got %v\nwant %v", f.name, f.bits,
+			f.logs,
 			len(f.got), len(want), f.start, f.trouble, f.got, want)
 	}
 }

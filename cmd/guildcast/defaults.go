@@ -34,7 +34,7 @@ var defaults = sync.OnceValue(func() kong.Vars {
 
 // initialisms are the words in the names of fields that are written in capitals.
 var initialisms = strings.NewReplacer("JWTJWKS", "JwtJwks", "TLS", "Tls", "JWT", "Jwt", "EIO", "Eio", "JSON", "Json",
-	"IDs", "Ids")
+	"IDs", "Ids", "AdminUI", "AdminUi")
 
 // snakeCase writes the name of a field in small letters, with underscores between its words.
 func snakeCase(field string) string {

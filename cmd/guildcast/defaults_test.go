@@ -16,6 +16,8 @@ func TestFlagsAndFieldsHaveOneName(t *testing.T) {
 		"jwt-secret": "JWTSecrets", "jwt-secret-file": "JWTSecrets",
 		"demo": "Demo", "demo-members": "Demo", "demo-interval": "Demo",
 		"log": "Logger", "memory-share": "", "cluster-secret-file": "ClusterSecret", "help": "", "config": "",
+		"admin-ui": "AdminUI", "admin-ui-user": "AdminUI", "admin-ui-password": "AdminUI",
+		"admin-ui-password-file": "AdminUI", "admin-ui-write": "AdminUI", "admin-ui-mode": "AdminUI",
 	}
 	unused := map[string]bool{}
 	for name := range fieldNames(reflect.TypeFor[node.Config](), "") {
@@ -72,7 +74,7 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := map[string]bool{"help": true, "config": true, "version": true, "jwt-secret": true, "jwt-secret-file": true,
-		"cluster-secret-file": true}
+		"cluster-secret-file": true, "admin-ui-password-file": true}
 	for _, command := range k.Model.Leaves(false) {
 		for _, group := range command.AllFlags(false) {
 			for _, flag := range group {
@@ -84,6 +86,8 @@ func TestEveryFieldReachesTheNode(t *testing.T) {
 				switch {
 				case flag.IsBool():
 					value = "true"
+				case flag.Name == "compression":
+					value = "shared"
 				case flag.Enum != "":
 					value = flag.Enum[strings.LastIndex(flag.Enum, ",")+1:]
 				case flag.Target.Type() == reflect.TypeFor[[]string]():

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,7 +36,12 @@ func TestEveryBlockIsRun(t *testing.T) {
 		if run[b.Lang] == "" {
 			t.Errorf("%s: nothing runs blocks of %q", b, b.Lang)
 		}
-		if b.NotRun != "" {
+		if test, ok := strings.CutPrefix(b.NotRun, "it is the test in "); ok {
+			if text, err := os.ReadFile(filepath.Join("root, test)); err != nil ||
+				!strings.Contains(string(text), b.Text) {
+				t.Errorf("%s is not in %s (%v)", b, test, err)
+			}
+		} else if b.NotRun != "" {
 			notRun++
 		}
 	}
