@@ -37,7 +37,7 @@ func TestEveryBlockIsRun(t *testing.T) {
 			t.Errorf("%s: nothing runs blocks of %q", b, b.Lang)
 		}
 		if test, ok := strings.CutPrefix(b.NotRun, "it is the test in "); ok {
-			if text, err := os.ReadFile(filepath.Join("root, test)); err != nil ||
+			if text, err := os.ReadFile(filepath.Join(root, test)); err != nil ||
 				!strings.Contains(string(text), b.Text) {
 				t.Errorf("%s is not in %s (%v)", b, test, err)
 			}

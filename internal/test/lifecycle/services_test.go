@@ -30,7 +30,7 @@ import (
 	"github.com/architus/guildcast/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.IgnorePools) }
 
 const (
 	module = "github.com/architus/guildcast/"

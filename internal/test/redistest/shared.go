@@ -26,8 +26,12 @@ var idle struct {
 // Main runs a package's tests, ends the servers that they shared, and fails if goroutines are left. A TestMain of a
 // package that uses Shared, SharedCluster, Each or Real calls it instead of goleak.VerifyTestMain.
 func Main(m *testing.M, options ...goleak.Option) {
-	goleak.VerifyTestMain(running{m}, options...)
+	goleak.VerifyTestMain(running{m}, append(options, IgnorePools)...)
 }
+
+// IgnorePools overlooks pools of go-redis that could not dial: they try again each second, and end a second after they
+// were closed.
+var IgnorePools = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 
 type running struct{ m *testing.M }
 
