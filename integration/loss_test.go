@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"syscall"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -74,6 +75,19 @@ func TestDrain(t *testing.T) {
 	for _, c := range cs {
 		c.wait(t, "disconnect", func(h heard) bool { return h.Type == "disconnect" })
 	}
+}
+
+// TestSecondSignal: a node that drains for long ends at once when it is told so again.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t)
+	n := startNode(t, "node", redis.url, "GUILDCAST_DRAIN_DELAY=10m")
+	n.waitReady(t)
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	n.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
+	n.stop(t, syscall.SIGTERM)
 }
 
 // TestWrongConfiguration: one clear line and exit code 2.
