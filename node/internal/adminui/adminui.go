@@ -156,7 +156,7 @@ func (u *UI) fetch(done func([]any)) {
 	var mu sync.Mutex
 	all, missing := []any{}, len(u.namespaces())
 	for _, nsp := range u.namespaces() {
-		nsp.FetchSockets()(func(sockets []*socket.RemoteSocket, err error) {
+		nsp.Except().FetchSockets()(func(sockets []*socket.RemoteSocket, err error) {
 			if err != nil { // some servers have not answered; the others' are shown
 				u.o.Logger.Debug("admin ui could not fetch all sockets", "namespace", nsp.Name(), "err", err)
 			}
