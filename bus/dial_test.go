@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -18,10 +19,10 @@ import (
 )
 
 // provider gives credentials as a cloud's identity service does.
-type provider struct{ stopped int }
+type provider struct{ stopped atomic.Int32 }
 
 func (p *provider) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
-	return auth.NewBasicCredentials("user", "secret"), func() error { p.stopped++; return nil }, nil
+	return auth.NewBasicCredentials("user", "secret"), func() error { p.stopped.Add(1); return nil }, nil
 }
 
 // TestDial uses the settings of the client: TLS, and credentials in each of their forms.
@@ -57,7 +58,7 @@ func TestDial(t *testing.T) {
 			must(t, b.Close(within(t)))
 		})
 	}
-	if streaming.stopped == 0 {
+	if streaming.stopped.Load() == 0 {
 		t.Error("the provider of credentials was not let go")
 	}
 }

@@ -91,7 +91,7 @@ func BenchmarkElevation(b *testing.B) {
 
 // What the histograms take of one guild event.
 func BenchmarkObserveDelivery(b *testing.B) {
-	d, e := newDurations(), &event.Event{}
+	d, e := newDurations(""), &event.Event{}
 	received := time.Now()
 	p := history.Position{Time: uint64(received.UnixMilli())}
 	b.ReportAllocs()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 func architus(c *handlers.Config, p *handlers.Parts) {
@@ -21,7 +22,9 @@ func architus(c *handlers.Config, p *handlers.Parts) {
 // dashboard connects as the first dashboard does: with its cookie and without an auth object.
 func dashboard(t testing.TB, n *node, token string) *client {
 	t.Helper()
-	c := withHeaders(t, n, nil, "Origin: "+boardOrigin, "Cookie: token="+token)
+	c := connectWith(t, n.server, nil, sioclient.Options{
+		OldProtocol: true, Headers: "Origin: " + boardOrigin + "\r\nCookie: token=" + token + "\r\n",
+	})
 	c.expect("request_elevation_return")
 	return c
 }
@@ -171,7 +174,7 @@ func TestCompatPools(t *testing.T) {
 		})
 	}
 
-	anonymous := connect(t, n.server, nil)
+	anonymous := connectWith(t, n.server, nil, sioclient.Options{OldProtocol: true})
 	anonymous.emit("pool_all_request", m{"type": "guild", "_id": 5})
 	wantCompatError(t, anonymous.expect("error").as(t), 409, 5.0)
 	if got := anonymous.expect("pool_response"); string(got.arg) != strings.Replace(none, "1", "5", 1) {
@@ -208,7 +211,7 @@ func wantCompatError(t testing.TB, e map[string]any, code int, id any) {
 
 func TestCompatInterpret(t *testing.T) {
 	n := start(t, architus)
-	c := connect(t, n.server, nil)
+	c := connectWith(t, n.server, nil, sioclient.Options{OldProtocol: true})
 	say := func(content string, silent bool) string {
 		c.emit("mock_user_event", m{
 			"action": 3001, "guildId": 4211, "messageId": 2, "content": content, "silent": silent,
@@ -244,7 +247,7 @@ func TestCompatInterpretOfAWorker(t *testing.T) {
 		architus(c, p)
 		p.Interpreter = nil
 	})
-	c := connect(t, n.server, nil)
+	c := connectWith(t, n.server, nil, sioclient.Options{OldProtocol: true})
 	for _, tt := range []struct{ result, want string }{
 		{`{"guild_id":7,"actions":[{"action":3101,"message_id":1,"emoji":"x","targets_user":true},` +
 			`{"action":3101,"message_id":1,"emoji":"x"},{"action":72,"message_id":1},{"action":9,"message_id":1},` +

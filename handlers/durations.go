@@ -26,7 +26,7 @@ type durations struct {
 	known [2]map[string]prometheus.Observer
 }
 
-func newDurations() *durations {
+func newDurations(compat Compat) *durations {
 	d := &durations{
 		redisToSocket: prometheus.NewHistogram(histogramOpts("redis_to_socket_seconds",
 			"From the arrival of a guild event from Redis until it is queued for all sockets that get it.")),
@@ -41,10 +41,13 @@ func newDurations() *durations {
 		"Time that handlers of client events take."), []string{"event"})
 	d.byEvent[durationRequest] = prometheus.NewHistogramVec(histogramOpts("request_seconds",
 		"From the taking up of a client event until its last answer is queued."), []string{"event"})
+	events := []string{eventRequestElevation, eventDemote, eventSpectate, eventPool, eventInterpret}
+	if compat == CompatArchitus {
+		events = append(events, eventPoolRequest, eventPoolAllRequest, eventMockUserEvent)
+	}
 	for i, vec := range d.byEvent {
 		d.known[i] = map[string]prometheus.Observer{}
-		for _, name := range []string{eventRequestElevation, eventDemote, eventSpectate, eventPool, eventInterpret,
-			eventPoolRequest, eventPoolAllRequest, eventMockUserEvent} {
+		for _, name := range events {
 			d.known[i][name] = vec.WithLabelValues(name)
 		}
 	}

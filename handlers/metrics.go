@@ -58,7 +58,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		replays:            vec("replays_total", "Replays of past guild events, by what became of them.", "outcome"),
 		replayed:           one("replayed_events_total", "Past guild events queued for sockets."),
 		elevated:           prometheus.NewGauge(gauge("elevated_sockets", "Sockets that are elevated.")),
-		durations:          newDurations(),
+		durations:          newDurations(g.config.Compat),
 		outcomes:           map[permissions.Outcome]prometheus.Counter{},
 		levels:             map[permissions.Level]prometheus.Counter{},
 	}

@@ -36,6 +36,8 @@ type Options struct {
 	Patience time.Duration
 	// Dial makes the connection. Nil is by TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// OldProtocol is that of --compat, of which there are no schemas.
+	OldProtocol bool
 	// Stalled never reads once it is connected, as a browser on a lost network does.
 	Stalled bool
 }
