@@ -146,6 +146,9 @@ func (c *client) check(h heard) error {
 		asked := c.asked[h.Ack]
 		delete(c.asked, h.Ack)
 		c.mu.Unlock()
+		if !traffic.Known(asked.Event) {
+			return nil // an event of another server of the cluster
+		}
 		return traffic.Exchange(asked.Event, asked.Args, h.Args)
 	}
 	return nil

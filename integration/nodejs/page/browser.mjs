@@ -61,8 +61,14 @@ export async function positions(page) {
   for (let top = 0; ; ) {
     const at = await list.evaluate(async (node, top) => {
       node.scrollTop = top;
-      await new Promise((done) => setTimeout(done, 100)); // the page draws once a frame
-      const rows = [...node.querySelectorAll('[role="option"]')];
+      const edges = node.getBoundingClientRect();
+      let rows = [];
+      const drawn = () => { // rows fill the list, but for its padding
+        rows = [...node.querySelectorAll('[role="option"]')];
+        const bounds = rows.map((r) => r.getBoundingClientRect());
+        return bounds.some((r) => r.top <= edges.top + 40) && bounds.some((r) => r.bottom >= edges.bottom - 40);
+      };
+      for (let frames = 0; frames < 1800 && (frames < 3 || !drawn()); frames++) await new Promise(requestAnimationFrame);
       return {
         rows: rows.map((r) => [r.id, r.querySelector("[data-position]")?.dataset.position ?? null]),
         end: node.scrollTop + node.clientHeight >= node.scrollHeight - 1, page: node.clientHeight,

@@ -60,6 +60,9 @@ func Request(name string, args []json.RawMessage) error {
 	return m.check(args[0])
 }
 
+// Known reports whether clients of a node may send an event of that name.
+func Known(name string) bool { return protocol().events[name].fromClient }
+
 // Exchange checks a request with its acknowledgement. The request may be wrong if the node has refused it, and must be
 // wrong if the node says so: the schema and the node agree.
 func Exchange(name string, args, answer []json.RawMessage) error {
