@@ -329,13 +329,11 @@ func (w *wsConn) readLoop(in *inbound) {
 	}()
 	for {
 		err := w.readOnce(in)
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) { // of drop
-			w.conn.in.Lock()
-			if err == nil || w.dropped(in, err) {
-				err = w.consume(in)
-			}
-			w.conn.in.Unlock()
+		w.conn.in.Lock()
+		if err == nil || w.dropped(in, err) {
+			err = w.consume(in)
 		}
+		w.conn.in.Unlock()
 		if err != nil {
 			w.ended(err)
 			if !keepReading(err) {
