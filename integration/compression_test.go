@@ -24,6 +24,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/architus/guildcast/adapter/emitter"
+	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/wait"
 )
 
@@ -270,6 +271,9 @@ func startPages(t *testing.T) *browserPages {
 		}
 	}
 	if chromium == "" {
+		if redistest.Required() {
+			t.Fatal("Chromium is not installed: run scripts/setup")
+		}
 		t.Skip("no Chromium is installed")
 	}
 	page, err := os.ReadFile("nodejs/spectators.html")

@@ -16,7 +16,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/architus/guildcast/internal/redisurl"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -250,32 +249,11 @@ func (s *listener) hear(body json.RawMessage) {
 }
 
 func beginSentinel(t *testing.T) *movable {
-	primary := redistest.Start(t)
-	redistest.StartReplica(t, primary)
-	sentinels := redistest.StartSentinels(t, primary, 3, 1)
-	var addrs []string
-	for _, s := range sentinels {
-		addrs = append(addrs, s.Addr())
+	k := keepWithSentinel(t)
+	return &movable{
+		url: k.url, primary: k.primary, publish: k.client, manual: k.manual,
+		find: func(*testing.T) {}, // there is but one
 	}
-	m := &movable{url: "redis+sentinel://" + strings.Join(addrs, ",") + "/main", primary: primary}
-	m.find = func(*testing.T) {} // there is but one
-	conn, err := redisurl.Connect(m.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	m.publish = func() goredis.UniversalClient {
-		conn.Renew(time.Now()) // so that it asks the Sentinels again
-		return conn.Client
-	}
-	m.manual = func(t *testing.T) {
-		c := goredis.NewSentinelClient(&goredis.Options{Addr: sentinels[0].Addr()})
-		defer c.Close()
-		if err := c.Failover(t.Context(), "main").Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return m
 }
 
 func beginCluster(t *testing.T) *movable {

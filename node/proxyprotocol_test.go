@@ -129,6 +129,9 @@ func TestProxyProtocolBetweenNodes(t *testing.T) {
 func TestBehindHAProxy(t *testing.T) {
 	bin, err := exec.LookPath("haproxy")
 	if err != nil {
+		if redistest.Required() {
+			t.Fatal("haproxy is not installed: run scripts/setup")
+		}
 		t.Skip("haproxy is not installed")
 	}
 	for _, version := range []string{"send-proxy", "send-proxy-v2"} {

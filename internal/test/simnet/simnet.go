@@ -27,7 +27,7 @@ type Net struct {
 	mu        sync.Mutex
 	listeners map[string]*Listener // by address
 	links     map[*link]struct{}
-	blocked   map[string]func(*link) // by name of a side: what happens to its new connections
+	stalled   map[string]bool // by name of a side
 }
 
 // link is a connection: two directions.
@@ -57,16 +57,14 @@ func (n *Net) Listen(addr string) (*Listener, error) {
 func (n *Net) Dial(ctx context.Context, from, addr string) (net.Conn, error) {
 	n.mu.Lock()
 	l := n.listeners[addr]
-	block := n.blocked[from]
+	stalled := n.stalled[from]
 	n.mu.Unlock()
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: "sim", Addr: address(addr), Err: errRefused}
 	}
 	k := &link{net: n, from: from, to: addr, there: newStream(n), back: newStream(n)}
 	k.there.linger = n.Linger
-	if block != nil {
-		block(k)
-	}
+	k.stall(stalled)
 	n.mu.Lock()
 	if n.links == nil {
 		n.links = map[*link]struct{}{}
@@ -95,25 +93,20 @@ func (n *Net) Cut(name string) {
 
 // Stall stops what is on its way on the connections of a side, until Resume: as a lost network does, nobody is told.
 // New connections of the side stall too.
-func (n *Net) Stall(name string) {
-	n.mu.Lock()
-	if n.blocked == nil {
-		n.blocked = map[string]func(*link){}
-	}
-	n.blocked[name] = func(k *link) { k.stall(true) }
-	n.mu.Unlock()
-	for _, k := range n.of(name) {
-		k.stall(true)
-	}
-}
+func (n *Net) Stall(name string) { n.stall(name, true) }
 
 // Resume ends a Stall.
-func (n *Net) Resume(name string) {
+func (n *Net) Resume(name string) { n.stall(name, false) }
+
+func (n *Net) stall(name string, on bool) {
 	n.mu.Lock()
-	delete(n.blocked, name)
+	if n.stalled == nil {
+		n.stalled = map[string]bool{}
+	}
+	n.stalled[name] = on
 	n.mu.Unlock()
 	for _, k := range n.of(name) {
-		k.stall(false)
+		k.stall(on)
 	}
 }
 
