@@ -34,9 +34,9 @@ type line struct {
 	// must have been too.
 	lossy bool
 
-	// early holds the hashes of messages that were published before this relay heard them, and when: on a Redis Cluster
-	// the two come by different ways.
-	early map[string]time.Time
+	// early holds the hashes of messages that were published before this relay heard them, and when each was: on a Redis
+	// Cluster the two come by different ways.
+	early map[string][]time.Time
 
 	// retry is when to try again after a refusal.
 	retry time.Time
@@ -78,11 +78,8 @@ func (ls *lines) add(topic event.Topic, message []byte, now time.Time) bool {
 	l := ls.line(topic.Guild)
 	defer ls.tidy(topic.Guild, l)
 	hash := hashOf(topic, message)
-	if at, ok := l.early[hash]; ok {
-		delete(l.early, hash)
-		if now.Sub(at) < earlyFor {
-			return false
-		}
+	if l.takeEarly(hash, now) {
+		return false
 	}
 	if len(l.items) >= ls.maxLineEntries || l.bytes+len(message) > ls.maxLineBytes ||
 		ls.entries >= ls.maxEntries || ls.bytes+len(message) > ls.maxBytes {
@@ -119,14 +116,28 @@ func (ls *lines) done(guild, hash string, now time.Time) {
 		return
 	}
 	if l.early == nil {
-		l.early = map[string]time.Time{}
+		l.early = map[string][]time.Time{}
 	}
-	for h, at := range l.early {
-		if now.Sub(at) >= earlyFor {
+	for h, times := range l.early {
+		if now.Sub(times[len(times)-1]) >= earlyFor {
 			delete(l.early, h)
 		}
 	}
-	l.early[hash] = now
+	l.early[hash] = append(l.early[hash], now)
+}
+
+// takeEarly reports whether a message with that hash was published early, and takes the oldest such.
+func (l *line) takeEarly(hash string, now time.Time) bool {
+	times := l.early[hash]
+	for len(times) > 0 && now.Sub(times[0]) >= earlyFor {
+		times = times[1:]
+	}
+	if len(times) <= 1 {
+		delete(l.early, hash)
+	} else {
+		l.early[hash] = times[1:]
+	}
+	return len(times) > 0
 }
 
 // dropOld removes those of the first n items that are so old that the leader must have left them out.
