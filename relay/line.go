@@ -34,8 +34,8 @@ type line struct {
 	// must have been too.
 	lossy bool
 
-	// early holds the hashes of messages that were published before this relay heard them, and when each was: on a Redis
-	// Cluster the two come by different ways.
+	// early holds the hashes of messages that were published before this relay heard them, and when each was: on a
+	// Redis Cluster the two come by different ways.
 	early map[string][]time.Time
 
 	// retry is when to try again after a refusal.
