@@ -118,6 +118,9 @@ type State struct {
 	ShardsOnly bool
 	// Down is how long Hearing was false, when it is true again.
 	Down time.Duration
+	// Doubted says, when Hearing is true again, of which subscriptions messages may have been missed: those whose epoch
+	// is not greater. Later ones were made after whatever happened.
+	Doubted uint64
 	// Err is why Hearing is false.
 	Err error
 }
@@ -175,6 +178,7 @@ type Bus struct {
 	state    State
 	hush     bool // nothing was announced yet
 	since    time.Time
+	doubted  uint64  // the last epoch that was given before the latest loss or doubt
 	news     []State // announced by notifyLoop
 	watchers map[int]func(State)
 	watchID  int

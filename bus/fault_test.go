@@ -78,7 +78,7 @@ func TestReconnects(t *testing.T) {
 	o.HealthInterval = time.Minute // a busy machine must not look like a silent Redis
 	b := newBus(t, client, o)
 	in, pin := newInbox(), newInbox()
-	_, err := b.Subscribe(within(t), in, bus.Channel, "a", "b", "c")
+	sub, err := b.Subscribe(within(t), in, bus.Channel, "a", "b", "c")
 	must(t, err)
 	ps := b.NewSubscription(pin)
 	must(t, ps.Subscribe(within(t), bus.Pattern, "p*"))
@@ -96,6 +96,9 @@ func TestReconnects(t *testing.T) {
 			if s.Hearing {
 				if !s.Gap {
 					t.Errorf("restored without a gap: %+v", s)
+				}
+				if epoch, ok := sub.Epoch(bus.Channel, "a"); !ok || epoch <= s.Doubted {
+					t.Errorf("subscribed anew in epoch %d, confirmed %t: %+v", epoch, ok, s)
 				}
 				break
 			}
@@ -220,15 +223,20 @@ func TestSilence(t *testing.T) {
 	st := newStates()
 	b := newBus(t, server.Client(), quick(st))
 	in := newInbox()
-	_, err := b.Subscribe(within(t), in, bus.Channel, "a")
+	sub, err := b.Subscribe(within(t), in, bus.Channel, "a")
 	must(t, err)
 	st.wait(t, 0)
+	before, _ := sub.Epoch(bus.Channel, "a")
 	server.Pause()
 	if s := st.wait(t, 1); s.Hearing || s.Err == nil {
 		t.Errorf("silent: %+v", s)
 	}
 	server.Resume()
-	for i := 2; !st.wait(t, i).Hearing; i++ {
+	i := 2
+	for ; !st.wait(t, i).Hearing; i++ {
+	}
+	if s := st.wait(t, i); s.Doubted < before {
+		t.Errorf("subscribed in epoch %d, before the silence: %+v", before, s)
 	}
 	must(t, b.Publish(bus.Channel, "a", []byte("1")))
 	in.waitFor(t, "the message", func(ms []bus.Message) bool { return len(ms) > 0 })

@@ -40,6 +40,7 @@ func (b *Bus) lostLocked(t *topic, held bool, err error) {
 // announced by itself.
 func (b *Bus) deafToLocked(k Kind, gap bool, err error) {
 	b.plain = b.plain || k != Shard
+	b.doubted = b.epochs
 	gap = gap || b.state.Hearing
 	if !b.state.Hearing && !b.hush {
 		if gap && !b.state.Gap {
@@ -79,7 +80,7 @@ func (b *Bus) reviewLocked() {
 			return
 		}
 	}
-	s := State{Hearing: true}
+	s := State{Hearing: true, Doubted: b.doubted}
 	if !b.hush {
 		s.Gap, s.Down, s.ShardsOnly = b.state.Gap, time.Since(b.since), !b.plain
 		b.opts.Logger.Info("redis heard again", "down", s.Down)

@@ -505,6 +505,22 @@ func (x *tails) lose(q *tailQueue, reason string) {
 	}
 }
 
+// loseDoubted begins to repair all guilds but those whose subscriptions are later than the epoch doubted, and that have
+// been repaired since they were made: a message with the new epoch may come before the news of the loss.
+func (x *tails) loseDoubted(q *tailQueue, reason string, doubted uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, tl := range q.guilds {
+		for i := range tl.topics {
+			h := &tl.topics[i]
+			if now, ok := x.epoch(tl.topic(i)); h.heard && (!ok || now != h.epoch || now <= doubted) {
+				x.beginLocked(tl, reason)
+				break
+			}
+		}
+	}
+}
+
 // loseChanged begins to repair the guilds one of whose subscriptions has a new epoch: it was lost in between.
 func (x *tails) loseChanged(q *tailQueue, reason string) {
 	for _, tl := range q.all() {

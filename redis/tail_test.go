@@ -201,6 +201,7 @@ func (m *model) cut(down time.Duration) {
 	m.mu.Unlock()
 	m.pause(down)
 	m.mu.Lock()
+	doubted := m.epoch
 	for _, topic := range sortedTopics(m.confirmed) {
 		m.epoch++
 		m.epochs[topic] = m.epoch
@@ -208,7 +209,7 @@ func (m *model) cut(down time.Duration) {
 	m.connected = true
 	m.mu.Unlock()
 	m.pause(20 * time.Millisecond) // the watchers may learn of it late
-	m.x.lose(m.x.queues[0], ReasonRedisLost)
+	m.x.loseDoubted(m.x.queues[0], ReasonRedisLost, doubted)
 	m.x.unpark(true)
 }
 
@@ -372,7 +373,10 @@ func TestTailsKeepOrder(t *testing.T) {
 				m.losing = rng.IntN(5)
 				m.mu.Unlock()
 			case 2: // nothing at all is lost, but the bus can't know
-				m.x.lose(m.x.queues[0], ReasonRedisLost)
+				m.mu.Lock()
+				doubted := m.epoch
+				m.mu.Unlock()
+				m.x.loseDoubted(m.x.queues[0], ReasonRedisLost, doubted)
 			case 3:
 				beside(func() {
 					m.leave(history.ErrUnavailable)
@@ -392,6 +396,31 @@ func TestTailsKeepOrder(t *testing.T) {
 		}
 		m.settle()
 		m.check(false)
+	})
+}
+
+// TestOneLossIsToldOnce has a plain message with the new epoch come before the news of the loss, or after it.
+func TestOneLossIsToldOnce(t *testing.T) {
+	eachSeed(t, 100, func(t *testing.T, rng *rand.Rand) {
+		m := newModel(t, rng, 1000)
+		topics := m.start(1)
+		m.publish(topics[0], false)
+		m.settle()
+		var publishing sync.WaitGroup
+		publishing.Go(func() {
+			for range 200 {
+				m.publish(topics[0], false)
+				m.pause(time.Millisecond)
+			}
+		})
+		m.cut(30 * time.Millisecond)
+		publishing.Wait()
+		m.settle()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if told := m.guild(topics[0].Guild).told; len(told) != 1 {
+			t.Fatalf("told %q", told)
+		}
 	})
 }
 

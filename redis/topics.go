@@ -136,7 +136,7 @@ func NewTopics(b *bus.Bus, o TopicsOptions) *Topics {
 	t.unwatch = b.Watch(func(s bus.State) {
 		if afterLoss(s) && (o.Sharded || !s.ShardsOnly) && t.life.Enter() {
 			defer t.life.Leave()
-			t.lost()
+			t.lost(s.Doubted)
 		}
 	})
 	return t
@@ -149,8 +149,9 @@ func (t *Topics) keepTails(reader historyReader) {
 	t.tails.missed = t.missedOf
 }
 
-// lost repairs what was missed while Redis was away or, without a History, calls OnMissed.
-func (t *Topics) lost() {
+// lost repairs what was missed while Redis was away or, without a History, calls OnMissed. The epochs of subscriptions
+// that may have missed something are not greater than doubted.
+func (t *Topics) lost(doubted uint64) {
 	switch {
 	case t.tails == nil:
 		t.missed(ReasonRedisLost, func(event.Topic) bool { return true })
@@ -160,7 +161,7 @@ func (t *Topics) lost() {
 		}
 	default:
 		for _, q := range t.tails.queues {
-			t.tails.lose(q, ReasonRedisLost)
+			t.tails.loseDoubted(q, ReasonRedisLost, doubted)
 		}
 	}
 	if t.tails != nil {
