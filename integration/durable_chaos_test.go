@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,10 +27,11 @@ import (
 )
 
 // TestChaosDurable: events are published durably while nodes are killed and restarted, Redis is restarted with its
-// data, frozen and cut off, and its subscribers are killed again and again. Clients blink and come back to another
-// node, read slowly, lose rights and are revoked, and the policy becomes stricter. What each of them has received must
-// be what the history has for it, in order and once, and nobody is told of a loss. GUILDCAST_CHAOS_SEED repeats a run's
-// choices, GUILDCAST_CHAOS_SECONDS changes its length.
+// data, frozen and cut off, its subscribers are killed again and again, and the connections to Redis and those of
+// clients become late, narrow or half-open, or close late. Clients blink and come back to another node, read slowly,
+// lose rights and are revoked, and the policy becomes stricter. What each of them has received must be what the history
+// has for it, in order and once, and nobody is told of a loss. Each fault comes at least once.
+// GUILDCAST_CHAOS_SEED repeats a run's choices, GUILDCAST_CHAOS_SECONDS makes it longer.
 func TestChaosDurable(t *testing.T) {
 	beside(t)
 	seeds, length := 1, 15*time.Second
@@ -61,8 +63,12 @@ func chaosDurable(t *testing.T, seed int64, length time.Duration) {
 	others.Go(func() { w.killSubscribers(publishing) })
 	// A guild without any history is told of a loss: nobody knows whether its events are durable.
 	w.awaitAll(t, "hear", viewers, func(f *follower) bool { return f.heard() })
-	for begin := time.Now(); time.Since(begin) < length; {
-		w.fault(t)
+	left := w.shuffledFaults()
+	for begin := time.Now(); time.Since(begin) < length || len(left) > 0; left = left[1:] {
+		if len(left) == 0 {
+			left = w.shuffledFaults()
+		}
+		w.fault(t, left[0])
 		if time.Since(begin) > length/2 && !w.restricted.Load() {
 			w.restrict(t)
 		}
@@ -116,10 +122,13 @@ type durableWorld struct {
 	final           atomic.Bool // no more faults, and nobody blinks
 	visits, resumed atomic.Int64
 
-	nodes   []*node // owned by the test's goroutine
-	proxies []*redistest.Proxy
-	mu      sync.Mutex
-	addrs   []string // guarded by mu; of nodes, "" while one is away
+	// Owned by the test's goroutine, by node.
+	nodes   []*node
+	proxies []*redistest.Proxy // to Redis
+	doors   []*redistest.Proxy // to the node
+
+	mu    sync.Mutex
+	addrs []string // guarded by mu; of doors, "" while the node is away
 }
 
 func newDurableWorld(t *testing.T, seed int64) *durableWorld {
@@ -134,6 +143,7 @@ func newDurableWorld(t *testing.T, seed int64) *durableWorld {
 	w.nodes, w.addrs = make([]*node, 2), make([]string, 2)
 	for i := range w.nodes {
 		w.proxies = append(w.proxies, redistest.NewProxy(t, w.server.Addr()))
+		w.doors = append(w.doors, redistest.NewProxy(t, ""))
 		w.startNode(t, i)
 	}
 	return w
@@ -144,7 +154,8 @@ func (w *durableWorld) startNode(t *testing.T, i int) {
 	w.nodes[i] = startNode(t, fmt.Sprint("node ", i), "redis://"+w.proxies[i].Addr(), "GUILDCAST_GRACE=1s",
 		"GUILDCAST_POLICY="+w.policy,
 		"GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1")
-	w.setAddr(i, strings.TrimPrefix(w.nodes[i].url, "http://"))
+	w.doors[i].Retarget(strings.TrimPrefix(w.nodes[i].url, "http://"))
+	w.setAddr(i, w.doors[i].Addr())
 }
 
 // restrictedKind is the kind of events that restrict leaves to administrators.
@@ -176,7 +187,7 @@ func (w *durableWorld) setAddr(i int, addr string) {
 	w.addrs[i] = addr
 }
 
-// addr returns the address of node i, or of the other if that is away.
+// addr returns where node i is found, or the other if that is away.
 func (w *durableWorld) addr(i int) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,13 +258,40 @@ func (w *durableWorld) killSubscribers(ctx context.Context) {
 	}
 }
 
-// fault breaks something at random, and mends it.
-func (w *durableWorld) fault(t *testing.T) {
+// durableFaults are those of TestChaosDurable. The last ones have a place, toRedis or toClients.
+var durableFaults = []string{
+	"kill -9", "SIGTERM", "frozen node", "restart of Redis", "frozen Redis", "refused", "cut", "black hole",
+	late + toRedis, narrow + toRedis, slowClose + toRedis, halfOpen + toRedis,
+	late + toClients, narrow + toClients, slowClose + toClients, halfOpen + toClients,
+}
+
+const (
+	late      = "latency, "
+	narrow    = "low bandwidth, "
+	slowClose = "slow close, "
+	halfOpen  = "half-open, "
+
+	toRedis   = "node to Redis"
+	toClients = "client to node"
+)
+
+var spoils = map[string]redistest.Spoil{
+	late:      {Latency: 200 * time.Millisecond, Jitter: 300 * time.Millisecond},
+	narrow:    {Rate: 10_000},
+	slowClose: {Closing: 2 * time.Second},
+}
+
+// shuffledFaults returns every fault once.
+func (w *durableWorld) shuffledFaults() []string {
+	kinds := slices.Clone(durableFaults)
+	w.rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	return kinds
+}
+
+// fault breaks something, of a node drawn at random, and mends it.
+func (w *durableWorld) fault(t *testing.T, kind string) {
 	i := w.rng.IntN(len(w.nodes))
 	pause := func(most int) { <-time.After(time.Duration(w.rng.IntN(most)) * time.Millisecond) }
-	kinds := []string{"kill -9", "SIGTERM", "restart of Redis", "frozen Redis", "cut", "refused", "black hole",
-		"frozen node"}
-	kind := kinds[w.rng.IntN(len(kinds))]
 	w.faults[kind]++
 	t.Logf("%s %s %d", time.Now().Format("15:04:05.000"), kind, i)
 	switch kind {
@@ -289,8 +327,40 @@ func (w *durableWorld) fault(t *testing.T) {
 		_ = w.nodes[i].cmd.Process.Signal(syscall.SIGSTOP)
 		pause(3000)
 		_ = w.nodes[i].cmd.Process.Signal(syscall.SIGCONT)
+	case halfOpen + toRedis:
+		toTarget, toClient := w.direction()
+		w.proxies[i].Forget(toTarget, toClient) // for good: the node must notice
+	case halfOpen + toClients:
+		toTarget, toClient := w.direction()
+		end := w.doors[i].Forget(toTarget, toClient)
+		pause(3000)
+		end()
+	default:
+		w.spoil(i, kind, pause)
 	}
 	pause(1000)
+}
+
+// direction draws which ways are lost, at least one.
+func (w *durableWorld) direction() (toTarget, toClient bool) {
+	bits := 1 + w.rng.IntN(3)
+	return bits&1 != 0, bits&2 != 0
+}
+
+// spoil applies one of spoils to a place of node i for a while.
+func (w *durableWorld) spoil(i int, kind string, pause func(int)) {
+	proxy, name := w.doors[i], strings.TrimSuffix(kind, toClients)
+	if strings.HasSuffix(kind, toRedis) {
+		proxy, name = w.proxies[i], strings.TrimSuffix(kind, toRedis)
+	}
+	proxy.Spoil(spoils[name])
+	if kind == slowClose+toRedis { // clients close of themselves
+		for _, of := range []string{"normal", "pubsub"} {
+			w.redis.ClientKillByFilter(context.Background(), "TYPE", of, "SKIPME", "yes")
+		}
+	}
+	pause(3000)
+	proxy.Spoil(redistest.Spoil{})
 }
 
 // entry is one of the reference.

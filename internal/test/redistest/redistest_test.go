@@ -3,9 +3,14 @@ package redistest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -98,39 +103,132 @@ func TestSentinelKnowsThePrimary(t *testing.T) {
 	}
 }
 
+// proxied is a connection through a proxy.
+type proxied struct {
+	net.Conn
+	*bufio.Reader
+}
+
+func (c proxied) Read(b []byte) (int, error) { return c.Reader.Read(b) }
+
+func (c proxied) ping() error {
+	_, _ = c.Write([]byte("PING\r\n"))
+	_, err := c.ReadString('\n')
+	return err
+}
+
+func dialProxy(t *testing.T, p *Proxy) proxied {
+	t.Helper()
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return proxied{c, bufio.NewReader(c)}
+}
+
 func TestProxyCutsAndRefuses(t *testing.T) {
 	p := NewProxy(t, Start(t).Addr())
-	dial := func() *bufio.ReadWriter {
-		c, err := net.Dial("tcp", p.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
-	}
-	ping := func(c *bufio.ReadWriter) error {
-		_, _ = c.WriteString("PING\r\n")
-		_ = c.Flush()
-		_, err := c.ReadString('\n')
-		return err
-	}
-	c := dial()
-	if err := ping(c); err != nil {
+	c := dialProxy(t, p)
+	if err := c.ping(); err != nil {
 		t.Fatal(err)
 	}
 	p.Cut()
-	if ping(c) == nil {
+	if c.ping() == nil {
 		t.Fatal("a cut connection answered")
 	}
 	p.Refuse(true)
-	if ping(dial()) == nil {
+	if dialProxy(t, p).ping() == nil {
 		t.Fatal("a refused connection answered")
 	}
 	p.Refuse(false)
-	if err := ping(dial()); err != nil {
+	if err := dialProxy(t, p).ping(); err != nil {
 		t.Fatal(err)
 	}
 	if n := p.Accepted(); n != 2 {
 		t.Fatalf("%d connections were forwarded", n)
+	}
+}
+
+func TestProxySpoils(t *testing.T) {
+	const least = 200 * time.Millisecond
+	server := Start(t)
+	for name, spoil := range map[string]Spoil{
+		"latency":       {Latency: least / 2, Jitter: time.Millisecond}, // there and back
+		"low bandwidth": {Rate: 60},                                     // 6 bytes there, 7 back
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewProxy(t, server.Addr())
+			c := dialProxy(t, p)
+			if err := c.ping(); err != nil { // it is open already
+				t.Fatal(err)
+			}
+			p.Spoil(spoil)
+			begin := time.Now()
+			if err := c.ping(); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < least {
+				t.Errorf("answered after %v, want %v at least", took, least)
+			}
+			p.Spoil(Spoil{})
+			if err := c.ping(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("slow close", func(t *testing.T) {
+		p := NewProxy(t, server.Addr())
+		c := dialProxy(t, p)
+		p.Spoil(Spoil{Closing: least})
+		begin := time.Now()
+		_, _ = c.Write([]byte("QUIT\r\n"))
+		if _, err := io.ReadAll(c); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took < least {
+			t.Errorf("closed after %v, want %v at least", took, least)
+		}
+	})
+}
+
+// TestProxyForgets expects of half-open connections that bytes and closes are lost, and of later ones that they are
+// well.
+func TestProxyForgets(t *testing.T) {
+	server := Start(t)
+	count := func() int {
+		list, err := server.Client().ClientList(context.Background()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(list, "name=forgotten")
+	}
+	for _, lost := range []struct{ toTarget, toClient bool }{{true, false}, {false, true}, {true, true}} {
+		t.Run(fmt.Sprintf("%+v", lost), func(t *testing.T) {
+			p := NewProxy(t, server.Addr())
+			c := dialProxy(t, p)
+			_, _ = c.Write([]byte("CLIENT SETNAME forgotten\r\n"))
+			if _, err := c.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			end := p.Forget(lost.toTarget, lost.toClient)
+			_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			if err := c.ping(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("a half-open connection answered: %v", err)
+			}
+			_ = c.Close()
+			if err := dialProxy(t, p).ping(); err != nil {
+				t.Error(err)
+			}
+			if n := count(); n != 1 {
+				t.Errorf("the server has %d connections, want 1: it has heard of the close", n)
+			}
+			end()
+			for deadline := time.Now().Add(startTimeout); count() > 0; {
+				if time.Now().After(deadline) {
+					t.Fatal("the server has not heard of the end")
+				}
+			}
+		})
 	}
 }
