@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/architus/guildcast/internal/test/wait"
@@ -32,6 +33,13 @@ func Main(m *testing.M, options ...goleak.Option) {
 // IgnorePools overlooks pools of go-redis that could not dial: they try again each second, and end a second after they
 // were closed.
 var IgnorePools = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
+
+// quiet discards what go-redis logs about servers that tests have stopped, among which failures would go under.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func init() { goredis.SetLogger(quiet{}) }
 
 type running struct{ m *testing.M }
 
