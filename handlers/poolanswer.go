@@ -57,7 +57,7 @@ func answerPool(t *task, q poolQuery, c *permissions.Claims, foreign bool) error
 		a.position = []byte("null")
 	}
 	if q.positions && !foreign { // before what is read, so that no event is missing between the two
-		if p, known := g.positionOf(t.ctx, q.guild); known {
+		if p, known := g.positionOf(t.ctx, q.guild); known && !p.IsZero() {
 			a.position = encode(p.String())
 		}
 	}

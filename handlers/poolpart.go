@@ -11,8 +11,8 @@ type poolHead struct {
 	Type    string          `json:"type"`
 	GuildID *string         `json:"guild_id"`
 
-	// Position is that of the query's guild when the request came: what came before it is in the pool. Null if there
-	// is none. Only for a client that asks for positions.
+	// Position is that of the query's guild when the request came: what came before it is in the pool. Null if the
+	// guild has no history or it can't be read. Only for a client that asks for positions.
 	Position json.RawMessage `json:"position,omitempty"`
 }
 
