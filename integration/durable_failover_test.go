@@ -41,10 +41,10 @@ type keeper struct {
 }
 
 // TestChaosDurableFailover: the server that holds a guild's history is killed, frozen, replaced by its replica, or
-// gives its slot away, while events are published durably, and some clients blink. A client gets the history's events
-// in order and once, without a resync, unless the replica lacked what clients had received. Then all of the guild's
-// clients are told, and those of a guild that has lost nothing are not. (What was lost before a node had received it,
-// nobody can know but the publisher: Redis had accepted it.)
+// gives its slot away, while events are published durably, and some clients blink. A client, with positions or without,
+// gets the history's events in order and once, without a resync, unless the replica lacked what clients had received.
+// Then all of the guild's clients are told, and those of a guild that has lost nothing are not. (What was lost before a
+// node had received it, nobody can know but the publisher: Redis had accepted it.)
 func TestChaosDurableFailover(t *testing.T) {
 	kinds := map[string]func(*testing.T) *keeper{
 		"sentinel": keepWithSentinel, "cluster": keepInCluster,
@@ -113,6 +113,10 @@ func durableFailOver(t *testing.T, k *keeper, mustLose, mayOvertake bool, happen
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var stayers []*stayer
+	for range 3 {
+		stayers = append(stayers, newStayer(t, n, failoverGuild))
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	for _, r := range append(followers, quiet...) {
@@ -131,10 +135,11 @@ func durableFailOver(t *testing.T, k *keeper, mustLose, mayOvertake bool, happen
 	wait.Until(t, "events after it", func() bool { return p.count() > settled+200 })
 	stop()
 	publisher.Wait()
-	reference := readHistory(t, k.client(), failoverGuild)
-	last := reference[len(reference)-1]
+	reference, numbers := readHistory(t, k.client(), failoverGuild)
+	last, lastNumber := reference[len(reference)-1], numbers[len(numbers)-1]
 	wait.Until(t, "all to have the last event", func() bool {
-		return !slices.ContainsFunc(followers, func(r *resumer) bool { return r.at() != last })
+		return !slices.ContainsFunc(followers, func(r *resumer) bool { return r.at() != last }) &&
+			!slices.ContainsFunc(stayers, func(l *stayer) bool { return l.last() != lastNumber })
 	})
 	cancel()
 	running.Wait()
@@ -149,6 +154,11 @@ func durableFailOver(t *testing.T, k *keeper, mustLose, mayOvertake bool, happen
 		}
 		if err != nil {
 			t.Errorf("%d: %v", i, err)
+		}
+	}
+	for i, l := range stayers {
+		if err := l.judge(numbers, lost > 0, mayOvertake); err != nil {
+			t.Errorf("%d, without positions: %v", i, err)
 		}
 	}
 	for i, r := range quiet {
@@ -205,7 +215,8 @@ func (p *durablePublisher) count() int {
 
 func historyKey(guild string) string { return "guildcast:history:{" + guild + "}" }
 
-func readHistory(t *testing.T, client goredis.UniversalClient, guild string) (all []history.Position) {
+// readHistory returns the positions of a guild's events, and their numbers.
+func readHistory(t *testing.T, client goredis.UniversalClient, guild string) (all []history.Position, numbers []int) {
 	t.Helper()
 	reader, at := history.NewReader(client, history.ReaderOptions{}), history.Position{}
 	for more := true; more; {
@@ -214,12 +225,16 @@ func readHistory(t *testing.T, client goredis.UniversalClient, guild string) (al
 			t.Fatal(err)
 		}
 		for _, e := range page.Entries {
+			var m struct{ Payload struct{ I int } }
+			if err := json.Unmarshal(e.Message, &m); err != nil {
+				t.Fatal(err)
+			}
 			at = e.Position
-			all = append(all, at)
+			all, numbers = append(all, at), append(numbers, m.Payload.I)
 		}
 		more = page.More
 	}
-	return all
+	return all, numbers
 }
 
 // resumer is a client that spectates a guild from its last position. One that blinks goes and comes back all the time.
