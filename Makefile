@@ -96,7 +96,7 @@ chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the 
 
 deploy: build bin/nfpm ## Tests of docker-compose.yml, the Helm chart, the packages (of this machine) and the rest of deploy
 	scripts/packages $$($(GO) env GOARCH)
-	cd tools/deploy && $(GO) vet ./... && $(GO) test ./...
+	cd tools/deploy && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 packages: bin/nfpm ## Build the deb and rpm packages into dist/
 	scripts/packages

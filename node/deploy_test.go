@@ -48,7 +48,9 @@ func TestDashboardAndAlerts(t *testing.T) {
 				t.Errorf("an alert is incomplete, or twice: %+v", r)
 			}
 			names[r.Alert] = true
-			checked += checkExpression(t, r.Expr, has)
+			if group.Name != "guildcast-relay" { // TestChart holds those against a relay
+				checked += checkExpression(t, r.Expr, has)
+			}
 		}
 	}
 	var board dashboard

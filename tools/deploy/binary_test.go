@@ -52,44 +52,89 @@ func run(t *testing.T, env []string, args ...string) (string, error) {
 func serve(t *testing.T, config string) (admin string) {
 	t.Helper()
 	addr := freeAddr(t)
-	cmd := exec.Command(binary(t), "serve", "--config", config)
-	cmd.Env = []string{
+	node := start(t, []string{
 		"GUILDCAST_ADDR=" + freeAddr(t), "GUILDCAST_ADMIN_ADDR=" + addr, "GUILDCAST_REDIS=embedded",
 		"GUILDCAST_DRAIN_DELAY=0s",
-	}
-	var out bytes.Buffer // read after the process has ended
-	cmd.Stdout, cmd.Stderr = &out, &out
+	}, binary(t), "serve", "--config", config)
+	admin = "http://" + addr
+	node.await(t, "a node that is ready", func() bool {
+		code, _, err := get(admin + "/readyz")
+		return err == nil && code == http.StatusOK
+	})
+	return admin
+}
+
+// process is a child of a test. It must end with 0 after SIGTERM, which it gets at the test's end.
+type process struct {
+	name  string
+	out   bytes.Buffer // read after ended is closed
+	ended chan struct{}
+	err   error // set before ended is closed
+}
+
+// start runs a command with nothing but env in its environment.
+func start(t *testing.T, env []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{name: name, ended: make(chan struct{})}
+	cmd := exec.Command(name, args...)
+	cmd.Env = append([]string{}, env...)
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		p.err = cmd.Wait()
+		close(p.ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("the node: %v\n%s", err, &out)
+		case <-p.ended:
+			if p.err != nil {
+				t.Errorf("%s: %v\n%s", name, p.err, &p.out)
 			}
 		case <-time.After(patience):
 			_ = cmd.Process.Kill()
-			t.Errorf("the node does not end")
+			t.Errorf("%s does not end", name)
 		}
 	})
-	admin = "http://" + addr
+	return p
+}
+
+// await polls until done, while the process runs.
+func (p *process) await(t *testing.T, what string, done func() bool) {
+	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		select {
-		case err := <-ended:
-			ended <- nil // for the cleanup
-			t.Fatalf("the node has ended: %v\n%s", err, &out)
-		case <-time.After(100 * time.Millisecond):
+		case <-p.ended:
+			t.Fatalf("%s has ended: %v\n%s", p.name, p.err, &p.out)
+		case <-time.After(50 * time.Millisecond):
 		}
-		if code, _, err := get(admin + "/readyz"); err == nil && code == http.StatusOK {
-			return admin
+		if done() {
+			return
 		}
 	}
-	t.Fatal("the node is not ready")
-	return ""
+	t.Fatalf("no %s", what)
+}
+
+// startRedis runs a redis-server, which scripts/setup installs, and returns its address once it answers.
+func startRedis(t *testing.T) (addr string) {
+	t.Helper()
+	addr = freeAddr(t)
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, []string{"PATH=" + os.Getenv("PATH")}, "redis-server", "--port", port, "--bind", "127.0.0.1",
+		"--save", "", "--dir", t.TempDir())
+	server.await(t, "Redis", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return false
+		}
+		return c.Close() == nil
+	})
+	return addr
 }
 
 func get(url string) (code int, body string, err error) {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
-	"go.yaml.in/yaml/v4"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
@@ -26,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 )
 
 const chartFolder = "../../deploy/helm/guildcast"
@@ -41,6 +41,7 @@ config:
   origins: [https://board.example.com]
   path: /live
   max-queue-bytes: 33554432
+  topic-prefix: "gc:"
   limit-user-rate: 100
   ping-interval: 20s
 policy: '{"kinds": {"ticket": ["VIEW_SETTINGS"]}}'
@@ -62,12 +63,19 @@ networkPolicy:
   clients: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]
   admin: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
+prometheusRule: {enabled: true, labels: {release: prometheus}}
+relay: {enabled: true, options: {from-prefix: "old:", max-entries: 1000000, max-age: 2h, lease: 500ms}}
 podAnnotations: {a: b}
 podLabels: {c: d}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: dedicated, operator: Exists}]
 affinity: {podAntiAffinity: {}}
 env: [{name: GUILDCAST_LOG_LEVEL, value: debug}]
+`,
+	"a relay without a password": `
+config: {redis: "redis://redis:6379/0", topic-prefix: "gc:", topics: plain}
+relay: {enabled: true, replicas: 3}
+networkPolicy: {enabled: true}
 `,
 	"public keys": `
 config: {redis: "redis://redis:6379/0", jwt-jwks: /etc/guildcast/jwks}
@@ -97,6 +105,10 @@ func TestChart(t *testing.T) {
 			}
 			checkPods(t, objects)
 			checkConfiguration(t, objects)
+			checkRules(t, objects)
+			if objects.relay.deployment != nil {
+				checkRelay(t, objects)
+			}
 		})
 	}
 }
@@ -111,6 +123,8 @@ type objects struct {
 	budget     *policyv1.PodDisruptionBudget
 	scaler     *autoscalingv2.HorizontalPodAutoscaler
 	monitor    *monitoringv1.ServiceMonitor
+	rule       *monitoringv1.PrometheusRule
+	relay      relayObjects
 }
 
 func render(t *testing.T, values map[string]any) (*objects, error) {
@@ -156,6 +170,9 @@ func render(t *testing.T, values map[string]any) (*objects, error) {
 
 func (o *objects) add(t *testing.T, object runtime.Object) {
 	t.Helper()
+	if o.relay.add(object) {
+		return
+	}
 	switch object := object.(type) {
 	case *appsv1.Deployment:
 		o.deployment = object
@@ -173,6 +190,8 @@ func (o *objects) add(t *testing.T, object runtime.Object) {
 		o.scaler = object
 	case *monitoringv1.ServiceMonitor:
 		o.monitor = object
+	case *monitoringv1.PrometheusRule:
+		o.rule = object
 	default:
 		t.Errorf("the chart makes a %T, which nothing here looks at", object)
 	}
@@ -278,17 +297,21 @@ func (o *objects) hasService(name, port string) bool {
 func checkMonitor(t *testing.T, o *objects) {
 	t.Helper()
 	scraped := 0
-	for _, s := range o.services {
+	services := o.services
+	if o.relay.service != nil {
+		services = append(services, o.relay.service)
+	}
+	for _, s := range services {
 		if !labels.SelectorFromSet(o.monitor.Spec.Selector.MatchLabels).Matches(labels.Set(s.Labels)) {
 			continue
 		}
 		scraped++
-		if !o.hasService(s.Name, o.monitor.Spec.Endpoints[0].Port) || !s.Spec.PublishNotReadyAddresses {
+		if s.Spec.Ports[0].Name != o.monitor.Spec.Endpoints[0].Port || !s.Spec.PublishNotReadyAddresses {
 			t.Errorf("service %s is scraped: %+v", s.Name, s.Spec)
 		}
 	}
-	if scraped != 1 {
-		t.Errorf("%d services are scraped", scraped)
+	if want := len(services) - 1; scraped != want { // all but the clients' one
+		t.Errorf("%d services are scraped, want %d", scraped, want)
 	}
 }
 
@@ -399,6 +422,8 @@ func TestChartRefuses(t *testing.T) {
 		"a proxy without a mask":           "trustedProxies: [10.0.0.1]",
 		"a budget that allows no end":      "pdb: {maxUnavailable: 0}",
 		"an option by its variable's name": "config: {GUILDCAST_REDIS: x}",
+		"a relay that would hear itself":   "relay: {enabled: true}",
+		"a relay's option that is none":    "{config: {topic-prefix: x}, relay: {enabled: true, options: {to-prefix: x}}}",
 	} {
 		values := map[string]any{}
 		if err := yaml.Unmarshal([]byte(text), &values); err != nil {
@@ -423,7 +448,7 @@ func TestChartLeavesNothingOut(t *testing.T) {
 	for name, there := range maps.All(map[string]bool{
 		"deployment": o.deployment != nil, "configmap": o.config != nil, "service": len(o.services) == 2,
 		"ingress": o.ingress != nil, "networkpolicy": o.policy != nil, "pdb": o.budget != nil, "hpa": o.scaler != nil,
-		"servicemonitor": o.monitor != nil,
+		"servicemonitor": o.monitor != nil, "prometheusrule": o.rule != nil, "relay": o.relay.deployment != nil,
 	}) {
 		if !there {
 			t.Errorf("no %s", name)

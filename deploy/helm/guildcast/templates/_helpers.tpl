@@ -18,6 +18,19 @@ app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | qu
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{- /* Relays have another name than nodes: what selects those must not find them. */ -}}
+{{- define "guildcast.relaySelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-relay
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "guildcast.relayLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "guildcast.relaySelector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
 {{- /* The configuration file: the operator's options and those that must fit the rest of the chart. */ -}}
 {{- define "guildcast.config" -}}
 {{- $own := dict
