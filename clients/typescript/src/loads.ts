@@ -30,12 +30,11 @@ export class Loads {
   /** Loads a whole pool, as soon as that is possible. */
   load(type: EntityType): Promise<void> {
     let pool = this.#whole.get(type);
-    if (!pool) {
-      pool = new Pool(type, null);
-      this.#whole.set(type, pool);
-      this.#changed();
-      if (this.#running) void this.#run(pool);
-    }
+    if (pool && !pool.refused) return pool.done;
+    if (pool) pool.renew();
+    else this.#whole.set(type, (pool = new Pool(type, null)));
+    this.#changed();
+    if (this.#running) void this.#run(pool);
     return pool.done;
   }
 
@@ -51,7 +50,12 @@ export class Loads {
     if (!pool) this.#ids.set(type, (pool = new Pool(type, new Set())));
     for (const id of wanted) pool.ids!.add(id);
     for (const id of [...pool.ids!].slice(0, -mostKept)) pool.ids!.delete(id);
-    await this.#read(type, wanted);
+    try {
+      await this.#read(type, wanted);
+    } catch (e) {
+      pool.due ||= asError(e, ["pool"]).code === 403; // the right may come
+      throw e;
+    }
   }
 
   /** Reports whether pools of a type are asked for. */
@@ -60,14 +64,14 @@ export class Loads {
   }
 
   types(loaded: boolean): EntityType[] {
-    return [...this.#whole.values()].filter((pool) => pool.loaded === loaded).map((pool) => pool.type);
+    return [...this.#whole.values()].filter((pool) => pool.loaded === loaded && !pool.refused).map((pool) => pool.type);
   }
 
-  /** Requests can go out: loads what is not loaded yet. */
+  /** Requests can go out, or rights have changed: loads what is not loaded yet, and what was refused. */
   start(): void {
     this.#running = true;
     for (const { resolve } of this.#waiting.splice(0)) resolve();
-    for (const pool of this.#all()) if (pool.due) void this.#run(pool);
+    for (const pool of this.#all()) if (pool.due || pool.busy) void this.#run(pool);
   }
 
   /** Requests can't go out. */
@@ -99,11 +103,12 @@ export class Loads {
   /** Loads one pool, and once more if it became invalid meanwhile. */
   async #run(pool: Pool): Promise<void> {
     clearTimeout(pool.timer);
-    if (pool.busy) return;
+    if (pool.busy) return void (pool.again = true);
+    if (pool.refused) pool.renew();
     pool.busy = true;
     try {
       while (this.#running && pool.due) {
-        pool.due = false;
+        pool.due = pool.again = false;
         await this.#read(pool.type, pool.ids && [...pool.ids]);
         pool.backoff.reset();
       }
@@ -121,12 +126,17 @@ export class Loads {
   #failed(pool: Pool, error: GuildcastError): void {
     const unelevated = error.code === 401 || error.code === 409;
     if (!this.#running || unelevated || error.word === "disconnected") return; // start follows
-    if (error.temporary) {
+    const old = error.code === 403 && pool.again; // it was refused for want of a right that may be there by now
+    if (error.temporary || old) {
       pool.timer = setTimeout(() => void this.#run(pool), pool.backoff.next());
       return;
     }
-    this.#whole.delete(pool.type);
-    if (error.code === 403) this.#store.forget(pool.type);
+    if (error.code === 403) {
+      pool.refused = true; // until the rights change
+      this.#store.forget(pool.type);
+    } else {
+      this.#whole.delete(pool.type);
+    }
     pool.reject(error);
   }
 
@@ -151,12 +161,14 @@ export class Loads {
 class Pool {
   readonly type: EntityType;
   readonly ids: Set<Id> | null;
-  readonly done: Promise<void>;
   readonly backoff = new Backoff({ first: 1_000 });
   due = true; // to be read
   loaded = false; // read, and right since
+  refused = false; // the right to it is missing
   busy = false;
+  again = false; // there was a reason to read it while it was busy
   timer: ReturnType<typeof setTimeout> | undefined;
+  done!: Promise<void>; // once it is loaded, or refused
   resolve!: () => void;
   reject!: (e: GuildcastError) => void;
 
@@ -164,6 +176,12 @@ class Pool {
     this.type = type;
     this.ids = ids;
     if (ids) this.due = false; // fetch asks for them
+    this.renew();
+  }
+
+  /** It is asked for anew. */
+  renew(): void {
+    this.refused = false;
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;

@@ -280,11 +280,13 @@ describe("guild", () => {
     expect(view.log.getSnapshot().entries).toEqual([]);
     await live(view);
 
-    claims = { sub: "77", guilds: { [guild]: 0x6 } }; // and back
+    claims = { sub: "77", guilds: { [guild]: 0x106 } }; // and back
     await client.elevate();
     await when(view.state, (s) => s.logs);
     await has(view, 2);
     expect(numbers(view.log.getSnapshot())).toEqual([1, 2]);
+    await when(view.state, (s) => s.loaded.includes("settingValue"));
+    expect(view.entities.get("settingValue", "command_prefix")?.value).toBe("!");
 
     claims = { sub: "77", guilds: {} };
     await client.elevate();

@@ -243,3 +243,68 @@ describe("positions", () => {
     client.close();
   });
 });
+
+describe("a pool that was refused", () => {
+  const prefix = { id: "command_prefix", value: "!" };
+
+  async function spectating() {
+    const { node, client } = fake();
+    await node.connect();
+    node.elevate(3600, { guilds: { "1": 0x6 } });
+    const view = client.spectate("1");
+    await settled();
+    node.spectating({ permissions: 0x6 });
+    /** The user may see settings from now on. */
+    const permit = async (): Promise<void> => {
+      node.elevate(3600, { guilds: { "1": 0x106 } });
+      await pass(0);
+    };
+    return { node, client, view, permit };
+  }
+
+  test("is asked for again when the right comes, whole or by ids", async () => {
+    for (const ask of ["load", "fetch"] as const) {
+      const { node, client, view, permit } = await spectating();
+      const asked = ask === "load" ? view.load("settingValue") : view.fetch("settingValue", [prefix.id]);
+      await settled();
+      node.fail("permission_missing", 403, node.take("pool")._id);
+      await expect(asked).rejects.toMatchObject({ word: "permission_missing" });
+      expect(view.state.getSnapshot()).toMatchObject({ status: "live", loading: [], loaded: [] });
+      await permit();
+      expect(node.pool([prefix])).toMatchObject({ type: "settingValue", request: ask === "load" ? "all" : "ids" });
+      await settled();
+      expect(view.entities.get("settingValue", prefix.id)?.value).toBe("!");
+      expect(view.state.getSnapshot().status).toBe("live");
+      client.close();
+    }
+  });
+
+  test("is asked for again if the right came while it was refused", async () => {
+    const { node, client, view, permit } = await spectating();
+    const loaded = view.load("settingValue");
+    await settled();
+    const { _id } = node.take("pool");
+    await permit();
+    node.fail("permission_missing", 403, _id);
+    await pass(2_000);
+    node.pool([prefix]);
+    await loaded;
+    expect(view.entities.get("settingValue", prefix.id)?.value).toBe("!");
+    client.close();
+  });
+
+  test("is a new request if somebody asks for it", async () => {
+    const { node, client, view } = await spectating();
+    const first = view.load("settingValue");
+    await settled();
+    node.fail("permission_missing", 403, node.take("pool")._id);
+    await expect(first).rejects.toMatchObject({ code: 403 });
+    const second = view.load("settingValue");
+    expect(view.state.getSnapshot().loading).toEqual(["settingValue"]);
+    await settled();
+    node.pool([prefix]);
+    await second;
+    expect(view.state.getSnapshot().loaded).toEqual(["settingValue"]);
+    client.close();
+  });
+});

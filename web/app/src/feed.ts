@@ -1,6 +1,6 @@
 import { describe, type Part } from './describe';
 import type { Kind } from './policy';
-import { Store } from './store';
+import { nextFrame, Store } from './store';
 
 /** How many events a feed holds; older ones are let go. */
 export const feedSize = 10_000;
@@ -45,11 +45,11 @@ export class Feed extends Store<readonly Entry[]> {
     });
   }
 
-  /** Events of one moment come into the list together: it is copied once for all of them. */
+  /** Events of one frame come into the list together, since all of it is copied for them. */
   private push(entry: Entry): void {
     this.waiting.push(entry);
-    if (this.waiting.length === 1) queueMicrotask(() => this.flush());
-    else if (this.waiting.length >= 1000) this.flush();
+    if (this.waiting.length === 1) nextFrame(() => this.flush());
+    else if (this.waiting.length >= feedSize) this.flush(); // there may be no frame for long
   }
 
   private flush(): void {

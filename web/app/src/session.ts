@@ -3,18 +3,9 @@ import { connectShared } from '@guildcast/client/shared';
 import { mint, type Account, type Demo } from './accounts';
 import { asAction, asUpdate } from './describe';
 import { Feed, timeOf, type Names } from './feed';
+import { Meter } from './meter';
 import { held, type Permission } from './policy';
-import { Store } from './store';
-
-/** Bounds of the latency histogram's bars in ms; the last bar is open. */
-export const latencyBounds = [1, 2, 5, 10, 20, 50, 100, 250, 1000] as const;
-
-/** What the page measures of a connection. */
-export interface Meter {
-  latency: readonly number[]; // events by bar of latencyBounds
-  median: number | null; // ms
-  caughtUp: number; // events that happened while the page was away
-}
+import { nextFrame, Store } from './store';
 
 const backlog = 500;
 const shortLife = 10; // s, the shortest token that the demo mints
@@ -29,12 +20,11 @@ export class Session {
   readonly client: Client;
   readonly view: GuildView;
   readonly feed = new Feed();
-  readonly meter = new Store<Meter>({ latency: latencyBounds.map(() => 0).concat(0), median: null, caughtUp: 0 });
+  readonly meter = new Meter();
   readonly interruption = new Store<Interruption | null>(null);
   readonly names: Names;
   readonly namesVersion = new Store(0);
 
-  private recent: number[] = []; // latencies of the latest events
   private lost: number | null = null; // when the connection or the elevation was lost
   private back = false; // it has come back, and what was missed is coming
   private caughtUp = 0; // events that were missed
@@ -48,7 +38,9 @@ export class Session {
     this.client = connectShared(location.origin, {
       key: account.key, // all tabs of a user share a connection
       getToken: () => this.token(),
-      io: { path: demo.path },
+      // By WebSocket at once: a page that is closed before an upgrade leaves the node a session to wait for.
+      io: { path: demo.path, transports: ['websocket', 'polling'], tryAllTransports: true },
+      batch: nextFrame,
     });
     this.view = this.client.spectate(demo.guild_id, {
       // The page has a log of its own, with what is not of the guild's log in it too.
@@ -117,11 +109,11 @@ export class Session {
       if (!replayed) this.returned(); // what was missed has come
       else if (this.lost !== null) {
         this.caughtUp++;
-        this.meter.patch({ caughtUp: this.meter.getSnapshot().caughtUp + 1 });
+        this.meter.missed();
       }
       // What opens the log is past; what comes after an absence was missed and is caught up on.
       this.feed.event(name, payload, position, replayed && client.connection.getSnapshot().counts.replays > 0);
-      if (!replayed) this.measure(position);
+      if (!replayed) this.meter.came(timeOf(position));
     });
     client.on('expired', (reason) => {
       this.away();
@@ -135,7 +127,8 @@ export class Session {
     let before = client.connection.getSnapshot();
     client.connection.subscribe(() => {
       const now = client.connection.getSnapshot();
-      if (before.status === 'connected' && now.status !== 'connected') {
+      const lost = now.status !== 'connected' || now.counts.connects > before.counts.connects; // and back in one frame
+      if (before.status === 'connected' && lost) {
         this.away();
         this.feed.remark('The connection was lost', 'bad');
       }
@@ -165,21 +158,6 @@ export class Session {
     this.feed.remark(`Back after ${seconds} s: ${this.caughtUp ? `caught up on ${events}, ` : ''}nothing is missing`, 'good');
     this.lost = null;
     this.back = false;
-  }
-
-  private measure(position: string | null): void {
-    const sent = timeOf(position);
-    if (sent === undefined) return;
-    const ms = Math.max(0, Date.now() - sent);
-    const m = this.meter.getSnapshot();
-    const bar = latencyBounds.findIndex((bound) => ms < bound);
-    const latency = [...m.latency];
-    const i = bar < 0 ? latencyBounds.length : bar;
-    latency[i] = (latency[i] ?? 0) + 1;
-    this.recent.push(ms);
-    if (this.recent.length > 200) this.recent.shift();
-    const sorted = [...this.recent].sort((a, b) => a - b);
-    this.meter.patch({ latency, median: sorted[sorted.length >> 1] ?? null });
   }
 
   /** Keeps the names of members that come by: one who leaves is still to be named. */

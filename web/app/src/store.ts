@@ -25,18 +25,15 @@ export class Store<T> implements Readable<T> {
     this.value = value;
     for (const listener of [...this.listeners]) listener();
   }
-
-  patch(change: Partial<T>): void {
-    this.set({ ...this.value, ...change });
-  }
 }
 
-// However many events come, everything on the page is drawn once a frame. A hidden page has no frames, but is to be up
-// to date when it is shown.
-options.debounceRendering = (draw) => {
-  if (document.hidden) setTimeout(draw, 250);
-  else requestAnimationFrame(() => draw());
-};
+/** Runs work with the next frame. A hidden page has no frames, but is to be up to date when it is shown. */
+export function nextFrame(work: () => void): void {
+  if (document.hidden) setTimeout(work, 250);
+  else requestAnimationFrame(() => work());
+}
+
+options.debounceRendering = nextFrame; // however many events come, the page is drawn once a frame
 
 const increment = (n: number): number => n + 1;
 

@@ -1,7 +1,8 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { perSecond } from '../feed';
-import { latencyBounds, type Session } from '../session';
+import { latencyBounds } from '../meter';
+import type { Session } from '../session';
 import { useClock, useStore } from '../store';
 import { messageOf, span, timeText } from '../ui/bits';
 import { Histogram, Rate } from '../ui/charts';
