@@ -39,11 +39,17 @@ type Generator struct {
 // NewGenerator returns a Generator that writes to client and publishes on it.
 func NewGenerator(w *World, client redis.UniversalClient, cfg GeneratorConfig) *Generator {
 	cfg.Interval = defaults.Positive(cfg.Interval, 300*time.Millisecond)
-	events := history.NewPublisher(client, history.PublisherOptions{TopicPrefix: cfg.TopicPrefix, Sharded: cfg.Sharded})
+	events := history.NewPublisher(client, history.PublisherOptions{
+		TopicPrefix: cfg.TopicPrefix, Sharded: cfg.Sharded, MaxEntries: historyEntries,
+	})
 	return &Generator{
 		world: w, client: client, events: events, cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 	}
 }
+
+// historyEntries is how many events of each guild can be replayed: as many as the page's log holds, and as a node
+// replays. With fewer, a page that was away for minutes, or fell behind in a burst, would have a gap.
+const historyEntries = 10_000
 
 // openingSteps are published at once after the cache was seeded, so that a view of the log opens full.
 const openingSteps = 60
