@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -117,8 +118,10 @@ const (
 	drainStep  = 50 * time.Millisecond  // least pause between two batches of closed connections
 	drainPause = 200 * time.Millisecond // longest pause: a few connections are no load for other nodes
 	drainShare = 0.7                    // share of the time until the deadline in which connections are closed
+	holdShare  = 0.85                   // share of it after which those with requests in progress are closed too
 	flushShare = 0.95                   // share of it after which queued messages are dropped
-	flushLimit = 5 * time.Second        // the same if there is no deadline
+	holdLimit  = 4 * time.Second        // the same as holdShare if there is no deadline
+	flushLimit = 5 * time.Second        // the same as flushShare if there is no deadline
 )
 
 // Shutdown refuses new connections, closes the open ones, waits until they are closed and their handlers have returned,
@@ -127,8 +130,9 @@ const (
 //
 // Clients see the transport close and connect again, to another node. The server's sockets disconnect for the reason
 // "server shutting down". If ctx has a deadline, closing is spread over the time left, so that clients do not reach the
-// other nodes all at once. Queued messages are sent before a client is closed, unless it polls and has not come back
-// for 3 s.
+// other nodes all at once. A client whose requests are in progress (see Options.Busy) is closed once they have ended.
+// Those that still wait after 70 % of the time are closed one after the other until 85 % of it. Queued messages are
+// sent before a client is closed, unless it polls and has not come back for 3 s.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	s := h.srv
 	s.draining.Store(true)
@@ -141,23 +145,28 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 // drain closes the connections bit by bit, and waits for their queues.
 func (s *server) drain(ctx context.Context) {
 	start := time.Now()
-	spread, flush := time.Duration(0), flushLimit
+	spread, hold, flush := time.Duration(0), holdLimit, flushLimit
 	if deadline, ok := ctx.Deadline(); ok {
-		left := float64(time.Until(deadline))
-		spread, flush = time.Duration(left*drainShare), time.Duration(left*flushShare)
+		left := time.Until(deadline)
+		spread, hold, flush = share(left, drainShare), share(left, holdShare), share(left, flushShare)
 	}
 	all := s.conns()
-	conns := all // that are not closed yet
+	conns := slices.Clone(all) // that are not closed yet
 	steps := max(1, int(spread/drainStep))
 	lot := (len(conns) + steps - 1) / steps
 	tick := time.NewTicker(min(max(spread/time.Duration(max(1, len(conns))), drainStep), drainPause))
 	defer tick.Stop()
+	waiting := 0 // for their requests, when the spread was over
 	for len(conns) > 0 || time.Since(start) < flush && slices.ContainsFunc(all, (*Conn).unsent) {
-		n := min(lot, len(conns))
-		for _, c := range conns[:n] {
-			c.eio.Close(false)
+		took := time.Since(start)
+		conns = closeIdle(conns, lot)
+		if took >= spread {
+			waiting = max(waiting, len(conns))
+			// What is left of them shrinks with the time that is left, to nobody at hold.
+			may := float64(waiting) * max(0, float64(hold-took)/float64(hold-spread))
+			conns = closeFirst(conns, len(conns)-int(math.Ceil(may)))
 		}
-		if conns = conns[n:]; len(conns) == 0 {
+		if len(conns) == 0 {
 			tick.Reset(drainStep) // what is left is to wait for the last
 		}
 		select {
@@ -166,6 +175,40 @@ func (s *server) drain(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func share(d time.Duration, of float64) time.Duration { return time.Duration(float64(d) * of) }
+
+// closeIdle closes up to n connections whose clients wait for no answer, and returns the others.
+func closeIdle(conns []*Conn, n int) []*Conn {
+	return slices.DeleteFunc(conns, func(c *Conn) bool {
+		if n == 0 || c.busy() {
+			return false
+		}
+		n--
+		c.eio.Close(false)
+		return true
+	})
+}
+
+// closeFirst closes the first n connections, none if n is negative, and returns the others.
+func closeFirst(conns []*Conn, n int) []*Conn {
+	n = max(n, 0)
+	for _, c := range conns[:n] {
+		c.eio.Close(false)
+	}
+	return conns[n:]
+}
+
+// busy reports whether something that the client has sent is not handled or not answered yet.
+func (c *Conn) busy() bool {
+	if c.eio.State() == eio.Closed {
+		return false
+	}
+	c.inbox.mu.Lock()
+	queued := c.inbox.queued > 0
+	c.inbox.mu.Unlock()
+	return queued || c.srv.options.Busy != nil && c.srv.options.Busy(c)
 }
 
 // unsent reports whether a connection that is being closed needs more time: its WebSocket peer has not confirmed the

@@ -63,6 +63,10 @@ type Options struct {
 	// be made. AdmitSession must not block.
 	AdmitSession func(r *http.Request) (release func(), retryAfter time.Duration)
 
+	// Busy, if not nil, reports whether a client waits for answers that its listeners had not given when they returned.
+	// Handler.Shutdown closes such a client once it has them. Busy must not block.
+	Busy func(c *Conn) bool
+
 	// OnPanic, if not nil, is called with the value and the stack of a panic in a listener of an event, an "any"
 	// listener, a middleware of socket.Use, an acknowledgement's function, or Admit. The client is disconnected
 	// (transport error), and the program goes on. s may be nil. If OnPanic is nil a panic ends the program. So does, in

@@ -581,6 +581,42 @@ func TestShutdownOfAFew(t *testing.T) {
 	}
 }
 
+// Clients that wait for answers to the end are closed before it, one after the other.
+func TestShutdownOfBusyClients(t *testing.T) {
+	const n, grace = 20, 4 * time.Second
+	_, h := NewServer(nil, Options{Busy: func(*Conn) bool { return true }})
+	front := httptest.NewServer(h)
+	defer front.Close()
+	s := &testServer{handler: h, http: front}
+	ends := make(chan time.Time, n)
+	for range n {
+		c := s.connect(t, "")
+		go func() {
+			for {
+				if _, _, err := c.next(); err != nil {
+					ends <- time.Now()
+					return
+				}
+			}
+		}()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	began, done := time.Now(), make(chan error, 1)
+	go func() { done <- h.Shutdown(ctx) }()
+	first := receive(t, ends, "end of a client").Sub(began)
+	last := first
+	for range n - 1 {
+		last = receive(t, ends, "end of a client").Sub(began)
+	}
+	if err := receive(t, done, "end of Shutdown"); err != nil {
+		t.Error(err)
+	}
+	if first < share(grace, drainShare) || last < share(grace, holdShare) {
+		t.Errorf("closed from %v to %v", first, last)
+	}
+}
+
 // A polling client that has left without a word, and for which something is queued, does not hold up the others.
 func TestShutdownOfOneThatLeft(t *testing.T) {
 	io, h := NewServer(nil, Options{})

@@ -59,3 +59,15 @@ func (g *Gateway) sessionOf(c *engine.Conn) *session {
 	defer g.mu.Unlock()
 	return g.sessions[c]
 }
+
+// Busy reports whether pool or interpret requests of a connection are in progress. It is engine.Options.Busy: at a
+// shutdown they are answered before the connection is closed.
+func (g *Gateway) Busy(c *engine.Conn) bool {
+	s := g.sessionOf(c)
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tasks) > 0
+}

@@ -51,7 +51,8 @@ type running struct {
 func run(t *testing.T, c node.Config) running {
 	t.Helper()
 	listening := make(chan node.Info, 1)
-	c.Addr, c.Grace, c.Listening = "127.0.0.1:0", time.Second, func(i node.Info) { listening <- i }
+	c.Addr, c.Listening = "127.0.0.1:0", func(i node.Info) { listening <- i }
+	c.Grace = cmp.Or(c.Grace, time.Second)
 	if c.JWTSecrets == nil && c.JWTJWKS == "" {
 		c.JWTSecrets = []token.Secret{{Key: []byte(secret)}}
 	}

@@ -105,6 +105,7 @@ func (n *Node) engineOptions() engine.Options {
 		AdmitSession: func(r *http.Request) (func(), time.Duration) { return n.gateway.AdmitSession(r) },
 		// There is a gateway before anybody connects.
 		Admit: func(s *socket.Socket, in engine.Incoming) bool { return n.gateway.Admit(s, in) },
+		Busy:  func(c *engine.Conn) bool { return n.gateway.Busy(c) },
 	}
 	if n.forward != nil {
 		o.NodeID, o.Forward = n.forward.ID(), n.forward.Forward

@@ -173,22 +173,31 @@ func (n *Node) drain(ctx context.Context, server *http.Server) {
 	closing, cancel := context.WithTimeout(ctx, n.config.Grace)
 	defer cancel()
 	if n.forward != nil {
-		drained := make(chan struct{})
-		go func() {
-			defer close(drained)
-			n.forward.Drain(closing, time.Duration(float64(n.config.Grace)*forwardShare))
-		}()
-		defer func() { cancel(); <-drained }()
+		defer n.drainForwarder(closing)()
 	}
 	if err := n.engine.Shutdown(closing); err != nil { // spreads the closing over the time that it has
 		log.Warn("some connections did not close", "err", err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	if n.forward != nil {
+		n.forward.Await(closing)
+	}
+	ending, stop := context.WithTimeout(ctx, leaveTimeout)
+	defer stop()
+	if err := server.Shutdown(ending); err != nil {
 		log.Warn("some requests did not end", "err", err)
 		_ = server.Close()
 	}
+}
+
+// drainForwarder ends what leads to other nodes until stop is called, which waits for that.
+func (n *Node) drainForwarder(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		n.forward.Drain(ctx, time.Duration(float64(n.config.Grace)*forwardShare))
+	}()
+	return func() { cancel(); <-drained }
 }
 
 // leave stops the parts behind the clients, one after the other, Redis last.

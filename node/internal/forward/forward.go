@@ -277,6 +277,19 @@ func (f *Forwarder) Drain(ctx context.Context, spread time.Duration) {
 	f.tunnels.close(f.tunnels.open())
 }
 
+// Await returns once no WebSocket leads to another node, or ctx has ended.
+func (f *Forwarder) Await(ctx context.Context) {
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	for f.tunnels.open() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Stats of a Forwarder.
 type Stats struct {
 	Forwarded   uint64 // requests that another node answered

@@ -237,6 +237,9 @@ func TestUpgrade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	drained := make(chan struct{})
 	go func() { defer close(drained); b.Drain(ctx, time.Second) }()
+	if b.Await(ctx); b.Stats().WebSockets != 0 {
+		t.Error("a WebSocket is open that was waited for")
+	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		t.Errorf("the end of the WebSocket: %v", err)
 	}
