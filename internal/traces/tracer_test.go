@@ -260,3 +260,63 @@ func TestShutdownEndsWaiting(t *testing.T) {
 		t.Errorf("%d spans", n)
 	}
 }
+
+// TestFanOut traces events that many goroutines queue while another ends the tracer: every span of a trace is there,
+// once, however many sockets an event has and whenever they are written to.
+func TestFanOut(t *testing.T) {
+	const goroutines, events = 16, 50
+	c := newCollector(t)
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10000")
+	tracer := newTracer(t, &lines{})
+	written := make(chan struct{}) // closed half-way
+	var half, all sync.WaitGroup
+	half.Add(goroutines)
+	for i := range goroutines {
+		all.Go(func() {
+			e := &event.Event{Topic: event.Topic{Guild: "7"}, Kind: "message"}
+			for j := range events {
+				now := time.Now()
+				tracer.Deliver(Delivery{
+					Event: e, Position: history.Position{Time: uint64(i + 1), Seq: uint64(j)}, Received: now, Taken: now,
+					Filtered: now, Queued: now, Sockets: i * j,
+					Written: func(ctx context.Context) {
+						select {
+						case <-written:
+						case <-ctx.Done():
+						}
+					},
+				})
+				if j == events/2 {
+					half.Done()
+				}
+			}
+		})
+	}
+	half.Wait()
+	close(written)
+	all.Wait()
+	end(t, tracer)
+	parents := map[string]string{} // ids of spans that are to be parents, and their traces
+	for _, name := range []string{"redis topic", "filter", "socket write"} {
+		spans := c.spans()[name]
+		if len(spans) != goroutines*events {
+			t.Errorf("%d spans %q, want %d", len(spans), name, goroutines*events)
+		}
+		ids := map[string]string{}
+		for _, s := range spans {
+			if trace, ok := parents[string(s.ParentSpanId)]; name != "redis topic" && (!ok || trace != string(s.TraceId)) {
+				t.Fatalf("the parent of a %s is in another trace", name)
+			}
+			ids[string(s.SpanId)] = string(s.TraceId)
+		}
+		parents = ids
+	}
+	traces := map[string]bool{}
+	for _, trace := range parents {
+		traces[trace] = true
+	}
+	if len(traces) != goroutines*events {
+		t.Errorf("%d traces, want %d", len(traces), goroutines*events)
+	}
+}
