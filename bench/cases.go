@@ -55,7 +55,7 @@ func cases() []benchCase {
 			ok:  func(_, ours float64) bool { return ours <= 10 }},
 	}
 	return slices.Concat(cs, compressedCases(), leftCases(), stalledCases(), clusterCases(), gatewayCases(),
-		historyCases())
+		historyCases(), observationCases())
 }
 
 var errTimeout = errors.New("not all messages arrived in time")

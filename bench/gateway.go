@@ -105,6 +105,8 @@ type fanOut struct {
 	channel string                   // of Redis
 	message func(data string) string // what is published there
 	durable bool                     // by way of the guild's history
+	clients int                      // 0 is audienceSize
+	batch   int                      // messages in one go, if there are pauses; 0 is one
 }
 
 // plainBroadcast: CPU per delivery of n broadcasts of package engine to a room.
@@ -160,9 +162,13 @@ func spectating(fields string) (fanOut, error) {
 
 // cost gathers the clients and publishes n messages, in one go or with a pause after each.
 func (w fanOut) cost(s *server, addr string, n int, every time.Duration) (float64, error) {
+	clients := w.clients
+	if clients == 0 {
+		clients = audienceSize
+	}
 	a := &audience{done: make(chan struct{})}
-	entered := make(chan struct{}, audienceSize)
-	cs, err := sioclient.DialMany(s.addr, audienceSize, func(int) sioclient.Options {
+	entered := make(chan struct{}, clients)
+	cs, err := sioclient.DialMany(s.addr, clients, func(int) sioclient.Options {
 		next := 0
 		return sioclient.Options{OnEvent: func(p []byte) {
 			switch {
@@ -198,12 +204,12 @@ func (w fanOut) cost(s *server, addr string, n int, every time.Duration) (float6
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
 	pad, ctx := strings.Repeat("x", 200), context.Background()
-	a.expect(audienceSize * n)
+	a.expect(clients * n)
 	cpu, err := s.cpu(func() error {
 		pipe := client.Pipeline()
 		for i := range n {
 			w.publish(ctx, pipe, w.message(fmt.Sprintf(`{"i":%d,"pad":%q}`, i, pad)))
-			if every == 0 && i < n-1 {
+			if i < n-1 && (every == 0 || (i+1)%max(1, w.batch) != 0) {
 				continue
 			}
 			if _, err := pipe.Exec(ctx); err != nil {
@@ -213,7 +219,7 @@ func (w fanOut) cost(s *server, addr string, n int, every time.Duration) (float6
 		}
 		return a.wait()
 	})
-	return cpu / float64(audienceSize*n), err
+	return cpu / float64(clients*n), err
 }
 
 func (w fanOut) publish(ctx context.Context, pipe redis.Pipeliner, message string) {

@@ -36,6 +36,8 @@ type benchCase struct {
 	run func(s *server, redis string) (float64, error)
 	// local takes the place of run if no server is needed.
 	local func() (float64, error)
+	// against is the env of the same command that ours is compared with, in place of Node.js.
+	against []string
 	// beside is run on bench/server, in place of Node.js, for a number to compare ours with.
 	beside func(s *server, redis string) (float64, error)
 	// ok judges the medians.
@@ -129,6 +131,9 @@ func chosen(name string) (cs []benchCase) {
 // compared measures what ours is compared with, if anything.
 func (c benchCase) compared(redis, bin string, skipNode bool) (v float64, known bool, err error) {
 	switch {
+	case c.against != nil:
+		c.env = c.against
+		v, err = c.own(redis, bin)
 	case c.beside != nil:
 		v, err = once(c, c.beside, redis, "engine", filepath.Join(bin, "benchserver"))
 	case skipNode || c.noNode || c.local != nil:

@@ -23,7 +23,7 @@ type collector struct {
 	taken    chan struct{} // gets a value for each batch
 }
 
-func newCollector(t *testing.T, answers ...int) *collector {
+func newCollector(t testing.TB, answers ...int) *collector {
 	t.Helper()
 	c := &collector{answers: answers, taken: make(chan struct{}, 100)}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,11 +3,11 @@ package traces
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
@@ -52,6 +52,7 @@ type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 	exporter *exporter
+	begins   sdk.Sampler // decides on traces that begin here; nil leaves all decisions to the SDK
 
 	// Traces that wait for their sockets.
 	slots   chan struct{}      // holds a value for each
@@ -79,10 +80,17 @@ func New(o Options) (*Tracer, error) {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	options := []sdk.TracerProviderOption{sdk.WithResource(r), sdk.WithBatcher(e), sdk.WithIDGenerator(ids{})}
-	if os.Getenv("OTEL_TRACES_SAMPLER") == "" && !o.Always { // the SDK's default is to sample all
-		options = append(options, sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(ratio))))
+	var begins sdk.Sampler
+	if os.Getenv("OTEL_TRACES_SAMPLER") == "" {
+		begins = sdk.TraceIDRatioBased(ratio)
+		if o.Always {
+			begins = sdk.AlwaysSample()
+		}
+		options = append(options, sdk.WithSampler(sdk.ParentBased(begins)))
 	}
-	t := &Tracer{provider: sdk.NewTracerProvider(options...), exporter: e, slots: make(chan struct{}, maxWriting)}
+	t := &Tracer{
+		provider: sdk.NewTracerProvider(options...), exporter: e, begins: begins, slots: make(chan struct{}, maxWriting),
+	}
 	t.tracer = t.provider.Tracer("github.com/architus/guildcast")
 	t.waiting, t.stop = context.WithCancel(context.Background())
 	return t, nil
@@ -135,9 +143,21 @@ type Delivery struct {
 
 // Deliver makes the spans of an event, if it is sampled: one trace, however many sockets get it.
 func (t *Tracer) Deliver(d Delivery) {
-	parent := propagation.TraceContext{}.Extract(context.Background(), carrier(d.Event.Traceparent))
+	parent := context.Background()
+	if len(d.Event.Traceparent) > 0 {
+		parent = propagation.TraceContext{}.Extract(parent, carrier(d.Event.Traceparent))
+	}
+	if publisher := trace.SpanContextFromContext(parent); !publisher.IsValid() {
+		id := d.trace()
+		if !t.wants(parent, id) {
+			return
+		}
+		parent = context.WithValue(parent, idKey{}, id)
+	} else if t.begins != nil && !publisher.IsSampled() {
+		return
+	}
 	topic := d.Event.Topic
-	ctx, span := t.tracer.Start(context.WithValue(parent, eventKey{}, d), spanTopic,
+	ctx, span := t.tracer.Start(parent, spanTopic,
 		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(d.began()))
 	if !span.IsRecording() {
 		return
@@ -155,6 +175,13 @@ func (t *Tracer) Deliver(d Delivery) {
 	if !t.wait(span, d.Written) {
 		span.End(trace.WithTimestamp(d.Queued))
 	}
+}
+
+// wants reports whether a trace that would begin here may be sampled. The SDK would find the same, for many times the
+// time.
+func (t *Tracer) wants(parent context.Context, id trace.TraceID) bool {
+	return t.begins == nil ||
+		t.begins.ShouldSample(sdk.SamplingParameters{ParentContext: parent, TraceID: id}).Decision != sdk.Drop
 }
 
 // began returns when the event was published by the clock of Redis, or when it came from Redis, if that is known.
@@ -208,31 +235,47 @@ func (carrier) Set(string, string) {}
 // Keys implements propagation.TextMapCarrier.
 func (carrier) Keys() []string { return []string{"traceparent"} }
 
-// eventKey is of a Delivery in the context of its first span.
-type eventKey struct{}
-
-// ids makes the ids of spans. The trace of a durable event that has none yet follows from its place in the history: all
-// nodes find the same one, and decide alike whether it is sampled.
-type ids struct{}
-
-// NewIDs implements sdk.IDGenerator.
-func (ids) NewIDs(ctx context.Context) (id trace.TraceID, span trace.SpanID) {
-	_, _ = rand.Read(span[:]) // never fails
-	d, ok := ctx.Value(eventKey{}).(Delivery)
-	if !ok || d.Position.IsZero() {
-		_, _ = rand.Read(id[:])
-		return id, span
+// trace returns the id of a trace that begins with the event. That of a durable event follows from its place in the
+// history: all nodes find the same one, and decide alike whether it is sampled.
+func (d *Delivery) trace() (id trace.TraceID) {
+	if d.Position.IsZero() {
+		fill(id[:])
+		return id
 	}
-	place := append([]byte(d.Event.Topic.Guild), 0)
+	place := append(make([]byte, 0, 64), d.Event.Topic.Guild...)
+	place = append(place, 0)
 	place = binary.BigEndian.AppendUint64(place, d.Position.Time)
 	place = binary.BigEndian.AppendUint64(place, d.Position.Seq)
 	sum := sha256.Sum256(place)
 	copy(id[:], sum[:])
+	return id
+}
+
+// idKey is of the id of a trace that is to begin, in the context of its first span.
+type idKey struct{}
+
+// ids makes the ids of spans, and of traces that are not in the context.
+type ids struct{}
+
+// NewIDs implements sdk.IDGenerator.
+func (ids) NewIDs(ctx context.Context) (id trace.TraceID, span trace.SpanID) {
+	fill(span[:])
+	id, ok := ctx.Value(idKey{}).(trace.TraceID)
+	if !ok {
+		fill(id[:])
+	}
 	return id, span
 }
 
 // NewSpanID implements sdk.IDGenerator.
 func (ids) NewSpanID(context.Context, trace.TraceID) (span trace.SpanID) {
-	_, _ = rand.Read(span[:])
+	fill(span[:])
 	return span
+}
+
+// fill fills an id, whose length is a multiple of 8, with what is not all zero.
+func fill(id []byte) {
+	for ; len(id) > 0; id = id[8:] {
+		binary.BigEndian.PutUint64(id, max(1, rand.Uint64()))
+	}
 }

@@ -40,7 +40,7 @@ func newTracer(t *testing.T, log *lines) *Tracer {
 	return tracer
 }
 
-func end(t *testing.T, tracer *Tracer) {
+func end(t testing.TB, tracer *Tracer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
