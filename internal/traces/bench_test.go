@@ -31,8 +31,8 @@ func BenchmarkDeliver(b *testing.B) {
 				for b.Loop() {
 					i++
 					tracer.Deliver(Delivery{
-						Event: e, Position: history.Position{Time: i}, Received: now, Taken: now, Filtered: now, Queued: now,
-						Sockets: 1, Written: func(context.Context) {},
+						Event: e, Position: history.Position{Time: i}, Sockets: 1, Written: func(context.Context) {},
+						Received: now, Taken: now, Filtered: now, Queued: now,
 					})
 				}
 			})

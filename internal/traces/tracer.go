@@ -89,7 +89,8 @@ func New(o Options) (*Tracer, error) {
 		options = append(options, sdk.WithSampler(sdk.ParentBased(begins)))
 	}
 	t := &Tracer{
-		provider: sdk.NewTracerProvider(options...), exporter: e, begins: begins, slots: make(chan struct{}, maxWriting),
+		provider: sdk.NewTracerProvider(options...), exporter: e, begins: begins,
+		slots: make(chan struct{}, maxWriting),
 	}
 	t.tracer = t.provider.Tracer("github.com/architus/guildcast")
 	t.waiting, t.stop = context.WithCancel(context.Background())
