@@ -53,6 +53,7 @@ func (c adminCluster) run(t *testing.T, script string, env ...string) {
 
 // TestAdminUI has a client do what the admin UI's page does, once read-only and once with its commands.
 func TestAdminUI(t *testing.T) {
+	beside(t)
 	for name, env := range map[string][]string{
 		"read-only": {},
 		"write":     {"GUILDCAST_ADMIN_UI_WRITE=true"},

@@ -18,6 +18,7 @@ import (
 // connect by polling and by WebSockets through what is in front, and an event reaches all of them, also after the nodes
 // were restarted one after the other.
 func TestTopologies(t *testing.T) {
+	beside(t)
 	for _, name := range []string{"single", "sentinel", "redis-cluster"} {
 		t.Run(name, func(t *testing.T) { testTopology(t, name) })
 	}

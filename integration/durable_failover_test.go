@@ -46,6 +46,7 @@ type keeper struct {
 // Then all of the guild's clients are told, and those of a guild that has lost nothing are not. (What was lost before a
 // node had received it, nobody can know but the publisher: Redis had accepted it.)
 func TestChaosDurableFailover(t *testing.T) {
+	beside(t)
 	kinds := map[string]func(*testing.T) *keeper{
 		"sentinel": keepWithSentinel, "cluster": keepInCluster,
 		"cluster, sharded topics": func(t *testing.T) *keeper {
@@ -84,9 +85,7 @@ func TestChaosDurableFailover(t *testing.T) {
 				continue
 			}
 			t.Run(kind+", "+name, func(t *testing.T) {
-				if !strict {
-					t.Parallel()
-				}
+				beside(t)
 				k := begin(t)
 				overtakes := name == "slot moves" && !k.sharded
 				durableFailOver(t, k, name == "lost writes", overtakes, func() { happens(t, k) })

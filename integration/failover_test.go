@@ -35,6 +35,7 @@ type movable struct {
 // spectator gets every event in order, or one resync after the last that it has missed was sent; who spectates nothing
 // gets none. With GUILDCAST_STRICT_TIMES=1 (make chaos) the node may be ready for no more than 3 s while it is deaf.
 func TestChaosFailover(t *testing.T) {
+	beside(t)
 	for kind, begin := range map[string]func(*testing.T) *movable{"sentinel": beginSentinel, "cluster": beginCluster} {
 		for event, happens := range map[string]func(*testing.T, *movable){
 			"kill":   func(_ *testing.T, m *movable) { m.primary.Stop() },
@@ -46,9 +47,7 @@ func TestChaosFailover(t *testing.T) {
 			},
 		} {
 			t.Run(kind+" "+event, func(t *testing.T) {
-				if !strict {
-					t.Parallel()
-				}
+				beside(t)
 				m := begin(t)
 				failOver(t, m, func() { happens(t, m) })
 			})

@@ -71,6 +71,7 @@ func nginxArgs(t *testing.T, env map[string]string) []string {
 // restarted one after the other; with GUILDCAST_STRICT_TIMES=1 (make chaos), none of them meets an error meanwhile. The
 // limits count the client's own address, whatever the client claims.
 func TestProxies(t *testing.T) {
+	beside(t)
 	for name, p := range proxies {
 		t.Run(name, func(t *testing.T) { testProxy(t, p) })
 	}

@@ -69,6 +69,7 @@ func (b *roundRobin) remove(n *node) {
 // TestRoundRobin has clients that begin with polling connect through a balancer that knows no sessions, to three nodes.
 // They stay through their upgrades, and come back when the nodes are restarted, and when one is killed.
 func TestRoundRobin(t *testing.T) {
+	beside(t)
 	for name, transports := range map[string]string{"upgrade": "polling,websocket", "polling": "polling"} {
 		t.Run(name, func(t *testing.T) { testRoundRobin(t, transports) })
 	}
