@@ -15,6 +15,7 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/internal/test/race"
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
@@ -125,7 +126,7 @@ func TestClassicOrder(t *testing.T) {
 }
 
 func TestClassicAcks(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the library's EmitWithAck has a data race")
 	}
 	t.Parallel()
@@ -215,7 +216,7 @@ func TestClassicCodec(t *testing.T) {
 	c1.acks = func(event) []any { return []any{"yes"} }
 	nodes[0].io.To("r1").Emit("x", "text", []byte{7})
 	c1.wants("x", "text", []byte{7})
-	if raceEnabled {
+	if race.Enabled {
 		return
 	}
 	done := make(chan []any, 1)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/test/race"
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
@@ -194,7 +195,7 @@ func TestServersLeave(t *testing.T) {
 
 // TestOperatorWithAck is about the library's operator, which has a data race in its counters.
 func TestOperatorWithAck(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the library's operator has a data race")
 	}
 	t.Parallel()

@@ -9,13 +9,14 @@ import (
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io/v2/socket"
 
+	"github.com/architus/guildcast/internal/test/race"
 	"github.com/architus/guildcast/internal/test/redistest"
 )
 
 // TestAllRoomsKeepsNoMemory shows that a list of all rooms costs nothing after it: neither in the server that asks nor
 // in those that answer does it switch on the maps that the library's own adapter has.
 func TestAllRoomsKeepsNoMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector keeps memory of its own")
 	}
 	const sockets = 20_000

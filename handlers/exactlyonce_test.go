@@ -14,6 +14,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // relayNode is a node that hears of the durable events of a guild some time after they were published, in order.
@@ -160,7 +161,7 @@ func (w *wanderer) visit(n *relayNode, visit int, stay time.Duration) {
 // Clients blink, read slowly and change nodes; the nodes hear at different times. Each client gets every event that it
 // may see, once and in order, from its first spectate on, as long as the history keeps them; else it is told.
 func TestEachEventComesOnceAndInOrder(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range race.Rounds[uint64](4, 2) {
 		for _, keep := range []int{100_000, 60} {
 			t.Run(fmt.Sprintf("%d keeps %d", seed, keep), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { wander(t, seed, keep) })

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // slowCache is a cache whose pools have pages of pageSize entities; reading takes a millisecond.
@@ -137,7 +139,8 @@ func herd(b *bench, spectators, guilds int) (entities map[string]int, errs int) 
 // Requests for the same pool that come at the same time share the pages that are read from the cache.
 func TestHerdReadsTheCacheOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const spectators, guilds, size = 1000, 20, 1200
+		const guilds, size = 20, 1200
+		spectators := race.Rounds(1000, 200)
 		b := newBench(t, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 		cache := &slowCache{size: size}
 		b.g.pools = cache
@@ -159,7 +162,8 @@ func TestHerdReadsTheCacheOnce(t *testing.T) {
 // If nothing is cached, the workers are asked once or twice for each pool.
 func TestHerdAsksTheWorkersOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const spectators, guilds = 1000, 20
+		const guilds = 20
+		spectators := race.Rounds(1000, 200)
 		b := newBench(t, Config{Limits: Limits{SocketRate: -1, UserRate: -1, AddressRate: -1}})
 		worker := &slowWorker{}
 		b.g.pools, b.g.backend = &slowCache{}, worker

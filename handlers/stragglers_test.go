@@ -13,6 +13,7 @@ import (
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // reader is a client that falls behind now and then, and its history in words: "event 7 12" of guild 7, "shed 7 13",
@@ -133,7 +134,7 @@ func (r *reader) check(t *testing.T) (shed, resyncs int) {
 // Clients fall behind at random and switch guilds meanwhile: nothing is missing without a resync behind it, and nothing
 // is told twice.
 func TestNothingIsMissingWithoutAResync(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range race.Rounds[uint64](6, 2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { fallBehind(t, seed) })
 		})

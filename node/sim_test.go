@@ -21,6 +21,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/redisurl"
+	"github.com/architus/guildcast/internal/test/race"
 	"github.com/architus/guildcast/internal/test/simnet"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/permissions"
@@ -28,7 +29,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 6, "worlds that TestSimulation runs")
+	simSeeds = flag.Int("sim.seeds", race.Rounds(6, 3), "worlds that TestSimulation runs")
 	simSeed  = flag.Uint64("sim.seed", 0, "the one world that TestSimulation runs; 0 draws others")
 )
 

@@ -17,6 +17,7 @@ import (
 	"github.com/architus/guildcast/bus"
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // model is a Redis with histories and pub/sub, the bus's hearing of it, and what a node made of it. Time is that of
@@ -329,7 +330,7 @@ func (m *model) check(mayTell bool) {
 }
 
 func eachSeed(t *testing.T, seeds int, test func(t *testing.T, rng *rand.Rand)) {
-	for seed := range seeds {
+	for seed := range race.Rounds(seeds, seeds/4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, rand.New(rand.NewPCG(uint64(seed), 1))) })
 		})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // window is what a peer with context takeover keeps: the last 32 KiB that it has inflated.
@@ -153,7 +155,7 @@ func newGroupServer(t *testing.T) *Server {
 
 // Whatever happens between the messages of groups, every peer inflates what was sent to it.
 func TestGroupsProperty(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range race.Rounds[uint64](12, 4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			world := &groupWorld{t: t, srv: newGroupServer(t), rng: rand.New(rand.NewPCG(seed, 1))}
