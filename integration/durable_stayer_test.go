@@ -5,7 +5,6 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,9 +79,9 @@ func (l *stayer) last() int {
 	return l.numbers[len(l.numbers)-1]
 }
 
-// judge compares what came with the numbers in the history, from the first that came to the end. Where something was
-// lost, the client must have been told; overtaken says that it may have been.
-func (l *stayer) judge(reference []int, lost, overtaken bool) error {
+// judge compares what came with the numbers of what was published since. Where something was lost, the client must have
+// been told; overtaken says that it may have been.
+func (l *stayer) judge(want []int, lost, overtaken bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	told := len(l.notices) > 0
@@ -94,9 +93,18 @@ func (l *stayer) judge(reference []int, lost, overtaken bool) error {
 	case told:
 		return nil
 	}
-	from := slices.Index(reference, l.numbers[0])
-	if from < 0 || !slices.Equal(l.numbers, reference[from:]) {
-		return fmt.Errorf("got %d events from number %d on, want %d", len(l.numbers), l.numbers[0], len(reference)-from)
+	for i := range max(len(want), len(l.numbers)) {
+		if i >= len(want) || i >= len(l.numbers) || l.numbers[i] != want[i] {
+			return fmt.Errorf("%d events came, want %d; from %d on they are %v, want %v", len(l.numbers), len(want), i,
+				l.numbers[min(i, len(l.numbers)):min(i+5, len(l.numbers))], want[min(i, len(want)):min(i+5, len(want))])
+		}
 	}
 	return nil
+}
+
+// count returns the number of events that came.
+func (l *stayer) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.numbers)
 }
