@@ -82,8 +82,9 @@ func (w *relayed) chaos(t *testing.T) {
 	if !slices.Equal(numbers, w.numbers) {
 		t.Errorf("%d events were relayed, %d were published, and they are not the same", len(numbers), len(w.numbers))
 	}
+	last := positions[len(positions)-1]
 	wait.Until(t, "all to have the last event", func() bool {
-		return !slices.ContainsFunc(followers, func(r *resumer) bool { return r.at() != positions[len(positions)-1] }) &&
+		return !slices.ContainsFunc(followers, func(r *resumer) bool { return r.at() != last }) &&
 			!slices.ContainsFunc(stayers, func(l *stayer) bool { return l.count() < len(numbers)-1 })
 	})
 	cancel()
