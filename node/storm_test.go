@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/architus/guildcast/handlers"
+	"github.com/architus/guildcast/internal/test/race"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -23,7 +24,7 @@ import (
 // TestReconnectStorm cuts all clients of a node but one, which come again at once, and again until they are let in. The
 // node stays ready, the one that it has goes on getting events, and all come back. GUILDCAST_STORM sets how many.
 func TestReconnectStorm(t *testing.T) {
-	clients := 2000
+	clients := race.Rounds(2000, 300) // the test must be faster than rate
 	if n, err := strconv.Atoi(os.Getenv("GUILDCAST_STORM")); err == nil {
 		clients = n
 	} else if testing.Short() {
