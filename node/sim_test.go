@@ -35,14 +35,15 @@ var (
 
 // TestSimulation runs whole clusters in virtual time, each drawn from a seed: three nodes, a Redis (miniredis), a
 // publisher and clients, over a network in memory. Nodes are lost, drained and cut off, Redis goes away and comes back
-// with its data, connections stall, clients blink and read slowly. Each client must get the events of its guild's
-// history that it may see, in order and once, and nobody is told of a loss.
+// with its data, its clock jumps by an hour, connections stall, clients blink and read slowly. Each client must get the
+// events of its guild's history that it may see, in order and once, and nobody is told of a loss.
 //
 //	go test ./node -run Simulation -sim.seeds 1000
 //	go test ./node -run Simulation -sim.seed 42
 //
 // A seed repeats all choices and their times. Goroutines that are ready in the same instant may run in another order.
-// Left out is what needs the system: the passing on of requests (an HTTP client of its own), TLS, files, a Redis with
+// Left out are the clocks of nodes: a bubble has one, which does not jump; TestClockJumpsAhead stands in for it. Left
+// out, too, is what needs the system: the passing on of requests (an HTTP client of its own), TLS, files, a Redis with
 // sharded channels, Sentinel or Cluster; the tests of package integration have those, in real time.
 func TestSimulation(t *testing.T) {
 	seeds := []uint64{*simSeed}
@@ -120,7 +121,9 @@ func simulate(t *testing.T, seed uint64) {
 	}
 	client := w.connect("publisher")
 	defer client.Close()
-	publisher := history.NewPublisher(client.Client, history.PublisherOptions{MaxEntries: 100_000})
+	publisher := history.NewPublisher(client.Client, history.PublisherOptions{
+		MaxEntries: 100_000, MaxAge: 3 * time.Hour, // so that no jump of the clock makes all entries too old
+	})
 	for _, guild := range simGuilds { // of a guild without a history nobody knows whether its events are durable
 		w.publishOne(publisher, event.Topic{Guild: guild}, simKinds[0].kind, -1)
 	}
@@ -269,7 +272,7 @@ func (w *simWorld) fault(stopRedis func()) func() {
 	n := w.nodes[i]
 	w.mu.Unlock()
 	pause := func(most int) { time.Sleep(time.Duration(w.rng.IntN(most)) * time.Millisecond) }
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0: // lost: it ends, and nobody hears of it
 		w.away(i)
 		w.net.Stall(n.name)
@@ -296,6 +299,10 @@ func (w *simWorld) fault(stopRedis func()) func() {
 		w.net.Stall(simRedis)
 		pause(4000)
 		w.net.Resume(simRedis)
+	case 6: // the clock of Redis, which numbers events, jumps by an hour, stands still, and jumps back
+		w.redis.SetTime(time.Now().Add([]time.Duration{-time.Hour, time.Hour}[w.rng.IntN(2)]))
+		pause(4000)
+		w.redis.SetTime(time.Time{})
 	}
 	return stopRedis
 }
