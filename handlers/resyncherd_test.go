@@ -10,6 +10,7 @@ import (
 
 	"github.com/architus/guildcast/engine"
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/test/race"
 )
 
 // resyncHerd makes spectators with logs of this many guilds, reports all topics of all guilds but the last as missed,
@@ -98,7 +99,7 @@ func TestResyncOncePerSpectator(t *testing.T) {
 // The spread is bounded.
 func TestResyncSpreadIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const spectators = 20_000
+		spectators := race.Rounds(20_000, 7_000) // a resyncStep each would take longer than resyncSpread
 		b, sockets, at := resyncHerd(t, spectators, 1)
 		b.g.Resync(topicsOf(1), "redis_lost")
 		time.Sleep(resyncSpread)
