@@ -166,6 +166,14 @@ func TestStreamUsesEveryKindAndStaysBounded(t *testing.T) {
 	if n := len(all[*Member](w, GuildID, TypeMember)); n < 240-maxDrift || n > 240+maxDrift {
 		t.Errorf("the guild drifted to %d members", n)
 	}
+	// Members, those who left of late, and those who were never cached; another guild has some of its own.
+	members := len(all[*Member](w, GuildID, TypeMember)) + len(all[*Member](w, SecondGuildID, TypeMember))
+	if n := len(all[*User](w, "", TypeUser)); n > members+maxGone+formerUsers {
+		t.Errorf("%d users of %d members", n, members)
+	}
+	if len(s.gone) != maxGone || lookup[*User](w, "", TypeUser, s.gone[0]) == nil {
+		t.Errorf("%d users who left are known, not %d", len(s.gone), maxGone)
+	}
 	if n := len(all[*AutoResponse](w, GuildID, TypeAutoResponse)); n > maxResponses {
 		t.Errorf("%d auto responses", n)
 	}

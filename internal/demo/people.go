@@ -9,6 +9,7 @@ import (
 const (
 	maxDrift     = 20 // members above or below the first number
 	maxResponses = 30
+	maxGone      = 500  // users who have left and are still known, so that what they did has a name
 	maxHolders   = 2000 // of a role that an event is about, since it lists them all
 )
 
@@ -118,7 +119,10 @@ func (s *Stream) memberLeft() error {
 		}
 	}
 	s.presence(GuildID, m.ID, false)
-	s.remove(GuildID, TypeUser, m.ID)
+	if s.gone = append(s.gone, m.ID); len(s.gone) > maxGone {
+		s.remove(GuildID, TypeUser, s.gone[0])
+		s.gone = s.gone[1:]
+	}
 	if err := s.removed(GuildID, "member", TypeMember, m.ID); err != nil {
 		return err
 	}

@@ -43,8 +43,9 @@ type Stream struct {
 	w      *World
 	rng    *rand.Rand
 	serial uint64
-	total  int // of all weights
-	base   int // members of the main guild at the start
+	total  int      // of all weights
+	base   int      // members of the main guild at the start
+	gone   []string // users who have left, the first to leave first
 
 	// State of the step that is being made.
 	now  time.Time
