@@ -11,8 +11,11 @@ export const browser = await chromium.launch({
 /** What went wrong in any page. */
 export const complaints = [];
 
-/** Opens a page of its own context, or of the one given. lost: its connection will be cut, and the browser says so. */
-export async function open(url, { context, lost = false, ...options } = {}) {
+/**
+ * Opens a page of its own context, or of the one given. lost: its connection will be cut, and the browser says so. held:
+ * what the page cuts comes back with "Try now" alone, so that a test can look around meanwhile, however slow it is.
+ */
+export async function open(url, { context, lost = false, held = false, ...options } = {}) {
   context ??= await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
@@ -28,6 +31,12 @@ export async function open(url, { context, lost = false, ...options } = {}) {
       for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
     }).observe({ type: "layout-shift", buffered: true });
   });
+  if (held) {
+    await page.addInitScript(() => {
+      const later = globalThis.setTimeout;
+      globalThis.setTimeout = (work, ms, ...rest) => (ms === 5000 ? 0 : later(work, ms, ...rest));
+    });
+  }
   await page.goto(url);
   return page;
 }
