@@ -20,6 +20,12 @@ interface ListProps<T> {
 
 const overscan = 6;
 
+/** The row that the keyboard is at. */
+interface Active {
+  index: number;
+  key: string | number;
+}
+
 /**
  * A list of which only the rows on display are in the document. It is one tab stop: the arrow keys, Page Up and Down,
  * Home and End move in it, and Enter opens.
@@ -28,7 +34,8 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
-  const [active, setActive] = useState<{ index: number; key: string | number } | null>(null);
+  const [active, setActive] = useState<Active | null>(null);
+  const latest = useRef<Active | null>(null); // keys may come faster than frames: what is drawn is not what counts
   const hold = useRef({ pointer: false, focus: false, from: 0 }); // from: the pointer holds nothing before that time
 
   useLayoutEffect(() => {
@@ -49,18 +56,24 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
     p.onHold?.(hold.current.pointer || hold.current.focus);
   };
 
-  // Rows come and go above the active one: it is found again by its key.
-  let activeIndex = -1;
-  if (active) {
-    activeIndex = active.index < p.count && p.keyOf(p.at(active.index)) === active.key ? active.index : -1;
-    for (let i = 0; activeIndex < 0 && i < p.count; i++) if (p.keyOf(p.at(i)) === active.key) activeIndex = i;
-  }
+  const activate = (next: Active): void => {
+    latest.current = next;
+    setActive(next);
+  };
+  /** Rows come and go above the active one: it is found again by its key. */
+  const find = (a: Active | null): number => {
+    if (!a) return -1;
+    if (a.index < p.count && p.keyOf(p.at(a.index)) === a.key) return a.index;
+    for (let i = 0; i < p.count; i++) if (p.keyOf(p.at(i)) === a.key) return i;
+    return -1;
+  };
+  const activeIndex = find(active);
 
   const move = (to: number): void => {
     const node = box.current;
     if (!node || p.count === 0) return;
     const index = Math.max(0, Math.min(p.count - 1, to));
-    setActive({ index, key: p.keyOf(p.at(index)) });
+    activate({ index, key: p.keyOf(p.at(index)) });
     const y = index * p.rowHeight;
     if (y < node.scrollTop) node.scrollTop = y;
     else if (y + p.rowHeight > node.scrollTop + node.clientHeight) node.scrollTop = y + p.rowHeight - node.clientHeight;
@@ -69,17 +82,17 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
 
   const onKeyDown = (e: KeyboardEvent): void => {
     const page = Math.max(1, Math.floor(height / p.rowHeight) - 1);
+    const from = find(latest.current);
     const steps: Record<string, number> = {
-      ArrowDown: activeIndex + 1, ArrowUp: Math.max(0, activeIndex - 1), PageDown: activeIndex + page, PageUp: activeIndex - page,
-      Home: 0, End: p.count - 1,
+      ArrowDown: from + 1, ArrowUp: Math.max(0, from - 1), PageDown: from + page, PageUp: from - page, Home: 0, End: p.count - 1,
     };
     const to = steps[e.key];
     if (to !== undefined && !e.altKey && !e.ctrlKey && !e.metaKey) {
       e.preventDefault();
       move(to);
-    } else if ((e.key === 'Enter' || e.key === ' ') && activeIndex >= 0 && p.open) {
+    } else if ((e.key === 'Enter' || e.key === ' ') && from >= 0 && p.open) {
       e.preventDefault();
-      p.open(p.at(activeIndex));
+      p.open(p.at(from));
     }
   };
 
@@ -93,7 +106,7 @@ export function VirtualList<T>(p: ListProps<T>): JSX.Element {
       <Row key={key} id={`${p.id}-${key}`} item={item} index={i} count={p.count} y={i * p.rowHeight} height={p.rowHeight}
         active={i === activeIndex} open={p.openKey === key} render={p.render} rowClass={p.rowClass?.(item)} version={p.version}
         onClick={() => {
-          setActive({ index: i, key });
+          activate({ index: i, key });
           p.open?.(item);
         }} />,
     );
