@@ -275,7 +275,8 @@ async function inTurn(...parts) {
 
 await inTurn(tenTabs, begin); // while there is no other page
 await Promise.all([ // some at a time, since much of it is waiting
-  everyView(views), inTurn(search, readTheLog, smallWindows), inTurn(chat, compare, oldResults, retry),
+  everyView(views.slice(0, 5)), everyView(views.slice(5)),
+  inTurn(search, readTheLog, smallWindows, chat, compare, oldResults, retry),
 ]);
 await inTurn(tenThousand);
 say("done");
