@@ -63,7 +63,8 @@ func TestRollingRestartDurable(t *testing.T) {
 		}
 		wait.Until(t, "all clients to be back", func() bool { return f.away.Load() == 0 })
 		took := f.lastBack().Sub(signaled) - drainDelay
-		t.Logf("%s: all clients are back %v after the grace of %v began", n.name, took.Round(10*time.Millisecond), grace)
+		t.Logf("%s: all clients are back %v after the grace of %v began", n.name, took.Round(10*time.Millisecond),
+			grace)
 		if !onTime(took, grace+5*time.Second) {
 			t.Errorf("%s: all clients are back after %v", n.name, took)
 		}

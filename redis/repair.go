@@ -36,7 +36,7 @@ func (x *tails) beginLocked(tl *tail, reason string) {
 	}
 	tl.state = tailRepairing
 	tl.reason = cmp.Or(tl.reason, reason)
-	tl.again = true
+	tl.again, tl.anew = true, tl.anew || reason != ""
 	if !tl.queued {
 		tl.queued = true
 		x.enqueue(&x.asked, tl)
@@ -201,7 +201,7 @@ func (x *tails) prepare(tl *tail) (ready, reads bool) {
 	case heard == 0 || time.Since(tl.halfHeard) < hearingWait:
 		return false, false
 	}
-	tl.again = false
+	tl.again, tl.anew = false, false
 	tl.topics[0].epoch, tl.topics[1].epoch = epochs[0], epochs[1]
 	return true, tl.readable
 }
@@ -271,8 +271,8 @@ func (x *tails) finish(tl *tail) bool {
 	if !tl.again && (len(tl.waiting) > 0 || tl.lost != "" || tl.readable && tl.wanted.Compare(tl.position) > 0) {
 		return false
 	}
-	if tl.again { // something was lost meanwhile: repair again from the start
-		tl.told = false
+	if tl.again { // repair again from the start
+		tl.told = tl.told && !tl.anew
 		x.enqueue(&x.asked, tl)
 		return true
 	}

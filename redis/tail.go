@@ -114,7 +114,8 @@ type tail struct {
 	reason    string           // of the loss under repair; "" if nothing was lost
 	lost      string           // why something can't be repaired; "" if everything can
 	told      bool             // OnMissed was called
-	again     bool             // something was lost since the history was read
+	again     bool             // the history must be read once more
+	anew      bool             // because something was lost since it was read
 	queued    bool             // a worker has the tail, or it is in a list of tails
 	tries     int              // reads that did not find what was wanted
 	halfHeard time.Time        // when Redis had first confirmed one topic and not the other
@@ -505,19 +506,21 @@ func (x *tails) lose(q *tailQueue, reason string) {
 	}
 }
 
-// loseDoubted begins to repair all guilds but those whose subscriptions are later than the epoch doubted, and that have
-// been repaired since they were made: a message with the new epoch may come before the news of the loss.
+// loseDoubted begins to repair all guilds. No more is told of those whose subscriptions are later than the epoch
+// doubted, and whose repair began since they were made: a message with the new epoch may come before the news of the
+// loss. They are repaired all the same, for their histories may have been read from a server that was the primary then.
 func (x *tails) loseDoubted(q *tailQueue, reason string, doubted uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, tl := range q.guilds {
+		news := ""
 		for i := range tl.topics {
 			h := &tl.topics[i]
 			if now, ok := x.epoch(tl.topic(i)); h.heard && (!ok || now != h.epoch || now <= doubted) {
-				x.beginLocked(tl, reason)
-				break
+				news = reason
 			}
 		}
+		x.beginLocked(tl, news)
 	}
 }
 
