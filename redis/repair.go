@@ -202,7 +202,12 @@ func (x *tails) prepare(tl *tail) (ready, reads bool) {
 		return false, false
 	}
 	tl.again, tl.anew = false, false
-	tl.topics[0].epoch, tl.topics[1].epoch = epochs[0], epochs[1]
+	for i, epoch := range epochs {
+		if h := &tl.topics[i]; h.epoch != epoch { // it was lost in between, whatever this repair began for
+			h.epoch = epoch
+			tl.reason, tl.told = cmp.Or(tl.reason, ReasonRedisLost), false
+		}
+	}
 	return true, tl.readable
 }
 

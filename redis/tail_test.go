@@ -425,6 +425,36 @@ func TestOneLossIsToldOnce(t *testing.T) {
 	})
 }
 
+// TestLossBehindAnotherRepairIsTold has a repair for another reason find the new epoch before the news of the loss.
+func TestLossBehindAnotherRepairIsTold(t *testing.T) {
+	eachSeed(t, 10, func(t *testing.T, rng *rand.Rand) {
+		m := newModel(t, rng, 1000)
+		topics := m.start(1)
+		m.publish(topics[0], false)
+		m.settle()
+		m.mu.Lock()
+		m.connected = false
+		m.mu.Unlock()
+		m.publish(topics[0], false)
+		m.publish(topics[0], true)
+		m.mu.Lock()
+		doubted := m.epoch
+		m.epoch++
+		m.epochs[topics[0]], m.epochs[topics[1]], m.connected = m.epoch, m.epoch, true
+		m.mu.Unlock()
+		m.release(topics[1])
+		m.acquire(topics[1]) // reads the durable event
+		m.settle()
+		m.x.loseDoubted(m.x.queues[0], ReasonRedisLost, doubted)
+		m.settle()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if told := m.guild(topics[0].Guild).told; !slices.Equal(told, []string{ReasonRedisLost}) {
+			t.Fatalf("told %q", told)
+		}
+	})
+}
+
 // TestTailsJoin has the log topic of a guild acquired and released while events come on both: each acquisition stands
 // behind what was published before it, and nothing of the other topic is missed or moved.
 func TestTailsJoin(t *testing.T) {
