@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,11 +89,7 @@ func stormSize(t *testing.T) int {
 		return race.Rounds(2000, 300) // the test must be faster than rate
 	}
 	const most, others = 20_000, 1000 // others: files that are no client's
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	return int(min(most, (max(files.Cur, 2*others)-others)/2))
+	return min(most, (max(openFiles(t), 2*others)-others)/2)
 }
 
 // storm connects clients, all at once and each until it is let in, and returns their connections.
