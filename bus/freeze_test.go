@@ -21,7 +21,7 @@ import (
 // ledger has what was published and what a Bus made of it.
 type ledger struct {
 	mu       sync.Mutex
-	accepted map[string]time.Time // by message, when Redis said so
+	accepted map[string]time.Time // by message that Redis accepted, when it was sent
 	heard    map[string]bool
 	gaps     []time.Time // when the Bus said that it hears again, and may have missed something
 	states   []string
@@ -48,9 +48,10 @@ func (l *ledger) publish(ctx context.Context, name string, client func() redis.U
 	defer tick.Stop()
 	for i := 0; ctx.Err() == nil; i++ {
 		text := name + " " + strconv.Itoa(i)
+		sent := time.Now()
 		if client().Publish(context.WithoutCancel(ctx), "news", text).Err() == nil {
 			l.mu.Lock()
-			l.accepted[text] = time.Now()
+			l.accepted[text] = sent
 			l.mu.Unlock()
 		}
 		<-tick.C
@@ -58,7 +59,8 @@ func (l *ledger) publish(ctx context.Context, name string, client func() redis.U
 }
 
 // missing returns what Redis had accepted and has not come: how much, and that for which no gap was announced after it
-// was accepted.
+// was sent. (A frozen server accepts, once it goes on, what was sent to it long before. What a message tells was so when
+// it was sent, and who asks upon a gap sees it.)
 func (l *ledger) missing() (lost int, silently []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

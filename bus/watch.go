@@ -31,7 +31,11 @@ func (l *link) watch(ctx context.Context) error {
 			return nil
 		}
 		began := time.Now()
-		if err := l.look(ctx); err != nil && ctx.Err() == nil {
+		err := l.look(ctx)
+		if ctx.Err() != nil { // the link ends: nothing was found out
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		l.awake(began)
