@@ -59,8 +59,8 @@ func (l *ledger) publish(ctx context.Context, name string, client func() redis.U
 }
 
 // missing returns what Redis had accepted and has not come: how much, and that for which no gap was announced after it
-// was sent. (A frozen server accepts, once it goes on, what was sent to it long before. What a message tells was so when
-// it was sent, and who asks upon a gap sees it.)
+// was sent. (A frozen server accepts, once it goes on, what was sent to it long before. What a message tells was so
+// when it was sent, and who asks upon a gap sees it.)
 func (l *ledger) missing() (lost int, silently []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
