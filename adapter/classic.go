@@ -56,7 +56,7 @@ type classic struct {
 // subscribe names the channels, and subscribes to responses first: once requests are heard, this server is counted and
 // asks others.
 func (a *classic) subscribe() {
-	a.uid, a.newID, a.echo = randomID(6), func() string { return randomID(6) }, true
+	a.uid, a.newID = randomID(6), func() string { return randomID(6) }
 	a.base = a.opts.Key + "#" + a.nsp + "#"
 	a.ask = a.opts.Key + "-request#" + a.nsp + "#"
 	a.counted = a.ask

@@ -36,11 +36,11 @@ func (a *classic) decodeUnlessJSON(payload []byte) ([]byte, error) {
 }
 
 func (a *classic) serve(r wire.Request) error {
+	if r.UID == a.uid { // our own
+		return nil
+	}
 	if kind, ok := commands[r.Type]; ok {
 		return a.onCommand(kind, r)
-	}
-	if r.UID == a.uid { // our own question
-		return nil
 	}
 	switch r.Type {
 	case wire.Sockets, wire.AllRooms, wire.RemoteFetch:

@@ -29,7 +29,6 @@ type cluster struct {
 	nsp      string
 	uid      string // of this server in this namespace
 	newID    func() string
-	echo     bool   // servers carry out their own commands when these come back from Redis
 	base     string // channel of messages to all; those to one room may be on base + room + "#"
 	counted  string // channel whose subscribers are the servers
 	answers  string // channels of responses to one server are answers + its uid + "#"

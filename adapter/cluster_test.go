@@ -172,3 +172,27 @@ func TestClusterServerSideEmit(t *testing.T) {
 		}
 	})
 }
+
+// A server carries out its own command at once: what it broadcasts next reaches who has joined, and what comes back from
+// Redis later changes nothing.
+func TestClusterCommandsOfThisServer(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, servers func(int) []*node) {
+		nodes := servers(2)
+		c := nodes[0].connect("/")
+		s, _ := nodes[0].io.Sockets().Sockets().Load(socket.SocketId(c.sid))
+		for i := range 20 {
+			nodes[0].io.In(socket.Room(c.sid)).SocketsJoin("room")
+			nodes[0].io.To("room").Emit("joined", i)
+			c.wants("joined", float64(i))
+			nodes[0].io.In("room").SocketsLeave("room")
+			nodes[0].io.To("room").Emit("left", i)
+		}
+		nodes[0].io.In(socket.Room(c.sid)).SocketsJoin("room")
+		s.Leave("room")
+		if f := fetch(t, nodes[1].io.In("room")); f.err != nil || len(f.sockets) != 0 {
+			t.Errorf("fetched %+v", f) // the question comes after the command
+		}
+		wantNothing(t, c)
+	})
+}

@@ -19,19 +19,15 @@ func (c *cluster) DisconnectSockets(opts *socket.BroadcastOptions, closing bool)
 	c.command(message{kind: disconnect, close: closing}, opts, func() { c.Adapter.DisconnectSockets(opts, closing) })
 }
 
-// command publishes a command for all servers. It calls here to carry it out on this server, unless that happens when
-// the command comes back from Redis: in the classic protocol it calls here only if it can't publish.
+// command publishes a command for the other servers, and calls here to carry it out on this one, so that what is
+// broadcast next reaches who has joined. A Node.js server of the classic protocol carries out its own command only when
+// that comes back from Redis.
 func (c *cluster) command(m message, opts *socket.BroadcastOptions, here func()) {
-	if isLocal(opts) {
-		here()
-		return
+	if !isLocal(opts) {
+		m.opts = wireOptions(opts)
+		if err := c.protocol.send(m); err != nil {
+			c.unsent("command", err)
+		}
 	}
-	m.opts = wireOptions(opts)
-	err := c.protocol.send(m)
-	if err != nil {
-		c.unsent("command", err)
-	}
-	if err != nil || !c.echo {
-		here()
-	}
+	here()
 }
