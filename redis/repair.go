@@ -437,6 +437,9 @@ func (x *tails) page(ctx context.Context, tl *tail) (history.Page, bool) {
 // was read: if it has not changed, the jump covers it, or it is lost too.
 func (x *tails) jump(tl *tail, to, wanted history.Position) {
 	tl.queue.mu.Lock()
+	if to.Compare(tl.position) < 0 && tl.position.Compare(tl.replaced) > 0 {
+		tl.replaced = tl.position
+	}
 	tl.position, tl.verified, tl.delivered = to, to, tl.delivered[:0]
 	if tl.wanted == wanted {
 		tl.wanted = history.Position{}

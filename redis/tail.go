@@ -99,8 +99,11 @@ type tail struct {
 	// pass on.
 	position history.Position
 	repaired history.Position // up to here the history was read: a message that still comes from pub/sub is a duplicate
-	passing  bool             // the queue is passing on a message
-	idle     chan struct{}    // closed when passing ends; nil if nobody waits for that
+	// replaced is the latest position that was passed on of a history that is no more. A message up to here is a late
+	// duplicate of that, or, if Redis' clock went back too, one of the new history, which has it then.
+	replaced history.Position
+	passing  bool          // the queue is passing on a message
+	idle     chan struct{} // closed when passing ends; nil if nobody waits for that
 
 	// What a probe compares with the history.
 	verified  history.Position   // every event up to here was passed on or need not be
@@ -334,6 +337,8 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 	case !tl.readable:
 		tl.position = p
 		return true
+	case p.Compare(tl.position) > 0 && p.Compare(tl.replaced) <= 0:
+		x.beginLocked(tl, "")
 	case p.Compare(tl.position) > 0:
 		tl.position = p
 		tl.noteLocked(p)
@@ -353,6 +358,9 @@ func (x *tails) takeLocked(tl *tail, topic event.Topic, p history.Position, body
 func (x *tails) keepLocked(tl *tail, w waiting) {
 	if w.position.IsZero() {
 		tl.plainAt = time.Now()
+	} else if tl.readable && w.position.Compare(tl.replaced) <= 0 {
+		tl.again = true
+		return
 	} else if tl.readable || tl.state == tailFresh {
 		if w.position.Compare(tl.wanted) > 0 {
 			tl.wanted = w.position

@@ -195,6 +195,16 @@ func (m *model) publish(topic event.Topic, durable bool) {
 	}
 }
 
+// deliver has pub/sub deliver a durable event.
+func (m *model) deliver(topic event.Topic, p history.Position, body string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = append(m.queue, modelMessage{topic, bus.Message{
+		Payload: []byte(p.String() + " " + body), Epoch: m.epochs[topic],
+	}})
+	m.arrived.Broadcast()
+}
+
 // cut loses the connection, and brings it back after a while.
 func (m *model) cut(down time.Duration) {
 	m.mu.Lock()
@@ -583,6 +593,49 @@ func TestTailsMissOrTell(t *testing.T) {
 	if told == 0 {
 		t.Error("nobody was ever told: this proves little")
 	}
+}
+
+// A history is lost after a repair has passed on an entry, and before pub/sub delivers that: it is not passed on again.
+// A new history with an earlier clock is passed on, though its positions were there before.
+func TestLateMessageOfALostHistory(t *testing.T) {
+	eachSeed(t, 20, func(t *testing.T, rng *rand.Rand) {
+		m := newModel(t, rng, 1000)
+		topic := m.start(1)[0]
+		m.settle()
+		m.mu.Lock()
+		m.lost = 1
+		m.mu.Unlock()
+		m.publish(topic, true)
+		m.settle()
+		m.mu.Lock()
+		g := m.guild(topic.Guild)
+		late := g.entries[len(g.entries)-1]
+		g.entries = nil
+		m.mu.Unlock()
+		if rng.IntN(2) == 0 {
+			m.pause(20 * time.Millisecond)
+		} else {
+			m.settle()
+		}
+		m.deliver(topic, late.Position, string(late.Message))
+		m.settle()
+		for n := range uint64(3) {
+			body := fmt.Sprintf("{%d}", g.published)
+			p := history.Position{Time: 1, Seq: n}
+			m.mu.Lock()
+			g.published++
+			g.durable = append(g.durable, body)
+			g.entries = append(g.entries, history.Entry{Position: p, Topic: topic, Message: []byte(body)})
+			m.mu.Unlock()
+			m.deliver(topic, p, body)
+			m.pause(20 * time.Millisecond)
+		}
+		m.settle()
+		m.check(true)
+		if !slices.Equal(g.passed, g.durable) || !slices.Equal(g.told, []string{ReasonHistoryLost}) {
+			t.Errorf("passed %v of %v, told %v", g.passed, g.durable, g.told)
+		}
+	})
 }
 
 // A probe sees log entries in the history that nobody wants, and a message of one comes late: no loss, unless it was
