@@ -173,7 +173,7 @@ func TestClusterServerSideEmit(t *testing.T) {
 	})
 }
 
-// A server carries out its own command at once: what it broadcasts next reaches who has joined, and what comes back from
+// A server carries out its own command at once: what it broadcasts next reaches who has joined. What comes back from
 // Redis later changes nothing.
 func TestClusterCommandsOfThisServer(t *testing.T) {
 	t.Parallel()
