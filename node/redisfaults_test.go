@@ -11,12 +11,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/redistest"
 	"github.com/architus/guildcast/internal/test/sioclient"
 	"github.com/architus/guildcast/internal/test/wait"
@@ -217,6 +220,70 @@ func TestRedisPausesWrites(t *testing.T) {
 	}
 	do(t, p.publisher, "client", "unpause")
 	p.well(t)
+	if n := p.metric(t, "guildcast_redis_losses_total"); n != 0 {
+		t.Errorf("%v losses", n)
+	}
+}
+
+// The clock of Redis, which numbers durable events, jumps ahead, back, and beyond the age of any history.
+func TestRedisClockJumps(t *testing.T) {
+	t.Parallel()
+	server, clock := redistest.StartWithClock(t)
+	p := admit(t, server.URL(), server.Client(), node.Config{})
+	publisher := history.NewPublisher(p.publisher, history.PublisherOptions{})
+	n := 0
+	publish := func() string {
+		t.Helper()
+		n++
+		at, err := publisher.Publish(t.Context(), event.Topic{Guild: guild},
+			fmt.Appendf(nil, `{"kind":"guild","payload":{"durable":%d}}`, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.String()
+	}
+	delivers := func() string {
+		t.Helper()
+		at := publish()
+		if e := p.browser.Expect("log_pool"); string(e.Arg()) != fmt.Sprintf(`{"durable":%d}`, n) {
+			t.Errorf("got %s, want event %d", e, n)
+		}
+		return at
+	}
+	comesBack := func(since string, want string) {
+		t.Helper()
+		other := p.running.connect(t, p.token)
+		defer other.Close()
+		other.Expect("request_elevation_return")
+		other.Emit("spectate", map[string]any{"guild_id": guild, "token": p.token, "since": since})
+		if e := other.Expect("spectate_return"); !strings.Contains(string(e.Arg()), want) {
+			t.Errorf("got %s, want %s", e, want)
+		}
+	}
+	first := delivers()
+	second := delivers()
+	clock.Set(2 * time.Hour) // longer than histories keep events
+	third := delivers()
+	comesBack(second, `"recovered":true,"replayed":1`)
+	comesBack(first, `"recovered":false`)
+	clock.Set(0)
+	delivers()
+	comesBack(third, `"recovered":true,"replayed":1`)
+	if n := p.metric(t, "guildcast_resyncs_total"); n != 0 {
+		t.Errorf("%v resyncs", n)
+	}
+	clock.Set(72 * time.Hour) // the history is gone
+	wait.Until(t, "the history to expire", func() bool {
+		n, err := p.publisher.Exists(t.Context(), "guildcast:history:{"+guild+"}").Result()
+		return err == nil && n == 0
+	})
+	if e := p.browser.Expect("resync"); !strings.Contains(string(e.Arg()), "history_lost") {
+		t.Errorf("got %s", e)
+	}
+	comesBack(third, `"recovered":false`)
+	last := delivers()
+	delivers()
+	comesBack(last, `"recovered":true,"replayed":1`)
 	if n := p.metric(t, "guildcast_redis_losses_total"); n != 0 {
 		t.Errorf("%v losses", n)
 	}

@@ -42,7 +42,7 @@ func StartSentinels(tb testing.TB, primary *Server, n, replicas int) []*Server {
 
 func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, bin: binary(tb), port: freePort(tb)}
+	s := &Server{tb: tb, bin: redisServer(tb), port: freePort(tb)}
 	config := filepath.Join(tb.TempDir(), "sentinel.conf")
 	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %d %d\n"+
 		"sentinel down-after-milliseconds main 1000\n", s.port, primary.port, quorum)

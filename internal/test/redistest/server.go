@@ -28,6 +28,7 @@ type Server struct {
 	bin  string
 	port int
 	args []string
+	env  []string // beside the environment of the test
 	// shared is set on what Shared and SharedCluster return: the process must outlive the test.
 	shared bool
 
@@ -48,10 +49,16 @@ func Start(tb testing.TB, args ...string) *Server {
 // start is Start of a server that the caller stops and whose directory is dir.
 func start(tb testing.TB, dir string, args ...string) *Server {
 	tb.Helper()
-	bin := binary(tb)
+	return startIn(tb, dir, nil, args...)
+}
+
+// startIn is start with more variables in the environment of the server.
+func startIn(tb testing.TB, dir string, env []string, args ...string) *Server {
+	tb.Helper()
+	bin := redisServer(tb)
 	var err error
 	for range 10 {
-		s := &Server{tb: tb, bin: bin, port: freePort(tb)}
+		s := &Server{tb: tb, bin: bin, port: freePort(tb), env: env}
 		s.args = append([]string{
 			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", dir,
 			"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
@@ -87,7 +94,7 @@ func StartReplica(tb testing.TB, primary *Server, args ...string) *Server {
 // Required reports whether tests that need a real Redis must fail if there is none.
 func Required() bool { return os.Getenv("GUILDCAST_REQUIRE_REDIS") == "1" }
 
-func binary(tb testing.TB) string {
+func redisServer(tb testing.TB) string {
 	tb.Helper()
 	bin, err := exec.LookPath("redis-server")
 	switch {
@@ -154,6 +161,7 @@ func (s *Server) own() {
 
 func (s *Server) start() error {
 	cmd := exec.Command(s.bin, s.args...)
+	cmd.Env = append(os.Environ(), s.env...)
 	output := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = dieWithParent()
