@@ -36,3 +36,32 @@
 //
 // See [Options], and docs/reference/engine.md for all limits and their defaults.
 package engine
+
+// The files, in the order in which a message passes through them. The Engine.IO protocol is in internal/eio, WebSocket
+// frames in internal/ws.
+//
+// A server and its connections:
+//
+//	options, server                 what the application may set, and the pair of library server and handler
+//	handler, clientfiles            HTTP: Engine.IO requests, and the browser client's files
+//	hooks                           the events of an Engine.IO server, for who listens to the library's
+//	handshake                       the request that began a connection, kept small
+//	conn, socket, transport         one connection, in the forms that the library asks for
+//
+// What a client sends:
+//
+//	receive, packet                 a text or its attachments become a packet, whose data are not decoded
+//	inbound                         bytes that have arrived and are not handled, of a client and of all
+//	inbox, lifecycle                the packets of each namespace wait in order, from CONNECT to the end
+//	admit                           the application may refuse an event before it is decoded
+//	decode, decoding                its values, bounded for an event and for all that are decoded at the same time
+//	dispatch, middleware            the listeners get it
+//
+// What a client gets:
+//
+//	namespace, adapter              the library's adapter of a namespace
+//	index, select                   who is in which room, and who is meant
+//	message, encode, json, codec    a packet, encoded and framed once
+//	broadcast, deliver, group       the message, queued on many connections, which are paced; shared compression
+//	recovery                        connection state recovery: what a client missed, kept for a while
+//	emitter                         listeners of an adapter
