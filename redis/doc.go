@@ -4,7 +4,8 @@
 // The files, in the order in which data passes through them:
 //
 //   - A guild's events: topics.go (subscriptions, and what comes on them), tail.go (durable events once and in order),
-//     probe.go (what pub/sub lost unnoticed), repair.go (reads the history, and passes on what was missed).
+//     tailjoin.go (where a new subscription begins), tailloss.go (what may have been missed), probe.go (what pub/sub
+//     lost unnoticed), repair.go (reads the history, and passes on what was missed).
 //   - A pool: entities.go; from a worker: requests.go, streams.go (where the request goes), reply.go (what comes back).
 //   - Revoked tokens: revocations.go (hears and sends them), revocationstore.go (keeps them in Redis).
 //   - For all of them: ear.go (a subscription that lives as long as its owner), errors.go, refusals.go (logs what Redis

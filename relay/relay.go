@@ -1,6 +1,9 @@
 // Package relay publishes durably what others publish plainly. Several relays stand by for each other. One leads and
 // publishes. The others keep every message until they hear that it was published.
 // docs/decisions/0039-relays-stand-by.md has the protocol between them.
+//
+// The files: relay.go (what is heard), line.go (messages of a guild that nobody has published yet), lease.go (who
+// leads), lead.go (the leader publishes), scripts.go (what that asks of Redis).
 package relay
 
 import (
