@@ -9,10 +9,23 @@ import (
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 
 	"github.com/architus/guildcast/internal/js"
+	"github.com/architus/guildcast/internal/processor"
 )
 
 // maxAuthCost bounds the decoded size of a CONNECT in bytes. The socket's handshake keeps it.
 const maxAuthCost = 256 << 10
+
+// longBody is the size in bytes from which JSON takes long to read.
+const longBody = 16 << 10
+
+// inTurn calls f, which reads the packet's JSON. If that takes long it waits until f may run.
+func (p *packet) inTurn(f func()) {
+	if len(p.body) >= longBody {
+		processor.Enter()
+		defer processor.Leave()
+	}
+	f()
+}
 
 // measure estimates the decoded size of the packet's JSON in bytes. It returns an error if that or the depth exceeds
 // the options.

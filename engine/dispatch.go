@@ -116,15 +116,18 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	if !ok || !s.Connected() {
 		return
 	}
-	if admitted, err := c.admits(s, p); err != nil {
-		c.refuse(err)
-		return
-	} else if !admitted {
-		return
-	}
-	cost, err := p.measure(&c.srv.options)
+	var cost int
+	admitted, err := false, error(nil)
+	p.inTurn(func() {
+		if admitted, err = c.admits(s, p); admitted && err == nil {
+			cost, err = p.measure(&c.srv.options)
+		}
+	})
 	if err != nil {
 		c.refuse(err)
+		return
+	}
+	if !admitted {
 		return
 	}
 	if pool := c.srv.decoding.of(cost); pool != nil {
@@ -139,7 +142,8 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 			return
 		}
 	}
-	data, err := p.decode()
+	var data any
+	p.inTurn(func() { data, err = p.decode() })
 	if err != nil {
 		c.refuse(err)
 		return

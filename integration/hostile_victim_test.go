@@ -47,7 +47,7 @@ type victim struct {
 	end     context.CancelFunc
 	crowds  sync.WaitGroup
 	clients atomic.Int32 // of all crowds
-	acts    atomic.Int64 // what they did
+	acts    atomic.Int64 // what they did, in the process of TestAttackers, which tells the test's own
 }
 
 // attacked runs a node, has attacks at it for a time, and checks that it never took more memory than is documented and
@@ -77,9 +77,7 @@ func attacked(t *testing.T, d time.Duration, attacks ...attack) {
 	}
 	idle := v.peak(t)
 	b := newBystander(t, v)
-	for _, a := range attacks {
-		a.begin(t, v)
-	}
+	v.attack(t, server.url, attacks...)
 	b.run(d)
 	v.crowds.Wait()
 	if v.ended() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/event"
+	"github.com/architus/guildcast/internal/processor"
 	"github.com/architus/guildcast/internal/search"
 )
 
@@ -149,6 +150,8 @@ func (d *directory) read(ctx context.Context) (partial bool, err error) {
 			return errDropped
 		}
 		defer d.set.settleEntries(d)
+		processor.Enter()
+		defer processor.Leave()
 		for _, v := range values[:room] {
 			// An entity that can't be read has no name to be found by.
 			if err := d.index.UpsertJSON(v); errors.Is(err, search.ErrFull) {
