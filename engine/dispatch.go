@@ -28,11 +28,13 @@ func (c *Conn) handle(b *box, p *packet) {
 }
 
 // data returns the packet's data, decoded, within the limits of one packet.
-func (p *packet) data(o *Options) (any, error) {
-	if _, err := p.measure(o); err != nil {
-		return nil, err
-	}
-	return p.decode()
+func (p *packet) data(o *Options) (data any, err error) {
+	p.inTurn(func() {
+		if _, err = p.measure(o); err == nil {
+			data, err = p.decode()
+		}
+	})
+	return data, err
 }
 
 // handleConnect hands a CONNECT to the library, which runs the namespace's middlewares and answers.

@@ -25,9 +25,9 @@ const (
 
 func attacking() bool { return os.Getenv(envAttacks) != "" }
 
-// attack has a process of its own attack the node until v.ctx ends, and counts in v what it does. Attackers are on other
-// machines: the process gets what nobody else wants of the processor, or the bystander would wait for the attackers
-// rather than for the node.
+// attack has a process of its own attack the node until v.ctx ends, and counts in v what it does. Attackers are on
+// other machines: the process gets what nobody else wants of the processor, or the bystander would wait for the
+// attackers rather than for the node.
 func (v *victim) attack(t *testing.T, redisURL string, attacks ...attack) {
 	t.Helper()
 	var names []string
