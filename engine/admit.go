@@ -63,7 +63,9 @@ func (c *Conn) admits(s *socket.Socket, p *packet) (bool, error) {
 	if c.hasTaker(s, name) {
 		return true, nil
 	}
-	if !json.Valid(p.body) {
+	valid := false
+	p.inTurn(func() { valid = json.Valid(p.body) })
+	if !valid {
 		return false, fmt.Errorf("%w: payload of %s", ErrPacket, parser.EVENT)
 	}
 	return false, nil

@@ -65,6 +65,35 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
+// While Admit, or a listener, of one client's large event waits, that of another is handled: the application's code
+// takes no turn at the processors.
+func TestApplicationWaitsWithoutATurn(t *testing.T) {
+	others := make(chan struct{}) // closed when the other's event was handled
+	handled := make(chan any, 10)
+	admit := func(_ *socket.Socket, in Incoming) bool {
+		if in.Event == "waits" {
+			<-others
+		}
+		return true
+	}
+	s := serve(t, nil, Options{Admit: admit}, func(s *socket.Socket) {
+		_ = s.On("other", func(...any) { close(others) })
+		for _, event := range []string{"waits", "waits later"} {
+			_ = s.On(event, func(...any) {
+				<-others
+				handled <- event
+			})
+		}
+	})
+	large := strings.Repeat("x", longBody)
+	one, two, three := s.connect(t, ""), s.connect(t, ""), s.connect(t, "")
+	one.send(`42["waits","` + large + `"]`)
+	two.send(`42["waits later","` + large + `"]`)
+	three.send(`42["other","` + large + `"]`)
+	receive(t, handled, "event")
+	receive(t, handled, "event")
+}
+
 // An event that nobody listens to costs no memory, whatever its JSON would become.
 func TestUnheardEventIsNotDecoded(t *testing.T) {
 	s := serve(t, nil, Options{}, func(s *socket.Socket) { _ = s.On("e", func(...any) {}) })

@@ -18,7 +18,8 @@ const maxAuthCost = 256 << 10
 // longBody is the size in bytes from which JSON takes long to read.
 const longBody = 16 << 10
 
-// inTurn calls f, which reads the packet's JSON. If that takes long it waits until f may run.
+// inTurn calls f, which reads the packet's JSON, and no code of the application: that may wait. If reading takes long,
+// inTurn waits until f may run.
 func (p *packet) inTurn(f func()) {
 	if len(p.body) >= longBody {
 		processor.Enter()

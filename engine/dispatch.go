@@ -118,18 +118,17 @@ func (c *Conn) handleEvent(b *box, p *packet) {
 	if !ok || !s.Connected() {
 		return
 	}
-	var cost int
-	admitted, err := false, error(nil)
-	p.inTurn(func() {
-		if admitted, err = c.admits(s, p); admitted && err == nil {
-			cost, err = p.measure(&c.srv.options)
-		}
-	})
-	if err != nil {
+	if admitted, err := c.admits(s, p); err != nil {
 		c.refuse(err)
 		return
+	} else if !admitted {
+		return
 	}
-	if !admitted {
+	var cost int
+	var err error
+	p.inTurn(func() { cost, err = p.measure(&c.srv.options) })
+	if err != nil {
+		c.refuse(err)
 		return
 	}
 	if pool := c.srv.decoding.of(cost); pool != nil {
