@@ -85,7 +85,7 @@ func TestApplicationWaitsWithoutATurn(t *testing.T) {
 			})
 		}
 	})
-	large := strings.Repeat("x", longBody)
+	large := strings.Repeat("x", 100_000)
 	one, two, three := s.connect(t, ""), s.connect(t, ""), s.connect(t, "")
 	one.send(`42["waits","` + large + `"]`)
 	two.send(`42["waits later","` + large + `"]`)

@@ -15,18 +15,8 @@ import (
 // maxAuthCost bounds the decoded size of a CONNECT in bytes. The socket's handshake keeps it.
 const maxAuthCost = 256 << 10
 
-// longBody is the size in bytes from which JSON takes long to read.
-const longBody = 16 << 10
-
-// inTurn calls f, which reads the packet's JSON, and no code of the application: that may wait. If reading takes long,
-// inTurn waits until f may run.
-func (p *packet) inTurn(f func()) {
-	if len(p.body) >= longBody {
-		processor.Enter()
-		defer processor.Leave()
-	}
-	f()
-}
+// inTurn calls f, which reads the packet's JSON, and no code of the application: that may wait.
+func (p *packet) inTurn(f func()) { processor.Read(len(p.body), f) }
 
 // measure estimates the decoded size of the packet's JSON in bytes. It returns an error if that or the depth exceeds
 // the options.

@@ -4,6 +4,7 @@ import (
 	"github.com/zishang520/socket.io/v2/socket"
 
 	"github.com/architus/guildcast/engine"
+	"github.com/architus/guildcast/internal/processor"
 	"github.com/architus/guildcast/permissions"
 )
 
@@ -35,13 +36,15 @@ func (s *session) admitIncoming(in engine.Incoming) (ok bool) {
 	h, known := s.gateway.handlerOf(in.Event)
 	s.count(in.Event, known)
 	admitted := s.withinRates()
-	arg, size := payloadOf(in)
+	var arg []byte
+	var size int
+	processor.Read(len(in.Payload), func() { arg, size = payloadOf(in) })
 	fits := within(size, s.gateway.limits().Payload)
 	if admitted && known && fits {
 		s.admitted.Store(true)
 		return true
 	}
-	r.form, r.id = glance(arg)
+	processor.Read(len(arg), func() { r.form, r.id = glance(arg) })
 	if h.objects {
 		r.form = permissions.FormObject
 	}

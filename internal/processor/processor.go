@@ -13,3 +13,15 @@ func Enter() { long <- struct{}{} }
 
 // Leave ends a piece of work that Enter has let run.
 func Leave() { <-long }
+
+// longText is the size in bytes from which a text takes long to read.
+const longText = 16 << 10
+
+// Read calls f, which reads a text of size bytes and waits for nothing. If that takes long it waits until f may run.
+func Read(size int, f func()) {
+	if size >= longText {
+		Enter()
+		defer Leave()
+	}
+	f()
+}
