@@ -232,7 +232,7 @@ func TestRedisClockJumps(t *testing.T) {
 	p := admit(t, server.URL(), server.Client(), node.Config{})
 	publisher := history.NewPublisher(p.publisher, history.PublisherOptions{})
 	n := 0
-	publish := func() string {
+	delivers := func() string {
 		t.Helper()
 		n++
 		at, err := publisher.Publish(t.Context(), event.Topic{Guild: guild},
@@ -240,15 +240,10 @@ func TestRedisClockJumps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return at.String()
-	}
-	delivers := func() string {
-		t.Helper()
-		at := publish()
 		if e := p.browser.Expect("log_pool"); string(e.Arg()) != fmt.Sprintf(`{"durable":%d}`, n) {
 			t.Errorf("got %s, want event %d", e, n)
 		}
-		return at
+		return at.String()
 	}
 	comesBack := func(since string, want string) {
 		t.Helper()

@@ -22,7 +22,8 @@ type Clock struct {
 	file string // has how far it is off, in seconds
 }
 
-// StartWithClock is Start of a server whose wall clock can be set. It takes a C compiler.
+// StartWithClock is Start of a server whose wall clock can be set. It takes gcc, which
+// scripts/setup installs.
 func StartWithClock(tb testing.TB, args ...string) (*Server, *Clock) {
 	tb.Helper()
 	if runtime.GOOS != "linux" {
@@ -33,7 +34,7 @@ func StartWithClock(tb testing.TB, args ...string) (*Server, *Clock) {
 	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
 		if Required() {
 			tb.Fatalf("compile clock.c: %v\n%s", err, out)
 		}
