@@ -348,7 +348,11 @@ func (v *stay) hear(p []byte) {
 	select {
 	case <-reading:
 	case <-v.gone:
+	}
+	select {
+	case <-v.gone: // nothing more is read: an event that was, after one that was not, would be the one to resume from
 		return
+	default:
 	}
 	var args []json.RawMessage
 	var name string
