@@ -54,26 +54,42 @@ function ourWorker(name: string): SharedWorker {
   return new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module", name });
 }
 
-/** Joins a tab and the hub in a SharedWorker. If its script does not load, another link takes its place. */
+/** How long a SharedWorker may take to say something, in ms. The hub in it greets each tab. */
+const workerPatience = 3_000;
+
+/**
+ * Joins a tab and the hub in a SharedWorker. If its script does not load, or says nothing, another link takes its
+ * place.
+ */
 function workerLink(name: string, make: (name: string) => SharedWorker, otherwise: Link | undefined): Link {
   return (again) => {
-    let port: ReturnType<Link>, heard = false;
+    let port: ReturnType<Link>, settled = false;
     let listener: (message: ToTab) => void = () => {};
     const use = (next: ReturnType<Link>): void => {
       port = next;
       port.listen((message) => {
-        heard = true;
+        settled = true;
         listener(message);
       });
     };
     const fail = (): void => {
-      if (heard || !otherwise) return;
+      if (settled || !otherwise) return;
+      settled = true;
+      port.post({ is: "bye" }); // should it begin to listen after all
+      port.close();
       use(otherwise(again));
       again();
     };
     const worker = make(name);
     worker.onerror = fail;
     use(messagePort<ToTab, ToHub>(worker.port));
-    return { post: (message) => port.post(message), listen: (l) => (listener = l), close: () => port.close() };
+    const late = setTimeout(fail, workerPatience);
+    return {
+      post: (message) => port.post(message), listen: (l) => (listener = l),
+      close: () => {
+        clearTimeout(late);
+        port.close();
+      },
+    };
   };
 }

@@ -21,7 +21,7 @@ let context: BrowserContext;
 let node: Running;
 let redis: Redis;
 let guild: string;
-let withWorker = true;
+let script: "ours" | "none" | "silent" = "ours"; // of the SharedWorker
 
 beforeAll(async () => {
   const bundle = async (contents: string): Promise<Uint8Array> => (await build({
@@ -32,10 +32,11 @@ beforeAll(async () => {
   );
   const worker = await bundle(`import "./dist/worker.js";`);
   server = createServer((request, response) => {
+    const served = script === "ours" ? worker : "";
     const files: Record<string, [string, string | Uint8Array]> = {
       "/": ["text/html", `<!doctype html><title>a tab</title><script type="module" src="/page.js"></script>`],
       "/page.js": ["text/javascript", page],
-      ...(withWorker && { "/worker.js": ["text/javascript", worker] as [string, Uint8Array] }),
+      ...(script !== "none" && { "/worker.js": ["text/javascript", served] as [string, string | Uint8Array] }),
     };
     const [type, body] = files[request.url!] ?? ["", ""];
     response.writeHead(type ? 200 : 404, { "content-type": type }).end(body);
@@ -69,7 +70,10 @@ async function open(options: Pick<SharedOptions, "mode"> = {}): Promise<Page> {
       io: { transports: ["websocket"] }, // whose end a node sees at once
     });
     globalThis.view = client.spectate(id);
-    await globalThis.view.ready;
+    const late = new Promise((_, fail) => setTimeout(() => {
+      fail(new Error(`not ready: ${JSON.stringify(client.connection.getSnapshot())}`));
+    }, 60_000));
+    await Promise.race([globalThis.view.ready, late]);
   }, [node.url, token({ sub: "77", guilds: { [guild]: 0x6 } }), guild, options] as const);
   return page;
 }
@@ -92,16 +96,21 @@ async function connections(): Promise<number> {
 }
 
 async function settles(expected: number): Promise<void> {
-  while ((await connections()) !== expected) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const begin = Date.now(); ; ) {
+    const found = await connections();
+    if (found === expected) return;
+    if (Date.now() - begin > 60_000) throw new Error(`${found} connections, want ${expected}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 describe.each([
-  ["a SharedWorker", {}, true],
-  ["a leader", { mode: "leader" }, true],
-  ["a leader, for the SharedWorker's script is missing", {}, false],
+  ["a SharedWorker", {}, "ours"],
+  ["a leader", { mode: "leader" }, "ours"],
+  ["a leader, for the SharedWorker's script is missing", {}, "none"],
 ] as const)("shared by %s", (_name, options, worker) => {
   test("tabs hold one connection, and miss nothing when one is killed", async () => {
-    withWorker = worker;
+    script = worker;
     const pages: Page[] = [];
     for (let i = 0; i < 5; i++) pages.push(await open(options));
     await publish(1, 10);
@@ -115,6 +124,14 @@ describe.each([
     for (const page of pages) await page.close();
     await settles(0);
   }, 120_000);
+});
+
+test("tabs whose SharedWorker says nothing share by a leader", async () => {
+  script = "silent";
+  const pages = [await open(), await open()];
+  await settles(1);
+  await publish(1, 2);
+  for (const page of pages) expect(await log(page, 2)).toEqual([1, 2]);
 });
 
 test("tabs that share nothing have one each", async () => {
