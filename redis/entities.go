@@ -14,6 +14,7 @@ import (
 
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
+	"github.com/architus/guildcast/internal/processor"
 	"github.com/architus/guildcast/internal/throttle"
 )
 
@@ -66,15 +67,7 @@ func (e *Entities) Get(ctx context.Context, guild, kind string, ids []string) (v
 		if len(raw) != len(chunk) {
 			return nil, e.failed("get entities", errors.New("redis answered with the wrong number of values"))
 		}
-		for i, v := range raw {
-			s, found := v.(string)
-			if !found {
-				e.misses.Add(1)
-				values = append(values, nil)
-				continue
-			}
-			values = append(values, e.checked(key, chunk[i], s))
-		}
+		values = e.appendFound(values, key, chunk, raw)
 	}
 	return values, nil
 }
@@ -133,29 +126,72 @@ func (e *Entities) Stats() EntitiesStats {
 	return EntitiesStats{e.hits.Load(), e.misses.Load(), e.invalid.Load(), e.errors.Load()}
 }
 
+// appendFound appends the result of HMGET to values.
+func (e *Entities) appendFound(values [][]byte, key string, ids []string, found []any) [][]byte {
+	size := 0
+	for _, v := range found {
+		s, _ := v.(string)
+		size += len(s)
+	}
+	var c checked
+	processor.Read(size, func() {
+		for i, v := range found {
+			if s, ok := v.(string); ok {
+				values = append(values, c.object(ids[i], s))
+			} else {
+				e.misses.Add(1)
+				values = append(values, nil)
+			}
+		}
+	})
+	e.tell(key, c)
+	return values
+}
+
 // entities splits the result of HSCAN.
 func (e *Entities) entities(key string, pairs []string) (ids []string, values [][]byte) {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if v := e.checked(key, pairs[i], pairs[i+1]); v != nil {
-			ids, values = append(ids, pairs[i]), append(values, v)
-		}
+	size := 0
+	for _, s := range pairs {
+		size += len(s)
 	}
+	var c checked
+	processor.Read(size, func() {
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if v := c.object(pairs[i], pairs[i+1]); v != nil {
+				ids, values = append(ids, pairs[i]), append(values, v)
+			}
+		}
+	})
+	e.tell(key, c)
 	return ids, values
 }
 
-// checked returns a cached value with its ids as strings, or nil if it is no JSON object: one broken value must not
+// checked counts cached values.
+type checked struct {
+	hits, invalid uint64
+	broken        string // id of an invalid one
+}
+
+// object returns a cached value with its ids as strings, or nil if it is no JSON object: one broken value must not
 // break the answer around it.
-func (e *Entities) checked(key, id, value string) []byte {
+func (c *checked) object(id, value string) []byte {
 	raw := []byte(value)
 	if len(raw) > 0 && raw[0] == '{' && json.Valid(raw) {
-		e.hits.Add(1)
+		c.hits++
 		return event.StringIDs(raw)
 	}
-	e.invalid.Add(1)
-	if e.lines.Allow(key) {
-		e.log.Warn("cached entity is no JSON object", "key", key, "id", id)
-	}
+	c.invalid++
+	c.broken = id
 	return nil
+}
+
+// tell counts checked values of a pool, and logs if some were invalid.
+func (e *Entities) tell(key string, c checked) {
+	e.hits.Add(c.hits)
+	e.invalid.Add(c.invalid)
+	if c.invalid > 0 && e.lines.Allow(key) {
+		e.log.Warn("cached entity is no JSON object", "key", key, "id", c.broken)
+	}
 }
 
 func (e *Entities) failed(op string, err error) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/internal/botwire"
 	"github.com/architus/guildcast/internal/defaults"
+	"github.com/architus/guildcast/internal/processor"
 	"github.com/architus/guildcast/internal/search"
 	"github.com/architus/guildcast/internal/service"
 )
@@ -125,11 +126,18 @@ func (x *Set) Search(ctx context.Context, h Holder, p Pool, text string, limit i
 	return nil, false, err
 }
 
+// longSearch is the number of entities from which a search takes long.
+const longSearch = 10_000
+
 // search returns what Set.Search does, from a directory that is built.
 func (d *directory) search(ctx context.Context, text string, limit int) (ids []string, cached bool, err error) {
 	d.settle(ctx)
 	if d.index.Len() == 0 {
 		return nil, false, nil
+	}
+	if d.index.Len() >= longSearch {
+		processor.Enter()
+		defer processor.Leave()
 	}
 	return d.index.Search(text, limit), true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/architus/guildcast/engine/internal/ws"
+	"github.com/architus/guildcast/internal/processor"
 )
 
 // inbound is what a WebSocket has read and not yet handled. An idle connection has none.
@@ -74,6 +75,15 @@ func (in *inbound) try(fd uintptr) bool {
 	return !in.wait
 }
 
+// most returns how many bytes of a message that has proved to be large the next read may bring. It is 0 if the read may
+// wait for them.
+func (in *inbound) most() int {
+	if in.wait || in.borrowed != nil {
+		return 0
+	}
+	return len(in.buf) - in.w
+}
+
 // freeHeld is what a connection may hold of an unfinished message before its owner is asked, in bytes.
 const freeHeld = 4 << 10
 
@@ -119,8 +129,12 @@ func (in *inbound) room(need int) {
 	if in.w < len(in.buf) {
 		return
 	}
-	buf := make([]byte, in.grown(in.w, need))
-	n := copy(buf, in.buf[:in.w])
+	var buf []byte
+	n := in.w
+	processor.Read(n, func() {
+		buf = make([]byte, in.grown(n, need))
+		copy(buf, in.buf[:n])
+	})
 	in.release()
 	in.buf, in.w = buf, n
 }
@@ -152,7 +166,9 @@ func (w *wsConn) readOnce(in *inbound) error {
 		return err
 	}
 	in.n, in.err = 0, nil
-	if err := w.raw.Read(in.fn); err != nil {
+	var err error
+	processor.Read(in.most(), func() { err = w.raw.Read(in.fn) })
+	if err != nil {
 		return err
 	}
 	if in.err != nil {

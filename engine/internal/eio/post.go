@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/architus/guildcast/engine/internal/payload"
@@ -103,7 +104,10 @@ func (c *Conn) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffe
 	return err
 }
 
-// countedReader asks the owner for the memory of the buffer before it reads into it.
+// bodyPiece is how many bytes of a body are read before others have their turn.
+const bodyPiece = 64 << 10
+
+// countedReader asks the owner for the memory of the buffer before it reads into it. It reads large bodies in pieces.
 type countedReader struct {
 	io.Reader
 	buf  *bytes.Buffer
@@ -114,7 +118,10 @@ func (r *countedReader) Read(p []byte) (int, error) {
 	if err := r.held.set(r.buf.Cap()); err != nil {
 		return 0, err
 	}
-	return r.Reader.Read(p)
+	if r.buf.Len() >= bodyPiece {
+		runtime.Gosched()
+	}
+	return r.Reader.Read(p[:min(len(p), bodyPiece)])
 }
 
 // holding is memory for received data, for which the session's owner was asked.

@@ -1,6 +1,10 @@
 package ws
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/architus/guildcast/internal/processor"
+)
 
 // Limits bound what a peer may send. They are constant, and all connections of a server share them.
 type Limits struct {
@@ -53,7 +57,7 @@ func (a *Assembler) Next(b []byte, l *Limits, h Holder) (m Message, ok bool, n, 
 		return m, false, 0, total, nil
 	}
 	p := b[head.size:total:total]
-	unmask(p, head.key)
+	processor.Read(len(p), func() { unmask(p, head.key) })
 	if head.op >= Close {
 		return Message{Op: head.op, Data: p}, true, total, 0, nil
 	}
@@ -104,7 +108,11 @@ func (a *Assembler) data(h header, p []byte, l *Limits, holder Holder) (m Messag
 		}
 		m.Own = true
 	}
-	if m.Op == Text && !utf8.Valid(m.Data) {
+	valid := true
+	if m.Op == Text {
+		processor.Read(len(m.Data), func() { valid = utf8.Valid(m.Data) })
+	}
+	if !valid {
 		return Message{}, false, errUTF8
 	}
 	return m, true, nil

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/architus/guildcast/internal/processor"
 )
 
 // emptyStored is the empty stored block with which a flush ends, and which the sender of a message removes (RFC 7692,
@@ -43,13 +45,14 @@ func (i *Inflater) inflate(p []byte, limit int, h Holder) (message []byte, held 
 	var buf bytes.Buffer
 	_, err = io.CopyN(&buf, r, int64(min(freeInflated, limit)+1))
 	if err == nil && limit > freeInflated {
+		most := min(limit, maxRatio*(len(p)+len(endOfMessage)))
 		if held = h != nil; held {
-			err = h.Hold(min(limit, maxRatio*(len(p)+len(endOfMessage))))
+			err = h.Hold(most)
 		}
 		if err != nil {
 			return nil, held, err // with what it was asked for: the connection ends
 		}
-		_, err = io.CopyN(&buf, r, int64(limit-freeInflated))
+		processor.Read(most, func() { _, err = io.CopyN(&buf, r, int64(limit-freeInflated)) })
 	}
 	if r.(flate.Resetter).Reset(strings.NewReader(""), nil) == nil { // lets go of p
 		i.pool.Put(r)
