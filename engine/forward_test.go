@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/architus/guildcast/internal/test/sioclient"
 )
 
 // TestForward opens sessions whose ids name their server, and asks for sessions of others.
@@ -46,6 +48,11 @@ func TestForward(t *testing.T) {
 	try("node-2"+rest, 200, "forwarded")
 	try("node-1"+rest, 400, unknown)                   // nobody else has it
 	try("node-3"+rest, 503, "server is shutting down") // another server behind the proxy may
+	upgrade := "transport=websocket&sid=node-2" + rest
+	_, err := sioclient.Dial(s.http.Listener.Addr().String(), sioclient.Options{Query: "&" + upgrade})
+	if err == nil || !strings.Contains(err.Error(), "503") { // it would be cut
+		t.Errorf("the upgrade of another server's session: %v", err)
+	}
 }
 
 func TestNodeIDs(t *testing.T) {

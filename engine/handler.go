@@ -50,9 +50,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A draining server serves only its own sessions. A proxy that gets 503 tries the next node, which may have the
-	// session.
+	// session. A WebSocket to another node would soon be cut, perhaps in the middle of its upgrade, which leaves
+	// engine.io-client without a transport until its ping timeout. If it is refused, the client goes on polling.
 	if h.srv.draining.Load() && !h.srv.serves(r.URL.Query().Get("sid")) {
-		if !h.srv.eio.Forward(w, r) {
+		if r.Header.Get("Upgrade") != "" || !h.srv.eio.Forward(w, r) {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "server is shutting down", http.StatusServiceUnavailable)
 		}

@@ -32,8 +32,8 @@ func TestRollingRestart(t *testing.T) {
 	cluster.waitOutput(t, "cluster ready")
 
 	type report struct {
-		Gaps                  []int `json:"gaps"` // ms
-		Connected, Spectating int
+		Gaps                            []int `json:"gaps"` // ms
+		Connected, Spectating, Stranded int
 	}
 	reports := make(chan report, 1)
 	spectators := start(t, "spectators", []string{
@@ -88,8 +88,8 @@ func TestRollingRestart(t *testing.T) {
 		}
 		r = more
 	}
-	if r.Connected != clients {
-		t.Errorf("%d of %d clients came back", r.Connected, clients)
+	if r.Connected != clients || r.Stranded > 0 {
+		t.Errorf("%d of %d clients came back, %d after their ping timeout", r.Connected, clients, r.Stranded)
 	}
 	slices.Sort(r.Gaps)
 	median, longest := time.Duration(r.Gaps[clients/2])*time.Millisecond,

@@ -6,8 +6,8 @@
 //                       the clients take turns
 //
 // Prints {"spectating": n} when n clients spectate, and for the line "gaps" on standard input an object: "gaps", the
-// longest time in ms between two events of each client since the line before it, and "connected", the clients that
-// spectate now.
+// longest time in ms between two events of each client since the line before it, "connected", the clients that
+// spectate now, and "stranded", how often one heard nothing until its ping timeout.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -16,6 +16,7 @@ const lists = transports?.split(";").map((list) => list.split(","));
 const clients = [];
 let announced = false;
 let refused = 0;
+let stranded = 0;
 
 const spectating = () => clients.filter((c) => c.spectating).length;
 
@@ -35,7 +36,10 @@ for (let i = 0; i < Number(count); i++) {
   });
   socket.on("connect_error", () => refused++);
   socket.on("connect", () => socket.emit("spectate", { guild_id, token }));
-  socket.on("disconnect", () => (client.spectating = false));
+  socket.on("disconnect", (reason) => {
+    client.spectating = false;
+    if (reason === "ping timeout") stranded++;
+  });
   socket.on("spectate_return", ({ success }) => {
     client.spectating = success;
     if (!announced && spectating() === Number(count)) {
@@ -52,7 +56,7 @@ createInterface({ input: process.stdin })
     const now = performance.now();
     console.log(JSON.stringify({
       gaps: clients.map((c) => Math.round(Math.max(c.gap, c.last ? now - c.last : 0))),
-      connected: spectating(), refused,
+      connected: spectating(), refused, stranded,
       events: Math.min(...clients.map((c) => c.events)),
     }));
     for (const c of clients) c.gap = 0;

@@ -89,7 +89,12 @@ func (c *Conn) end(bye *Frame) bool {
 		}
 	}
 	probe := c.probe
-	c.probe = nil
+	if probe != nil && probe.ponged {
+		probe.timer.Reset(c.srv.closeTimeout)
+		probe = nil
+	} else {
+		c.probe = nil
+	}
 	w := c.ws
 	start := w != nil && w.shutLocked(bye, true)
 	c.mu.Unlock()

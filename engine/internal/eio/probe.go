@@ -13,7 +13,12 @@ type probe struct {
 	done  chan struct{} // closed when it has ended, either way
 
 	// Guarded by Conn.mu.
-	ponged bool // polls are answered at once, so that the client can end polling
+
+	// ponged says that the client has its answer: it ends polling, for which its polls are answered at once, and sends
+	// the upgrade packet next. Until then it has no way to hear of a session's end. A WebSocket that closes in between
+	// leaves engine.io-client with a transport that never polls again, until its ping timeout. So the probe outlives
+	// its session, until the packet comes, for closeTimeout at most.
+	ponged bool
 }
 
 // holdTime is how long a poll is held back while a probe runs. If the upgrade completes within that time, the poll came
@@ -102,7 +107,7 @@ func (c *Conn) upgradeLocked(p *probe) {
 	c.notify(ObserveUpgrade, c.srv.cfg.Hooks.Upgrade)
 }
 
-// cancel ends the probe. The session goes on polling.
+// cancel ends the probe. The session, if it has not ended, goes on polling.
 func (p *probe) cancel() {
 	c := p.ws.conn
 	c.mu.Lock()

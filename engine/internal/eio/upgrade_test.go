@@ -186,6 +186,33 @@ func TestUpgradeWhileClosing(t *testing.T) {
 	o.expectClose(ReasonForcedClose)
 }
 
+// A client that ends polling is not left without any transport: its WebSocket closes when it listens there.
+func TestSessionEndsDuringUpgrade(t *testing.T) {
+	overDrivers(t, func(t *testing.T, d driver) {
+		for _, upgrades := range []bool{true, false} {
+			f := newFixture(t, d, Config{})
+			f.eio.closeTimeout = patience
+			if !upgrades {
+				f.eio.closeTimeout = 10 * time.Millisecond
+			}
+			query, o := f.openPolling()
+			p := f.probed(query)
+			o.Close(true)
+			o.expectClose(ReasonForcedClose)
+			if upgrades {
+				o.mu.Lock()
+				closing := o.probe == nil || o.probe.ws.closing
+				o.mu.Unlock()
+				if closing {
+					t.Error("the WebSocket closes before the client has left polling")
+				}
+				p.text("5")
+			}
+			p.expectClose(0)
+		}
+	})
+}
+
 func TestUpgradeHooks(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string

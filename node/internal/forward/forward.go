@@ -257,15 +257,15 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 }
 
-// Drain ends what leads to other nodes until ctx ends, spread over spread: WebSockets are closed, and their clients
-// connect again; polls are answered, and their clients poll again.
+// Drain ends what leads to other nodes until ctx ends, spread over spread: WebSockets are closed, no sooner than
+// settle, and their clients connect again; polls are answered, and their clients poll again.
 func (f *Forwarder) Drain(ctx context.Context, spread time.Duration) {
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
 	end := time.Now().Add(spread)
 	for ctx.Err() == nil {
 		steps := max(1, int(time.Until(end)/drainStep))
-		f.tunnels.close((f.tunnels.open() + steps - 1) / steps)
+		f.tunnels.close((f.tunnels.open()+steps-1)/steps, time.Now().Add(-settle))
 		for _, p := range f.polls.share(steps) {
 			f.release(ctx, p)
 		}
@@ -274,7 +274,7 @@ func (f *Forwarder) Drain(ctx context.Context, spread time.Duration) {
 		case <-ctx.Done():
 		}
 	}
-	f.tunnels.close(f.tunnels.open())
+	f.tunnels.close(f.tunnels.open(), time.Now())
 }
 
 // Await returns once no WebSocket leads to another node, or ctx has ended.

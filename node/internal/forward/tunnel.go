@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 )
 
 // bufferSize is that of the buffers through which answers and WebSockets are copied, in bytes. There are two for each
@@ -47,11 +49,12 @@ type tunnels struct {
 // tunnel is a client's connection that leads to another node.
 type tunnel struct {
 	net.Conn
-	all *tunnels
+	all   *tunnels
+	since time.Time
 }
 
 func (s *tunnels) add(nc net.Conn) *tunnel {
-	t := &tunnel{nc, s}
+	t := &tunnel{nc, s, time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conns == nil {
@@ -87,23 +90,26 @@ func (s *tunnels) open() int {
 	return len(s.conns)
 }
 
-// some returns up to n of them.
-func (s *tunnels) some(n int) []*tunnel {
+// settle is how old a tunnel is before it is closed without need: the upgrade of its client is over then.
+const settle = 2 * time.Second
+
+// some returns up to n of those that were there at a time, the oldest first.
+func (s *tunnels) some(n int, at time.Time) []*tunnel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	picked := make([]*tunnel, 0, n)
+	old := make([]*tunnel, 0, len(s.conns))
 	for t := range s.conns {
-		if len(picked) == n {
-			break
+		if !t.since.After(at) {
+			old = append(old, t)
 		}
-		picked = append(picked, t)
 	}
-	return picked
+	slices.SortFunc(old, func(a, b *tunnel) int { return a.since.Compare(b.since) })
+	return old[:min(n, len(old))]
 }
 
-// close closes up to n of them.
-func (s *tunnels) close(n int) {
-	for _, t := range s.some(n) {
+// close closes up to n of those that were there at a time, the oldest first.
+func (s *tunnels) close(n int, at time.Time) {
+	for _, t := range s.some(n, at) {
 		_ = t.Close()
 	}
 }
