@@ -90,7 +90,7 @@ func (s *tunnels) open() int {
 	return len(s.conns)
 }
 
-// settle is how old a tunnel is before it is closed without need: the upgrade of its client is over then.
+// settle is the age below which a tunnel is closed at the end of a drain only: its client may be upgrading.
 const settle = 2 * time.Second
 
 // some returns up to n of those that were there at a time, the oldest first.
