@@ -78,7 +78,7 @@ function Head({ session, pairs, side, choose }: {
       <ul class="hidden-counts">
         {hidden.length === 0 && <li class="quiet"><Icon name="check" size={14} />nothing hidden</li>}
         {hidden.map(({ words, needs, n }) => (
-          <li key={`${words} ${needs}`}><Icon name="lock" size={14} /><span>{plural(n, words)} hidden{needs && ':'}</span>{needs && <span class="needs">needs <code>{needs}</code></span>}</li>
+          <li key={`${words} ${needs}`}><Icon name="lock" size={14} /><span>{plural(n, words)} hidden{needs && <>: <span class="needs">needs <code>{needs}</code></span></>}</span></li>
         ))}
       </ul>
     </section>
