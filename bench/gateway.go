@@ -26,12 +26,16 @@ const (
 	benchGuild  = "607637793107345431"
 )
 
+// unlimited is the environment of a node whose clients all come from one address, at once.
+var unlimited = []string{
+	"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LOG_LEVEL=warn", "GUILDCAST_LIMIT_SOCKET_RATE=-1",
+	"GUILDCAST_LIMIT_USER_RATE=-1", "GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LIMIT_CONNECTS=-1",
+	"GUILDCAST_LIMIT_ADDRESS_CONNECTS=-1", "GUILDCAST_LIMIT_ADDRESS_CONNECTIONS=-1",
+}
+
 func gatewayCases() []benchCase {
 	gateway := []string{"bin/guildcast", "serve"}
-	env := []string{
-		"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1",
-		"GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LOG_LEVEL=warn",
-	}
+	env := unlimited
 	search := func(clients, each int) func(*server, string) (float64, error) {
 		return func(s *server, addr string) (float64, error) { return searches(s, addr, clients, each) }
 	}

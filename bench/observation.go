@@ -19,10 +19,7 @@ import (
 // observationCases compare a node that is looked at with one that is not.
 func observationCases() []benchCase {
 	gateway := []string{"bin/guildcast", "serve"}
-	plain := []string{
-		"GUILDCAST_JWT_SECRET=" + benchSecret, "GUILDCAST_LIMIT_SOCKET_RATE=-1", "GUILDCAST_LIMIT_USER_RATE=-1",
-		"GUILDCAST_LIMIT_ADDRESS_RATE=-1", "GUILDCAST_LOG_LEVEL=warn",
-	}
+	plain := unlimited
 	with := func(more ...string) []string { return append(slices.Clone(plain), more...) }
 	traces := with("GUILDCAST_TRACES=true", "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+collector())
 	// the hash of a password that nobody has
