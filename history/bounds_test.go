@@ -13,6 +13,7 @@ import (
 	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/internal/test/redistest"
+	"github.com/architus/guildcast/internal/test/wait"
 )
 
 // large is an event of so many bytes.
@@ -291,6 +292,8 @@ func TestHistoryIsGone(t *testing.T) {
 		if lasts, err := r.Last(t.Context(), []string{guild}); err != nil || lasts[0] != (history.Last{}) {
 			t.Errorf("%+v, %v", lasts, err)
 		}
+		// In the same millisecond the new history's first entry would have the old one's position.
+		wait.Until(t, "the next millisecond", func() bool { return time.Now().UnixMilli() > int64(before.Time) })
 		add(t, p, pool, message(2))
 		after(t, r, before, 10, false)
 	})

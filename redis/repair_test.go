@@ -257,6 +257,8 @@ func TestLostData(t *testing.T) {
 			if err := client.FlushAll(within(t)).Err(); err != nil {
 				t.Fatal(err)
 			}
+			now := time.Now().UnixMilli() // in which new events would have the positions of lost ones
+			wait.Until(t, "the next millisecond", func() bool { return time.Now().UnixMilli() > now })
 			d.publish(after, "1")
 			d.awaitTold("1", ReasonHistoryLost)
 			if len(d.told["2"]) > 0 {
