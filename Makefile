@@ -11,7 +11,7 @@ test race integration: export GUILDCAST_REQUIRE_REDIS ?= 1
 export GOFLAGS := -buildvcs=false -trimpath
 vet lint vuln build cross integration deploy packages chaos: export CGO_ENABLED := 0
 
-.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz fuzz-clients clients clients-typescript clients-node clients-python clients-testserver deploy packages chaos conformance bench cluster clean python-lock
+.PHONY: help run test check setup fmt tidy vet lint vuln build page page-check cross race integration fuzz together clients clients-typescript clients-node clients-python clients-testserver deploy packages chaos conformance bench cluster clean python-lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: setup ## Run all tests, those with real Redis, Node.js and Python peers in
 	$(GO) test $(PKGS)
 	$(GO) test -count=1 -tags integration -timeout 20m ./integration/...
 
-check: setup fmt tidy vet lint vuln build page-check cross race fuzz-clients deploy integration ## What CI runs
+check: setup fmt tidy vet lint vuln build page-check cross race together integration ## What CI runs
 
 setup: ## Install what the tests need (redis-server and proxies by apt, npm and pip packages by lock file)
 	@scripts/setup
@@ -74,8 +74,8 @@ fuzz: ## Every fuzzer for FUZZTIME (default 3s)
 	@scripts/fuzz $(FUZZTIME)
 
 # Fuzzers run for a time, and the kits' tests wait for most of theirs.
-fuzz-clients: setup build
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target fuzz clients
+together: setup build
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target fuzz clients deploy
 
 integration: setup build ## Tests with real Redis, Node.js and Python peers
 	$(GO) test -count=1 -tags integration -timeout 30m ./integration/...
