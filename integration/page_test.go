@@ -110,6 +110,9 @@ func TestPageMissesNothing(t *testing.T) {
 	page.waitOutput(t, "restarted")
 	happen(t, client, 1, "the last event")
 	fmt.Fprintln(page.in, "published")
+	for _, name := range []string{"member", "log_viewer", "administrator"} { // each may take long
+		page.waitOutput(t, fmt.Sprintf("read %q", name))
+	}
 	line := page.waitOutput(t, "seen {")
 	if code := page.wait(t); code != 0 {
 		t.Errorf("the browser's program ended with %d", code)

@@ -34,7 +34,10 @@ say("restarted");
 await told(); // the last event was published
 await each((page) => page.locator("#log").getByText("the last event").waitFor());
 const seen = {};
-for (const [i, page] of pages.entries()) seen[users[i]] = await positions(page);
+for (const [i, page] of pages.entries()) {
+  seen[users[i]] = await positions(page);
+  say("read", users[i]);
+}
 say("seen", seen);
 await browser.close();
 await end();

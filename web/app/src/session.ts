@@ -29,6 +29,7 @@ export class Session {
   private back = false; // it has come back, and what was missed is coming
   private caughtUp = 0; // events that were missed
   private short: { token: string; until: number } | null = null;
+  private minted = 0; // when the latest long-lived token came, in ms
   private readonly asked = new Set<string>(); // whose names are to be asked for
   private readonly known = new Set<string>(); // whose names were asked for
   private askTimer: ReturnType<typeof setTimeout> | undefined;
@@ -86,10 +87,19 @@ export class Session {
 
   /** Takes a token that lives for a few seconds, and lets it expire. */
   async expire(): Promise<void> {
+    // Of two tokens of one second the one that lives longer counts as newer, and would stay.
+    const wait = this.minted + 1000 - Date.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
     const fresh = await mint(this.account.key, shortLife);
     this.short = { token: fresh.token, until: fresh.expires_at * 1000 };
     this.interruption.set({ kind: 'expiring', until: this.short.until });
-    await this.client.elevate();
+    try {
+      await this.client.elevate();
+    } catch (e) {
+      this.short = null;
+      this.interruption.set(null);
+      throw e;
+    }
   }
 
   /** The token for the client: a short one for as long as it is to run out. */
@@ -99,7 +109,9 @@ export class Session {
     const good = this.client.connection.getSnapshot().elevation.status === 'elevated' ? 2000 : 0;
     if (short && Date.now() < short.until + good) return short.token;
     this.short = null;
-    return (await mint(this.account.key, 3600)).token;
+    const { token } = await mint(this.account.key, 3600);
+    this.minted = Date.now();
+    return token;
   }
 
   private listen(): void {
