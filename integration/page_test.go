@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -185,7 +186,8 @@ func TestPage(t *testing.T) {
 	for _, part := range strings.Fields("search readTheLog smallWindows chat compare oldResults retry") {
 		parts = append(parts, "used "+part)
 	}
-	for _, part := range append(parts, "flood") { // each has as long as a wait takes at most
+	page.patience = 5 * time.Minute // its steps have bounds of their own, and say which was not kept
+	for _, part := range append(parts, "flood") {
 		page.waitOutput(t, part)
 	}
 	happen(t, clientOf(t, redis), 10_000, "the last of them")

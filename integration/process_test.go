@@ -29,6 +29,8 @@ type process struct {
 	in   io.WriteCloser
 	done chan struct{} // closed once the process has been waited for
 
+	patience time.Duration // of waitOutput
+
 	mu    sync.Mutex
 	lines []string // guarded by mu; the last 500
 	err   error    // guarded by mu; of Wait
@@ -38,7 +40,7 @@ type process struct {
 // goroutine; nil keeps them with the lines of standard error.
 func start(t testing.TB, name string, env []string, handle func(line []byte), command string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{})}
+	p := &process{name: name, cmd: exec.Command(command, args...), done: make(chan struct{}), patience: patience}
 	// Nothing of what configures the tests configures the processes.
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "GUILDCAST_")
@@ -113,7 +115,7 @@ func (p *process) output() string {
 // waitOutput waits until a line of output has text in it, and returns that line.
 func (p *process) waitOutput(t testing.TB, text string) (line string) {
 	t.Helper()
-	wait.Until(t, fmt.Sprintf("%s to print %q", p.name, text), func() bool {
+	wait.Within(t, p.patience, fmt.Sprintf("%s to print %q", p.name, text), func() bool {
 		ended := p.ended() // before the look: its last line counts
 		p.mu.Lock()
 		i := slices.IndexFunc(p.lines, func(l string) bool { return strings.Contains(l, text) })

@@ -139,14 +139,17 @@ async function readTheLog() {
 
 async function compare() {
   const page = await open(`${url}/#/administrator/compare`);
+  say("compare is open");
   const hidden = page.getByRole("region", { name: "Juniper" });
   await hidden.getByText(/\d+ log events? hidden: needs VIEW_PUBLIC_LOGS/).waitFor();
   await page.getByRole("region", { name: "Maple" }).getByText(/nothing hidden/).waitFor();
+  say("compare counts");
   await page.getByLabel("Differences only").check();
   await page.waitForFunction(() => {
     const rows = [...document.querySelectorAll("#compare [role=option]")];
     return rows.length > 0 && rows.every((r) => r.querySelector(".hidden-cell"));
   });
+  say("compare shows differences");
   await accessible(page, "differences");
   await page.context().close();
 }

@@ -18,10 +18,16 @@ const (
 // minute the test fails; what says in the message what has not happened, as in "the topic to be given up".
 func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
+	Within(t, patience, what, cond)
+}
+
+// Within is Until with another bound, for what takes several steps with bounds of their own.
+func Within(t testing.TB, bound time.Duration, what string, cond func() bool) {
+	t.Helper()
 	begin := time.Now()
 	for pause := shortest; !cond(); pause = min(pause*5/4, longest) {
-		if time.Since(begin) > patience {
-			t.Fatalf("waited %v for: %s", patience, what)
+		if time.Since(begin) > bound {
+			t.Fatalf("waited %v for: %s", bound, what)
 		}
 		time.Sleep(pause)
 	}
