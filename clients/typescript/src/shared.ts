@@ -59,36 +59,38 @@ const workerPatience = 3_000;
 
 /**
  * Joins a tab and the hub in a SharedWorker. If its script does not load, or says nothing, another link takes its
- * place.
+ * place, until the worker says something after all: other tabs have not given it up, and all should share.
  */
 function workerLink(name: string, make: (name: string) => SharedWorker, otherwise: Link | undefined): Link {
   return (again) => {
-    let port: ReturnType<Link>, settled = false;
     let listener: (message: ToTab) => void = () => {};
-    const use = (next: ReturnType<Link>): void => {
+    const worker = make(name);
+    const first = messagePort<ToTab, ToHub>(worker.port);
+    let port = first, heard = false;
+    const change = (next: ReturnType<Link>): void => {
+      port.post({ is: "bye" });
+      if (port !== first) port.close();
       port = next;
-      port.listen((message) => {
-        settled = true;
-        listener(message);
-      });
-    };
-    const fail = (): void => {
-      if (settled || !otherwise) return;
-      settled = true;
-      port.post({ is: "bye" }); // should it begin to listen after all
-      port.close();
-      use(otherwise(again));
+      port.listen((message) => listener(message));
       again();
     };
-    const worker = make(name);
-    worker.onerror = fail;
-    use(messagePort<ToTab, ToHub>(worker.port));
+    const fail = (): void => {
+      if (!heard && port === first && otherwise) change(otherwise(again));
+    };
     const late = setTimeout(fail, workerPatience);
+    worker.onerror = fail;
+    first.listen((message) => {
+      heard = true;
+      if (port === first) return listener(message);
+      first.close();
+      change(messagePort(make(name).port)); // on which nothing of before is under way
+    });
     return {
       post: (message) => port.post(message), listen: (l) => (listener = l),
       close: () => {
         clearTimeout(late);
         port.close();
+        first.close();
       },
     };
   };

@@ -21,7 +21,8 @@ let context: BrowserContext;
 let node: Running;
 let redis: Redis;
 let guild: string;
-let script: "ours" | "none" | "silent" = "ours"; // of the SharedWorker
+let script: "ours" | "none" | "silent" | "late" = "ours"; // of the SharedWorker
+let comes: () => void; // makes the late one come
 
 beforeAll(async () => {
   const bundle = async (contents: string): Promise<Uint8Array> => (await build({
@@ -31,8 +32,9 @@ beforeAll(async () => {
     `import { connectShared } from "./dist/shared.js"; globalThis.connectShared_ = connectShared;`,
   );
   const worker = await bundle(`import "./dist/worker.js";`);
-  server = createServer((request, response) => {
-    const served = script === "ours" ? worker : "";
+  server = createServer(async (request, response) => {
+    if (request.url === "/worker.js" && script === "late") await new Promise<void>((resolve) => (comes = resolve));
+    const served = script === "silent" ? "" : worker;
     const files: Record<string, [string, string | Uint8Array]> = {
       "/": ["text/html", `<!doctype html><title>a tab</title><script type="module" src="/page.js"></script>`],
       "/page.js": ["text/javascript", page],
@@ -133,6 +135,24 @@ test("tabs whose SharedWorker says nothing share by a leader", async () => {
   await publish(1, 2);
   for (const page of pages) expect(await log(page, 2)).toEqual([1, 2]);
 });
+
+test("tabs turn from a leader to the SharedWorker once it speaks", async () => {
+  script = "late";
+  const pages = [await open(), await open()];
+  await settles(1);
+  await publish(1, 2);
+  for (const page of pages) expect(await log(page, 2)).toEqual([1, 2]);
+  comes();
+  pages.push(await open());
+  await settles(1);
+  await publish(3, 4);
+  for (const page of pages) expect((await log(page, 4)).slice(-2)).toEqual([3, 4]);
+  const leaders = (): Promise<number> => pages[0]!.evaluate(async () => {
+    const { held } = await navigator.locks.query();
+    return held!.filter((lock) => lock.name!.endsWith(" ")).length; // its name ends with an empty key
+  });
+  for (const begin = Date.now(); await leaders() > 0;) expect(Date.now() - begin).toBeLessThan(60_000);
+}, 120_000);
 
 test("tabs that share nothing have one each", async () => {
   const pages = [await open({ mode: "alone" }), await open({ mode: "alone" })];

@@ -219,8 +219,8 @@ async function tenTabs() {
     const tab = await open(`${url}/#/administrator/log`, { context });
     await tab.locator("#log [role=option]").first().waitFor();
   }));
-  const held = await connections();
-  must(held === 1, `ten tabs hold ${held} connections`);
+  const opened = Date.now(); // a slow browser's worker takes over from a leader
+  for (let held; (held = await connections()) !== 1;) must(Date.now() - opened < patience, `ten tabs hold ${held} connections`);
   await context.close();
   const closed = Date.now();
   while (await connections() > 0) must(Date.now() - closed < patience, "a connection outlives its tabs");
