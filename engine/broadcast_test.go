@@ -202,6 +202,11 @@ func TestDeliver(t *testing.T) {
 	a, b := s.connect(t, ""), s.connect(t, "")
 	list := []*Conn{receive(t, conns, "conn"), nil, receive(t, conns, "conn")}
 	m := NewEventMessage("/", []byte(`["m"]`), nil)
+	list[2].DeliverAll([]*Message{m, NewEventMessage("/", []byte(`["n"]`), [][]byte{[]byte("bytes")}), m})
+	b.expect(`42["m"]`)
+	b.expect(`451-["n"]`)
+	b.expect("bytes")
+	b.expect(`42["m"]`)
 	Deliver(m, list, DeliverOptions{})
 	Deliver(m.Uncompressed(), list, DeliverOptions{Volatile: true})
 	s.Sockets().Adapter().(*Adapter).BroadcastMessage(m, nil)
@@ -217,6 +222,11 @@ func TestDeliver(t *testing.T) {
 	a.close()
 	wait.Until(t, "closed", func() bool { return s.Engine().ClientsCount() == 1 })
 	Deliver(m, list, DeliverOptions{})
+	for _, c := range list {
+		if c != nil {
+			c.DeliverAll([]*Message{m})
+		}
+	}
 }
 
 // TestConnectBeforeBroadcasts: the first that a client gets is the answer to its CONNECT, whatever is broadcast

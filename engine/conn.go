@@ -48,6 +48,23 @@ func (c *Conn) Queued() int { return c.eio.Queued() }
 // ctx ends first.
 func (c *Conn) AwaitRoom(ctx context.Context, limit int) error { return c.eio.AwaitRoom(ctx, limit) }
 
+// DeliverAll queues messages, in order and with nothing in between, and sends them together. Like Deliver with Keep it
+// never fails. It does not wait while the connection lags: see AwaitRoom.
+func (c *Conn) DeliverAll(messages []*Message) {
+	frames := make([]*eio.Frame, 0, len(messages))
+	for _, m := range messages {
+		if m.hasID {
+			c.inbox.expectAck()
+		}
+		frames = append(frames, m.frames...)
+	}
+	c.eio.Hold(eio.Keep, frames...)
+	c.eio.Flush()
+}
+
+// Flush sends what is queued: messages that were delivered with DeliverOptions.Hold.
+func (c *Conn) Flush() { c.eio.Flush() }
+
 // Resume stops leaving out messages (see DeliverOptions.Loss) if the peer has caught up, and reports whether it has. It
 // also returns true if the connection is closed or nothing was left out.
 func (c *Conn) Resume() bool { return c.eio.Resume() }

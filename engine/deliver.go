@@ -13,6 +13,9 @@ const paceLimit = 50 * time.Millisecond
 type DeliverOptions struct {
 	Volatile bool // drop the message for a connection that can't take it now
 	Loss     Loss // whether to leave the message out for a connection that is behind; not with Volatile
+	// Hold leaves the message in the queues, so that it goes out together with what follows. The caller must call
+	// Conn.Flush right after the last message. Not with Volatile.
+	Hold bool
 	// Group is that of the connections, or nil. It is of use with Options.ContextTakeover only.
 	Group *Group
 }
@@ -57,7 +60,7 @@ func Deliver(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn) {
 // Queue is Deliver without the wait, for a sender that must not block yet. It returns the connections to wait for, or
 // nil if there are none.
 func Queue(m *Message, conns []*Conn, o DeliverOptions) (shed []*Conn, behind *Lag) {
-	d := delivery{message: m, group: o.Group, volatile: o.Volatile, loss: eio.Loss(o.Loss)}
+	d := delivery{message: m, group: o.Group, volatile: o.Volatile, hold: o.Hold, loss: eio.Loss(o.Loss)}
 	for _, c := range conns {
 		d.to(c)
 	}
@@ -72,6 +75,7 @@ type delivery struct {
 	message  *Message
 	group    *Group // to compress the message with, once a connection takes part in it; nil if none does
 	volatile bool
+	hold     bool
 	loss     eio.Loss
 	lagging  []*eio.Conn // a sample of them
 	shed     []*Conn     // for which the message was left out
@@ -95,7 +99,13 @@ func (d *delivery) to(c *Conn) {
 		c.eio.SendVolatile(d.message.frames...)
 		return
 	}
-	switch c.eio.SendLossy(d.loss, d.message.frames...) {
+	var status eio.SendStatus
+	if d.hold {
+		status = c.eio.Hold(d.loss, d.message.frames...)
+	} else {
+		status = c.eio.SendLossy(d.loss, d.message.frames...)
+	}
+	switch status {
 	case eio.Lagging:
 		if len(d.lagging) < maxSampled {
 			d.lagging = append(d.lagging, &c.eio)

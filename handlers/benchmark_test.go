@@ -16,8 +16,12 @@ import (
 // discard is an outlet that leads nowhere: what is measured is the way there.
 type discard struct{ m *engine.Message }
 
-func (d discard) encode([]byte) *engine.Message { return d.m }
-func (d discard) resume(*engine.Conn) bool      { return true }
+func (d discard) encode([]byte) *engine.Message              { return d.m }
+func (d discard) resume(*engine.Conn) bool                   { return true }
+func (d discard) deliverAll(*engine.Conn, []*engine.Message) {}
+
+func (d discard) flush(*engine.Conn)      {}
+func (d discard) queued(*engine.Conn) int { return 0 }
 
 func (d discard) room(context.Context, *engine.Conn, int) error { return nil }
 

@@ -16,7 +16,7 @@ const (
 	followStep = 20 * time.Millisecond
 
 	// followBatch bounds the events of one batch.
-	followBatch = 64
+	followBatch = 128
 )
 
 // follower replays a guild's past events to one socket, at the socket's own pace, until it has caught up. The socket
@@ -60,6 +60,31 @@ func (f *follower) end() {
 
 // owes reports whether something was left out that the client can't notice by itself. Call it after end.
 func (f *follower) owes() bool { return f.missed || f.slow && !f.view.Positions }
+
+// begin replays a first batch and, if that is all, makes the socket live. It does not wait. It returns false if run has
+// to do the rest.
+func (f *follower) begin() (done bool) {
+	if f.session.gateway.outlet.queued(f.session.conn()) > maxAhead {
+		return false
+	}
+	for range 2 { // the batch, and that nothing follows
+		batch, step := f.next()
+		switch step {
+		case followDone:
+			f.cancel()
+			return true
+		case followSend:
+			if !f.send(batch) {
+				f.leave()
+				f.cancel()
+				return true
+			}
+		default:
+			return false
+		}
+	}
+	return false
+}
 
 // run replays batches until the socket is live or no longer spectates.
 func (f *follower) run() {
@@ -195,20 +220,18 @@ func (f *follower) send(b batch) bool {
 	if f.ended || g.revocations.Revoked(b.view.Claims, time.Now()) {
 		return false
 	}
-	sent := 0
-	defer func() { g.metrics.replayed.Add(float64(sent)) }()
-	for i, p := range b.list {
-		if p.event == nil || !b.viewer.Sees(p.event) {
-			continue
+	messages := make([]*engine.Message, 0, len(b.list))
+	for _, p := range b.list {
+		if p.event != nil && b.viewer.Sees(p.event) {
+			messages = append(messages, g.messageOf(p, b.view))
 		}
-		m := g.messageOf(p, b.view)
-		if b.view.Claims.Expired(time.Now()) {
-			f.unsent = b.list[i:]
-			return true
-		}
-		g.outlet.deliver(m, f.session.conns[:], engine.DeliverOptions{})
-		sent++
 	}
+	if b.view.Claims.Expired(time.Now()) { // perhaps while they were encoded
+		f.unsent = b.list
+		return true
+	}
+	g.outlet.deliverAll(f.session.conn(), messages)
+	g.metrics.replayed.Add(float64(len(messages)))
 	return true
 }
 

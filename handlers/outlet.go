@@ -23,6 +23,15 @@ type outlet interface {
 	// deliver is engine.Queue. Shed are the connections for which the message was left out; behind is nil if nobody is.
 	deliver(m *engine.Message, conns []*engine.Conn, o engine.DeliverOptions) (shed []*engine.Conn, behind lag)
 
+	// deliverAll is engine.Conn.DeliverAll.
+	deliverAll(conn *engine.Conn, messages []*engine.Message)
+
+	// flush is engine.Conn.Flush.
+	flush(conn *engine.Conn)
+
+	// queued is engine.Conn.Queued.
+	queued(conn *engine.Conn) int
+
 	// resume is engine.Conn.Resume.
 	resume(conn *engine.Conn) bool
 
@@ -39,6 +48,15 @@ type lag interface {
 type watchedOutlet struct {
 	outlet
 	gateway *Gateway
+}
+
+func (o watchedOutlet) deliverAll(conn *engine.Conn, messages []*engine.Message) {
+	if s := o.gateway.sessionOf(conn); s != nil {
+		for _, m := range messages {
+			o.gateway.config.Sent([]string{s.id}, m.Event())
+		}
+	}
+	o.outlet.deliverAll(conn, messages)
 }
 
 func (o watchedOutlet) deliver(
@@ -70,6 +88,14 @@ func (engineOutlet) deliver(
 	return shed, behind
 }
 
+func (engineOutlet) deliverAll(conn *engine.Conn, messages []*engine.Message) {
+	conn.DeliverAll(messages)
+}
+
+func (engineOutlet) flush(conn *engine.Conn) { conn.Flush() }
+
+func (engineOutlet) queued(conn *engine.Conn) int { return conn.Queued() }
+
 func (engineOutlet) resume(conn *engine.Conn) bool { return conn.Resume() }
 
 func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) error {
@@ -79,12 +105,21 @@ func (engineOutlet) room(ctx context.Context, conn *engine.Conn, bytes int) erro
 // emit queues an event for the client, in order with all else that is sent to it. Body is JSON. The engine may delay
 // the caller by some milliseconds if the client is slow, and drops the event if the client has left.
 func (s *session) emit(event string, f permissions.Form, body []byte) {
-	s.gateway.metrics.answers.WithLabelValues(event).Inc()
-	out := s.gateway.outlet
-	m := out.encode(eventArgs(event, f, body))
-	if _, behind := out.deliver(m, s.conns[:], engine.DeliverOptions{}); behind != nil {
+	if behind := s.queue(event, f, body, engine.DeliverOptions{}); behind != nil {
 		behind.Wait(nil)
 	}
+}
+
+// hold is emit for an event that goes out together with what follows. The caller must call outlet.flush after that.
+func (s *session) hold(event string, f permissions.Form, body []byte) {
+	s.queue(event, f, body, engine.DeliverOptions{Hold: true})
+}
+
+func (s *session) queue(event string, f permissions.Form, body []byte, o engine.DeliverOptions) (behind lag) {
+	s.gateway.metrics.answers.WithLabelValues(event).Inc()
+	out := s.gateway.outlet
+	_, behind = out.deliver(out.encode(eventArgs(event, f, body)), s.conns[:], o)
+	return behind
 }
 
 // eventArgs returns the JSON array of an event and its argument.

@@ -247,8 +247,9 @@ func (s *session) spectatePrepared(
 		g.metrics.replays.WithLabelValues(c.outcome(got)).Inc()
 	}
 	bits, _ := pv.Claims.In(v.guild)
-	r.answer(eventSpectateReturn, encode(v.answer(bits, r.id, &got)))
-	if !g.spawn(f.run) {
+	r.hold(eventSpectateReturn, encode(v.answer(bits, r.id, &got)))
+	defer g.outlet.flush(s.conn())
+	if !f.begin() && !g.spawn(f.run) {
 		st.unfollow(s.conn())
 	}
 	return true, nil

@@ -22,6 +22,16 @@ type request struct {
 // answer sends the last answer, as an event and to the client's callback.
 func (r *request) answer(event string, body []byte) {
 	r.part(event, body)
+	r.answered(body)
+}
+
+// hold is answer for an event that goes out together with what follows. The caller must call outlet.flush after that.
+func (r *request) hold(event string, body []byte) {
+	r.session.hold(event, r.form, body)
+	r.answered(body)
+}
+
+func (r *request) answered(body []byte) {
 	r.acknowledge(body)
 	r.session.gateway.metrics.durations.observe(durationRequest, r.event, r.began)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,23 @@ func (b *bench) encode(args []byte) *engine.Message {
 }
 
 func (b *bench) resume(c *engine.Conn) bool { return b.resumes == nil || b.resumes(c) }
+
+func (b *bench) deliverAll(c *engine.Conn, messages []*engine.Message) {
+	for _, m := range messages {
+		b.deliver(m, []*engine.Conn{c}, engine.DeliverOptions{})
+	}
+}
+
+func (b *bench) flush(*engine.Conn) {}
+
+func (b *bench) queued(*engine.Conn) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full != nil {
+		return math.MaxInt
+	}
+	return 0
+}
 
 func (b *bench) room(ctx context.Context, _ *engine.Conn, _ int) error {
 	b.mu.Lock()

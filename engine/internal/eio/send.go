@@ -18,19 +18,44 @@ func (c *Conn) Send(frames ...*Frame) SendStatus { return c.send(false, Keep, fr
 // SendVolatile is Send for messages that are of no use later. It drops all frames unless the connection is Writable.
 func (c *Conn) SendVolatile(frames ...*Frame) SendStatus { return c.send(true, Keep, frames) }
 
+// Hold is SendLossy, but does not have the frames written. The caller must call Flush right after the last of them, and
+// all go out together.
+func (c *Conn) Hold(loss Loss, frames ...*Frame) SendStatus {
+	c.created(frames)
+	status, _, _ := c.enqueue(false, true, loss, frames)
+	return status
+}
+
+// Flush has what is queued written.
+func (c *Conn) Flush() {
+	c.mu.Lock()
+	var ws *wsConn
+	var waiter *waiter
+	if c.State() == Open && !c.q.empty() {
+		ws, waiter = c.kickLocked()
+	}
+	c.mu.Unlock()
+	if ws != nil {
+		ws.flush() // by the flusher, which has a larger buffer
+	}
+	if waiter != nil {
+		waiter.wake()
+	}
+}
+
 // SendWithin is Send, but calls section, which must call queue to queue the frames, and may hold a lock meanwhile.
 // Hooks are called, and frames are written, outside of section.
 func (c *Conn) SendWithin(section func(queue func()), frames ...*Frame) {
 	c.created(frames)
 	var ws *wsConn
 	var waiter *waiter
-	section(func() { _, ws, waiter = c.enqueue(false, Keep, frames) })
+	section(func() { _, ws, waiter = c.enqueue(false, false, Keep, frames) })
 	notify(ws, waiter)
 }
 
 func (c *Conn) send(volatile bool, loss Loss, frames []*Frame) SendStatus {
 	c.created(frames)
-	status, ws, waiter := c.enqueue(volatile, loss, frames)
+	status, ws, waiter := c.enqueue(volatile, false, loss, frames)
 	notify(ws, waiter)
 	return status
 }
@@ -45,8 +70,8 @@ func notify(ws *wsConn, waiter *waiter) {
 	}
 }
 
-// enqueue queues frames, and returns the arguments for notify.
-func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *wsConn, *waiter) {
+// enqueue queues frames, and returns the arguments for notify, or nil if they are held.
+func (c *Conn) enqueue(volatile, hold bool, loss Loss, frames []*Frame) (SendStatus, *wsConn, *waiter) {
 	size := 0
 	for _, f := range frames {
 		size += f.counted()
@@ -66,6 +91,10 @@ func (c *Conn) enqueue(volatile bool, loss Loss, frames []*Frame) (SendStatus, *
 		return Dropped, nil, nil
 	}
 	status := c.enqueueLocked(loss, frames, size)
+	if hold {
+		c.mu.Unlock()
+		return status, nil, nil
+	}
 	ws, waiter := c.kickLocked()
 	c.mu.Unlock()
 	return status, ws, waiter
