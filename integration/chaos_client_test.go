@@ -43,6 +43,17 @@ type dashboard struct {
 	gaps    []gap                   // guarded by mu
 	told    bool                    // guarded by mu; of a gap
 	trouble []string                // guarded by mu
+	log     []string                // guarded by mu; the latest requests and answers, with their times
+}
+
+// note adds a line to the log that a complaint shows.
+func (d *dashboard) note(what, event string, body []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.log) == 8 {
+		d.log = d.log[1:]
+	}
+	d.log = append(d.log, fmt.Sprintf("%s %s %s %s", time.Now().Format("05.000"), what, event, body))
 }
 
 type answer struct {
@@ -72,6 +83,7 @@ func (d *dashboard) hear(p []byte) {
 		return
 	}
 	if event != "log_pool" && event != "log_other" {
+		d.note("got", event, args[1])
 		select {
 		case d.answers <- answer{event, args[1]}:
 		default:
@@ -148,7 +160,10 @@ func (d *dashboard) run(ctx context.Context) {
 				return
 			}
 			if ctx.Err() == nil {
-				d.complain("%v", err)
+				d.mu.Lock()
+				log := strings.Join(d.log, "\n\t")
+				d.mu.Unlock()
+				d.complain("%v; of late:\n\t%s", err, log)
 			}
 			return
 		}
@@ -170,6 +185,7 @@ func (d *dashboard) do(event string, payload map[string]any, want string, after 
 		arg = string(b)
 	}
 	text, _ := json.Marshal([]any{event, arg})
+	d.note("sends", event, nil)
 	if err := d.conn.Send("42" + string(text)); err != nil {
 		return err
 	}
