@@ -96,8 +96,7 @@ clients-testserver: setup build
 
 chaos: setup build ## Failovers of Redis, rolling restarts and attacks with the times that users are promised; needs a machine with nothing else to do
 	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -parallel 1 -timeout 30m -run 'Moves|Moved|Demoted|NotHeard|Sentinel|Freezes|Cluster|Reshard|Forgotten|Restart|Silence' -v ./bus
-	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -timeout 10m -run 'Storm' -v ./node
-	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|RollingRestart|Proxies|Hostile|Revocation|Expiry' -v ./integration/...
+	GUILDCAST_STRICT_TIMES=1 GUILDCAST_REQUIRE_REDIS=1 $(GO) test -count=1 -tags integration -timeout 30m -run 'Chaos|Storm|RollingRestart|Proxies|Hostile|Revocation|Expiry' -v ./integration/...
 
 deploy: build bin/nfpm ## Tests of docker-compose.yml, the Helm chart, the packages (of this machine) and the rest of deploy
 	scripts/packages $$($(GO) env GOARCH)
