@@ -14,5 +14,6 @@ type fault uint8
 const (
 	malformedEvent fault = iota
 	unknownKind
-	unfitEntity // for the first dashboard; the topic is that of the entity's guild
+	notRecovered // a client can't have all that it missed
+	unfitEntity  // for the first dashboard; the topic is that of the entity's guild
 )

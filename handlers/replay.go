@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/architus/guildcast/event"
 	"github.com/architus/guildcast/history"
 	"github.com/architus/guildcast/permissions"
 )
@@ -80,6 +81,7 @@ func (c *recall) outcome(got recalled) string {
 // readiness says how far the window is prepared for a recall.
 type readiness struct {
 	ahead  bool // the client's position is later than the latest event that this node has handled
+	apart  bool // the client's position is that of an event within the window which nobody here has heard
 	anew   int  // stream.anew at the time
 	failed error
 }
@@ -102,7 +104,9 @@ func (st *stream) prepare(ctx context.Context, c recall, logs bool) (ready readi
 	case c.since == nil:
 		ready.failed = st.cover(ctx, history.Position{}, true)
 	case st.compare(*c.since) <= 0:
-		ready.failed = st.cover(ctx, *c.since, false)
+		if ready.failed = st.cover(ctx, *c.since, false); ready.failed == nil {
+			ready.apart, ready.failed = st.apart(ctx, *c.since)
+		}
 	default:
 		var page history.Page
 		page, ready.failed = st.gateway.history.After(ctx, st.guild, *c.since, 1)
@@ -110,17 +114,29 @@ func (st *stream) prepare(ctx context.Context, c recall, logs bool) (ready readi
 			ready.failed = st.cover(ctx, history.Position{}, true)
 		}
 	}
-	if ready.failed != nil {
-		st.gateway.log.Debug("history could not be read", "guild_id", st.guild, "err", ready.failed)
-	}
 	return ready
 }
 
-// still reports whether the window is as it was prepared: it has not begun anew since.
-func (st *stream) still(ready readiness) bool {
+// apart reports whether p is the position of an event within the window that the window does not hold, because it is
+// for nobody here: a log entry, where nobody wants them.
+func (st *stream) apart(ctx context.Context, p history.Position) (bool, error) {
+	st.mu.Lock()
+	_, found := st.window.after(p)
+	within := p.Compare(st.window.from) > 0 && p.Compare(st.position) <= 0
+	st.mu.Unlock()
+	if found || !within {
+		return false, nil
+	}
+	page, err := st.gateway.history.After(ctx, st.guild, p, 1)
+	return page.Whole, err
+}
+
+// still reports whether the window is as it was prepared: it has not begun anew, and the node has not come past a
+// client that was ahead of it.
+func (st *stream) still(ready readiness, c recall) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.anew == ready.anew
+	return st.anew == ready.anew && !(ready.ahead && c.since.Compare(st.position) <= 0)
 }
 
 // compare compares p with the position of the latest event that this node has handled.
@@ -139,7 +155,11 @@ func (st *stream) placeLocked(f *follower, viewer permissions.Viewer, c recall, 
 		return got
 	}
 	if c.since != nil {
-		if n, found := w.after(*c.since); found {
+		n, found := w.after(*c.since)
+		if !found && ready.apart && c.since.Compare(w.from) > 0 {
+			n, found = w.behind(*c.since), true
+		}
+		if found {
 			count, whole := st.visibleLocked(viewer, n)
 			if whole && within(count, st.gateway.limits().ReplayEvents) {
 				f.cursor, f.at = n, *c.since
@@ -231,7 +251,7 @@ func (s *session) spectatePrepared(
 	if err != nil {
 		return false, viewError(err)
 	}
-	if c.asks() && !st.still(ready) {
+	if c.asks() && !st.still(ready, c) {
 		return false, nil
 	}
 	s.sit(st)
@@ -240,11 +260,15 @@ func (s *session) spectatePrepared(
 	if c.asks() {
 		f.began = r.began
 	}
-	got := st.begin(f, viewer, c, ready)
+	got, from := st.begin(f, viewer, c, ready)
 	s.moveTo(v, topics)
 	s.positions.Store(true)
 	if c.asks() {
 		g.metrics.replays.WithLabelValues(c.outcome(got)).Inc()
+	}
+	if c.since != nil && !got.recovered && g.complaints.Allow(complaint{event.Topic{Guild: v.guild}, notRecovered}) {
+		g.log.Info("client can't have all that it missed", "guild_id", v.guild, "since", c.since.String(),
+			"history_from", from.String(), "position", got.position.String(), "err", ready.failed)
 	}
 	bits, _ := pv.Claims.In(v.guild)
 	r.hold(eventSpectateReturn, encode(v.answer(bits, r.id, &got)))
@@ -255,8 +279,11 @@ func (s *session) spectatePrepared(
 	return true, nil
 }
 
-// begin makes f a follower of the stream, in place of what its socket spectated in this guild before.
-func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready readiness) recalled {
+// begin makes f a follower of the stream, in place of what its socket spectated in this guild before. From is where the
+// window begins.
+func (st *stream) begin(
+	f *follower, viewer permissions.Viewer, c recall, ready readiness,
+) (got recalled, from history.Position) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	former := st.followers[f.session.conn()]
@@ -265,11 +292,11 @@ func (st *stream) begin(f *follower, viewer permissions.Viewer, c recall, ready 
 	}
 	st.gateway.filter.Remove(f.session.conn())
 	st.followLocked(f)
-	got := st.placeLocked(f, viewer, c, ready)
+	got = st.placeLocked(f, viewer, c, ready)
 	if former != nil && got.recovered { // the client does not know what plain events it has not had yet
 		f.plain, f.missed = max(former.cursor, former.plain), former.missed
 	}
-	return got
+	return got, st.window.from
 }
 
 // positionOf returns the latest position of a guild that this node knows. The guild's pools reflect every event up to

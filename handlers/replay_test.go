@@ -428,3 +428,20 @@ func TestReplaysShareReadings(t *testing.T) {
 		}
 	})
 }
+
+// A client may be at an event that nobody on this node has heard, as a log entry of another guild's viewers is: the
+// history knows it, though the window that is open does not.
+func TestReplaySinceWhatNobodyHeard(t *testing.T) {
+	quiet(t, func(t *testing.T, b *bench, a *archive) {
+		p0 := b.durable(a, pool1, member(0))
+		b.spectate("first", "2", m{"since": p0.String()}) // opens a window
+		unheard := a.add(logs1, []byte(member(1)))
+		p2 := b.durable(a, pool1, member(2))
+		p3 := b.durable(a, pool1, member(3))
+		_, got := b.spectate("second", "2", m{"since": unheard.String()})
+		wantAll(t, got, spectates(at(p3), true, 2), pushed(2, at(p2)), pushed(3, at(p3)))
+		foreign := history.Position{Time: p2.Time, Seq: p2.Seq + 7} // of no event
+		_, got = b.spectate("third", "2", m{"since": foreign.String()})
+		wantAll(t, got, spectates(at(p3), false, 0))
+	})
+}

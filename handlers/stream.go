@@ -155,7 +155,10 @@ func (st *stream) skip(p history.Position, gap bool) {
 // handledLocked advances the position past a message and keeps it for the followers.
 func (st *stream) handledLocked(p *past) {
 	if !p.position.IsZero() {
-		if st.known && p.position.Compare(st.position) <= 0 {
+		switch {
+		case !st.known && st.window != nil:
+			st.window.broken = true // nobody knows what came before it was opened
+		case st.known && p.position.Compare(st.position) <= 0:
 			st.restartLocked()
 		}
 		st.position, st.known = p.position, true

@@ -33,8 +33,9 @@ const (
 
 // Reasons why the past is not available.
 var (
-	errNoHistory  = errors.New("the guild has no history that can be read")
-	errWindowFull = errors.New("too much of the past is kept")
+	errNoHistory   = errors.New("the guild has no history that can be read")
+	errWindowFull  = errors.New("too much of the past is kept")
+	errWindowMoved = errors.New("the history does not go on where the window begins")
 )
 
 // past is one entry of a window. Followers share it. It is immutable except for messages, which are encoded when first
@@ -129,6 +130,12 @@ func (w *window) after(p history.Position) (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// behind returns the number of the first entry after p, which is within the window.
+func (w *window) behind(p history.Position) int64 {
+	i := sort.Search(len(w.entries), func(i int) bool { return w.entries[i].key.Compare(p) > 0 })
+	return w.first + int64(i)
 }
 
 // before returns the position after which the entry with this number comes.
@@ -326,7 +333,10 @@ func (st *stream) reach(ctx context.Context, from, to history.Position) error {
 	defer st.mu.Unlock()
 	w := st.window
 	joins := len(list) == 0 && (whole || from == to) || len(list) > 0 && list[len(list)-1].position == to
-	if w == nil || w.from != to || !joins || !w.prepend(list, from, sure, whole) {
+	if w == nil || w.from != to || !joins {
+		return fmt.Errorf("%w: read %d entries after %v, up to %v", errWindowMoved, len(list), from, to)
+	}
+	if !w.prepend(list, from, sure, whole) {
 		return errWindowFull
 	}
 	return nil
