@@ -429,8 +429,8 @@ func TestReplaysShareReadings(t *testing.T) {
 	})
 }
 
-// A client may be at an event that nobody on this node has heard, as a log entry of another guild's viewers is: the
-// history knows it, though the window that is open does not.
+// A client may be at an event that this node has not heard, such as a log entry where nobody wants them. The history
+// knows it, though the window that is open does not.
 func TestReplaySinceWhatNobodyHeard(t *testing.T) {
 	quiet(t, func(t *testing.T, b *bench, a *archive) {
 		p0 := b.durable(a, pool1, member(0))
