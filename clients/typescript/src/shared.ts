@@ -55,7 +55,7 @@ function ourWorker(name: string): SharedWorker {
 }
 
 /** How long a SharedWorker may take to say something, in ms. The hub in it greets each tab. */
-const workerPatience = 3_000;
+const workerPatience = 10_000;
 
 /**
  * Joins a tab and the hub in a SharedWorker. If its script does not load, or says nothing, another link takes its

@@ -23,6 +23,8 @@ export async function open(url, { context, lost = false, held = false, ...option
   page.on("console", (m) => {
     if (!["error", "warning"].includes(m.type())) return;
     if (lost && /ERR_CONNECTION|ERR_EMPTY_RESPONSE|WebSocket connection|Failed to load resource/.test(m.text())) return;
+    // A slow browser's tab turns to the SharedWorker, and closes what it was about to open itself.
+    if (/WebSocket is closed before the connection is established/.test(m.text())) return;
     complaints.push(`${url}: ${m.text()}`);
   });
   await page.addInitScript(() => {
