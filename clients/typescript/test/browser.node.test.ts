@@ -130,15 +130,15 @@ describe.each([
 
 test("tabs whose SharedWorker says nothing share by a leader", async () => {
   script = "silent";
-  const pages = [await open(), await open()];
+  const pages = await Promise.all([open(), open()]);
   await settles(1);
   await publish(1, 2);
   for (const page of pages) expect(await log(page, 2)).toEqual([1, 2]);
-});
+}, 120_000);
 
 test("tabs turn from a leader to the SharedWorker once it speaks", async () => {
   script = "late";
-  const pages = [await open(), await open()];
+  const pages = await Promise.all([open(), open()]);
   await settles(1);
   await publish(1, 2);
   for (const page of pages) expect(await log(page, 2)).toEqual([1, 2]);
